@@ -1,0 +1,103 @@
+"""Fixtures every test may use: a real Elasticsearch, and index names of a test's own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.elasticsearch import Cluster, ElasticsearchServer, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NOT_RUN = pytest.StashKey[dict[str, int]]()
+_ROOT = Path(__file__).parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_NOT_RUN] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "elasticsearch" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.elasticsearch)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for reason, tests in config.stash[_NOT_RUN].items():
+        terminalreporter.write_line(
+            f"NOT TESTED: {tests} test(s) against a real Elasticsearch did not run: {reason}. "
+            "AUDITLOG_REQUIRE_ELASTICSEARCH=1 makes this a failure.",
+            red=True,
+            bold=True,
+        )
+
+
+def _not_run(config: pytest.Config, reason: str) -> None:
+    """Skip the test so that nobody can miss it; fail it where a server is required."""
+    if os.environ.get("AUDITLOG_REQUIRE_ELASTICSEARCH") == "1":
+        pytest.fail(f"a real Elasticsearch is required: {reason}", pytrace=False)
+    counts = config.stash[_NOT_RUN]
+    counts[reason] = counts.get(reason, 0) + 1
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def _elasticsearch_or_reason() -> Iterator[Cluster | str]:
+    if url := os.environ.get("AUDITLOG_TEST_ELASTICSEARCH_URL"):
+        yield Cluster(url.rstrip("/"), None)
+        return
+    try:
+        server = ElasticsearchServer.prepare(_ROOT)
+    except Unavailable as error:
+        yield str(error)
+        return
+    try:
+        server.start()
+        yield Cluster(server.url, server)
+    except Unavailable as error:
+        yield str(error)
+    finally:
+        server.discard()
+
+
+@pytest.fixture
+def elasticsearch(
+    _elasticsearch_or_reason: Cluster | str, request: pytest.FixtureRequest
+) -> Cluster:
+    """A running cluster, the same for the whole session."""
+    if isinstance(_elasticsearch_or_reason, str):
+        _not_run(request.config, _elasticsearch_or_reason)
+    assert isinstance(_elasticsearch_or_reason, Cluster)
+    return _elasticsearch_or_reason
+
+
+@pytest.fixture
+def killable_elasticsearch(
+    elasticsearch: Cluster, request: pytest.FixtureRequest
+) -> Iterator[ElasticsearchServer]:
+    """The same node for tests that kill it; it runs again afterwards."""
+    server = elasticsearch.server
+    if server is None:
+        _not_run(
+            request.config, "the cluster of AUDITLOG_TEST_ELASTICSEARCH_URL is not ours to kill"
+        )
+    assert server is not None
+    yield server
+    if not server.running:
+        server.start()
+
+
+@pytest.fixture
+def index_prefix(elasticsearch: Cluster) -> Iterator[str]:
+    """A prefix for index names that no other test has; what it names is deleted afterwards."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}"
+    yield prefix
+    elasticsearch.forget(prefix)

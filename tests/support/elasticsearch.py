@@ -1,0 +1,282 @@
+"""A real Elasticsearch for tests: fetched once, started on loopback, killed and restarted at will.
+
+    server = ElasticsearchServer.prepare(repository_root)      raises Unavailable, saying why
+    server.start(); server.url; server.kill(); server.start(); server.stop()
+
+The distribution comes from Maven coordinates (the real server less its optional modules) through
+the ``mvn`` command, into ``.cache/elasticsearch``.  It needs a JDK 21 or newer and a user other
+than root: when the tests run as root, the server runs as ``nobody``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["VERSION", "Cluster", "ElasticsearchServer", "Unavailable", "request"]
+
+VERSION: Final = "9.5.0"
+_ARTIFACT: Final = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
+_OLDEST_JAVA: Final = 21
+_START_SECONDS: Final = 120.0
+
+
+class Unavailable(Exception):
+    """No server can be started here; the text says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What tests talk to; ``server`` is None when it is a cluster that is not ours to kill."""
+
+    url: str
+    server: ElasticsearchServer | None
+
+    def documents(self, pattern: str) -> dict[str, dict[str, Any]]:
+        """Every document of the indices by _id, as searched, after a refresh."""
+        request(self.url, "POST", f"/{pattern}/_refresh")
+        found: dict[str, dict[str, Any]] = {}
+        query: dict[str, Any] = {"size": 5000, "sort": [{"log": "asc"}, {"seq": "asc"}]}
+        while True:
+            status, answer = request(self.url, "POST", f"/{pattern}/_search", query)
+            if status == 404 or not answer["hits"]["hits"]:
+                return found
+            for hit in answer["hits"]["hits"]:
+                assert hit["_id"] not in found, f"{hit['_id']} is in two indices"
+                found[hit["_id"]] = hit
+            query["search_after"] = answer["hits"]["hits"][-1]["sort"]
+
+    def count(self, pattern: str) -> int:
+        """How many documents the indices hold, after a refresh."""
+        request(self.url, "POST", f"/{pattern}/_refresh")
+        status, answer = request(self.url, "GET", f"/{pattern}/_count")
+        return int(answer["count"]) if status == 200 else 0
+
+    def forget(self, prefix: str) -> None:
+        """Delete the indices and the template whose names start with the prefix."""
+        status, indices = request(self.url, "GET", f"/{prefix}*/_settings?expand_wildcards=all")
+        for index in indices if status == 200 else ():
+            request(self.url, "DELETE", f"/{index}")
+        request(self.url, "DELETE", f"/_index_template/{prefix}*")
+
+
+class ElasticsearchServer:
+    """One node with its own home and data, which outlive a kill."""
+
+    def __init__(self, home: Path, java_home: Path, user: int | None, heap: str = "512m") -> None:
+        self.home = home
+        self.port = _free_port()
+        self._transport_port = _free_port()
+        self._java_home = java_home
+        self._user = user
+        self._heap = heap
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def prepare(cls, root: Path) -> ElasticsearchServer:
+        """Fetch and unpack what is needed.  Raises Unavailable."""
+        java_home = _find_java()
+        archive = _fetch(root / ".cache" / "elasticsearch")
+        user = _other_user() if os.geteuid() == 0 else None
+        # Outside the checkout: the other user may not be allowed to pass through its parents.
+        base = Path(tempfile.mkdtemp(prefix="auditlog-elasticsearch-"))
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(base)
+        home = base / f"elasticsearch-{VERSION}"
+        for program in (home / "bin").iterdir():
+            program.chmod(0o755)
+        if user is not None:
+            for path in (base, *base.rglob("*")):
+                os.chown(path, user, -1)
+        return cls(home, java_home, user)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the node on the same port and data as before and wait until it takes writes."""
+        settings = {
+            "discovery.type": "single-node",
+            "xpack.security.enabled": "false",
+            "network.host": "127.0.0.1",
+            "http.port": str(self.port),
+            "transport.port": str(self._transport_port),
+            "cluster.routing.allocation.disk.threshold_enabled": "false",
+        }
+        command = [str(self.home / "bin" / "elasticsearch")]
+        for name, value in settings.items():
+            command += ["-E", f"{name}={value}"]
+        if setpriv := shutil.which("setpriv"):
+            # Should the test run itself be killed, the server goes with it.
+            command = [setpriv, "--pdeathsig", "KILL", *command]
+        temporary = self.home / "tmp"
+        temporary.mkdir(exist_ok=True)
+        identity: dict[str, Any] = {}
+        if self._user is not None:
+            os.chown(temporary, self._user, -1)
+            identity = {"user": self._user, "extra_groups": []}
+        with (self.home.parent / "server.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.home,
+                start_new_session=True,
+                env={
+                    "PATH": "/usr/bin:/bin",
+                    "ES_JAVA_HOME": str(self._java_home),
+                    "ES_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}",
+                    "ES_TMPDIR": str(temporary),
+                },
+                **identity,
+            )
+        self._wait_until_up()
+
+    def kill(self) -> None:
+        """SIGKILL to the launcher and the server, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """An orderly shutdown."""
+        self._end(signal.SIGTERM)
+
+    def discard(self) -> None:
+        """Kill the node and remove everything it left."""
+        self.kill()
+        shutil.rmtree(self.home.parent, ignore_errors=True)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
+        deadline = time.monotonic() + 10
+        while _group_lives(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _wait_until_up(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                break
+            try:
+                status, health = request(
+                    self.url, "GET", "/_cluster/health?wait_for_status=yellow&timeout=5s"
+                )
+            except (OSError, http.client.HTTPException):
+                status, health = 0, {}
+            if status == 200 and not health.get("timed_out"):
+                return
+            time.sleep(0.2)
+        text = (self.home.parent / "server.log").read_text(errors="replace")[-2000:]
+        self.kill()
+        raise Unavailable(f"Elasticsearch did not start; the end of its log: {text}")
+
+
+def request(url: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """One JSON request without any client of ours in between: status and parsed answer."""
+    content = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"} if content is not None else {}
+    asked = urllib.request.Request(f"{url}{path}", content, headers, method=method)
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read() or b"null")
+
+
+def _find_java() -> Path:
+    candidates = [Path(home)] if (home := os.environ.get("ES_JAVA_HOME")) else []
+    candidates += sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
+    best: tuple[int, Path] | None = None
+    for candidate in candidates:
+        program = candidate / "bin" / "java"
+        if not program.is_file():
+            continue
+        text = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+        match = re.search(r'version "(\d+)', text.stderr)
+        if match and int(match[1]) >= _OLDEST_JAVA and (best is None or int(match[1]) > best[0]):
+            best = (int(match[1]), candidate)
+    if best is None:
+        raise Unavailable(f"no JDK {_OLDEST_JAVA} or newer (ES_JAVA_HOME, /usr/lib/jvm)")
+    return best[1]
+
+
+def _fetch(cache: Path) -> Path:
+    archive = cache / f"elasticsearch-{VERSION}.zip"
+    if archive.is_file() and zipfile.is_zipfile(archive):
+        return archive
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise Unavailable("no mvn command to fetch Elasticsearch with")
+    cache.mkdir(parents=True, exist_ok=True)
+    fetched = subprocess.run(
+        [
+            maven,
+            "-q",
+            "-B",
+            "dependency:copy",
+            f"-Dartifact={_ARTIFACT}",
+            f"-DoutputDirectory={cache}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if fetched.returncode or not zipfile.is_zipfile(archive):
+        raise Unavailable(
+            f"mvn could not fetch {_ARTIFACT}: {(fetched.stdout + fetched.stderr)[-500:]}"
+        )
+    return archive
+
+
+def _other_user() -> int:
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return 65_534
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

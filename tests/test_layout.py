@@ -1,0 +1,192 @@
+"""The rules of the house that no linter knows: who may touch the disk, what is pure, what is light.
+
+Every rule reads the source as it is, so that a new module is checked from its first day.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("auditlog", "shippers", "retention", "auditctl")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+SOURCES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
+
+DURABLE_CALLS = {"fsync", "fdatasync", "rename", "replace", "link", "unlink", "remove", "flock"}
+METHODS = {"rename", "unlink", "hardlink_to", "symlink_to", "rmdir"}
+
+IMPURE_MODULES = {
+    "asyncio",
+    "fcntl",
+    "http",
+    "logging",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "shutil",
+    "socket",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+}
+CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic"}
+PURE = {  # what the design calls pure; any other module joins by saying "Pure" in its header
+    "auditlog/chain.py",
+    "auditlog/flush_policy.py",
+    "auditlog/record.py",
+    "auditlog/redaction.py",
+    "auditlog/rotation.py",
+    "auditlog/segment_names.py",
+    "auditlog/tail.py",
+    "retention/plan.py",
+    "retention/policy.py",
+    "retention/tombstone.py",
+    "shippers/backoff.py",
+    "shippers/batch.py",
+    "shippers/outcome.py",
+    "shippers/sinks/bulk.py",
+    "shippers/sinks/index_template.py",
+}
+HEAVY = ("apscheduler", "click", "elasticsearch", "prometheus_client", "rich", "watchdog")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), name_of(path))
+
+
+def says_pure(path: Path) -> bool:
+    return re.search(r"\bPure[.:]", ast.get_docstring(parsed(path)) or "") is not None
+
+
+def without_type_checking(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those below ``if TYPE_CHECKING:``, which never run."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from without_type_checking(child)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_fs_makes_things_durable(path: Path) -> None:
+    if name_of(path) == "auditlog/_fs.py":
+        return
+    found = []
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner, called = ast.unparse(node.func.value), node.func.attr
+            of_system = owner in ("os", "fcntl", "shutil") and called in DURABLE_CALLS
+            of_path = owner != "_fs" and called in METHODS
+            if of_system or of_path:
+                found.append(f"line {node.lineno}: {owner}.{called}")
+        elif isinstance(node, ast.ImportFrom) and node.module in ("os", "fcntl"):
+            found += [alias.name for alias in node.names if alias.name in DURABLE_CALLS]
+    assert not found, f"{name_of(path)} has to ask auditlog._fs: {found}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if says_pure(path)], ids=name_of)
+def test_pure_modules_import_no_clock_disk_or_network(path: Path) -> None:
+    found = []
+    for node in without_type_checking(parsed(path)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+            names += [f"_fs of {node.module}" for alias in node.names if alias.name == "_fs"]
+        else:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = ast.unparse(node.func.value)
+                if node.func.attr in CLOCKS and owner in ("dt.datetime", "dt.date", "time"):
+                    found.append(f"line {node.lineno}: {owner}.{node.func.attr}()")
+            continue
+        found += [name for name in names if name.split(".")[0] in IMPURE_MODULES or "_fs" in name]
+    assert not found, f"{name_of(path)} says that it is pure, and uses {found}"
+
+
+def test_what_the_design_calls_pure_says_so() -> None:
+    missing = {name for name in PURE if not (ROOT / name).exists() or not says_pure(ROOT / name)}
+    assert not missing
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_invariant_in_a_header_has_a_test_of_its_name(path: Path) -> None:
+    docstring = ast.get_docstring(parsed(path)) or ""
+    for match in re.finditer(
+        r"^Invariants \(tests of the same name in\s+(?P<file>[\w/.]+)\):\n(?P<names>(?:  .*\n?)+)",
+        docstring,
+        re.MULTILINE,
+    ):
+        tests = ROOT / match["file"]
+        assert tests.exists(), f"{name_of(path)} promises {match['file']}"
+        defined = set(
+            re.findall(r"^ *(?:async )?def (test_\w+)", tests.read_text("utf-8"), re.MULTILINE)
+        )
+        promised = re.findall(r"^  (\w+) {1,}\S", match["names"], re.MULTILINE)
+        assert promised, f"{name_of(path)}: no invariant could be read"
+        missing = [
+            name
+            for name in promised
+            if not any(
+                test == f"test_{name}" or test.startswith(f"test_{name}_") for test in defined
+            )
+        ]
+        assert not missing, f"{match['file']} has no test_{missing[0]}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_exception_to_a_check_has_its_reason(path: Path) -> None:
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        comment = re.search(r"#\s*(noqa|type: ignore)(.*)", line)
+        if comment is None or "re." in line:
+            continue
+        rest = re.sub(r"^(: ?[A-Z0-9, ]+|\[[a-z-, ]+\])", "", comment[2])
+        assert len(rest.strip(" #()")) > 5, f"{name_of(path)}:{number} does not say why"
+
+
+def test_importing_auditlog_stays_light() -> None:
+    code = (
+        "import sys, auditlog; "
+        f"print(*sorted({{name.split('.')[0] for name in sys.modules}} & set({HEAVY!r})))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == []
+
+
+def test_every_dependency_is_pinned_and_no_index_is_named() -> None:
+    pins = (ROOT / "requirements/dev.txt").read_text("utf-8").splitlines()
+    pinned = {_normal(line.split("==")[0]) for line in pins if "==" in line}
+    strange = [line for line in pins if not re.fullmatch(r"#.*|[\w.-]+==[\w.+-]+", line)]
+    assert not strange
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    needed = project["project"]["dependencies"] + [
+        requirement
+        for extra in project["project"]["optional-dependencies"].values()
+        for requirement in extra
+    ]
+    needed += project["build-system"]["requires"]
+    missing = {_normal(re.split(r"[<>=\[; ]", name)[0]) for name in needed} - pinned
+    assert not missing, "run make pins"
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
