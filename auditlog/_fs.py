@@ -1,0 +1,251 @@
+"""The one place that makes things durable: every fsync, rename, unlink and flock of the project.
+
+What "durable" needs on Linux (fsync(2), rename(2), open(2)): the file's bytes are synced through
+its own descriptor; the name is synced through the directory's.  fdatasync also writes the size, so
+an append needs no full fsync.  A descriptor whose sync failed is never synced again: the kernel
+reports a lost page once and then calls it clean (fsync(2), NOTES).
+
+Nothing here retries or hides an error; callers get OSError as it comes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from auditlog.errors import UnsafePath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "FileLock",
+    "Locked",
+    "check_directory",
+    "check_file",
+    "create_exclusive",
+    "fdatasync",
+    "fsync",
+    "fsync_directory",
+    "make_directory",
+    "open_append",
+    "open_read",
+    "rename",
+    "replace_durably",
+    "truncate",
+    "unlink",
+    "write_all",
+]
+
+_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def fsync(fd: int) -> None:
+    os.fsync(fd)
+
+
+def fdatasync(fd: int) -> None:
+    os.fdatasync(fd)
+
+
+@contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Calls on a descriptor fail without saying whose it is: add the path."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
+
+
+def fsync_directory(path: str | os.PathLike[str]) -> None:
+    """Make the names in the directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with _naming(path):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_directory(path: str | os.PathLike[str], mode: int = 0o700) -> None:
+    """Create the directory and its missing parents, each durable in its own parent."""
+    path = Path(path)
+    if path.is_dir():
+        return
+    if not path.parent.exists():
+        make_directory(path.parent, mode)
+    try:
+        path.mkdir(mode)
+        path.chmod(mode)  # a umask of 077 would take from the group what the option gives it
+    except FileExistsError:
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+        return
+    fsync_directory(path.parent)
+
+
+def check_directory(path: str | os.PathLike[str], *, allow_other_owner: bool = False) -> None:
+    """Refuse a directory that someone else could swap files in.
+
+    Raises UnsafePath for one that is a symlink, world-writable or of another user (root's is fine),
+    NotADirectoryError and FileNotFoundError as they are.
+    """
+    state = os.stat(path, follow_symlinks=False)
+    if stat.S_ISLNK(state.st_mode):
+        raise UnsafePath(
+            "the directory is a symbolic link", path=path, hint="Name the directory itself."
+        )
+    if not stat.S_ISDIR(state.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if state.st_mode & stat.S_IWOTH:
+        raise UnsafePath(
+            "the directory is writable for everyone", path=path, hint="Run chmod o-w on it."
+        )
+    if not allow_other_owner:
+        _check_owner(path, state.st_uid)
+
+
+def check_file(path: str | os.PathLike[str], fd: int) -> None:
+    """Refuse to append to a file that is not regular, or belongs to another user."""
+    state = os.fstat(fd)
+    if not stat.S_ISREG(state.st_mode):
+        raise UnsafePath("the segment is not a regular file", path=path)
+    _check_owner(path, state.st_uid)
+
+
+def _check_owner(path: str | os.PathLike[str], uid: int) -> None:
+    if uid not in (os.geteuid(), 0):
+        raise UnsafePath(
+            f"it belongs to uid {uid}, not to uid {os.geteuid()}",
+            path=path,
+            hint="Run the service as its owner, or give it a directory of its own.",
+        )
+
+
+def create_exclusive(path: str | os.PathLike[str], mode: int = 0o600) -> int:
+    """Create a new file for appending, or raise FileExistsError; the caller syncs its directory."""
+    fd = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        os.fchmod(fd, mode)  # whatever the umask
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def open_append(path: str | os.PathLike[str]) -> int:
+    return os.open(path, _APPEND | os.O_NONBLOCK)  # which only a pipe of that name would notice
+
+
+def open_read(path: str | os.PathLike[str]) -> int:
+    return os.open(path, _READ)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write every byte; a short write goes on where it stopped."""
+    written = os.write(fd, data)
+    if written == len(data):
+        return
+    view = memoryview(data)
+    while written < len(view):
+        written += os.write(fd, view[written:])
+
+
+def truncate(path: str | os.PathLike[str], size: int) -> None:
+    """Cut the file to ``size`` bytes, durably."""
+    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with _naming(path):
+            os.ftruncate(fd, size)
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def rename(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Rename over whatever is there; the caller syncs the directory."""
+    os.rename(source, target)
+
+
+def unlink(path: str | os.PathLike[str]) -> None:
+    """Remove the name; the caller syncs the directory."""
+    os.unlink(path)
+
+
+def replace_durably(
+    path: str | os.PathLike[str], content: bytes, *, keep: Path | None = None, mode: int = 0o600
+) -> None:
+    """Replace a small file so that a crash leaves the old or the new content, never a mixture.
+
+    With ``keep`` the old file stays under that name.  Between the two renames only ``keep`` is
+    there: a reader that finds nothing at ``path`` looks at ``keep`` next.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    fd = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode
+    )
+    try:
+        with _naming(temporary):
+            write_all(fd, content)
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    if keep is not None and path.exists():
+        os.rename(path, keep)
+    os.rename(temporary, path)
+    fsync_directory(path.parent)
+
+
+class Locked(OSError):
+    """Another open file description holds the lock; ``holder`` is what it wrote into the file."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        super().__init__(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), str(path))
+        self.holder = holder
+
+
+class FileLock:
+    """An exclusive flock(2) on a file that says who holds it.  Raises Locked, or OSError.
+
+    The kernel drops the lock when the process ends, however it ends.  The file itself stays: were
+    it removed, two processes could hold locks on two files of one name.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], holder: str) -> None:
+        self.path = Path(path)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with _naming(path):
+                self._take(holder)
+        except BaseException:
+            self.release()
+            raise
+
+    def _take(self, holder: str) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
+            raise Locked(self.path, text) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{holder}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock up, also for children that inherited it; doing it twice does nothing."""
+        if self._fd >= 0:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close a copy that was inherited over a fork; the parent keeps the lock."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,120 @@
+"""What can go wrong in a log, one class a cause.
+
+Every error says what happened, where (path, offset, seq) and what to do next.  None of them
+ever carries a record's payload: an error text ends up in places an audit log must not leak to.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+
+__all__ = [
+    "AuditLogError",
+    "BufferFull",
+    "CursorDamaged",
+    "ForkedLog",
+    "InvalidEvent",
+    "InvalidName",
+    "LogClosed",
+    "LogDamaged",
+    "LogFailed",
+    "LogLocked",
+    "RecordTooLarge",
+    "UnsafePath",
+]
+
+
+class AuditLogError(Exception):
+    """Base of every error this package raises.
+
+    ``reason`` is one sentence without a full stop; ``path``, ``offset`` (bytes into the
+    uncompressed segment), ``seq`` and ``errno`` say where; ``hint`` says what to do next.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        offset: int | None = None,
+        seq: int | None = None,
+        errno: int | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = None if path is None else Path(path)
+        self.offset = offset
+        self.seq = seq
+        self.errno = errno
+        self.hint = hint
+
+    def again(self) -> Self:
+        """A copy to raise in another thread: a raised exception grows a traceback of its own."""
+        return type(self)(
+            self.reason,
+            path=self.path,
+            offset=self.offset,
+            seq=self.seq,
+            errno=self.errno,
+            hint=self.hint,
+        )
+
+    def __str__(self) -> str:
+        where = [
+            f"{name} {value}"
+            for name, value in (("at byte", self.offset), ("seq", self.seq))
+            if value is not None
+        ]
+        text = self.reason if self.path is None else f"{self.path}: {self.reason}"
+        if where:
+            text += f" ({', '.join(where)})"
+        if self.errno is not None:
+            text += f": {os.strerror(self.errno)}"
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class InvalidName(AuditLogError, ValueError):
+    """A service, host, instance or segment name that the naming does not allow."""
+
+
+class InvalidEvent(AuditLogError, ValueError):
+    """An event whose fields cannot become a record; nothing was queued."""
+
+
+class RecordTooLarge(InvalidEvent):
+    """An event whose record would be longer than 65,535 bytes; nothing was queued."""
+
+
+class UnsafePath(AuditLogError):
+    """A directory or file that is a symlink, belongs to another user or is world-writable."""
+
+
+class LogLocked(AuditLogError):
+    """Another process (or another Log of this one) is the log's writer."""
+
+
+class LogDamaged(AuditLogError):
+    """The log holds something no crash can have left behind; nothing was changed."""
+
+
+class LogFailed(AuditLogError):
+    """The log could not be made durable and takes no more events; open it again."""
+
+
+class LogClosed(AuditLogError):
+    """The log was closed before the event came."""
+
+
+class ForkedLog(AuditLogError):
+    """A child process used the log of its parent."""
+
+
+class BufferFull(AuditLogError):
+    """The queue stayed full for ``block_timeout``; the event was refused and counted."""
+
+
+class CursorDamaged(AuditLogError):
+    """Neither the cursor nor its previous copy can be read; shipping starts from the beginning."""

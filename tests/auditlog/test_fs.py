@@ -1,0 +1,221 @@
+"""The one place that makes things durable: modes, owners, symlinks, locks, short writes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from auditlog import _fs
+from auditlog.errors import UnsafePath
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o000], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750])
+def test_a_directory_and_its_parents_get_the_mode_whatever_the_umask(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    _fs.make_directory(tmp_path / "a" / "b", mode)
+    assert mode_of(tmp_path / "a") == mode_of(tmp_path / "a" / "b") == mode
+
+
+def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    _fs.make_directory(tmp_path, 0o700)
+    assert mode_of(tmp_path) == 0o711
+
+
+def test_a_directory_cannot_be_made_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(NotADirectoryError):
+            _fs.make_directory(path)
+
+
+def test_new_directories_are_synced_in_their_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(_fs, "fsync_directory", lambda path: synced.append(Path(path)))
+    _fs.make_directory(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_a_new_file_gets_the_mode_whatever_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    os.close(_fs.create_exclusive(tmp_path / "new", mode))
+    assert mode_of(tmp_path / "new") == mode
+    with pytest.raises(FileExistsError):
+        _fs.create_exclusive(tmp_path / "new")
+
+
+@pytest.mark.parametrize("open_it", [_fs.open_append, _fs.open_read, _fs.create_exclusive])
+def test_a_symlink_is_not_opened(tmp_path: Path, open_it: Callable[[Path], int]) -> None:
+    (tmp_path / "target").touch()
+    (tmp_path / "link").symlink_to("target")
+    with pytest.raises(OSError, match=r"symbolic link|File exists") as refusal:
+        open_it(tmp_path / "link")
+    assert refusal.value.errno in (errno.ELOOP, errno.EEXIST)
+
+
+@pytest.mark.parametrize("open_it", [_fs.open_append, _fs.open_read])
+def test_no_descriptor_is_inherited_by_a_program_we_start(
+    tmp_path: Path, open_it: Callable[[Path], int]
+) -> None:
+    (tmp_path / "file").touch()
+    fd = open_it(tmp_path / "file")
+    try:
+        assert not os.get_inheritable(fd)
+    finally:
+        os.close(fd)
+
+
+def test_a_directory_others_could_swap_files_in_is_refused(tmp_path: Path) -> None:
+    _fs.check_directory(tmp_path)
+    tmp_path.chmod(0o757)
+    with pytest.raises(UnsafePath, match="writable for everyone"):
+        _fs.check_directory(tmp_path)
+    tmp_path.chmod(0o1777)
+    with pytest.raises(UnsafePath, match="chmod o-w"):
+        _fs.check_directory(tmp_path)
+    tmp_path.chmod(0o770)
+    _fs.check_directory(tmp_path)
+
+
+def test_a_symlink_to_a_directory_a_file_and_nothing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UnsafePath, match="symbolic link"):
+        _fs.check_directory(tmp_path / "link")
+    with pytest.raises(NotADirectoryError):
+        _fs.check_directory(tmp_path / "file")
+    with pytest.raises(FileNotFoundError):
+        _fs.check_directory(tmp_path / "nowhere")
+
+
+def test_a_directory_of_another_user_is_refused_but_not_root_s(
+    public_directory: Path, as_nobody: Callable[[Callable[[], object]], str]
+) -> None:
+    assert as_nobody(lambda: _fs.check_directory(public_directory)) == "None"
+    os.chown(public_directory, 12_345, 12_345)
+    answer = as_nobody(lambda: _fs.check_directory(public_directory))
+    assert answer.startswith("UnsafePath")
+    assert "uid 12345" in answer
+    with pytest.raises(UnsafePath, match="uid 12345"):
+        _fs.check_directory(public_directory)
+    _fs.check_directory(public_directory, allow_other_owner=True)
+
+
+@pytest.mark.parametrize("largest", [1, 7, 1000])
+def test_write_all_goes_on_after_short_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    content = bytes(range(256)) * 3
+    real = os.write
+    monkeypatch.setattr(_fs.os, "write", lambda fd, data: real(fd, bytes(data)[:largest]))
+    fd = _fs.create_exclusive(tmp_path / "file")
+    try:
+        _fs.write_all(fd, content)
+        _fs.write_all(fd, memoryview(content))
+    finally:
+        os.close(fd)
+    assert (tmp_path / "file").read_bytes() == content * 2
+
+
+def test_truncate_cuts_and_syncs_but_never_through_a_symlink(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    (tmp_path / "link").symlink_to("file")
+    _fs.truncate(tmp_path / "file", 4)
+    with pytest.raises(OSError, match="symbolic link"):
+        _fs.truncate(tmp_path / "link", 0)
+    assert (tmp_path / "file").read_bytes() == b"0123"
+
+
+@pytest.mark.parametrize("keeping", [False, True])
+def test_a_crash_at_any_step_of_replacing_leaves_the_old_or_the_new_file(
+    tmp_path: Path, crash_at: Callable[[int, Callable[[], object]], bool], keeping: bool
+) -> None:
+    for step in range(20):
+        path = tmp_path / f"file{step}"
+        keep = path.with_name(path.name + ".prev") if keeping else None
+        _fs.replace_durably(path, b"old")
+
+        def replace(path: Path = path, keep: Path | None = keep) -> None:
+            _fs.replace_durably(path, b"a much longer new one", keep=keep)
+
+        crashed = crash_at(step, replace)
+        if keep is not None and not path.exists():
+            path = keep
+        assert path.read_bytes() in (b"old", b"a much longer new one")
+        if not crashed:
+            break
+    assert not crashed
+    assert path.read_bytes() == b"a much longer new one"
+    assert keep is None or keep.read_bytes() == b"old"
+    assert mode_of(path) == 0o600
+
+
+def test_replacing_on_a_full_disk_keeps_the_old_file(small_disk: Path) -> None:
+    path = small_disk / "file"
+    _fs.replace_durably(path, b"old")
+    with pytest.raises(OSError, match="No space left"):
+        _fs.replace_durably(path, b"x" * (1 << 20))
+    assert path.read_bytes() == b"old"
+    _fs.replace_durably(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_lock_is_exclusive_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    lock = _fs.FileLock(path, "pid 17, a much longer holder than the next")
+    with pytest.raises(_fs.Locked) as refusal:
+        _fs.FileLock(path, "me")
+    assert refusal.value.holder == "pid 17, a much longer holder than the next"
+    assert refusal.value.errno == errno.EWOULDBLOCK
+    lock.release()
+    lock.release()
+    with pytest.raises(FileNotFoundError):
+        _fs.FileLock(tmp_path / "nowhere" / "a.lock", "me")
+    again = _fs.FileLock(path, "me")
+    assert path.read_text() == "me\n"
+    again.release()
+    assert path.exists(), "were it removed, two could hold two files of one name"
+
+
+def test_a_lock_is_not_held_through_a_program_that_was_started(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    lock = _fs.FileLock(path, "me")
+    with subprocess.Popen(
+        [sys.executable, "-c", "print('started', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        close_fds=False,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline()
+        lock.release()
+        _fs.FileLock(path, "next").release()
+        child.communicate(b"\n")
+
+
+def test_a_lock_file_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / "a.lock").symlink_to("target")
+    with pytest.raises(OSError, match="symbolic link"):
+        _fs.FileLock(tmp_path / "a.lock", "me")
+    assert (tmp_path / "target").read_text() == "precious"
