@@ -1,0 +1,181 @@
+"""From event to the bytes of its record: every member from ``event_type`` to ``details``.  Pure.
+
+The order is that of the record: event_type, service, host, actor, resource, outcome, reason,
+severity, correlation_id, details.  What is absent is left out; outcome and severity never are.
+
+Invariants (tests of the same name in tests/auditlog/test_body.py):
+  one_object   between braces the body is one JSON object with these members in this order
+  no_secret    a secret placed anywhere in an event is not in the bytes
+  one_line     no event puts a control, a bidi control or a line separator into the bytes
+  refused      what JSON cannot hold is refused with the name of the field
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from auditlog.actor import (
+    OUTCOMES,
+    SEVERITIES,
+    Actor,
+    Outcome,
+    Resource,
+    Severity,
+    as_actor,
+    as_resource,
+)
+from auditlog.context import Context
+from auditlog.errors import InvalidEvent
+from auditlog.event import (
+    EVENT_TYPE,
+    LIBRARYS_OWN,
+    Event,
+    check_mapping,
+    check_string,
+    refuse_choice,
+)
+from auditlog.events import EVENT_TYPES
+from auditlog.redaction import KNOWN_CLEAN, clean, clean_label, clean_text
+
+__all__ = ["encode_body", "encode_free", "service_host"]
+
+_LIBRARYS_FIELDS: Final = frozenset(
+    {"v", "log", "seq", "prev_hash", "@timestamp", "hash", "service", "host"}
+)
+
+
+def service_host(service: str, host: str) -> bytes:
+    """The members ``service`` and ``host``, made once for a log."""
+    return orjson.dumps({"service": service, "host": host})[1:-1]
+
+
+def encode_body(event: Event, *, service_host: bytes, context: Context | None = None) -> bytes:
+    """The body of a typed event.  Raises InvalidEvent naming the field."""
+    details = event.own_details()
+    resource: Resource | Mapping[str, Any] | None = event.resource
+    if resource is None and (names := event.names) is not None:
+        # The id is a required field, and was cleaned as such.
+        resource = {"resource_type": names[0], "resource_id": details[names[1]]}
+    if event.details is not None:
+        details.update(clean(event.details, "details"))
+    return _encode(
+        event.event_type,
+        service_host,
+        context,
+        event.actor,
+        resource,
+        event.outcome,
+        event.reason,
+        event.severity,
+        event.correlation_id,
+        details,
+    )
+
+
+def encode_free(
+    event_type: str,
+    *,
+    service_host: bytes,
+    context: Context | None = None,
+    actor: Actor | Mapping[str, Any] | None = None,
+    resource: Resource | Mapping[str, Any] | None = None,
+    outcome: Outcome | None = None,
+    reason: str | None = None,
+    severity: Severity | None = None,
+    correlation_id: str | None = None,
+    details: Mapping[str, Any] | None = None,
+    **strange: object,
+) -> bytes:
+    """The body of an event given by its type's name.
+
+    A type of the vocabulary has that type's default outcome and severity, any other success and
+    info.  Raises InvalidEvent naming the field.
+    """
+    if strange:
+        _refuse_strange(event_type, strange)
+    if not isinstance(event_type, str) or EVENT_TYPE.fullmatch(event_type) is None:
+        raise InvalidEvent(
+            "the event type is not a name like pool.drained",
+            hint="A lower-case letter, then up to 63 lower-case letters, digits, _ and dots.",
+        )
+    if event_type.startswith(LIBRARYS_OWN):
+        raise InvalidEvent(
+            f"{event_type}: types that start with log. are the library's own",
+            hint="Choose another first word.",
+        )
+    known = EVENT_TYPES.get(event_type, Event)
+    if outcome is None:
+        outcome = known.default_outcome
+    elif outcome not in OUTCOMES:
+        refuse_choice("outcome", OUTCOMES)
+    if severity is None:
+        severity = known.default_severity
+    elif severity not in SEVERITIES:
+        refuse_choice("severity", SEVERITIES)
+    return _encode(
+        event_type,
+        service_host,
+        context,
+        None if actor is None else as_actor(actor),
+        None if resource is None else as_resource(resource),
+        outcome,
+        None if reason is None else check_string("reason", reason),
+        severity,
+        None if correlation_id is None else check_string("correlation_id", correlation_id),
+        {} if details is None else clean(check_mapping("details", details), "details"),
+    )
+
+
+def _encode(  # noqa: PLR0917  (keywords would cost a tenth of the call)
+    event_type: str,
+    service_host: bytes,
+    context: Context | None,
+    actor: Any,
+    resource: Any,
+    outcome: str | None,
+    reason: str | None,
+    severity: str | None,
+    correlation_id: str | None,
+    details: dict[str, Any],
+) -> bytes:
+    """Everything was checked before, and ``details`` cleaned."""
+    if context is not None:
+        actor = context.actor if actor is None else actor
+        resource = context.resource if resource is None else resource
+        reason = context.reason if reason is None else reason
+        correlation_id = context.correlation_id if correlation_id is None else correlation_id
+        if context.details:
+            details = {**details, **{k: v for k, v in context.details.items() if k not in details}}
+    members: dict[str, Any] = {}
+    if actor is not None:
+        members["actor"] = actor.json
+    if resource is not None:
+        members["resource"] = resource if type(resource) is dict else resource.json
+    members["outcome"] = outcome
+    if reason is not None:
+        members["reason"] = (
+            reason if reason in KNOWN_CLEAN else clean_label(reason, f"{event_type}.reason")
+        )
+    members["severity"] = severity
+    if correlation_id is not None:
+        members["correlation_id"] = clean_text(correlation_id, f"{event_type}.correlation_id")
+    if details:
+        members["details"] = details
+    return b'"event_type":"%b",%b,%b' % (
+        event_type.encode("ascii"),
+        service_host,
+        orjson.dumps(members)[1:-1],
+    )
+
+
+def _refuse_strange(event_type: object, strange: Mapping[str, object]) -> None:
+    listed = ", ".join(sorted(strange))
+    if owned := _LIBRARYS_FIELDS.intersection(strange):
+        raise InvalidEvent(
+            f"{event_type}: {', '.join(sorted(owned))} is written by the library, not by callers",
+            hint="Leave it out.",
+        )
+    raise InvalidEvent(f"{event_type}: unknown field {listed}", hint="Put it under details.")
