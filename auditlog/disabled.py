@@ -1,0 +1,49 @@
+"""The log that writes nothing: flush="disabled", for tests and tools that need no trail.
+
+Invariants (tests of the same name in tests/auditlog/test_disabled.py):
+  no_directory   nothing is created, opened or checked
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Unpack
+
+from auditlog.events import Event
+from auditlog.record import GENESIS_HASH
+from auditlog.segment_names import LogId, SegmentName
+from auditlog.stats import Stats
+from auditlog.ticket import Commit, Ticket
+from auditlog.writer import EventFields, Log
+
+__all__ = ["DisabledLog"]
+
+
+class DisabledLog(Log):
+    """flush="disabled": accepts everything, checks and writes nothing, needs no directory."""
+
+    def __init__(self, log_id: LogId) -> None:
+        self.id = log_id
+        done = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0)
+        done.done = True
+        self._ticket = Ticket(done, lambda _commit, _timeout: True, 0, GENESIS_HASH)
+
+    def __repr__(self) -> str:
+        return f"<Log {self.id} disabled>"
+
+    def emit(
+        self, event: Event | str, *, durable: bool = False, **fields: Unpack[EventFields]
+    ) -> Ticket:
+        return self._ticket
+
+    async def aemit(self, event: Event | str, **fields: Unpack[EventFields]) -> Ticket:
+        return self._ticket
+
+    def flush(self, timeout: dt.timedelta | float | None = None) -> None:
+        """Nothing is ever queued."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def stats(self) -> Stats:
+        return Stats(str(self.id), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, "ok", failed=False)

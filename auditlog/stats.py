@@ -1,0 +1,31 @@
+"""A log's own health, as figures that any metrics library can take.  Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditlog.space import Level
+
+__all__ = ["Stats"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A log's own health at one moment.
+
+    Counts are records (the log's own included) since it was opened; seconds are of write plus
+    sync of one commit, over the last thousand.
+    """
+
+    log: str
+    queued: int
+    queued_bytes: int
+    durable: int
+    refused: int
+    commits: int
+    last_commit_seconds: float
+    commit_p99_seconds: float
+    last_seq: int
+    durable_seq: int
+    space: Level
+    failed: bool

@@ -1,0 +1,169 @@
+"""Group commit: order, poison, and a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import auditlog
+from auditlog import _fs
+
+
+def open_log(directory: Path, **options: Any) -> auditlog.Log:
+    return auditlog.open(directory, service="queen-rbee", host="hive1", **options)
+
+
+def test_in_order(tmp_path: Path) -> None:
+    """When a ticket resolves, every record before it is in the file."""
+    problems: list[str] = []
+    with open_log(tmp_path, max_segment_bytes=1 << 17) as log:
+
+        def work() -> None:
+            for _ in range(60):
+                ticket = log.emit("from.thread", details={"pad": "x" * 300})
+                if log.stats().durable_seq < ticket.seq:
+                    problems.append(f"seq {ticket.seq} resolved before its turn")
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not problems
+    seqs = [record.seq for record in auditlog.read(tmp_path)]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+@pytest.mark.parametrize("call", ["write_all", "fdatasync"])
+def test_poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """One EIO, and no later record is written, although the disk would take it again."""
+    log = open_log(tmp_path, flush="batched")
+    durable = log.emit("before.it", durable=True)
+    real, calls = getattr(_fs, call), []
+
+    def fail_once(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(*arguments)
+
+    monkeypatch.setattr(_fs, call, fail_once)
+    ticket = log.emit("lost.one")
+    with pytest.raises(auditlog.LogFailed) as failure:
+        ticket.wait(timeout=5)
+    assert failure.value.errno == errno.EIO
+    assert failure.value.path is not None
+    assert failure.value.path.suffix == ".ndjson"
+    with pytest.raises(auditlog.LogFailed):
+        log.emit("after.it")
+    with pytest.raises(auditlog.LogFailed):
+        log.close()
+    assert len(calls) == 1
+    monkeypatch.undo()
+    assert [record.seq for record in auditlog.read(tmp_path)][-1] == durable.seq
+    with open_log(tmp_path) as log:
+        assert log.emit("a.new.start").seq == durable.seq + 2
+    assert auditlog.verify(tmp_path).ok
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Half a line arrives, twice; then there is room again."""
+    log = open_log(tmp_path)
+    real, tries = _fs.write_all, []
+
+    def half_a_line(fd: int, data: bytes) -> None:
+        tries.append(len(data))
+        if len(tries) <= 2:
+            os.write(fd, data[: len(data) // 2])
+            raise OSError(number, os.strerror(number))
+        real(fd, data)
+
+    monkeypatch.setattr(_fs, "write_all", half_a_line)
+    ticket = log.emit("took.a.while")
+    assert ticket.done()
+    assert len(tries) == 3
+    monkeypatch.undo()
+    log.close()
+    assert auditlog.verify(tmp_path).ok
+
+
+def test_closing_on_a_full_disk_says_so_and_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log(tmp_path, flush="batched", block_timeout=0.3)
+
+    def no_room(_fd: int, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_fs, "write_all", no_room)
+    ticket = log.emit("never.written")
+    with pytest.raises(auditlog.LogFailed, match="No space left"):
+        log.close()
+    with pytest.raises(auditlog.LogFailed):
+        ticket.wait()
+    monkeypatch.undo()
+    open_log(tmp_path).close()
+    assert auditlog.verify(tmp_path).ok
+
+
+def test_what_a_signal_handler_raises_loses_no_commit(tmp_path: Path) -> None:
+    """Ctrl-C and time-outs by SIGALRM strike anywhere in emit; the log goes on behind them."""
+
+    class StruckError(Exception):
+        pass
+
+    def strike(_number: int, _frame: object) -> None:
+        raise StruckError
+
+    before = signal.signal(signal.SIGALRM, strike)
+    struck = returned = 0
+    try:
+        with open_log(tmp_path) as log:
+            deadline = time.monotonic() + 20
+            while struck < 60 and time.monotonic() < deadline:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.00002 * (struck % 40))
+                try:
+                    log.emit("may.be.struck")
+                    returned += 1
+                except StruckError:
+                    struck += 1
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            assert log.emit("goes.on").wait(timeout=5).done()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert struck >= 10
+    assert auditlog.verify(tmp_path).ok
+    types = [record.event_type for record in auditlog.read(tmp_path)]
+    assert types.count("may.be.struck") >= returned
+    assert types[-2:] == ["goes.on", "log.closed"]
+
+
+def test_a_waiting_thread_can_time_out_and_the_record_still_becomes_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_log(tmp_path, flush="batched") as log:
+        real = _fs.fdatasync
+
+        def slow(fd: int) -> None:
+            time.sleep(0.3)
+            real(fd)
+
+        monkeypatch.setattr(_fs, "fdatasync", slow)
+        first = log.emit("slow.one")
+        leader = threading.Thread(target=first.wait)
+        leader.start()
+        time.sleep(0.05)
+        second = log.emit("slow.two")
+        with pytest.raises(TimeoutError, match="not durable after"):
+            second.wait(timeout=0.05)
+        assert second.wait(timeout=5).done()
+        leader.join()
