@@ -1,0 +1,81 @@
+"""What became of one record in one delivery attempt.  Pure.
+
+Final outcomes let the cursor pass; RETRY does not.  A duplicate is a record that the sink already
+had with the same hash; one with another hash is quarantined as tampering.
+
+Invariants (tests of the same name in tests/shippers/test_outcome.py):
+  final   exactly indexed, duplicate and quarantined are final
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = [
+    "DUPLICATE",
+    "INDEXED",
+    "Kind",
+    "Outcome",
+    "quarantined",
+    "retry",
+    "tampered",
+    "unverified_duplicate",
+]
+
+
+class Kind(enum.Enum):
+    """The four ends of an attempt."""
+
+    INDEXED = "indexed"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``reason`` is a sentence without payload; ``server_message`` may quote the document, and so
+    goes into the quarantine file and nowhere else.  ``status`` is the sink's own code, if any.
+
+    ``alarm`` marks what a person has to look at: the sink holds another record under this id.
+    ``verified`` is false for a duplicate whose hash could not be read back.
+    """
+
+    kind: Kind
+    reason: str = ""
+    status: int | None = None
+    server_message: str = ""
+    alarm: bool = False
+    verified: bool = True
+
+    @property
+    def final(self) -> bool:
+        return self.kind is not Kind.RETRY
+
+
+INDEXED: Final = Outcome(Kind.INDEXED)
+DUPLICATE: Final = Outcome(Kind.DUPLICATE)
+
+
+def unverified_duplicate(status: int | None = None) -> Outcome:
+    return Outcome(Kind.DUPLICATE, "the stored hash could not be read back", status, verified=False)
+
+
+def quarantined(reason: str, status: int | None = None, server_message: str = "") -> Outcome:
+    return Outcome(Kind.QUARANTINED, reason, status, server_message)
+
+
+def tampered(stored_hash: str, status: int | None = None) -> Outcome:
+    """The sink holds a record of this id with another hash."""
+    return Outcome(
+        Kind.QUARANTINED,
+        f"the sink holds another record under this id (its hash is {stored_hash or 'missing'})",
+        status,
+        alarm=True,
+    )
+
+
+def retry(reason: str, status: int | None = None) -> Outcome:
+    return Outcome(Kind.RETRY, reason, status)

@@ -1,0 +1,180 @@
+"""Records that no retry can deliver, and alarms: kept durably, one JSON object a line.
+
+    <state_dir>/quarantine/<sink>.ndjson
+
+An entry is synced before the cursor passes its record.  What cannot be written is raised, so that
+shipping waits instead of skipping.  A record is entered once, even when it is met again after a
+crash: entries behind the cursor are known by their place in the log.
+
+Invariants (tests of the same name in tests/shippers/test_quarantine.py):
+  durable    what add returned from is in the file, whole
+  once       the same place is entered once, over restarts as well
+  torn       a torn entry left by a crash is cut, and nothing behind it is lost
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from auditlog import _fs
+from auditlog.record import format_timestamp
+from auditlog.segment_names import SegmentName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["Entry", "Quarantine"]
+
+_CHUNK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record, or one alarm (then ``line`` is None).
+
+    kind             refused, tampered, not_a_record, or chain_break for an alarm about the log
+    reason           one sentence; ``server_message`` is the sink's own words, ``status`` its code
+    segment, offset  where the line begins: logical name, bytes in the uncompressed segment
+    """
+
+    kind: str
+    reason: str
+    log: str
+    segment: str
+    offset: int
+    seq: int | None = None
+    status: int | None = None
+    server_message: str = ""
+    line: bytes | None = None
+
+    @property
+    def place(self) -> tuple[SegmentName | None, int, str]:
+        return _place(self.segment, self.offset, self.kind, self.reason)
+
+
+class Quarantine:
+    """The quarantine of one sink.  Thread-safe."""
+
+    def __init__(self, state_dir: str | Path, sink: str) -> None:
+        self.path = Path(state_dir) / "quarantine" / f"{sink}.ndjson"
+        self._sink = sink
+        self._lock = threading.Lock()
+        self._known: dict[str, set[tuple[SegmentName | None, int, str]]] = {}
+        self._whole_bytes = 0
+
+    def recall(self, passed: Callable[[str], tuple[SegmentName | None, int]]) -> int:
+        """Read what is there from an earlier run, and cut a torn end; how many entries there are.
+
+        ``passed`` gives a log's cursor: only entries beyond it can be met again.
+        """
+        with self._lock:
+            self._known.clear()
+            if not self.path.exists():
+                return 0
+            count = self._whole_bytes = 0
+            for line in self._lines():
+                self._whole_bytes += len(line)
+                count += 1
+                fields = orjson.loads(line)
+                place = _place(
+                    fields["segment"], fields["offset"], fields["kind"], fields["reason"]
+                )
+                log = fields["log"]
+                if not _is_behind(place, passed(log)):
+                    self._known.setdefault(log, set()).add(place)
+            if self.path.stat().st_size > self._whole_bytes:
+                _fs.truncate(self.path, self._whole_bytes)
+            return count
+
+    def add(self, entries: Iterable[Entry], now: dt.datetime) -> int:
+        """Enter what is not entered yet, durably; how many were new.  Raises OSError."""
+        with self._lock:
+            new = {
+                (entry.log, entry.place): entry
+                for entry in entries
+                if entry.place not in self._known.get(entry.log, ())
+            }
+            if not new:
+                return 0
+            content = b"".join(self._encode(entry, now) for entry in new.values())
+            self._append(content)
+            for log, place in new:
+                self._known.setdefault(log, set()).add(place)
+            return len(new)
+
+    def forget(self, log: str, segment: SegmentName, offset: int) -> None:
+        """The log's cursor has passed this place: entries before it are not met again."""
+        with self._lock:
+            if known := self._known.get(log):
+                left = {place for place in known if not _is_behind(place, (segment, offset))}
+                self._known[log] = left
+
+    def _append(self, content: bytes) -> None:
+        _fs.make_directory(self.path.parent)
+        if not self.path.exists():
+            os.close(_fs.create_exclusive(self.path))
+            _fs.fsync_directory(self.path.parent)
+            self._whole_bytes = 0
+        elif self.path.stat().st_size != self._whole_bytes:
+            _fs.truncate(self.path, self._whole_bytes)  # what a failed write left
+        fd = _fs.open_append(self.path)
+        try:
+            _fs.write_all(fd, content)
+            _fs.fsync(fd)
+        finally:
+            os.close(fd)
+        self._whole_bytes += len(content)
+
+    def _encode(self, entry: Entry, now: dt.datetime) -> bytes:
+        fields: dict[str, Any] = {
+            "v": 1,
+            "at": format_timestamp(now),
+            "sink": self._sink,
+            "kind": entry.kind,
+            "reason": entry.reason,
+            "status": entry.status,
+            "server_message": entry.server_message,
+            "log": entry.log,
+            "segment": entry.segment,
+            "offset": entry.offset,
+            "seq": entry.seq,
+        }
+        if entry.line is not None:
+            try:
+                fields["line"] = entry.line.decode()
+            except UnicodeDecodeError:
+                fields["line_base64"] = base64.b64encode(entry.line).decode()
+        return orjson.dumps(fields) + b"\n"
+
+    def _lines(self) -> Iterator[bytes]:
+        """The whole lines of the file."""
+        with os.fdopen(_fs.open_read(self.path), "rb", buffering=_CHUNK_BYTES) as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line
+
+
+def _place(
+    segment: str, offset: int, kind: str, reason: str
+) -> tuple[SegmentName | None, int, str]:
+    # An alarm and a record can be at one place, and a place can have two alarms.
+    which = f"{kind}: {reason}" if kind == "chain_break" else "record"
+    return SegmentName.parse(segment) if segment else None, offset, which
+
+
+def _is_behind(
+    place: tuple[SegmentName | None, int, str], cursor: tuple[SegmentName | None, int]
+) -> bool:
+    """Whether the cursor has passed the place, so that it is never read again."""
+    segment, offset = cursor
+    if segment is None or place[0] is None:
+        return False
+    return (place[0], place[1]) < (segment, offset)

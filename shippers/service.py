@@ -1,0 +1,305 @@
+"""Ship every log of some directories to some sinks: for as long as asked, or once.
+
+One process per state directory; a second one is refused.  Directories are watched and rescanned;
+each sink has its own loop, cursors and quarantine, so that a sink that is down holds up no other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from auditlog import _fs
+from auditlog.errors import AuditLogError
+from auditlog.inventory import Inventory, scan
+from auditlog.reader import bounds
+from shippers.delivery import Delivery, DeliveryOptions
+from shippers.errors import AlreadyShipping, ShippingStalled
+from shippers.lane import Lane
+from shippers.sinks.protocol import Sink
+from shippers.stats import LogStats, Stats
+from shippers.watch import Watch
+
+__all__ = ["ShippingOptions", "ShippingService", "Summary"]
+
+_logger = logging.getLogger("auditlog.shippers")
+
+_STOP_SECONDS: Final = 4.5
+_UNWATCHED_SECONDS: Final = 1.0
+_BETWEEN_SCANS_SECONDS: Final = 0.2  # listing thousands of segments for each new name is too much
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingOptions:
+    """rescan_interval   how often directories are listed whatever the watcher says
+    delivery          batch sizes, memory, backoff
+    """
+
+    rescan_interval: dt.timedelta = dt.timedelta(seconds=30)
+    delivery: DeliveryOptions = field(default_factory=DeliveryOptions)
+
+    def __post_init__(self) -> None:
+        if self.rescan_interval <= dt.timedelta(0):
+            raise ValueError("rescan_interval must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a one-off run did, per log and sink; ``pending`` records were read and not delivered.
+
+    ``complete`` is true when everything that was there has its final outcome.
+    """
+
+    logs: tuple[LogStats, ...]
+    stopped: bool
+
+    @property
+    def shipped(self) -> int:
+        return sum(log.indexed for log in self.logs)
+
+    @property
+    def duplicates(self) -> int:
+        return sum(log.duplicate for log in self.logs)
+
+    @property
+    def quarantined(self) -> int:
+        return sum(log.quarantined for log in self.logs)
+
+    @property
+    def pending(self) -> int:
+        return sum(log.pending for log in self.logs)
+
+    @property
+    def complete(self) -> bool:
+        return not self.stopped and not any(log.pending or log.trouble for log in self.logs)
+
+
+class ShippingService:
+    """Ships all logs of the directories to all sinks.  The sinks stay the caller's to close.
+
+    Raises ValueError when there is no directory or sink, or two sinks have one name.
+    """
+
+    def __init__(
+        self,
+        directories: Sequence[str | Path],
+        sinks: Sequence[Sink],
+        state_dir: str | Path,
+        options: ShippingOptions | None = None,
+    ) -> None:
+        if not directories or not sinks:
+            raise ValueError("shipping needs at least one directory and one sink")
+        if len({sink.name for sink in sinks}) != len(sinks):
+            raise ValueError("two sinks have the same name")
+        self._directories = tuple(dict.fromkeys(Path(d).absolute() for d in directories))
+        self._sinks = tuple(sinks)
+        self._state_dir = Path(state_dir)
+        self._options = options or ShippingOptions()
+        self._events: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._deliveries: tuple[Delivery, ...] = ()
+        self._watch: Watch | None = None
+        self._unreadable: dict[Path, str] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Ship until ``stop`` is set; then end within five seconds, with cursors durable.
+
+        Directories that do not exist (yet) and sinks that are down are waited for.  Raises
+        AlreadyShipping, OSError when the state directory cannot be used.
+        """
+        with self._locked():
+            self._deliveries = tuple(
+                Delivery(sink, self._state_dir, self._options.delivery, on_end=self._wake_up)
+                for sink in self._sinks
+            )
+            self._watch = watch = Watch(self._directories, self)
+            self._wake_up_when(stop)
+            try:
+                for delivery in self._deliveries:
+                    delivery.start()
+                watch.start()
+                self._serve(watch, stop)
+            finally:
+                watch.stop()
+                self._stop_deliveries()
+
+    def run_once(
+        self,
+        stop: threading.Event | None = None,
+        *,
+        give_up_after: dt.timedelta | None = None,
+    ) -> Summary:
+        """Ship what is there now, then return.
+
+        Raises AlreadyShipping; DuplicateLog; OSError when a directory cannot be read; and
+        ShippingStalled, naming the sink's address and the cause, when no record was accepted for
+        ``give_up_after`` (None: wait as long as it takes).  Nothing is lost in any case: what was
+        not delivered is so by the next run.
+        """
+        with self._locked():
+            inventories = [scan(directory) for directory in self._directories]
+            self._deliveries = tuple(
+                Delivery(
+                    sink,
+                    self._state_dir,
+                    self._options.delivery,
+                    drain=True,
+                    give_up_after=give_up_after,
+                    on_end=self._wake_up,
+                )
+                for sink in self._sinks
+            )
+            if stop is None:
+                stop = threading.Event()
+            else:
+                self._wake_up_when(stop)
+            try:
+                for delivery in self._deliveries:
+                    for inventory in inventories:
+                        delivery.inventory(inventory)
+                    delivery.start()
+                while not stop.is_set() and not all(d.join(0) for d in self._deliveries):
+                    self._events.get()
+            finally:
+                self._stop_deliveries()
+            summary = Summary(self.stats().logs, stop.is_set())
+        for delivery in self._deliveries:
+            if delivery.stalled:
+                raise ShippingStalled(
+                    f"{delivery.sink.address}: nothing was accepted: {delivery.stalled}",
+                    hint=f"{summary.pending} or more records wait in their files and are shipped "
+                    "by the next run; nothing is lost.",
+                )
+        return summary
+
+    def stats(self) -> Stats:
+        """How every log stands at every sink; from any thread, at any time."""
+        logs = [log for d in self._deliveries for log in d.log_stats(_last_seq)]
+        return Stats(
+            logs=tuple(sorted(logs, key=lambda log: (log.sink, log.log))),
+            sinks=tuple(delivery.sink_stats() for delivery in self._deliveries),
+            watcher_rebuilds=self._watch.rebuilds if self._watch else 0,
+        )
+
+    # -- Listener of the watch -------------------------------------------------------------
+
+    def names_changed(self, directory: Path) -> None:
+        self._events.put(directory)
+
+    def log_grew(self, log: str) -> None:
+        for delivery in self._deliveries:
+            delivery.wake(log)
+
+    # -- the inside ------------------------------------------------------------------------
+
+    def _serve(self, watch: Watch, stop: threading.Event) -> None:
+        changed: set[Path] = set()
+        next_scan = next_check = 0.0
+        while not stop.is_set() and all(d.error is None for d in self._deliveries):
+            now = time.monotonic()
+            if now >= next_check:
+                watch.check()
+                changed.update(self._directories)
+                interval = self._options.rescan_interval.total_seconds()
+                next_check = now + (interval if watch.complete else _UNWATCHED_SECONDS)
+            if changed and now >= next_scan:
+                self._rescan(sorted(changed))
+                changed.clear()
+                next_scan = time.monotonic() + _BETWEEN_SCANS_SECONDS
+            due = min(next_check, next_scan) if changed else next_check
+            changed |= self._take_changes(due - time.monotonic())
+
+    def _take_changes(self, timeout: float) -> set[Path]:
+        """Wait for a directory whose names changed, or to be woken; take all there are."""
+        changed: set[Path] = set()
+        try:
+            event = self._events.get(timeout=max(0.0, timeout))
+            while True:
+                if event is not None:
+                    changed.add(event)
+                event = self._events.get_nowait()
+        except queue.Empty:
+            return changed
+
+    def _wake_up_when(self, stop: threading.Event) -> None:
+        """The caller's event cannot be waited for together with a queue, so a thread does it."""
+
+        def wait() -> None:
+            stop.wait()
+            self._wake_up()
+
+        threading.Thread(target=wait, name="auditlog-ship-stop", daemon=True).start()
+
+    def _rescan(self, directories: Sequence[Path]) -> None:
+        for directory in directories:
+            inventory = self._scan(directory)
+            if inventory is not None:
+                for delivery in self._deliveries:
+                    delivery.inventory(inventory)
+
+    def _scan(self, directory: Path) -> Inventory | None:
+        try:
+            inventory = scan(directory)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            if self._unreadable.get(directory) != reason:
+                self._unreadable[directory] = reason
+                _logger.warning("%s cannot be listed (%s); trying again", directory, reason)
+            return None
+        if self._unreadable.pop(directory, None) is not None:
+            _logger.info("%s can be listed again", directory)
+        return inventory
+
+    def _wake_up(self) -> None:
+        self._events.put(None)
+
+    def _stop_deliveries(self) -> None:
+        """End all loops.  Raises what ended one of them before its time."""
+        for delivery in self._deliveries:
+            delivery.stop()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for delivery in self._deliveries:
+            if not delivery.join(max(0.0, deadline - time.monotonic())):
+                _logger.warning(
+                    "shipping to %s did not stop in time; what was in flight is sent again",
+                    delivery.sink.name,
+                )
+        for delivery in self._deliveries:
+            if delivery.error is not None:
+                raise delivery.error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        _fs.make_directory(self._state_dir)
+        path = self._state_dir / "ship.lock"
+        try:
+            lock = _fs.FileLock(path, f"pid {os.getpid()}")
+        except _fs.Locked as error:
+            raise AlreadyShipping(
+                f"shipping is done by {error.holder or 'another process'} already",
+                path=path,
+                hint="Stop it, or use another state directory.",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _last_seq(lane: Lane) -> int | None:
+    """The number of the log's newest record, for the lag; None when it cannot be read now."""
+    if not lane.segments:
+        return None
+    try:
+        newest = bounds(lane.segments[-1])
+    except (AuditLogError, OSError):
+        return None  # the harvester meets the same and reports it
+    return None if newest is None else newest.last_seq

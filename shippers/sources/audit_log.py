@@ -1,0 +1,328 @@
+"""Follow one audit log through rotation and compression, checking the chain on the way.
+
+The place in the log is (segment, offset, seq, hash): the logical segment, whatever form its file
+has.  The inventory is taken before a segment is read to its end, and only then may reading go on in
+the next one, so nothing that was appended before the rotation is missed.
+
+A break of the chain is a Finding that travels with the batch; reading goes on.  A line that is not
+built like a record of this log comes without a header, for the quarantine.
+
+Invariants (tests of the same name in tests/shippers/test_audit_log.py):
+  whole_lines    a line without its LF is never given out while it can still grow
+  any_form       plain, .zst, .gz, and a change between two reads, give the same lines
+  resumes        from any position given out, exactly the lines after it follow
+  losing_cursor  a cursor that does not fit the log costs a re-read, and never a line
+  every_break    a line that verify objects to is a finding, and is given out all the same
+  fast_path      the quick check accepts exactly what record.parse_header and check_link accept
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from auditlog.record import (
+    GENESIS_HASH,
+    MAX_RECORD_BYTES,
+    Header,
+    check_link,
+    line_hash,
+    log_prefix,
+    parse_header,
+)
+from auditlog.segment_names import SegmentName
+from shippers.batch import Batch, Finding, Position, Shipment
+from shippers.sources.segment_bytes import SegmentBytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auditlog.inventory import SegmentFile
+
+__all__ = ["Harvester"]
+
+_MAX_LINE_BYTES: Final = MAX_RECORD_BYTES + 1
+_SUFFIX_BYTES: Final = 76
+_AFTER_TIMESTAMP: Final = re.compile(
+    rb'([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)",'
+    rb'"event_type":"([a-z][a-z0-9_.]{0,63})",'
+)
+
+_DETAILS: Final = {
+    "hash_mismatch": "the record's content does not match its hash",
+    "chain_break": "the record does not name the hash of the one before it",
+    "seq_gap": "records are missing before this one",
+    "seq_repeat": "the record's number was used before",
+    "not_a_record": "the line is not a record of this log",
+    "truncated": "the segment is shorter than what was read of it; it is read again",
+    "replaced": "another file has taken the segment's place; the log is read again",
+    "cursor_mismatch": "the record at the cursor is not the one that was shipped; "
+    "the log is read again from its beginning",
+    "unfinished": "the sealed segment ends in a line without its end",
+}
+
+
+class Harvester:
+    """Reads one log, from a position on.  Not thread-safe: it belongs to one loop."""
+
+    def __init__(self, log: str, start: Position | None) -> None:
+        self.log = log
+        self._prefix = log_prefix(log)
+        self._segments: tuple[SegmentFile, ...] = ()
+        self._names: list[SegmentName] = []
+        self._open: SegmentBytes | None = None
+        self._findings: list[Finding] = []
+        self._line_bytes = 600  # how long lines are here, to read about as many as are asked for
+        self._position: Position = start or Position()
+        self._set_position(self._position)
+
+    @property
+    def position(self) -> Position:
+        """Behind the last line that was given out."""
+        return self._position
+
+    def refresh(self, segments: Sequence[SegmentFile]) -> None:
+        """Take note of the segments that there are now, in write order."""
+        self._segments = tuple(segments)
+        self._names = [segment.name for segment in segments]
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def lag_bytes(self) -> int:
+        """Bytes of this log behind the position, compressed segments by their file size."""
+        lag = 0
+        for segment in self._segments[self._behind(self._position.segment) :]:
+            lag += segment.size_bytes
+        if self._open is not None and (size := self._open.size()) is not None:
+            lag += max(0, size - self._position.offset)
+        return lag
+
+    def read(self, max_bytes: int, max_records: int) -> Batch | None:
+        """The next lines, from one segment; None when there are none for now.
+
+        A batch may hold findings alone.  Raises LogDamaged, OSError; the position stays.
+        """
+        while True:
+            if self._open is None and not self._open_segment():
+                break
+            assert self._open is not None  # noqa: S101  (_open_segment opened it)
+            following = self._following(self._open.name)
+            if (batch := self._read_lines(self._open, max_bytes, max_records)) is not None:
+                return batch
+            if self._reopen_if_changed(self._open):
+                continue
+            if following is None:
+                break
+            if (batch := self._take_unfinished(self._open)) is not None:
+                return batch
+            self.close()
+            self._position = self._position._replace(segment=following.name.logical, offset=0)
+        return self._findings_alone()
+
+    # -- where to read ---------------------------------------------------------------------
+
+    def _set_position(self, position: Position) -> None:
+        self._position = position
+        # What the chain expects next.  After a changed record either of two hashes may follow;
+        # after a strange line (unsure) nothing can be compared.
+        self._seq, self._hash = position.seq, position.hash
+        self._other_hash: str | None = None
+        self._unsure = False
+        self._anchored = position.segment != ""
+
+    def _behind(self, name: str) -> int:
+        """The index of the first segment behind the named one."""
+        return bisect.bisect_right(self._names, SegmentName.parse(name)) if name else 0
+
+    def _following(self, name: str) -> SegmentFile | None:
+        index = self._behind(name)
+        return self._segments[index] if index < len(self._segments) else None
+
+    def _open_segment(self) -> bool:
+        """Open the segment at the position, or the next that is left; false when there is none."""
+        wanted = self._position.segment
+        first = bisect.bisect_left(self._names, SegmentName.parse(wanted)) if wanted else 0
+        for segment in self._segments[first:]:
+            name = segment.name.logical
+            try:
+                self._open = SegmentBytes(segment)
+            except FileNotFoundError:
+                continue  # deleted since the inventory; the chain check notices if it was missed
+            if name != wanted:
+                self._position = self._position._replace(segment=name, offset=0)
+            elif self._position.offset and not self._fits(self._open):
+                self._restart("cursor_mismatch")
+                return self._open_segment()
+            return True
+        return False
+
+    def _fits(self, segment: SegmentBytes) -> bool:
+        """Whether the last record before the position is the one the position names."""
+        position = self._position
+        start = max(0, position.offset - 2 * _MAX_LINE_BYTES)
+        before = segment.read_at(start, position.offset - start)
+        if len(before) < position.offset - start or not before.endswith(b"\n"):
+            return False
+        for line in reversed(before.removesuffix(b"\n").split(b"\n")):
+            header = parse_header(line + b"\n")
+            if header is None or header.log != self.log:
+                continue
+            stated = line_hash(line + b"\n")
+            self._other_hash = stated if stated != header.hash else None
+            return (header.seq, header.hash) == (position.seq, position.hash)
+        return start == 0  # strange lines from the segment's beginning on: nothing to compare
+
+    def _restart(self, kind: str) -> None:
+        """Read the log again from its oldest segment: costs time, never a record."""
+        self._find(kind, self._position.offset, self._position.seq or None)
+        self.close()
+        self._set_position(Position())
+
+    def _reopen_if_changed(self, segment: SegmentBytes) -> bool:
+        """At the end of the file: look whether it is still the file that it was."""
+        size = segment.size()
+        if size is not None and size < self._position.offset:
+            self._restart("truncated")
+            return True
+        if segment.replaced_by() is not None:
+            self._find("replaced", self._position.offset, None)
+            self.close()
+            return True
+        return False
+
+    # -- what is read ----------------------------------------------------------------------
+
+    def _read_lines(self, segment: SegmentBytes, max_bytes: int, max_records: int) -> Batch | None:
+        size = max(min(max_bytes, self._line_bytes * max_records), 2 * _MAX_LINE_BYTES)
+        offset = self._position.offset
+        block = segment.read_at(offset, size)
+        end = block.rfind(b"\n") + 1
+        if end == 0:
+            return self._take_overlong(segment, block) if len(block) == size else None
+        block = block[:end]
+        if b"\r" in block:
+            lines = [line + b"\n" for line in block[:-1].split(b"\n")]
+        else:
+            lines = block.splitlines(keepends=True)
+        if len(lines) > max_records:
+            del lines[max_records:]
+        start = self._position
+        quick = b"\r" not in block and b"\0" not in block
+        shipments, ends = self._check_lines(lines, offset, quick)
+        self._line_bytes = max(200, (ends[-1] - offset) // len(lines) + 1)
+        return self._batch(start, segment.name, shipments, ends)
+
+    def _batch(
+        self, start: Position, name: str, shipments: list[Shipment], ends: list[int]
+    ) -> Batch:
+        findings, self._findings = self._findings, []
+        size_bytes = ends[-1] - start.offset if ends and name == start.segment else 0
+        size_bytes = size_bytes or sum(len(line) for line, _ in shipments)
+        batch = Batch(self.log, start, name, shipments, ends, size_bytes, findings)
+        self._position = batch.position_after(len(batch))
+        return batch
+
+    def _findings_alone(self) -> Batch | None:
+        return (
+            self._batch(self._position, self._position.segment, [], []) if self._findings else None
+        )
+
+    def _check_lines(
+        self, lines: list[bytes], offset: int, quick: bool
+    ) -> tuple[list[Shipment], list[int]]:
+        shipments: list[Shipment] = []
+        ends: list[int] = []
+        for line in lines:
+            header = self._check_quickly(line) if quick and self._anchored else None
+            if header is None:
+                header = self._check_closely(line, offset)
+            shipments.append(Shipment(line, header))
+            offset += len(line)
+            ends.append(offset)
+        return shipments, ends
+
+    def _check_quickly(self, line: bytes) -> Header | None:
+        """The header of a line that is simply the intact next record, as nearly all are.
+
+        Such a line can only begin with the next number and the last hash, and end with its own.
+        """
+        seq = self._seq + 1
+        begin = b'%b%d,"prev_hash":"%b","@timestamp":"' % (self._prefix, seq, self._hash.encode())
+        if not line.startswith(begin) or len(line) > _MAX_LINE_BYTES:
+            return None
+        found = _AFTER_TIMESTAMP.match(line, len(begin))
+        if found is None or found.end() > len(line) - _SUFFIX_BYTES + 1:
+            return None
+        digest = sha256(line[:-_SUFFIX_BYTES]).hexdigest()
+        if line[-_SUFFIX_BYTES:] != b',"hash":"%b"}\n' % digest.encode():
+            return None
+        at, event_type = found.groups()
+        header = Header(self.log, seq, self._hash, at.decode(), event_type.decode(), digest)
+        self._seq, self._hash = seq, digest
+        self._other_hash, self._unsure = None, False
+        return header
+
+    def _check_closely(self, line: bytes, offset: int) -> Header | None:
+        """The check in full, for every line that is not simply the intact next record."""
+        header = parse_header(line)
+        if header is None or header.log != self.log:
+            self._find("not_a_record", offset, None)
+            self._unsure = True
+            return None
+        expected = self._seq + 1
+        prev_hash = self._hash
+        if not self._anchored:
+            expected = header.seq
+            prev_hash = GENESIS_HASH if header.seq == 1 else header.prev_hash
+        elif self._unsure:
+            prev_hash = header.prev_hash
+            if header.seq == expected + 1:
+                expected = header.seq  # the strange line stood for a record
+        elif header.prev_hash == self._other_hash:
+            prev_hash = header.prev_hash
+        kind = check_link(header, line, seq=expected, prev_hash=prev_hash)
+        self._hash, self._other_hash = header.hash, None
+        self._seq = header.seq
+        if kind is not None:
+            self._find(kind, offset, header.seq)
+        if kind == "hash_mismatch":
+            # The number may be what was changed, and the next record may name either hash.
+            self._seq, self._other_hash = expected, line_hash(line)
+        self._anchored, self._unsure = True, False
+        return header
+
+    def _take_overlong(self, segment: SegmentBytes, block: bytes) -> Batch | None:
+        """A line longer than any record: its beginning goes to quarantine, the rest is passed."""
+        end = self._position.offset + len(block)
+        while chunk := segment.read_at(end, _MAX_LINE_BYTES):
+            if (at := chunk.find(b"\n")) >= 0:
+                return self._strange(
+                    segment, block[:MAX_RECORD_BYTES], end + at + 1, "not_a_record"
+                )
+            end += len(chunk)
+        return None
+
+    def _take_unfinished(self, segment: SegmentBytes) -> Batch | None:
+        """What a sealed segment has behind its last LF; no writer will ever finish it."""
+        offset = self._position.offset
+        rest = segment.read_at(offset, _MAX_LINE_BYTES)
+        if not rest:
+            return None
+        end = offset + len(rest)
+        while chunk := segment.read_at(end, _MAX_LINE_BYTES):
+            end += len(chunk)
+        return self._strange(segment, rest, end, "unfinished")
+
+    def _strange(self, segment: SegmentBytes, line: bytes, end: int, kind: str) -> Batch:
+        self._find(kind, self._position.offset, None)
+        self._unsure = True
+        return self._batch(self._position, segment.name, [Shipment(line, None)], [end])
+
+    def _find(self, kind: str, offset: int, seq: int | None) -> None:
+        segment = self._position.segment
+        self._findings.append(Finding(kind, segment, offset, seq, _DETAILS[kind]))

@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from auditlog.errors import LogDamaged
+from auditlog.inventory import scan
+from auditlog.record import check_link, parse_header
+from auditlog.segment_names import LogId
+from auditlog.verify import verify
+from shippers.batch import Batch, Position
+from shippers.sources.audit_log import Harvester
+from tests.support.logs import LogBuilder, make_line, write_log
+
+LOG = "queen-rbee@hive1"
+BIG = 1 << 20
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+_harvesters: list[Harvester] = []
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    while _harvesters:
+        _harvesters.pop().close()
+
+
+def harvest(directory: Path, start: Position | None = None) -> Harvester:
+    harvester = Harvester(LOG, start)
+    _harvesters.append(harvester)
+    refresh(harvester, directory)
+    return harvester
+
+
+def refresh(harvester: Harvester, directory: Path) -> None:
+    harvester.refresh(scan(directory).logs.get(LogId.parse(LOG), ()))
+
+
+def drain(harvester: Harvester, records: int = 1000) -> list[Batch]:
+    batches = []
+    while (batch := harvester.read(BIG, records)) is not None:
+        batches.append(batch)
+    return batches
+
+
+def lines_of(batches: list[Batch]) -> list[bytes]:
+    return [line for batch in batches for line, _ in batch.shipments]
+
+
+def kinds_of(batches: list[Batch]) -> list[str]:
+    return [finding.kind for batch in batches for finding in batch.findings]
+
+
+def test_whole_lines(tmp_path: Path) -> None:
+    """whole_lines: a line without its LF is never given out while it can still grow"""
+    log = write_log(tmp_path, records=2)
+    harvester = harvest(tmp_path)
+    assert lines_of(drain(harvester)) == log.lines
+    for line in log.make(2):
+        for begin in range(0, len(line), 100):
+            assert harvester.read(BIG, 1000) is None
+            log.append_raw(line[begin : begin + 100])
+        assert lines_of(drain(harvester)) == [line]
+
+
+@pytest.mark.parametrize("forms", [("", "", ""), (".zst", ".gz", ""), (".gz", ".zst", "")])
+@pytest.mark.parametrize("records", [1, 3, 1000])
+def test_any_form(tmp_path: Path, forms: tuple[str, ...], records: int) -> None:
+    """any_form: plain, .zst, .gz, and a change between two reads, give the same lines"""
+    log = write_log(tmp_path, records=7, segments=3, days=1)
+    for index, form in enumerate(forms):
+        if form:
+            log.compress(index, form)
+    batches = drain(harvest(tmp_path), records)
+    assert lines_of(batches) == log.lines
+    assert kinds_of(batches) == []
+
+
+@pytest.mark.parametrize("form", [".zst", ".gz"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_segment_that_is_compressed_while_it_is_read(
+    tmp_path: Path, form: str, known: bool
+) -> None:
+    log = write_log(tmp_path, records=7, segments=2)
+    harvester = harvest(tmp_path)
+    first = harvester.read(BIG, 3)
+    assert first is not None
+    log.compress(0, form)
+    if known:
+        refresh(harvester, tmp_path)
+    assert lines_of([first, *drain(harvester, 2)]) == log.lines
+    again = harvest(tmp_path, first.position_after(2))
+    assert lines_of(drain(again)) == log.lines[2:]
+
+
+def test_both_forms_of_a_segment_are_read_once(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=4, segments=2)
+    log.compress(0, keep_plain=True)
+    assert lines_of(drain(harvest(tmp_path))) == log.lines
+
+
+def test_what_is_appended_before_a_rotation_is_not_missed(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=2)
+    harvester = harvest(tmp_path)
+    drain(harvester)
+    log.append(1)
+    log.rotate()
+    log.append(1)
+    refresh(harvester, tmp_path)
+    batches = drain(harvester)
+    assert lines_of(batches) == log.lines[2:]
+    assert kinds_of(batches) == []
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_resumes(tmp_path: Path, compressed: bool) -> None:
+    """resumes: from any position given out, exactly the lines after it follow"""
+    log = write_log(tmp_path, records=4, segments=3)
+    log.append_raw(b"strange\n")
+    log.lines.append(b"strange\n")
+    log.lines += (made := log.make(1))
+    log.append_raw(made[0])
+    if compressed:
+        log.compress(0)
+        log.compress(1, ".gz")
+    batches = drain(harvest(tmp_path), 3)
+    passed = 0
+    for batch in batches:
+        for count in range(1, len(batch) + 1):
+            passed += 1
+            after = drain(harvest(tmp_path, batch.position_after(count)))
+            assert lines_of(after) == log.lines[passed:]
+            assert "cursor_mismatch" not in kinds_of(after)
+    assert passed == len(log.lines)
+
+
+def test_a_cursor_at_a_segment_that_retention_deleted_goes_on_with_the_next(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=3, segments=3)
+    (first, *_) = drain(harvest(tmp_path))
+    log.path(0).unlink()
+    batches = drain(harvest(tmp_path, first.position_after(3)))
+    assert lines_of(batches) == log.lines[3:]
+    assert kinds_of(batches) == []
+
+
+def test_a_segment_deleted_before_it_was_shipped_is_an_alarm_and_the_rest_goes_on(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path, records=3, segments=3)
+    (first, *_) = drain(harvest(tmp_path))
+    log.path(1).unlink()
+    batches = drain(harvest(tmp_path, first.position_after(3)))
+    assert lines_of(batches) == log.lines[6:]
+    assert kinds_of(batches) == ["seq_gap"]
+
+
+def test_a_log_whose_oldest_segments_are_gone_is_read_from_what_is_left(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=3, segments=3)
+    log.path(0).unlink()
+    batches = drain(harvest(tmp_path))
+    assert lines_of(batches) == log.lines[3:]
+    assert kinds_of(batches) == []
+
+
+@pytest.mark.parametrize("change", ["hash", "seq", "offset", "inside", "segment"])
+def test_losing_cursor(tmp_path: Path, change: str) -> None:
+    """losing_cursor: a cursor that does not fit the log costs a re-read, and never a line"""
+    log = write_log(tmp_path, records=5, segments=2)
+    right = drain(harvest(tmp_path), 3)[0].position_after(3)
+    wrong = {
+        "hash": right._replace(hash="f" * 64),
+        "seq": right._replace(seq=9),
+        "offset": right._replace(offset=right.offset + 1_000_000),
+        "inside": right._replace(offset=right.offset + 5),
+        "segment": right._replace(segment=log.names[1].logical, offset=right.offset),
+    }[change]
+    batches = drain(harvest(tmp_path, wrong))
+    assert lines_of(batches) == log.lines
+    assert kinds_of(batches)[:1] == ["cursor_mismatch"]
+
+
+def test_an_empty_log_has_nothing_and_then_what_comes(tmp_path: Path) -> None:
+    harvester = harvest(tmp_path)
+    assert harvester.read(BIG, 10) is None
+    log = write_log(tmp_path, records=1)
+    refresh(harvester, tmp_path)
+    assert lines_of(drain(harvester)) == log.lines
+
+
+def changed(lines: list[bytes], how: str, at: int) -> list[bytes]:
+    line = lines[at]
+    other, _ = make_line("rbee-hive@gpu1", at + 1)
+    return {
+        "content": [*lines[:at], line.replace(b"alice", b"mallo"), *lines[at + 1 :]],
+        "hash": [*lines[:at], line[:-67] + b"0" * 64 + b'"}\n', *lines[at + 1 :]],
+        "removed": [*lines[:at], *lines[at + 1 :]],
+        "repeated": [*lines[: at + 1], *lines[at:]],
+        "inserted": [*lines[:at], b'{"not":"ours"}\n', *lines[at:]],
+        "replaced": [*lines[:at], b"junk\n", *lines[at + 1 :]],
+        "carriage": [*lines[:at], line[:-1] + b"\r\n", *lines[at + 1 :]],
+        "zero": [*lines[:at], line.replace(b"alice", b"al\0ce"), *lines[at + 1 :]],
+        "foreign": [*lines[:at], other, *lines[at + 1 :]],
+        "binary": [*lines[:at], b"\xff\xfe\x00\n", *lines[at:]],
+    }[how]
+
+
+WAYS = ["content", "hash", "removed", "repeated", "inserted", "replaced", "carriage", "zero"]
+
+
+@pytest.mark.parametrize("how", [*WAYS, "foreign", "binary"])
+@pytest.mark.parametrize("at", [1, 4, 8])
+@pytest.mark.parametrize("records", [1, 3, 1000])
+def test_every_break(tmp_path: Path, how: str, at: int, records: int) -> None:
+    """every_break: a line that verify objects to is a finding, and is given out all the same"""
+    log = write_log(tmp_path, records=10)
+    lines = changed(log.lines, how, at)
+    log.active.write_bytes(b"".join(lines))
+    batches = drain(harvest(tmp_path), records)
+    assert lines_of(batches) == lines
+    found = [(f.offset, f.seq is None) for batch in batches for f in batch.findings]
+    objections = {f.offset for entry in verify(tmp_path).logs for f in entry.findings}
+    if (
+        how == "foreign"
+    ):  # a record of another log is a strange line here; verify names its follower
+        objections = {min(objections)}
+    assert {offset for offset, _ in found} >= objections
+    assert len(found) == len(objections) or how == "repeated"
+    strange = {"inserted", "replaced", "carriage", "zero", "foreign", "binary"}
+    headerless = [line for batch in batches for line, header in batch.shipments if header is None]
+    assert headerless == ([lines[at]] if how in strange else [])
+
+
+@quick
+@given(st.data())
+def test_fast_path(tmp_path: Path, data: st.DataObject) -> None:
+    """fast_path: the quick check accepts exactly what parse_header and check_link accept"""
+    log = LogBuilder(tmp_path)
+    before, line = log.make(2)
+    place = data.draw(st.integers(0, len(line) - 2))
+    byte = data.draw(st.integers(0, 255).filter(lambda b: b not in {10, line[place]}))
+    cut = data.draw(st.sampled_from([0, 0, 1, 70, 76, 80]))
+    mutated = line[:place] + bytes([byte]) + line[place + 1 + cut :]
+    for candidate in (line, mutated if mutated.endswith(b"\n") else mutated + b"\n"):
+        harvester = Harvester(LOG, None)
+        harvester._anchored = True
+        first = harvester._check_quickly(before)
+        assert first == parse_header(before)
+        assert first is not None
+        # The quick way is only taken for blocks without CR and NUL.
+        seen = harvester._check_quickly(candidate)
+        header = parse_header(candidate)
+        good = (
+            header is not None
+            and header.log == LOG
+            and check_link(header, candidate, seq=2, prev_hash=first.hash) is None
+        )
+        if b"\r" in candidate or b"\0" in candidate:
+            assert not good
+        else:
+            assert seen == (header if good else None)
+
+
+@pytest.mark.parametrize("size", [65_536, 200_000, 3_000_000])
+@pytest.mark.parametrize("form", ["", ".zst"])
+def test_a_line_longer_than_any_record_is_passed_and_its_beginning_kept(
+    tmp_path: Path, size: int, form: str
+) -> None:
+    log = write_log(tmp_path, records=2)
+    log.append_raw(b"x" * size)
+    if not form:
+        harvester = harvest(tmp_path)
+        assert len(lines_of(drain(harvester))) == 2
+    log.append_raw(b"\n")
+    log.append(2)
+    if form:
+        log.rotate()
+        log.compress(0)
+        harvester = harvest(tmp_path)
+    batches = drain(harvester)
+    long, *rest = lines_of(batches)[-3:]
+    assert rest == log.lines[2:]
+    assert long.strip(b"x\n") == b""
+    assert len(long) <= BIG
+    assert kinds_of(batches) == ["not_a_record"]
+    assert harvester.position.seq == 4
+
+
+def test_a_torn_line_at_the_end_of_a_sealed_segment_is_given_out_as_strange(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path, records=2)
+    log.append_raw(b'{"v":1,"log":"torn')
+    harvester = harvest(tmp_path)
+    assert lines_of(drain(harvester)) == log.lines
+    log.rotate()
+    log.append(1)
+    refresh(harvester, tmp_path)
+    batches = drain(harvester)
+    assert lines_of(batches) == [b'{"v":1,"log":"torn', log.lines[-1]]
+    assert kinds_of(batches) == ["unfinished"]
+
+
+def test_a_torn_tail_that_recovery_cuts_is_never_seen(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=2)
+    whole = log.active.stat().st_size
+    log.append_raw(b'{"v":1,"log":"torn')
+    harvester = harvest(tmp_path)
+    assert lines_of(drain(harvester)) == log.lines
+    with log.active.open("r+b") as file:
+        file.truncate(whole)
+    log.append(2)
+    batches = drain(harvester)
+    assert lines_of(batches) == log.lines[2:]
+    assert kinds_of(batches) == []
+
+
+def test_a_segment_cut_below_the_position_is_an_alarm_and_read_again(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=4)
+    harvester = harvest(tmp_path)
+    drain(harvester)
+    log.active.write_bytes(b"".join(log.lines[:2]))
+    batches = drain(harvester)
+    assert kinds_of(batches) == ["truncated"]
+    assert lines_of(batches) == log.lines[:2]
+
+
+def test_a_segment_replaced_by_another_file_is_an_alarm_and_read_on(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=3)
+    harvester = harvest(tmp_path)
+    drain(harvester)
+    copy = tmp_path / "copy"
+    copy.write_bytes(log.active.read_bytes())
+    copy.rename(log.active)
+    log.append(2)
+    batches = drain(harvester)
+    assert kinds_of(batches) == ["replaced"]
+    assert lines_of(batches) == log.lines[3:]
+
+
+def test_a_compressed_segment_that_is_damaged_raises_and_loses_nothing_before(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path, records=3, segments=2)
+    packed = log.compress(0)
+    content = packed.read_bytes()
+    packed.write_bytes(content[:40] + bytes([content[40] ^ 255]) + content[41:])
+    harvester = harvest(tmp_path)
+    with pytest.raises(LogDamaged, match="cannot be decompressed"):
+        drain(harvester)
+    assert harvester.position.seq == 0
+    packed.write_bytes(content)
+    harvester.close()
+    assert lines_of(drain(harvester)) == log.lines
+
+
+def test_parts_beyond_9999_follow_in_write_order(tmp_path: Path) -> None:
+    log = LogBuilder(tmp_path)
+    log.append(1)
+    log.names.append(log.names[-1].__class__(log.names[-1].log, log.names[-1].day, 9999))
+    log.append(1)
+    log.rotate()
+    log.append(1)
+    batches = drain(harvest(tmp_path))
+    assert lines_of(batches) == log.lines
+    assert kinds_of(batches) == []
+
+
+def test_batches_keep_to_their_limits(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=3000, step=dt.timedelta(milliseconds=1))
+    batches = drain(harvest(tmp_path), 100)
+    assert {len(batch) for batch in batches} <= set(range(1, 101))
+    assert lines_of(batches) == log.lines
+    harvester, sizes = harvest(tmp_path), []
+    while (batch := harvester.read(200_000, 10_000)) is not None:
+        sizes.append(batch.size_bytes)
+    assert max(sizes) <= 200_000
+
+
+def test_lag_bytes_is_what_lies_behind_the_position(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=3, segments=2)
+    harvester = harvest(tmp_path)
+    total = sum(len(line) for line in log.lines)
+    assert harvester.lag_bytes() == total
+    batch = harvester.read(BIG, 2)
+    assert batch is not None
+    assert harvester.lag_bytes() == total - batch.size_bytes
+    drain(harvester)
+    assert harvester.lag_bytes() == 0

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import datetime as dt
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shippers.backoff import Backoff
+
+steps = st.timedeltas(dt.timedelta(milliseconds=1), dt.timedelta(hours=1))
+
+
+@given(steps, steps, st.integers(1, 10**6), st.integers())
+def test_bounded(one: dt.timedelta, other: dt.timedelta, attempt: int, seed: int) -> None:
+    """bounded: a delay is never below half the step nor above the ceiling"""
+    backoff = Backoff(min(one, other), max(one, other))
+    delay = backoff.delay(attempt, random.Random(seed))
+    assert backoff.step(attempt) / 2 <= delay <= backoff.ceiling
+
+
+@given(steps, steps, st.integers(1, 200))
+def test_grows(one: dt.timedelta, other: dt.timedelta, attempt: int) -> None:
+    """grows: without jitter each delay is at least the one before"""
+    backoff = Backoff(min(one, other), max(one, other))
+    assert backoff.step(1) == backoff.initial
+    assert backoff.step(attempt) <= backoff.step(attempt + 1)
+
+
+@pytest.mark.parametrize(("initial", "ceiling"), [(0, 1), (-1, 1), (2, 1)])
+def test_inverted_limits_are_refused(initial: int, ceiling: int) -> None:
+    with pytest.raises(ValueError, match="initial must be positive"):
+        Backoff(dt.timedelta(seconds=initial), dt.timedelta(seconds=ceiling))

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import datetime as dt
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from auditlog.cursors import CursorStore
+from auditlog.record import parse_header
+from shippers.backoff import Backoff
+from shippers.batch import Shipment
+from shippers.delivery import DeliveryOptions
+from shippers.outcome import INDEXED, Outcome, quarantined, retry
+from shippers.service import ShippingOptions, ShippingService
+from tests.support.logs import LogBuilder, write_log
+from tests.support.shipments import FakeSink
+from tests.support.waiting import eventually
+
+HASTY = Backoff(dt.timedelta(milliseconds=1), dt.timedelta(milliseconds=5))
+BUSY = retry("busy", 429)
+
+
+def service(
+    directory: Path, sink: FakeSink, state: Path, *, records: int = 50, held_bytes: int = 32 << 20
+) -> ShippingService:
+    options = DeliveryOptions(
+        batch_records=records,
+        batch_bytes=min(1 << 18, held_bytes),
+        held_bytes=held_bytes,
+        save_interval=dt.timedelta(milliseconds=1),
+        backoff=HASTY,
+    )
+    return ShippingService([directory], [sink], state, ShippingOptions(delivery=options))
+
+
+def keys(log: LogBuilder) -> dict[tuple[str, int], bytes]:
+    return {(h.log, h.seq): line for h, line in zip(log.headers, log.lines, strict=True)}
+
+
+def test_fair(tmp_path: Path, running: Callable[..., object]) -> None:
+    """fair: a log whose deliveries fail does not hold up the others"""
+    stuck = write_log(tmp_path / "logs", "rbee-hive@stuck", records=500)
+    well = [write_log(tmp_path / "logs", f"rbee-hive@gpu{n}", records=500) for n in range(4)]
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome] | None:
+        header = records[0].header
+        return [BUSY] * len(records) if header and header.log == stuck.log else None
+
+    sink = FakeSink(answer=answer)
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state")
+    running(shipping)
+    expected = {key: line for log in well for key, line in keys(log).items()}
+    eventually(lambda: sink.stored == expected, "all logs but one are shipped")
+    stats = {log.log: log for log in shipping.stats().logs}
+    assert stats[stuck.log].trouble == "busy"
+    assert stats[stuck.log].acknowledged_seq == 0
+    assert stats[stuck.log].lag_records == 500
+
+
+def test_bounded(tmp_path: Path, running: Callable[..., object]) -> None:
+    """bounded: what is read and not passed stays within held_bytes, plus one batch"""
+    for number in range(12):
+        write_log(tmp_path / "logs", f"rbee-hive@stuck{number}", records=400)
+    well = write_log(tmp_path / "logs", "rbee-hive@well", records=2000)
+    held: list[int] = []
+    held_bytes = 200_000
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome] | None:
+        held.append(shipping.stats().sinks[0].held_bytes)
+        header = records[0].header
+        return None if header and header.log == well.log else [BUSY] * len(records)
+
+    sink = FakeSink(answer=answer)
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state", held_bytes=held_bytes)
+    running(shipping)
+    eventually(lambda: len(sink.stored) == 2000, "the one log that works is shipped")
+    assert max(held) <= 2 * held_bytes
+    assert sink.stored == keys(well)
+    stats = shipping.stats()
+    assert stats.written == stats.indexed + stats.pending
+
+
+def test_durable(tmp_path: Path, running: Callable[..., object]) -> None:
+    """durable: when the loop has ended, cursors on disk say what has its final outcome"""
+    log = write_log(tmp_path / "logs", records=300, segments=2)
+    sink = FakeSink()
+    live = running(service(tmp_path / "logs", sink, tmp_path / "state"))
+    eventually(lambda: len(sink.stored) == 600)
+    log.append(10)
+    eventually(lambda: len(sink.stored) == 610)
+    live.stop()  # type: ignore[attr-defined]  # the fixture's class is not importable from here
+    cursor = CursorStore(tmp_path / "state").load("fake", log.log)
+    assert cursor is not None
+    assert (cursor.seq, cursor.hash) == (610, log.hash)
+    assert (cursor.segment, cursor.offset) == (log.names[-1].logical, log.active.stat().st_size)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32), share=st.floats(0, 0.5), batch=st.integers(1, 30))
+def test_never_past(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, share: float, batch: int
+) -> None:
+    """never_past: a cursor on disk is never beyond the first record without final outcome"""
+    directory = tmp_path_factory.mktemp("never_past")
+    log = write_log(directory / "logs", records=20, segments=3)
+    rng, lock = random.Random(seed), threading.Lock()
+    poison = {seq for seq in range(1, 61) if rng.random() < 0.05}
+    final: set[int] = set()
+    store = CursorStore(directory / "state")
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+        with lock:
+            cursor = store.load("fake", log.log)
+            assert set(range(1, (cursor.seq if cursor else 0) + 1)) <= final
+            outcomes = []
+            for _, header in records:
+                assert header is not None
+                outcome = quarantined("refused") if header.seq in poison else INDEXED
+                outcomes.append(BUSY if rng.random() < share else outcome)
+        return outcomes
+
+    class Remembering(FakeSink):
+        def deliver(self, records: Sequence[Shipment]) -> list[Outcome]:
+            outcomes = super().deliver(records)
+            with lock:
+                final.update(
+                    shipment.header.seq
+                    for shipment, outcome in zip(records, outcomes, strict=True)
+                    if outcome.final and shipment.header
+                )
+            return outcomes
+
+    sink = Remembering(answer=answer, max_in_flight=3)
+    summary = service(directory / "logs", sink, directory / "state", records=batch).run_once()
+    assert summary.complete
+    assert (summary.shipped, summary.quarantined) == (60 - len(poison), len(poison))
+    assert {seq for _, seq in sink.stored} == set(range(1, 61)) - poison
+    cursor = store.load("fake", log.log)
+    assert cursor is not None
+    assert cursor.seq == 60
+    path = directory / "state" / "quarantine" / "fake.ndjson"
+    entered = [orjson.loads(x)["seq"] for x in path.read_bytes().splitlines()] if poison else []
+    assert sorted(entered) == sorted(poison)
+
+
+def test_lines_that_are_no_records_and_alarms_go_to_quarantine_and_the_rest_on(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path / "logs", records=3)
+    lines = log.lines
+    changed = lines[1].replace(b"alice", b"mallo")
+    log.active.write_bytes(lines[0] + b"\xffjunk\n" + changed + lines[2])
+    sink = FakeSink()
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state")
+    summary = shipping.run_once()
+    assert (summary.shipped, summary.quarantined) == (3, 1)
+    assert [line for _, line in sorted(sink.stored.items())] == [lines[0], changed, lines[2]]
+    path = tmp_path / "state" / "quarantine" / "fake.ndjson"
+    entries = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    assert [(e["kind"], e["reason"].partition(":")[0]) for e in entries] == [
+        ("chain_break", "not_a_record"),
+        ("chain_break", "hash_mismatch"),
+        ("not_a_record", "the line is not a record of this log"),
+    ]
+    assert entries[2]["line_base64"] == "/2p1bmsK"
+    assert shipping.stats().chain_breaks == 2
+    assert shipping.run_once().logs[0].written == 0
+
+
+def test_a_quarantine_that_cannot_be_written_blocks_and_skips_nothing(
+    tmp_path: Path, running: Callable[..., object]
+) -> None:
+    write_log(tmp_path / "logs", records=10)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "quarantine").write_text("in the way")
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+        return [
+            quarantined("refused") if header and header.seq == 4 else INDEXED
+            for _, header in records
+        ]
+
+    sink = FakeSink(answer=answer)
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state")
+    running(shipping)
+    eventually(lambda: sink.deliveries > 3)
+    eventually(lambda: "quarantine cannot be written" in shipping.stats().logs[0].trouble)
+    assert shipping.stats().logs[0].acknowledged_seq == 3
+    (tmp_path / "state" / "quarantine").unlink()
+    eventually(lambda: shipping.stats().logs[0].acknowledged_seq == 10)
+    assert shipping.stats().quarantined == 1
+
+
+def test_an_alarm_that_cannot_be_entered_blocks_its_record(
+    tmp_path: Path, running: Callable[..., object]
+) -> None:
+    log = write_log(tmp_path / "logs", records=3)
+    log.active.write_bytes(log.active.read_bytes().replace(b"alice", b"mallo", 1))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "quarantine").write_text("in the way")
+    sink = FakeSink()
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state")
+    running(shipping)
+    eventually(lambda: shipping.stats().logs and shipping.stats().logs[0].retries > 5)
+    assert sink.stored == {}
+    (tmp_path / "state" / "quarantine").unlink()
+    eventually(lambda: shipping.stats().logs[0].acknowledged_seq == 3)
+    assert shipping.stats().chain_breaks == 1
+    assert b"hash_mismatch" in (tmp_path / "state" / "quarantine" / "fake.ndjson").read_bytes()
+
+
+def test_a_log_that_failed_is_tried_with_one_batch_at_a_time(
+    tmp_path: Path, running: Callable[..., object]
+) -> None:
+    write_log(tmp_path / "logs", records=300)
+    lock, active, most = threading.Lock(), [0], [0]
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+        with lock:
+            active[0] += 1
+            if sink.deliveries > 20:
+                most[0] = max(most[0], active[0])
+        time.sleep(0.001)  # long enough for another delivery to overlap, were there one
+        with lock:
+            active[0] -= 1
+        return [BUSY] * len(records)
+
+    sink = FakeSink(answer=answer, max_in_flight=3)
+    running(service(tmp_path / "logs", sink, tmp_path / "state", records=10))
+    eventually(lambda: sink.deliveries > 60)
+    assert most == [1]
+
+
+def test_a_sink_that_raises_is_retried_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = write_log(tmp_path / "logs", records=10)
+    failures = [RuntimeError("a mistake"), RuntimeError("another")]
+
+    def answer(_: Sequence[Shipment]) -> None:
+        if failures:
+            raise failures.pop()
+
+    sink = FakeSink(answer=answer)
+    assert service(tmp_path / "logs", sink, tmp_path / "state").run_once().shipped == 10
+    assert sink.stored == keys(log)
+    assert "raised while delivering" in caplog.text
+
+
+def test_a_log_that_cannot_be_read_does_not_hold_up_the_others_and_recovers(
+    tmp_path: Path, running: Callable[..., object]
+) -> None:
+    damaged = write_log(tmp_path / "logs", "rbee-hive@gpu1", records=10, segments=2)
+    well = write_log(tmp_path / "logs", records=10)
+    packed = damaged.compress(0)
+    content = packed.read_bytes()
+    packed.write_bytes(content[:-30])
+    packed.write_bytes(content[:40] + bytes([content[40] ^ 255]) + content[41:])
+    sink = FakeSink()
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state")
+    summary = shipping.run_once()
+    assert not summary.complete
+    assert {log.log: bool(log.trouble) for log in summary.logs} == {
+        damaged.log: True,
+        well.log: False,
+    }
+    assert sink.stored == keys(well)
+    running(shipping)
+    packed.write_bytes(content)
+    eventually(lambda: len(sink.stored) == 30)
+
+
+def test_a_damaged_cursor_costs_a_re_read_and_no_record(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "logs", records=10)
+    sink = FakeSink()
+    service(tmp_path / "logs", sink, tmp_path / "state").run_once()
+    for path in (tmp_path / "state" / "cursors").rglob("*.cursor*"):
+        path.write_bytes(b"garbage")
+    log.append(5)
+    summary = service(tmp_path / "logs", sink, tmp_path / "state").run_once()
+    assert (summary.shipped, summary.duplicates) == (5, 10)
+    assert sink.stored == keys(log)
+
+
+def test_batches_stay_in_order_within_a_log_when_the_first_is_slow(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "logs", records=100)
+    second_done, first = threading.Event(), [True]
+
+    def answer(records: Sequence[Shipment]) -> None:
+        header = records[0].header
+        if header and header.seq == 1 and first:
+            first.clear()
+            assert second_done.wait(10)
+            assert CursorStore(tmp_path / "state").load("fake", log.log) is None
+        else:
+            second_done.set()
+
+    sink = FakeSink(answer=answer)
+    summary = service(tmp_path / "logs", sink, tmp_path / "state", records=10).run_once()
+    assert summary.shipped == 100
+
+
+def test_a_cut_in_the_middle_of_delivery_is_resumed_from_the_files_alone(tmp_path: Path) -> None:
+    """rewind: reading again from the position gives what was not passed, and counts it once"""
+    log = write_log(tmp_path / "logs", records=50)
+    sink = FakeSink()
+    for stop_after in (7, 23, 50):
+        seen: list[Shipment] = []
+
+        def answer(
+            records: Sequence[Shipment],
+            limit: int = stop_after,
+            seen: list[Shipment] = seen,
+        ) -> list[Outcome]:
+            seen.extend(records)
+            return [INDEXED if header and header.seq <= limit else BUSY for _, header in records]
+
+        sink.answer = answer
+        shipping = service(tmp_path / "logs", sink, tmp_path / "state", records=10)
+        if stop_after < 50:
+            with pytest.raises(Exception, match="nothing was accepted"):
+                shipping.run_once(give_up_after=dt.timedelta(milliseconds=100))
+        else:
+            assert shipping.run_once().complete
+        first = seen[0].header
+        assert first is not None
+        cursor = CursorStore(tmp_path / "state").load("fake", log.log)
+        assert cursor is not None
+        assert cursor.seq == stop_after
+    assert sink.stored == keys(log)
+    assert all(parse_header(line) for line in sink.stored.values())

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import datetime as dt
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from auditlog.cursors import CursorStore
+from auditlog.errors import LogLocked
+from auditlog.record import decode
+from shippers.batch import Shipment
+from shippers.errors import AlreadyShipping, DuplicateLog, ShippingStalled
+from shippers.outcome import Outcome, quarantined
+from shippers.service import ShippingOptions, ShippingService
+from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.sqlite import SqliteSink
+from shippers.stats import Stats
+from tests.support.elasticsearch import Cluster, ElasticsearchServer
+from tests.support.logs import LogBuilder, write_log
+from tests.support.shipments import FakeSink
+from tests.support.waiting import eventually
+
+Start = Callable[[ShippingService], Any]
+
+
+def lines(*logs: LogBuilder) -> set[bytes]:
+    return {line for log in logs for line in log.lines}
+
+
+def balanced(stats: Stats) -> bool:
+    return all(
+        log.written == log.indexed + log.duplicate + log.quarantined + log.pending
+        for log in stats.logs
+    )
+
+
+def test_balance(tmp_path: Path, running: Start) -> None:
+    """balance: written = indexed + duplicate + quarantined + pending, for every log and sink"""
+    logs = [write_log(tmp_path / "logs", f"rbee-hive@gpu{n}", records=3000) for n in range(3)]
+    rng = random.Random(7)
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome] | None:
+        stats.append(shipping.stats())
+        return [quarantined("refused")] * len(records) if rng.random() < 0.2 else None
+
+    stats: list[Stats] = []
+    sinks = [FakeSink("one", answer), FakeSink("two", answer)]
+    shipping = ShippingService([tmp_path / "logs"], sinks, tmp_path / "state")
+    running(shipping)
+    eventually(lambda: sum(log.acknowledged_seq for log in shipping.stats().logs) == 18_000)
+    stats.append(shipping.stats())
+    assert all(balanced(one) for one in stats)
+    assert len(stats[-1].logs) == 2 * len(logs)
+    assert (stats[-1].written, stats[-1].pending) == (18_000, 0)
+
+
+def test_all_logs_of_all_directories_go_to_all_sinks_live(tmp_path: Path, running: Start) -> None:
+    one = write_log(tmp_path / "a", records=5, segments=2)
+    two = write_log(tmp_path / "b", "rbee-hive@gpu1", records=5, segments=2, days=1)
+    two.compress(0)
+    fake, lite = FakeSink(), SqliteSink("lite", tmp_path / "r.sqlite")
+    shipping = ShippingService([tmp_path / "a", tmp_path / "b"], [fake, lite], tmp_path / "state")
+    live = running(shipping)
+    eventually(lambda: set(fake.stored.values()) == lines(one, two))
+    one.append(3)
+    one.rotate()
+    one.append(3)
+    two.compress(1, ".gz", keep_plain=True)
+    two.rotate(days=1)
+    two.append(2)
+    new = write_log(tmp_path / "b", "rbee-hive@gpu2", records=4)
+    eventually(lambda: set(fake.stored.values()) == lines(one, two, new))
+    eventually(lambda: shipping.stats().indexed == 2 * len(lines(one, two, new)))
+    assert shipping.stats().chain_breaks == 0
+    live.stop()
+    lite.close()
+    with sqlite3.connect(lite.path) as connection:
+        stored = {row[0] for row in connection.execute("SELECT line FROM records")}
+    connection.close()
+    assert stored == lines(one, two, new)
+
+
+def test_a_sink_that_is_down_holds_up_no_other(tmp_path: Path, running: Start) -> None:
+    log = write_log(tmp_path / "logs", records=50)
+    fake = FakeSink()
+    down = ElasticsearchSink("down", ElasticsearchOptions(urls=("http://127.0.0.1:1",)))
+    shipping = ShippingService([tmp_path / "logs"], [down, fake], tmp_path / "state")
+    live = running(shipping)
+    eventually(lambda: set(fake.stored.values()) == lines(log))
+    eventually(lambda: any(sink.trouble for sink in shipping.stats().sinks))
+    troubles = {sink.name: sink.trouble for sink in shipping.stats().sinks}
+    assert troubles == {"down": "cannot connect: Connection refused", "fake": ""}
+    live.stop()
+    down.close()
+
+
+def test_a_directory_that_does_not_exist_yet_is_waited_for(tmp_path: Path, running: Start) -> None:
+    fake = FakeSink()
+    shipping = ShippingService([tmp_path / "later"], [fake], tmp_path / "state")
+    running(shipping)
+    eventually(lambda: shipping._unreadable, "it was found missing")
+    log = write_log(tmp_path / "later", records=5)
+    eventually(lambda: set(fake.stored.values()) == lines(log))
+    log.append(1)
+    eventually(lambda: set(fake.stored.values()) == lines(log))
+
+
+def test_run_once_ships_what_is_there_and_says_so(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "logs", records=30, segments=3)
+    write_log(tmp_path / "logs", "rbee-hive@gpu1", records=5)
+    sink = FakeSink()
+    shipping = ShippingService([tmp_path / "logs"], [sink], tmp_path / "state")
+    summary = shipping.run_once()
+    assert summary.complete
+    assert (summary.shipped, summary.duplicates, summary.pending) == (95, 0, 0)
+    log.append(2)
+    assert shipping.run_once().shipped == 2
+    shutil.rmtree(tmp_path / "state" / "cursors")
+    again = shipping.run_once()
+    assert (again.shipped, again.duplicates) == (0, 97)
+
+
+def test_run_once_with_nothing_to_ship_ends(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    summary = ShippingService([tmp_path / "logs"], [FakeSink()], tmp_path / "state").run_once()
+    assert summary.complete
+    assert summary.logs == ()
+
+
+def test_run_once_gives_up_on_an_unreachable_sink_and_loses_nothing(tmp_path: Path) -> None:
+    write_log(tmp_path / "logs", records=10)
+    down = ElasticsearchSink("main", ElasticsearchOptions(urls=("http://127.0.0.1:1",)))
+    shipping = ShippingService([tmp_path / "logs"], [down], tmp_path / "state")
+    with pytest.raises(ShippingStalled) as raised:
+        shipping.run_once(give_up_after=dt.timedelta(milliseconds=300))
+    down.close()
+    assert "http://127.0.0.1:1" in str(raised.value)
+    assert "Connection refused" in str(raised.value)
+    assert CursorStore(tmp_path / "state").load("main", "queen-rbee@hive1") is None
+    fake = FakeSink("main")
+    assert ShippingService([tmp_path / "logs"], [fake], tmp_path / "state").run_once().shipped == 10
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_run_once_refuses_what_is_no_directory(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "logs"
+    if kind == "file":
+        path.write_text("x")
+    with pytest.raises(OSError, match="logs"):
+        ShippingService([path], [FakeSink()], tmp_path / "state").run_once()
+
+
+def test_a_second_shipper_on_the_state_directory_is_refused_naming_the_first(
+    tmp_path: Path, running: Start
+) -> None:
+    write_log(tmp_path / "logs", records=1)
+    sink = FakeSink()
+    live = running(ShippingService([tmp_path / "logs"], [sink], tmp_path / "state"))
+    eventually(lambda: sink.stored)
+    second = ShippingService([tmp_path / "logs"], [FakeSink()], tmp_path / "state")
+    with pytest.raises(AlreadyShipping, match=f"pid {os.getpid()}") as raised:
+        second.run_once()
+    assert isinstance(raised.value, LogLocked)
+    live.stop()
+    assert second.run_once().complete
+
+
+def test_one_log_in_two_directories_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_log(tmp_path / name, records=1)
+    shipping = ShippingService([tmp_path / "a", tmp_path / "b"], [FakeSink()], tmp_path / "state")
+    with pytest.raises(DuplicateLog, match=r"queen-rbee@hive1 is in .*/a as well"):
+        shipping.run_once()
+
+
+def test_impossible_services_are_refused(tmp_path: Path) -> None:
+    for directories, sinks in ([[], [FakeSink()]], [["a"], []], [["a"], [FakeSink(), FakeSink()]]):
+        with pytest.raises(ValueError, match="sink"):
+            ShippingService(directories, sinks, tmp_path)
+
+
+def test_it_stops_although_the_sink_hangs_and_the_cursor_is_durable(
+    tmp_path: Path, running: Start
+) -> None:
+    write_log(tmp_path / "logs", records=4000)
+    release, hung = threading.Event(), threading.Event()
+
+    def answer(records: Sequence[Shipment]) -> None:
+        header = records[0].header
+        if header and header.seq > 2000:
+            hung.set()
+            release.wait(60)
+
+    sink = FakeSink(answer=answer)
+    live = running(ShippingService([tmp_path / "logs"], [sink], tmp_path / "state"))
+    assert hung.wait(30)
+    eventually(lambda: len(sink.stored) >= 2000)
+    live.stop()
+    cursor = CursorStore(tmp_path / "state").load("fake", "queen-rbee@hive1")
+    release.set()
+    assert cursor is not None
+    assert cursor.seq == 2000
+
+
+SHIP = """
+import sys
+from pathlib import Path
+import threading
+from shippers.service import ShippingService
+from shippers.sinks.sqlite import SqliteSink
+
+directory = Path(sys.argv[1])
+sink = SqliteSink("main", directory / "r.sqlite")
+ShippingService([directory / "logs"], [sink], directory / "state").run(threading.Event())
+"""
+
+
+def test_a_shipper_killed_again_and_again_loses_nothing_and_enters_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path / "logs", records=300)
+    other = write_log(tmp_path / "logs", "rbee-hive@gpu1", records=300)
+    for n in range(5):
+        log.append_raw(b"junk %d\n" % n)
+        log.append(100)
+    SqliteSink("main", tmp_path / "r.sqlite").close()
+
+    def stored() -> list[bytes]:
+        with sqlite3.connect(tmp_path / "r.sqlite") as connection:
+            found = [row[0] for row in connection.execute("SELECT line FROM records")]
+        connection.close()
+        return found
+
+    kills = 0
+    while kills < 4 or len(stored()) < len(log.lines) + len(other.lines):
+        process = subprocess.Popen([sys.executable, "-c", SHIP, tmp_path])
+        if kills < 4:
+            log.append(50)
+            other.append(50)
+            target = min(len(stored()) + 150, len(log.lines) + len(other.lines))
+            eventually(lambda target=target: len(stored()) >= target, "some were shipped")
+        else:
+            eventually(lambda: len(stored()) == len(log.lines) + len(other.lines))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert sorted(stored()) == sorted(lines(log, other))
+    sink = SqliteSink("main", tmp_path / "r.sqlite")
+    assert ShippingService([tmp_path / "logs"], [sink], tmp_path / "state").run_once().complete
+    sink.close()
+    quarantine = (tmp_path / "state" / "quarantine" / "main.ndjson").read_bytes()
+    entries = [orjson.loads(line) for line in quarantine.splitlines()]
+    strange = [entry["line"] for entry in entries if entry["kind"] == "not_a_record"]
+    assert strange == [f"junk {n}\n" for n in range(5)]
+
+
+def test_a_real_server_killed_in_the_middle_gets_every_record_once(
+    tmp_path: Path,
+    elasticsearch: Cluster,
+    killable_elasticsearch: ElasticsearchServer,
+    index_prefix: str,
+    running: Start,
+) -> None:
+    log = write_log(
+        tmp_path / "logs", records=10_000, segments=2, step=dt.timedelta(milliseconds=10)
+    )
+    options = ElasticsearchOptions(urls=(elasticsearch.url,), prefix=index_prefix, replicas=0)
+    sink = ElasticsearchSink("main", options)
+    shipping = ShippingService([tmp_path / "logs"], [sink], tmp_path / "state", ShippingOptions())
+    live = running(shipping)
+    eventually(lambda: shipping.stats().indexed > 0)
+    killable_elasticsearch.kill()
+    log.append(100)
+    eventually(lambda: shipping.stats().sinks[0].trouble)
+    killable_elasticsearch.start()
+    eventually(lambda: shipping.stats().logs[0].acknowledged_seq == 20_100, seconds=120)
+    live.stop()
+    sink.close()
+    documents = elasticsearch.documents(f"{index_prefix}-*")
+    fetched = {orjson.dumps(hit["_source"]) + b"\n" for hit in documents.values()}
+    assert fetched == lines(log)
+    assert len(documents) == 20_100
+    assert all(decode(line) for line in fetched)
+    assert balanced(shipping.stats())
