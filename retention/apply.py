@@ -1,0 +1,176 @@
+"""Carry out a plan, segment by segment, looking once more before each step.
+
+Deletions come first: they free space that compression needs.  A deletion reads the whole segment,
+checks that it is the unbroken chain the plan saw, makes the tombstone durable, and only then
+unlinks.  What is found damaged or changed stays, and the run goes on with the next.
+
+Invariants (tests of the same name in tests/retention/test_apply.py):
+  proven       no segment is gone without a durable tombstone
+  damaged      a segment whose content is not an unbroken chain stays
+  once         killed between tombstone and unlink, the next run unlinks without a second one
+  late_hold    a hold that came after the plan still keeps
+  goes_on      one segment that cannot be handled does not stop the others
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from auditlog import _fs
+from auditlog.errors import AuditLogError
+from retention import tombstone
+from retention.compress import compress
+from retention.content import inspect
+from retention.errors import RetentionError, SegmentChanged, SegmentDamaged, Stopped
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+    from auditlog.inventory import SegmentFile
+    from auditlog.reader import Bounds
+    from auditlog.segment_names import LogId
+    from retention.content import Content, Identity
+    from retention.facts import ShipGate
+    from retention.holds import HoldStore
+    from retention.plan import Action, Plan
+    from retention.proofs import ProofLog
+
+__all__ = ["Step", "apply"]
+
+_logger = logging.getLogger("auditlog.retention")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of one action.
+
+    ``action`` is the planned one, or keep where the last look before acting found a reason to.
+    ``error`` says why it was tried and not done; ``freed_bytes`` counts on disk.
+    """
+
+    action: Action
+    done: bool = False
+    error: str = ""
+    freed_bytes: int = 0
+
+
+def apply(
+    plan: Plan,
+    proofs: ProofLog,
+    holds: HoldStore,
+    cursors: ShipGate,
+    *,
+    by: str,
+    stop: threading.Event,
+) -> tuple[Step, ...]:
+    """One step for each action of the plan, in its order; after a stop the rest is not done.
+
+    Raises nothing for a single segment: its step says what happened.
+    """
+    work = _Work(plan, proofs, holds, cursors, by, stop)
+    steps = {index: Step(action) for index, action in enumerate(plan.actions)}
+    order = sorted(steps, key=lambda index: plan.actions[index].action != "delete")
+    for index in order:
+        if plan.actions[index].action != "keep" and not stop.is_set():
+            steps[index] = work.carry_out(plan.actions[index])
+    return tuple(steps[index] for index in range(len(steps)))
+
+
+@dataclass(slots=True)
+class _Work:
+    plan: Plan
+    proofs: ProofLog
+    holds: HoldStore
+    cursors: ShipGate
+    by: str
+    stop: threading.Event
+    proofs_failed: str = ""
+
+    def carry_out(self, action: Action) -> Step:
+        file, bounds = action.file, action.bounds
+        if file is None or bounds is None:  # plan acts on nothing that was not read
+            return Step(action, error="it was planned without being read")
+        try:
+            if action.action == "delete":
+                return self._delete(action, file, bounds)
+            policy = self.plan.policy
+            result = compress(file, bounds, policy.compression, policy.level, self.stop)
+        except SegmentDamaged as error:
+            _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)
+            return Step(replace(action, action="keep", reason="damaged", detail=error.reason))
+        except Stopped:
+            return Step(action)
+        except (RetentionError, OSError) as error:
+            return Step(action, error=str(error))
+        _logger.info("compressed %s, %d bytes freed", action.segment, result.freed_bytes)
+        return Step(action, done=True, freed_bytes=result.freed_bytes)
+
+    def _delete(self, action: Action, file: SegmentFile, expected: Bounds) -> Step:
+        if self.proofs_failed:
+            return Step(action, error=self.proofs_failed)
+        content, forms = _inspect_forms(file, expected, self.stop)
+        if (held := self._held(action, expected)) is not None:
+            return held
+        details = tombstone.details(
+            action.log,
+            action.segment,
+            content,
+            cursor=self._cursor(file.name.log),
+            policy=self.plan.policy,
+            by=self.by,
+        )
+        try:
+            self.proofs.bury(details, actor=self.by)
+        except (AuditLogError, OSError) as error:
+            self.proofs_failed = str(error)
+            return Step(action, error=self.proofs_failed)
+        freed = 0
+        for form, identity in forms.items():
+            path = file.form_path(form)
+            identity.check(path)
+            _fs.unlink(path)
+            freed += identity.size_bytes
+        _fs.fsync_directory(file.path.parent)
+        _logger.info("deleted %s, %d bytes freed", action.segment, freed)
+        return Step(action, done=True, freed_bytes=freed)
+
+    def _held(self, action: Action, bounds: Bounds) -> Step | None:
+        """A hold that was added since the plan was made."""
+        for hold in self.holds.load():
+            if hold.in_force(self.plan.at) and hold.covers(
+                action.log, bounds.first_at, bounds.last_at
+            ):
+                detail = f"hold {hold.id} of {hold.owner}"
+                return Step(replace(action, action="keep", reason="held", detail=detail))
+        return None
+
+    def _cursor(self, log: LogId) -> Mapping[str, int]:
+        known = {sink: self.cursors.cursor(sink, log).cursor for sink in self.cursors.sinks}
+        return {sink: 0 if cursor is None else cursor.seq for sink, cursor in known.items()}
+
+
+def _inspect_forms(
+    file: SegmentFile, expected: Bounds, stop: threading.Event
+) -> tuple[Content, dict[str, Identity]]:
+    """Read every form to its end; they have to be the same, and what the plan saw."""
+    contents: list[Content] = []
+    forms: dict[str, Identity] = {}
+    for form in file.forms:
+        content, forms[form] = inspect(file.form_path(form), form, file.name.log, stop)
+        contents.append(content)
+    if any(content != contents[0] for content in contents):
+        raise SegmentChanged(
+            "its plain and its compressed form differ",
+            path=file.path,
+            hint="Run auditctl verify on each; both stay until one is removed by hand.",
+        )
+    if contents[0].bounds != expected:
+        raise SegmentChanged(
+            "its records are not the ones the plan saw",
+            path=file.path,
+            hint="Run retention again; if it says so again, run auditctl verify.",
+        )
+    return contents[0], forms

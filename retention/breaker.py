@@ -1,0 +1,169 @@
+"""When a run has to stop and ask a person.  Pure: no clock, disk, network, logging.
+
+Too many deletions at once, less protection than the last run had, and a clock that jumped all look
+alike: suddenly a lot is old.  A person can tell them apart; the breaker cannot, and stops.
+
+The clock.  Backwards: now is earlier than the newest record or the last run, by more than the five
+minutes in which hosts correct themselves.  Forwards, within one boot of the host: more time passed
+since the last run by the clock than by CLOCK_BOOTTIME, which nobody can set and which counts
+suspend (clock_gettime(2)); a day is allowed, since that deletes at most a day early and hosts
+without a battery-backed clock start with hours of error.  Forwards, across a restart of the host:
+nothing tells a long downtime from a jump, so the last run must not be longer ago than half of
+delete_after; a shorter jump is bounded by that, and what it could delete by max_delete_fraction.
+An instant given by a person is no clock and cannot have jumped.
+
+Invariants (tests of the same name in tests/retention/test_breaker.py):
+  too_many           more than max_delete_fraction of a log's segments at once is refused
+  backwards          a clock behind the newest record or the last run is refused
+  forwards           a clock that ran ahead of CLOCK_BOOTTIME is refused, downtime is not
+  less_protection    deleting under a harsher policy or with a sink less is refused
+  simulated          a given instant is never taken for a clock that jumped
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from auditlog.record import format_timestamp
+from retention.policy import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from retention.facts import Facts, LastRun
+    from retention.policy import Policy
+
+__all__ = ["Refusal", "judge"]
+
+_BACKWARDS_ALLOWED: Final = dt.timedelta(minutes=5)
+_FORWARDS_ALLOWED: Final = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason to stop.  ``kind``: too_many_deletes, clock_backwards, clock_forwards,
+    harsher_policy or sink_removed."""
+
+    kind: str
+    detail: str
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def judge(
+    facts: Facts,
+    deletes: Mapping[str, int],
+    policy: Policy,
+    sinks: tuple[str, ...],
+    now: dt.datetime,
+    *,
+    last_run: LastRun | None,
+    simulated: bool,
+) -> tuple[Refusal, ...]:
+    """The reasons to stop; ``deletes`` counts the segments to be deleted by log."""
+    refusals = [*_too_many(facts, deletes, policy)]
+    if not simulated:
+        refusals += _jumped(facts, policy, now, last_run)
+    if any(deletes.values()) and last_run is not None:
+        refusals += _less_protection(policy, sinks, last_run)
+    return tuple(refusals)
+
+
+def _too_many(facts: Facts, deletes: Mapping[str, int], policy: Policy) -> Iterator[Refusal]:
+    for log, segments in facts.segments.items():
+        count = deletes.get(str(log), 0)
+        if count > policy.max_delete_fraction * len(segments):
+            yield Refusal(
+                "too_many_deletes",
+                f"{count} of the {len(segments)} segments of {log} would be deleted at once, "
+                f"more than the allowed {policy.max_delete_fraction:.0%}",
+            )
+
+
+def _jumped(
+    facts: Facts, policy: Policy, now: dt.datetime, last_run: LastRun | None
+) -> Iterator[Refusal]:
+    newest = max(
+        (
+            segment.bounds.last_at
+            for segments in facts.segments.values()
+            for segment in segments
+            if segment.bounds is not None
+        ),
+        default=None,
+    )
+    if newest is not None and now < newest - _BACKWARDS_ALLOWED:
+        yield Refusal(
+            "clock_backwards",
+            f"the clock says {format_timestamp(now)}, "
+            f"the newest record was written at {format_timestamp(newest)}",
+        )
+    if last_run is None:
+        return
+    gap = now - last_run.at
+    if gap < -_BACKWARDS_ALLOWED:
+        yield Refusal(
+            "clock_backwards",
+            f"the clock says {format_timestamp(now)}, "
+            f"the last run was at {format_timestamp(last_run.at)}",
+        )
+    elif last_run.elapsed is not None:
+        if gap - last_run.elapsed > _FORWARDS_ALLOWED:
+            yield Refusal(
+                "clock_forwards",
+                f"by the clock {_days(gap)} passed since the last run, "
+                f"by the host's uptime {_days(last_run.elapsed)}",
+            )
+    elif gap > policy.delete_after / 2:
+        yield Refusal(
+            "clock_forwards",
+            f"the last run was {_days(gap)} ago and the host was restarted since: "
+            "a long downtime, or a clock that jumped",
+        )
+
+
+def _less_protection(
+    policy: Policy, sinks: tuple[str, ...], last_run: LastRun
+) -> Iterator[Refusal]:
+    before = last_run.policy
+    harsher = [
+        f"{name} went from {old} to {new}"
+        for name, old, new, worse in (
+            (
+                "delete_after",
+                format_duration(before.delete_after),
+                format_duration(policy.delete_after),
+                policy.delete_after < before.delete_after,
+            ),
+            (
+                "keep_at_least",
+                before.keep_at_least,
+                policy.keep_at_least,
+                policy.keep_at_least < before.keep_at_least,
+            ),
+            (
+                "max_delete_fraction",
+                before.max_delete_fraction,
+                policy.max_delete_fraction,
+                policy.max_delete_fraction > before.max_delete_fraction,
+            ),
+        )
+        if worse
+    ]
+    if harsher:
+        yield Refusal(
+            "harsher_policy", f"since the last run {', '.join(harsher)}, and segments would go"
+        )
+    if gone := sorted(set(last_run.sinks) - set(sinks)):
+        yield Refusal(
+            "sink_removed",
+            f"the last run waited for {', '.join(gone)}, which this one does not, "
+            "and segments would go",
+        )
+
+
+def _days(duration: dt.timedelta) -> str:
+    return f"{duration / dt.timedelta(days=1):.1f} d"

@@ -1,0 +1,193 @@
+"""What a segment holds, read to its last byte: its digest, and that it is one unbroken chain.
+
+Invariants (tests of the same name in tests/retention/test_content.py):
+  all_forms   plain, .zst and .gz of the same bytes give the same content
+  any_byte    a segment with any single byte changed or its end cut off is damaged
+  bounded     memory does not grow with the size of a segment
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from auditlog.reader import UNREADABLE, Bounds, open_segment
+from auditlog.record import (
+    MAX_RECORD_BYTES,
+    check_following,
+    check_link,
+    following_start,
+    log_prefix,
+    parse_header,
+    parse_timestamp,
+)
+from retention.errors import SegmentChanged, SegmentDamaged, Stopped
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from auditlog.record import Header
+    from auditlog.segment_names import LogId
+
+__all__ = ["ChainCheck", "Content", "Identity", "decoded", "inspect"]
+
+CHUNK_BYTES: Final = 1 << 18
+"""How much is read at once: large enough for speed, small enough to stop soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A segment's uncompressed bytes: how many, their SHA-256 in hex, and the ends of the chain."""
+
+    size_bytes: int
+    sha256: str
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which file a path leads to, and whether it was written to since."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+
+    @classmethod
+    def at(cls, path: Path) -> Identity:
+        """Raises SegmentChanged when there is no regular file."""
+        try:
+            state = path.lstat()
+        except FileNotFoundError:
+            raise SegmentChanged("the segment vanished meanwhile", path=path) from None
+        if not stat.S_ISREG(state.st_mode):
+            raise SegmentChanged("it is not a regular file", path=path)
+        return cls(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+
+    def check(self, path: Path) -> None:
+        """Raises SegmentChanged when the path leads to anything else now."""
+        if Identity.at(path) != self:
+            raise SegmentChanged(
+                "the segment changed while it was read",
+                path=path,
+                hint="Only its writer may write to a log, and only to its newest segment.",
+            )
+
+
+class ChainCheck:
+    """Checks a segment's records, fed in pieces of any size.
+
+    A record that follows the one before starts with bytes that are known in advance and ends with
+    its own hash, so that nearly all lines are judged by comparing; only one that fails there is
+    taken apart, to say what is wrong with it.
+    """
+
+    def __init__(self, path: Path, log: LogId) -> None:
+        self._path = path
+        self._log = str(log)
+        self._prefix = log_prefix(self._log)
+        self._rest = b""
+        self._offset = 0
+        self._digest = sha256()
+        self._size_bytes = 0
+        self._first: Header | None = None
+        self._last_line = b""
+        self._last_seq = 0
+        self._last_hash = ""
+
+    def feed(self, chunk: bytes) -> None:
+        """Raises SegmentDamaged at the first line that is not the log's next record."""
+        self._digest.update(chunk)
+        self._size_bytes += len(chunk)
+        block = self._rest + chunk
+        lines = block.split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > MAX_RECORD_BYTES:
+            raise self._damaged("a line is longer than any record")
+        line = b""
+        for content in lines:
+            line = content + b"\n"
+            start = following_start(self._prefix, self._last_seq + 1, self._last_hash)
+            if (following := check_following(line, start)) is not None:
+                self._last_seq, self._last_hash = self._last_seq + 1, following[0]
+            else:
+                header = self._check(line)
+                self._last_seq, self._last_hash = header.seq, header.hash
+            self._offset += len(line)
+        self._last_line = line or self._last_line
+
+    def _check(self, line: bytes) -> Header:
+        header = parse_header(line)
+        if header is None:
+            raise self._damaged("a line is not a record")
+        if header.log != self._log:
+            raise self._damaged(f"a record belongs to the log {header.log}", header.seq)
+        if self._first is None:
+            self._first = header  # which seq a segment starts with is not its own affair
+            self._last_seq, self._last_hash = header.seq - 1, header.prev_hash
+        finding = check_link(header, line, seq=self._last_seq + 1, prev_hash=self._last_hash)
+        if finding is not None:
+            raise self._damaged(finding.replace("_", " "), header.seq)
+        return header
+
+    def finish(self) -> Content:
+        """Raises SegmentDamaged on a torn last line, and on a segment without any record."""
+        if self._rest:
+            raise self._damaged("the last line is torn")
+        first, last = self._first, parse_header(self._last_line)
+        if first is None or last is None:
+            raise self._damaged("it holds no record")
+        try:
+            first_at, last_at = parse_timestamp(first.timestamp), parse_timestamp(last.timestamp)
+        except ValueError:
+            raise self._damaged("a record's time does not exist") from None
+        bounds = Bounds(first.seq, first.prev_hash, first_at, last.seq, last.hash, last_at)
+        return Content(self._size_bytes, self._digest.hexdigest(), bounds)
+
+    def _damaged(self, reason: str, seq: int | None = None) -> SegmentDamaged:
+        return SegmentDamaged(
+            reason,
+            path=self._path,
+            offset=self._offset,
+            seq=seq,
+            hint="Run auditctl verify on the directory; the segment stays until it is repaired.",
+        )
+
+
+def inspect(
+    path: Path, compression: str, log: LogId, stop: threading.Event
+) -> tuple[Content, Identity]:
+    """Read a whole segment; what it holds, and which file that was.
+
+    Raises SegmentDamaged, SegmentChanged when it was written to meanwhile, Stopped, OSError.
+    """
+    identity = Identity.at(path)
+    chain = ChainCheck(path, log)
+    for piece in decoded(path, compression, stop):
+        chain.feed(piece)
+    content = chain.finish()
+    identity.check(path)
+    return content, identity
+
+
+def decoded(path: Path, compression: str, stop: threading.Event) -> Iterator[bytes]:
+    """Yield the uncompressed bytes in pieces.  A symlink is refused (ELOOP).
+
+    Raises SegmentDamaged, Stopped, OSError.
+    """
+    try:
+        with open_segment(path, compression) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                if stop.is_set():
+                    raise Stopped("the run was asked to stop", path=path)
+                yield chunk
+    except UNREADABLE as error:
+        raise SegmentDamaged(
+            f"it cannot be decompressed ({error})",
+            path=path,
+            hint="Restore it from a copy, or from the index.",
+        ) from error

@@ -1,0 +1,159 @@
+"""Legal holds: what must stay, who asked for it, why, and until when.
+
+    <state_dir>/holds.json
+
+A hold keeps every whole segment that can hold a matching record: of a log its pattern matches, in
+its time range.  Segments are matched by whole UTC days, so that a clock that was set back within a
+day cannot slip a record past a hold.
+
+Invariants (tests of the same name in tests/retention/test_holds.py):
+  round_trip   load gives back what add was given
+  never_lost   an unreadable file is an error, not an empty list
+  expired      a hold protects until expires_at and not after; without one, until released
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from auditlog import _fs
+from auditlog.record import format_timestamp, parse_timestamp
+from retention.errors import RetentionError, StateDamaged
+from retention.lock import locked
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+__all__ = ["Hold", "HoldStore"]
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_INSTANTS: Final = ("from_at", "until_at", "expires_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One legal hold.
+
+    ``logs`` is a glob over log ids; ``from_at`` (included) and ``until_at`` (excluded) bound the
+    records' time, None is open; ``expires_at`` ends the hold, None leaves it until released.
+    Raises RetentionError.
+    """
+
+    id: str
+    owner: str
+    reason: str
+    logs: str = "*"
+    from_at: dt.datetime | None = None
+    until_at: dt.datetime | None = None
+    expires_at: dt.datetime | None = None
+
+    def __post_init__(self) -> None:
+        if _ID.fullmatch(self.id) is None:
+            raise RetentionError(
+                f"the hold id {self.id!r} is not usable",
+                hint="Letters, digits, dot, underscore and hyphen are allowed, up to 100.",
+            )
+        for name in ("owner", "reason", "logs"):
+            if not getattr(self, name).strip():
+                raise RetentionError(
+                    f"the hold {self.id} has no {name}",
+                    hint="Whoever releases it one day must know who asked for it, and why.",
+                )
+        for name in _INSTANTS:
+            at = getattr(self, name)
+            if at is not None and at.utcoffset() is None:
+                raise RetentionError(f"{name} of the hold {self.id} has no time zone")
+        if self.from_at and self.until_at and self.until_at <= self.from_at:
+            raise RetentionError(f"the hold {self.id} ends before it begins")
+
+    def in_force(self, now: dt.datetime) -> bool:
+        return self.expires_at is None or now < self.expires_at
+
+    def covers(self, log: str, first_at: dt.datetime, last_at: dt.datetime) -> bool:
+        """Whether a segment of the log with records between the two instants has to stay."""
+        return (
+            fnmatchcase(log, self.logs)
+            and (self.from_at is None or last_at >= self.from_at)
+            and (self.until_at is None or first_at < self.until_at)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "owner": self.owner,
+            "reason": self.reason,
+            "logs": self.logs,
+            **{
+                name: None if (at := getattr(self, name)) is None else format_timestamp(at)
+                for name in _INSTANTS
+            },
+        }
+
+
+class HoldStore:
+    """The holds of one state directory."""
+
+    def __init__(self, state_dir: str | os.PathLike[str]) -> None:
+        self.path = Path(state_dir) / "holds.json"
+
+    def load(self) -> tuple[Hold, ...]:
+        """All holds, expired ones too; none when there is no file.
+
+        Raises StateDamaged when the file or one of its holds cannot be understood, OSError as it
+        comes.
+        """
+        try:
+            text = self.path.read_bytes()
+        except FileNotFoundError:
+            return ()
+        try:
+            return tuple(_from_json(fields) for fields in orjson.loads(text)["holds"])
+        except (ValueError, KeyError, TypeError, RetentionError) as error:
+            raise StateDamaged(
+                f"the holds cannot be read ({error})",
+                path=self.path,
+                hint="Nothing is compressed or deleted until the file is repaired.",
+            ) from error
+
+    def add(self, hold: Hold) -> None:
+        """Make the hold durable.  Raises RetentionError when the id is taken, Busy, OSError."""
+        with self._lock():
+            holds = self.load()
+            if any(other.id == hold.id for other in holds):
+                raise RetentionError(
+                    f"there is a hold {hold.id} already", path=self.path, hint="Choose another id."
+                )
+            self._save((*holds, hold))
+
+    def release(self, hold_id: str) -> Hold:
+        """Remove a hold and return it.  Raises RetentionError when there is none of that id."""
+        with self._lock():
+            holds = self.load()
+            for hold in holds:
+                if hold.id == hold_id:
+                    self._save(tuple(other for other in holds if other is not hold))
+                    return hold
+            raise RetentionError(f"there is no hold {hold_id!r}", path=self.path)
+
+    def _save(self, holds: tuple[Hold, ...]) -> None:
+        content = {"v": 1, "holds": [hold.to_json() for hold in holds]}
+        text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        _fs.replace_durably(self.path, text)
+
+    def _lock(self) -> AbstractContextManager[None]:
+        return locked(self.path.with_name("holds.lock"))
+
+
+def _from_json(fields: dict[str, Any]) -> Hold:
+    instants = {
+        name: None if fields[name] is None else parse_timestamp(fields[name]) for name in _INSTANTS
+    }
+    return Hold(**{**fields, **instants})

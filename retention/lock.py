@@ -1,0 +1,38 @@
+"""Keep two processes from running retention, or editing holds, over each other."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auditlog import _fs
+from retention.errors import Busy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["locked"]
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold the lock file for the length of the block, creating its directory where needed.
+
+    Raises Busy naming the holder, OSError as it comes.
+    """
+    path = Path(path)
+    _fs.make_directory(path.parent)
+    try:
+        lock = _fs.FileLock(path, f"pid {os.getpid()}")
+    except _fs.Locked as error:
+        raise Busy(
+            f"it is held by {error.holder or 'another process'}",
+            path=path,
+            hint="Wait for the other retention run to end, or stop it.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,185 @@
+"""Decide what happens to each file of a directory, and say why.  Pure: no clock, disk, network.
+
+Segments are judged by rules, a file that is no segment is kept as foreign, and the breaker looks at
+the whole.  A dry run, a real run and ``--json`` show the same plan.
+
+Invariants (tests of the same name in tests/retention/test_plan.py):
+  partition    every listed file is in exactly one of keep, compress, delete
+  same         the same facts give the same plan
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from auditlog.record import format_timestamp
+from retention import breaker, rules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from auditlog.inventory import SegmentFile
+    from auditlog.reader import Bounds
+    from auditlog.segment_names import LogId
+    from retention.breaker import Refusal
+    from retention.facts import Facts, LastRun, SegmentFacts, ShipGate
+    from retention.holds import Hold
+    from retention.policy import Policy
+    from retention.rules import Verb, Verdict
+
+__all__ = ["Action", "Plan", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is to happen to one file, and why.
+
+    ``log`` is empty for a foreign file.  ``bounds`` is None where the segment needed no reading;
+    ``last_record_at`` is what its age is counted from.
+    """
+
+    log: str
+    segment: str
+    action: Verb
+    reason: str
+    detail: str
+    size_bytes: int
+    file: SegmentFile | None = None
+    bounds: Bounds | None = None
+    last_record_at: dt.datetime | None = None
+
+    def to_json(self, *, done: bool = False) -> dict[str, Any]:
+        last = self.last_record_at
+        return {
+            "log": self.log or None,
+            "segment": self.segment,
+            "action": self.action,
+            "reason": self.reason,
+            "detail": self.detail,
+            "bytes": self.size_bytes,
+            "records": None if self.bounds is None else self.bounds.records,
+            "last_record_at": None if last is None else format_timestamp(last),
+            "done": done,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One action for each file of a directory, log by log in write order.
+
+    ``refusals`` is the circuit breaker's verdict: where there is one, nothing may be applied
+    unless a person confirms.
+    """
+
+    directory: Path
+    at: dt.datetime
+    policy: Policy
+    sinks: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    simulated: bool = False
+
+    def only(self, verb: Verb) -> tuple[Action, ...]:
+        return tuple(action for action in self.actions if action.action == verb)
+
+    def kept(self) -> dict[str, int]:
+        """How many files are kept, by reason."""
+        return dict(Counter(action.reason for action in self.actions if action.action == "keep"))
+
+    def to_json(self, *, dry_run: bool = True) -> dict[str, Any]:
+        """The object of ``prune --json`` as long as nothing is done.
+
+        ``freed_bytes`` counts deletions alone: what compression will save is not known yet.
+        """
+        verbs = Counter(action.action for action in self.actions)
+        return {
+            "schema": "auditctl.prune/1",
+            "at": format_timestamp(self.at),
+            "dry_run": dry_run,
+            "policy": self.policy.to_json(),
+            "actions": [action.to_json() for action in self.actions],
+            "refusals": [refusal.to_json() for refusal in self.refusals],
+            "totals": {
+                "keep": verbs["keep"],
+                "compress": verbs["compress"],
+                "delete": verbs["delete"],
+                "freed_bytes": sum(action.size_bytes for action in self.only("delete")),
+            },
+        }
+
+    def explain(self) -> list[str]:
+        """The plan for people, one line for each file."""
+        width = max((len(action.segment) for action in self.actions), default=0)
+        lines = [
+            f"{action.action:8} {action.segment:{width}}  {action.reason}: {action.detail}"
+            for action in self.actions
+        ]
+        if not self.sinks:
+            lines.append("no sink is configured: nothing waits for being shipped")
+        return lines + [f"refused  {refusal.kind}: {refusal.detail}" for refusal in self.refusals]
+
+
+def plan(
+    facts: Facts,
+    policy: Policy,
+    cursors: ShipGate,
+    holds: Sequence[Hold],
+    now: dt.datetime,
+    *,
+    last_run: LastRun | None = None,
+    simulated: bool = False,
+) -> Plan:
+    """Decide for each file of the directory.
+
+    ``simulated`` says that ``now`` was given by a person and is no clock, so that it cannot have
+    jumped.
+    """
+    actions = [
+        _action(log, segment, verdict)
+        for log, segments in facts.segments.items()
+        for segment, verdict in zip(
+            segments,
+            rules.judge(log, segments, policy=policy, cursors=cursors, holds=holds, now=now),
+            strict=True,
+        )
+    ]
+    actions += [
+        Action("", file.path.name, "keep", "foreign", "its name is no segment's", file.size_bytes)
+        for file in facts.foreign
+    ]
+    return Plan(
+        facts.directory,
+        now,
+        policy,
+        cursors.sinks,
+        tuple(actions),
+        breaker.judge(
+            facts,
+            Counter(action.log for action in actions if action.action == "delete"),
+            policy,
+            cursors.sinks,
+            now,
+            last_run=last_run,
+            simulated=simulated,
+        ),
+        simulated,
+    )
+
+
+def _action(log: LogId, segment: SegmentFacts, verdict: Verdict) -> Action:
+    file, bounds = segment.file, segment.bounds
+    return Action(
+        str(log),
+        file.name.logical,
+        verdict.action,
+        verdict.reason,
+        verdict.detail,
+        file.size_bytes,
+        file,
+        bounds,
+        None if bounds is None else rules.counted_from(file, bounds),
+    )

@@ -1,0 +1,99 @@
+"""The retention service's own audit log, ``retention@<host>`` beside the segments it deletes.
+
+It is opened with the first tombstone, so that a run that deletes nothing writes nothing.
+
+Invariants (tests of the same name in tests/retention/test_proofs.py):
+  durable   bury returns only when the tombstone would survive a crash
+  once      a segment that has its tombstone already gets no second one
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from auditlog.errors import LogFailed
+from auditlog.inventory import scan
+from auditlog.opening import open_log
+from auditlog.tombstones import SEGMENT_DELETED
+from auditlog.verify import tombstones_in
+from retention.rules import PROOF_SERVICE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from auditlog.writer import Log
+
+__all__ = ["ProofLog"]
+
+_PATIENCE_SECONDS: Final = 3.0
+"""How long a full disk may keep a tombstone waiting: a stop has to be heeded within five."""
+
+_Key = tuple[str, int, int, str]
+
+
+class ProofLog:
+    """Writes tombstones; a context manager, so that the log is closed."""
+
+    def __init__(self, directory: Path, host: str | None, instance: str = "") -> None:
+        self._directory = directory
+        self._host = host
+        self._instance = instance
+        self._log: Log | None = None
+        self._known: set[_Key] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    def bury(self, tombstone: Mapping[str, Any], *, actor: str) -> None:
+        """Make the tombstone durable, unless a run that was killed already did.
+
+        Raises AuditLogError (the log is locked, damaged or failed) and OSError; then nothing may
+        be deleted.
+        """
+        key: _Key = (
+            tombstone["segment"],
+            tombstone["first_seq"],
+            tombstone["last_seq"],
+            tombstone["last_hash"],
+        )
+        if key in self._tombstones():
+            return
+        if self._log is None:
+            self._log = open_log(
+                self._directory,
+                service=PROOF_SERVICE,
+                host=self._host,
+                instance=self._instance or None,
+                flush="batched",  # immediate waits for a full disk as long as it takes
+                block_timeout=_PATIENCE_SECONDS,
+                group_readable=bool(self._directory.stat().st_mode & stat.S_IRGRP),
+            )
+        self._log.emit(
+            SEGMENT_DELETED,
+            actor={"user_id": actor, "auth_method": "internal"},
+            resource={"resource_type": "segment", "resource_id": tombstone["segment"]},
+            details=tombstone,
+        )
+        try:
+            self._log.flush(_PATIENCE_SECONDS)
+        except TimeoutError:
+            raise LogFailed(
+                f"the tombstone is not durable after {_PATIENCE_SECONDS:g} s",
+                path=self._directory,
+                hint="Nothing was deleted. Free some disk space and run retention again.",
+            ) from None
+        self._tombstones().add(key)
+
+    def _tombstones(self) -> set[_Key]:
+        if self._known is None:
+            self._known = {
+                (found.segment, found.first_seq, found.last_seq, found.last_hash)
+                for found in tombstones_in(scan(self._directory).logs)
+            }
+        return self._known

@@ -1,0 +1,297 @@
+"""Carrying out a plan."""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from auditlog import _fs
+from auditlog.errors import LogFailed
+from auditlog.inventory import STATE_DIRECTORY, scan
+from auditlog.verify import tombstones_in, verify
+from retention.apply import apply
+from retention.facts import ShipGate
+from retention.holds import Hold, HoldStore
+from retention.policy import Policy
+from retention.proofs import ProofLog
+from retention.service import RunResult, run_retention
+from tests.support.logs import START, LogBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+DAY = dt.timedelta(days=1)
+POLICY = Policy(3 * DAY, 6 * DAY, max_delete_fraction=1.0)
+NOW = START + 9 * DAY + dt.timedelta(hours=1)
+"""Four of the ten segments are due for deletion, three for compression."""
+
+
+def run(built: LogBuilder, stop: threading.Event | None = None) -> RunResult:
+    return run_retention(
+        built.directory, POLICY, None, (), NOW, host="hive1", simulated=True, stop=stop
+    )
+
+
+def present(built: LogBuilder) -> set[str]:
+    return {
+        file.name.logical
+        for log, files in scan(built.directory).logs.items()
+        if str(log) == built.log
+        for file in files
+    }
+
+
+def buried(directory: Path) -> list[str]:
+    return [found.segment for found in tombstones_in(scan(directory).logs)]
+
+
+def names(built: LogBuilder, *indices: int) -> list[str]:
+    return [built.paths[index].name for index in indices]
+
+
+def test_a_plan_is_carried_out_deletions_first(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    unlink = _fs.unlink
+
+    def note(path: Path) -> None:
+        steps.append(path.name)
+        unlink(path)
+
+    monkeypatch.setattr(_fs, "unlink", note)
+    result = run(daily)
+    assert [f"{step.action.action} {step.done}" for step in result.steps] == (
+        ["delete True"] * 4 + ["compress True"] * 3 + ["keep False"] * 3
+    )
+    assert steps == names(daily, 0, 1, 2, 3, 4, 5, 6)
+    assert present(daily) == set(names(daily, 4, 5, 6, 7, 8, 9))
+    assert verify(daily.directory).ok
+
+
+def test_proven(
+    daily: LogBuilder, killed_at: Callable[[Callable[[], object], int], bool], tmp_path: Path
+) -> None:
+    """Killed before each durable step in turn; each next run finishes."""
+    import shutil
+
+    pristine = tmp_path / "pristine"
+    shutil.copytree(daily.directory, pristine)
+    nth = 0
+    while killed_at(lambda: run(daily), nth):
+        gone = set(names(daily, *range(10))) - present(daily)
+        assert gone <= set(buried(daily.directory))
+        assert verify(daily.directory).ok
+        assert run(daily).ok
+        assert present(daily) == set(names(daily, 4, 5, 6, 7, 8, 9))
+        assert len(list(daily.directory.glob("*.zst"))) == 3
+        assert sorted(buried(daily.directory)) == names(daily, 0, 1, 2, 3)  # each once
+        assert not list(daily.directory.glob(".*.tmp"))
+        assert verify(daily.directory).ok
+        shutil.rmtree(daily.directory)
+        shutil.copytree(pristine, daily.directory)
+        nth += 1
+    assert nth > 30
+
+
+@pytest.mark.parametrize("form", ["", ".zst"])
+def test_damaged(daily: LogBuilder, form: str) -> None:
+    """The damage lies in the middle, where the plan does not look."""
+    path = daily.paths[1]
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"task-15", b"task-99"))
+    if form:
+        path = daily.compress(1)
+    before = path.read_bytes()
+    result = run(daily)
+    step = result.steps[1]
+    assert (step.action.action, step.action.reason, step.done) == ("keep", "damaged", False)
+    assert "hash mismatch" in step.action.detail
+    assert path.read_bytes() == before
+    assert buried(daily.directory) == names(daily, 0, 2, 3)
+    assert result.ok
+    assert result.totals["keep"] == 4
+    assert result.to_json()["actions"][1]["reason"] == "damaged"
+
+
+def test_once(daily: LogBuilder, killed_at: Callable[[Callable[[], object], int], bool]) -> None:
+    """Killed at the first unlink: the tombstone is there, and so is the segment."""
+    nth = 0
+    while not buried(daily.directory):
+        assert killed_at(lambda: run(daily), nth)
+        nth += 1
+    assert buried(daily.directory) == names(daily, 0)
+    assert daily.paths[0].exists()
+    run(daily)
+    assert buried(daily.directory) == names(daily, 0, 1, 2, 3)
+    assert verify(daily.directory).ok
+
+
+def test_late_hold(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    bury = ProofLog.bury
+
+    def add_a_hold_meanwhile(
+        proofs: ProofLog, tombstone: Mapping[str, object], *, actor: str
+    ) -> None:
+        bury(proofs, tombstone, actor=actor)
+        if tombstone["segment"] == daily.paths[0].name:
+            HoldStore(daily.directory / STATE_DIRECTORY).add(Hold("x", "legal", "audit"))
+
+    monkeypatch.setattr(ProofLog, "bury", add_a_hold_meanwhile)
+    result = run(daily)
+    assert [step.action.reason for step in result.steps[:4]] == ["age", "held", "held", "held"]
+    assert buried(daily.directory) == names(daily, 0)
+
+
+def test_goes_on(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink, refused = _fs.unlink, {*names(daily, 1, 5)}
+
+    def deny(path: Path) -> None:
+        if path.name in refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        unlink(path)
+
+    monkeypatch.setattr(_fs, "unlink", deny)
+    result = run(daily)
+    assert [step.done for step in result.steps] == [True, False, True, True, True, False, True] + [
+        False
+    ] * 3
+    assert [step.action.segment for step in result.failures] == names(daily, 1, 5)
+    assert "Permission denied" in result.failures[0].error
+    assert not result.ok
+    monkeypatch.undo()
+    assert run(daily).ok
+    assert sorted(buried(daily.directory)) == names(daily, 0, 1, 2, 3)
+    assert verify(daily.directory).ok
+
+
+def test_without_a_tombstone_nothing_is_deleted(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def fail(_proofs: ProofLog, tombstone: object, *, actor: str) -> None:
+        tried.append(tombstone)
+        raise LogFailed("the log takes no more events")
+
+    monkeypatch.setattr(ProofLog, "bury", fail)
+    result = run(daily)
+    assert len(present(daily)) == 10
+    assert [bool(step.error) for step in result.steps[:4]] == [True] * 4
+    assert len(tried) == 1  # a failed log is not tried again for each segment
+    assert [step.done for step in result.steps[4:7]] == [True] * 3
+
+
+def test_a_compressed_segment_and_both_forms_are_deleted_whole(daily: LogBuilder) -> None:
+    daily.compress(0)
+    daily.compress(1, keep_plain=True)
+    daily.compress(2, ".gz", keep_plain=True)
+    run(daily)
+    for path in daily.paths[:4]:
+        assert not list(daily.directory.glob(f"{path.name}*"))
+    assert buried(daily.directory) == names(daily, 0, 1, 2, 3)
+    assert verify(daily.directory).ok
+
+
+def test_two_forms_that_differ_are_not_deleted(daily: LogBuilder) -> None:
+    packed = daily.compress(0, keep_plain=True)
+    daily.paths[0].write_bytes(b"".join(daily.lines[:9]))
+    result = run(daily)
+    assert packed.exists()
+    assert daily.paths[0].exists()
+    assert result.steps[0].action.action == "keep" or result.steps[0].error
+    assert names(daily, 0)[0] not in buried(daily.directory)
+
+
+def test_a_segment_that_is_not_what_the_plan_saw_stays(daily: LogBuilder) -> None:
+    decided = run_retention(
+        daily.directory, POLICY, None, (), NOW, dry_run=True, simulated=True
+    ).plan
+    daily.paths[0].write_bytes(b"".join(daily.lines[:9]))  # a whole chain, of fewer records
+    daily.paths[4].write_bytes(b"".join(daily.lines[40:49]))
+    with ProofLog(daily.directory, "hive1") as proofs:
+        holds = HoldStore(daily.directory / STATE_DIRECTORY)
+        steps = apply(decided, proofs, holds, ShipGate(), by="x", stop=threading.Event())
+    assert "not the ones the plan saw" in steps[0].error
+    assert steps[4].action.reason == "damaged"
+    assert daily.paths[0].exists()
+    assert daily.paths[4].exists()
+    assert [step.done for step in steps[:7]] == [False, True, True, True, False, True, True]
+
+
+def test_a_segment_that_changes_before_it_goes_stays(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury = ProofLog.bury
+
+    def bury_and_write(proofs: ProofLog, tombstone: Mapping[str, object], *, actor: str) -> None:
+        bury(proofs, tombstone, actor=actor)
+        if tombstone["segment"] == daily.paths[0].name:
+            with daily.paths[0].open("ab") as file:
+                file.write(b"late")
+
+    monkeypatch.setattr(ProofLog, "bury", bury_and_write)
+    result = run(daily)
+    assert "changed while it was read" in result.steps[0].error
+    assert daily.paths[0].read_bytes().endswith(b"late")
+    assert [step.done for step in result.steps[1:7]] == [True] * 6
+
+
+def test_every_step_is_durable_before_the_next(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def noted(name: str, step: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object) -> object:
+            steps.append(name)
+            return step(*args)
+
+        return call
+
+    bury = ProofLog.bury
+
+    def bury_and_note(proofs: ProofLog, tombstone: Mapping[str, object], *, actor: str) -> None:
+        bury(proofs, tombstone, actor=actor)
+        steps.append("tombstone")
+
+    run_retention(daily.directory, POLICY, None, (), START, simulated=True)  # makes the lock file
+    monkeypatch.setattr(ProofLog, "bury", bury_and_note)
+    for name in ("create_exclusive", "fsync", "rename", "unlink", "fsync_directory"):
+        monkeypatch.setattr(_fs, name, noted(name, getattr(_fs, name)))
+    run(daily)
+    first = steps.index("tombstone")
+    assert steps[first : first + 3] == ["tombstone", "unlink", "fsync_directory"]
+    assert (
+        steps[-18:-12]
+        == steps[-12:-6]
+        == [
+            "create_exclusive",
+            "fsync",
+            "rename",
+            "fsync_directory",
+            "unlink",
+            "fsync_directory",
+        ]
+    )
+
+
+def test_a_stop_leaves_the_rest_undone(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, unlink = threading.Event(), _fs.unlink
+
+    def unlink_and_stop(path: Path) -> None:
+        unlink(path)
+        stop.set()
+
+    monkeypatch.setattr(_fs, "unlink", unlink_and_stop)
+    result = run(daily, stop)
+    assert result.stopped
+    assert not result.ok
+    assert [step.done for step in result.steps] == [True] + [False] * 9
+    assert verify(daily.directory).ok

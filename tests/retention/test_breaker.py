@@ -1,0 +1,100 @@
+"""The circuit breaker."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retention.facts import LastRun, ShipGate
+from retention.plan import Plan, plan
+from retention.policy import Policy
+from tests.support.retention_facts import DAY, START, facts_of, segment
+
+POLICY = Policy()
+NOW = START + 95 * DAY
+LAST = LastRun(NOW - DAY, POLICY, (), DAY)
+NOT_MUCH = facts_of(*(segment(day) for day in (0, 50, 60, 94)))
+
+
+def kinds(decided: Plan) -> list[str]:
+    return [refusal.kind for refusal in decided.refusals]
+
+
+def decide(
+    last_run: LastRun | None = LAST,
+    *,
+    now: dt.datetime = NOW,
+    policy: Policy = POLICY,
+    simulated: bool = False,
+) -> list[str]:
+    return kinds(
+        plan(NOT_MUCH, policy, ShipGate(), (), now, last_run=last_run, simulated=simulated)
+    )
+
+
+@given(count=st.integers(0, 12), fraction=st.sampled_from([0.1, 0.25, 0.5, 0.75, 1.0]))
+def test_too_many(count: int, fraction: float) -> None:
+    old = [segment(day) for day in range(count)]
+    young = [segment(300), segment(301)]
+    policy = Policy(max_delete_fraction=fraction)
+    decided = plan(facts_of(*old, *young), policy, ShipGate(), (), START + 302 * DAY)
+    assert len(decided.only("delete")) == count
+    assert bool(decided.refusals) == (count > fraction * (count + 2))
+
+
+def test_each_log_is_counted_by_itself() -> None:
+    other = replace(segment(0).file.name.log, service="rbee-hive")
+    facts = facts_of(
+        *(segment(day) for day in range(280, 300)), *(segment(d, log=other) for d in (0, 1, 300))
+    )
+    decided = plan(facts, POLICY, ShipGate(), (), START + 301 * DAY)
+    assert kinds(decided) == ["too_many_deletes"]
+    assert "2 of the 3 segments of rbee-hive@hive1" in decided.refusals[0].detail
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(4, []), (6, ["clock_backwards"])])
+def test_backwards(minutes: int, expected: list[str]) -> None:
+    newest = START + 94 * DAY + DAY / 2
+    assert decide(None, now=newest - dt.timedelta(minutes=minutes)) == expected
+    last = replace(LAST, at=NOW + dt.timedelta(minutes=minutes))
+    assert decide(last) == expected
+
+
+@pytest.mark.parametrize(
+    ("gap", "elapsed", "expected"),
+    [
+        (DAY, DAY, []),
+        (300 * DAY, 300 * DAY, []),  # the host was up or suspended all the time
+        (2 * DAY, DAY, []),  # a day is allowed
+        (2.1 * DAY, DAY, ["clock_forwards"]),
+        (44 * DAY, None, []),  # restarted since: a long downtime
+        (46 * DAY, None, ["clock_forwards"]),
+    ],
+)
+def test_forwards(gap: dt.timedelta, elapsed: dt.timedelta | None, expected: list[str]) -> None:
+    assert decide(LastRun(NOW - gap, POLICY, (), elapsed)) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (replace(LAST, policy=Policy(delete_after=91 * DAY)), ["harsher_policy"]),
+        (replace(LAST, policy=Policy(keep_at_least=2)), ["harsher_policy"]),
+        (replace(LAST, policy=Policy(max_delete_fraction=0.4)), ["harsher_policy"]),
+        (replace(LAST, policy=Policy(delete_after=89 * DAY)), []),
+        (replace(LAST, sinks=("main",)), ["sink_removed"]),
+    ],
+)
+def test_less_protection(before: LastRun, expected: list[str]) -> None:
+    assert decide(before) == expected
+    nothing_to_delete = Policy(delete_after=300 * DAY, max_delete_fraction=0.4)
+    assert decide(before, policy=nothing_to_delete) == []
+
+
+@given(offset=st.timedeltas(-1000 * DAY, 80 * DAY))
+def test_simulated(offset: dt.timedelta) -> None:
+    assert decide(now=NOW + offset, simulated=True) in ([], ["too_many_deletes"])

@@ -1,0 +1,91 @@
+"""The plan as a whole, and what others see of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import given, settings
+
+from retention.facts import ForeignFile, ShipGate
+from retention.plan import Action, Plan, plan
+from retention.policy import Policy
+from tests.support.retention_facts import (
+    DAY,
+    LOG,
+    START,
+    Input,
+    any_input,
+    cursor_at,
+    decide,
+    facts_of,
+    gate_of,
+    segment,
+)
+
+POLICY = Policy(max_delete_fraction=1.0)
+NO_GATE = ShipGate()
+
+
+def touched(decided: Plan) -> list[Action]:
+    return [action for action in decided.actions if action.action != "keep"]
+
+
+@given(any_input)
+def test_partition(given_input: Input) -> None:
+    (facts, _), *_ = given_input
+    decided = decide(given_input)
+    listed = [found.file.name.logical for found in sum(facts.segments.values(), ())]
+    listed += [file.path.name for file in facts.foreign]
+    assert [action.segment for action in decided.actions] == listed
+    assert {action.action for action in decided.actions} <= {"keep", "compress", "delete"}
+    assert len(decided.only("keep")) + len(touched(decided)) == len(listed)
+    assert all(action.reason and action.detail for action in decided.actions)
+    totals = decided.to_json()["totals"]
+    assert totals["keep"] + totals["compress"] + totals["delete"] == len(listed)
+
+
+def test_the_json_is_the_documented_object() -> None:
+    facts = facts_of(
+        segment(0), segment(70), segment(100), foreign=(ForeignFile(Path("audit/x.log"), 7),)
+    )
+    now = START + 101 * DAY
+    decided = plan(facts, POLICY, gate_of(cursor_at(facts.segments[LOG][1], 710)), (), now)
+    printed = json.loads(json.dumps(decided.to_json()))
+    assert printed["schema"] == "auditctl.prune/1"
+    assert printed["at"] == "2026-11-10T00:00:00.000000Z"
+    assert printed["dry_run"] is True
+    assert printed["policy"]["delete_after"] == "90d"
+    assert printed["totals"] == {"keep": 2, "compress": 1, "delete": 1, "freed_bytes": 100}
+    assert [action["action"] for action in printed["actions"]] == [
+        "delete",
+        "compress",
+        "keep",
+        "keep",
+    ]
+    first, foreign = printed["actions"][0], printed["actions"][-1]
+    assert first == {
+        "log": "queen-rbee@hive1",
+        "segment": "queen-rbee@hive1.2026-08-01.0001.ndjson",
+        "action": "delete",
+        "reason": "age",
+        "detail": "last record 100 d ago, deleted after 90d",
+        "bytes": 100,
+        "records": 10,
+        "last_record_at": "2026-08-01T12:00:00.000000Z",
+        "done": False,
+    }
+    assert (foreign["log"], foreign["records"], foreign["segment"]) == (None, None, "x.log")
+
+
+def test_the_explanation_has_a_line_for_each_file_and_names_a_missing_gate() -> None:
+    lines = plan(facts_of(segment(0), segment(1)), POLICY, NO_GATE, (), START + 999 * DAY).explain()
+    assert lines[0].startswith("delete   queen-rbee@hive1.2026-08-01.0001.ndjson  age: last record")
+    assert "active" in lines[1]
+    assert "no sink is configured" in lines[2]
+
+
+@settings(max_examples=20)
+@given(any_input)
+def test_same(given_input: Input) -> None:
+    assert decide(given_input) == decide(given_input)

@@ -1,0 +1,87 @@
+"""Policies and durations."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retention.errors import PolicyError
+from retention.policy import Compression, Policy, format_duration, parse_duration
+
+whole_seconds = st.integers(1, 10**8).map(lambda seconds: dt.timedelta(seconds=seconds))
+
+
+@given(duration=st.timedeltas(max_value=dt.timedelta(milliseconds=999)))
+def test_never_empty(duration: dt.timedelta) -> None:
+    with pytest.raises(PolicyError):
+        Policy(compress_after=duration)
+    with pytest.raises(PolicyError):
+        Policy(delete_after=duration)
+
+
+@given(first=whole_seconds, second=whole_seconds)
+def test_never_inverted(first: dt.timedelta, second: dt.timedelta) -> None:
+    if first < second:
+        assert Policy(first, second).delete_after == second
+    else:
+        with pytest.raises(PolicyError, match="not longer than"):
+            Policy(first, second)
+
+
+@given(
+    durations=st.tuples(whole_seconds, whole_seconds),
+    form=st.sampled_from([("zstd", None), ("zstd", 19), ("gzip", None), ("gzip", 9)]),
+    least=st.integers(1, 1000),
+    fraction=st.floats(0.001, 1),
+)
+def test_round_trip(
+    durations: tuple[dt.timedelta, dt.timedelta],
+    form: tuple[Compression, int | None],
+    least: int,
+    fraction: float,
+) -> None:
+    policy = Policy(durations[0], sum(durations, dt.timedelta(0)), *form, least, fraction)
+    assert Policy.from_json(policy.to_json()) == policy
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"compression": "brotli"},
+        {"level": 0},
+        {"level": 20},
+        {"level": True},
+        {"level": 10, "compression": "gzip"},
+        {"keep_at_least": 0},
+        {"keep_at_least": 1.5},
+        {"max_delete_fraction": 0},
+        {"max_delete_fraction": 1.01},
+        {"max_delete_fraction": float("nan")},
+        {"compress_after": 30},
+        {"delete_after": None},
+    ],
+)
+def test_a_value_out_of_range_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(PolicyError):
+        Policy(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("15s", 15), ("30m", 1800), ("12h", 43200), ("90d", 7776000), ("0d", 0)]
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
+    assert parse_duration(text) == dt.timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "90", "d", "-1d", "1.5h", "90 d", "1w", "1d\n", "٣d"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    with pytest.raises(PolicyError, match="90d, 12h"):
+        parse_duration(text)
+
+
+@given(duration=whole_seconds)
+def test_format_duration_is_read_back_as_the_same(duration: dt.timedelta) -> None:
+    assert parse_duration(format_duration(duration)) == duration

@@ -1,0 +1,260 @@
+"""The rules, one by one and all together, by way of the plan."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.segment_names import LogId
+from retention.facts import Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
+from retention.holds import Hold
+from retention.plan import Action, Plan, plan
+from retention.policy import Policy
+from retention.rules import needs_reading
+from tests.support.retention_facts import (
+    DAY,
+    LOG,
+    START,
+    Input,
+    any_input,
+    cursor_at,
+    decide,
+    facts_of,
+    gate_of,
+    segment,
+)
+
+POLICY = Policy(max_delete_fraction=1.0)
+NO_GATE = ShipGate()
+FORMS_ZST = (".zst",)
+
+
+def verdicts(decided: Plan) -> list[str]:
+    return [f"{action.action} {action.reason}" for action in decided.actions]
+
+
+def touched(decided: Plan) -> list[Action]:
+    return [action for action in decided.actions if action.action != "keep"]
+
+
+# The invariants of the module's header ------------------------------------------------------
+
+
+@given(any_input)
+def test_shipped(given_input: Input) -> None:
+    (_, gate), *_ = given_input
+    for action in touched(decide(given_input)):
+        assert action.bounds is not None
+        for sink in gate.sinks:
+            known = gate.cursor(sink, LogId.parse(action.log))
+            assert known.cursor is not None
+            assert not known.problem
+            assert known.cursor.seq >= action.bounds.last_seq
+            assert known.cursor.hash != "f" * 64 or known.cursor.seq != action.bounds.last_seq
+
+
+@given(any_input)
+def test_held(given_input: Input) -> None:
+    _, _, holds, now = given_input
+    for action in touched(decide(given_input)):
+        assert action.bounds is not None
+        for hold in holds:
+            assert not hold.in_force(now) or not hold.covers(
+                action.log, action.bounds.first_at, action.bounds.last_at
+            )
+
+
+@given(any_input)
+def test_newest(given_input: Input) -> None:
+    (facts, _), policy, *_ = given_input
+    decided = decide(given_input)
+    gone = {action.segment for action in decided.only("delete")}
+    for segments in facts.segments.values():
+        names = [found.file.name.logical for found in segments]
+        assert names[-1] not in {action.segment for action in touched(decided)}
+        assert not gone & set(names[-policy.keep_at_least :])
+
+
+@given(any_input, st.timedeltas(dt.timedelta(0), 200 * DAY))
+def test_monotone(given_input: Input, later: dt.timedelta) -> None:
+    (facts, gate), policy, holds, now = given_input
+    lasting = [replace(hold, expires_at=None) for hold in holds]
+    given_input = ((facts, gate), policy, lasting, now)
+    before, after = decide(given_input), decide(given_input, later=later)
+    rank = {"keep": 0, "compress": 1, "delete": 2}
+    for one, other in zip(before.actions, after.actions, strict=True):
+        assert rank[one.action] <= rank[other.action]
+
+
+@given(any_input)
+def test_frugal(given_input: Input) -> None:
+    (facts, gate), policy, holds, now = given_input
+    unread: dict[LogId, tuple[SegmentFacts, ...]] = {}
+    sound: dict[LogId, tuple[SegmentFacts, ...]] = {}
+    for log, segments in facts.segments.items():
+        whole = tuple(found for found in segments if not found.damage)
+        if not whole:
+            continue
+        files = [found.file for found in whole]
+        opened = needs_reading(log, files, policy=policy, cursors=gate, holds=holds, now=now)
+        opened[-1] = True
+        sound[log] = whole
+        unread[log] = tuple(
+            found if read else SegmentFacts(found.file)
+            for found, read in zip(whole, opened, strict=True)
+        )
+    believed = ShipGate(
+        gate.sinks,
+        {key: known for key, known in gate.cursors.items() if _fits(known, sound.get(key[1], ()))},
+    )
+    read = plan(Facts(facts.directory, sound), policy, believed, holds, now)
+    names = plan(Facts(facts.directory, unread), policy, believed, holds, now)
+    assert verdicts(read) == verdicts(names)
+
+
+def _fits(known: SinkCursor, segments: tuple[SegmentFacts, ...]) -> bool:
+    cursor = known.cursor
+    return cursor is not None and any(
+        found.file.name.logical == cursor.segment and cursor.hash != "f" * 64 for found in segments
+    )
+
+
+# The reasons, one by one --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age_days", "forms", "verdict"),
+    [
+        (29.99, ("",), "keep too_recent"),
+        (30, ("",), "compress age"),
+        (89.99, ("",), "compress age"),
+        (89.99, FORMS_ZST, "keep too_recent"),
+        (90, FORMS_ZST, "delete age"),
+        (90, ("",), "delete age"),
+        (90, ("", ".zst"), "delete age"),
+        (40, ("", ".zst"), "compress age"),
+    ],
+)
+def test_age_is_counted_from_the_last_record(
+    age_days: float, forms: tuple[str, ...], verdict: str
+) -> None:
+    old = segment(0, forms=forms, last_at=START + dt.timedelta(hours=23))
+    now = START + dt.timedelta(hours=23) + age_days * DAY
+    assert verdicts(plan(facts_of(old, segment(1)), POLICY, NO_GATE, (), now))[0] == verdict
+
+
+def test_a_clock_set_back_does_not_make_a_segment_older_than_its_day() -> None:
+    old = segment(50, last_at=START)
+    for age_days, verdict in ((29, "keep too_recent"), (89, "compress age"), (90, "delete age")):
+        now = START + (50 + age_days) * DAY
+        decided = plan(facts_of(old, segment(51)), POLICY, NO_GATE, (), now)
+        assert verdicts(decided)[0] == verdict
+
+
+@pytest.mark.parametrize(("forms", "reason"), [(("",), "active"), (FORMS_ZST, "newest")])
+def test_the_newest_segment_stays_for_ever(forms: tuple[str, ...], reason: str) -> None:
+    decided = plan(facts_of(segment(0, forms=forms)), POLICY, NO_GATE, (), START + 9999 * DAY)
+    assert verdicts(decided) == [f"keep {reason}"]
+
+
+def test_the_newest_few_are_compressed_but_not_deleted() -> None:
+    policy = Policy(keep_at_least=3, max_delete_fraction=1.0)
+    facts = facts_of(segment(0), segment(1, forms=FORMS_ZST), segment(2), segment(3))
+    decided = plan(facts, policy, NO_GATE, (), START + 999 * DAY)
+    assert verdicts(decided) == ["delete age", "keep newest", "compress age", "keep active"]
+
+
+def test_the_proofs_of_deletions_are_not_deleted() -> None:
+    own = LogId("retention", "hive1")
+    facts = facts_of(segment(0, log=own, forms=FORMS_ZST), segment(1, log=own), segment(2, log=own))
+    decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
+    assert verdicts(decided) == ["keep proof", "compress age", "keep active"]
+
+
+def test_what_is_not_shipped_is_neither_compressed_nor_deleted() -> None:
+    facts = facts_of(segment(0), segment(1), segment(2), segment(3))
+    middle = facts.segments[LOG][1]
+    decided = plan(facts, POLICY, gate_of(cursor_at(middle, 19)), (), START + 999 * DAY)
+    assert verdicts(decided) == [
+        "delete age",
+        "keep not_shipped",
+        "keep not_shipped",
+        "keep active",
+    ]
+    decided = plan(facts, POLICY, gate_of(cursor_at(middle, 20)), (), START + 999 * DAY)
+    assert verdicts(decided)[1] == "delete age"
+
+
+def test_the_slowest_of_two_sinks_counts() -> None:
+    facts = facts_of(segment(0), segment(1), segment(2))
+    first, second, _ = facts.segments[LOG]
+    gate = ShipGate(
+        ("fast", "slow"),
+        {
+            ("fast", LOG): SinkCursor(cursor_at(second, 20)),
+            ("slow", LOG): SinkCursor(cursor_at(first, 10)),
+        },
+    )
+    decided = plan(facts, POLICY, gate, (), START + 999 * DAY)
+    assert verdicts(decided) == ["delete age", "keep not_shipped", "keep active"]
+    assert "slow" in decided.actions[1].detail
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        SinkCursor(),
+        SinkCursor(problem="has a damaged cursor"),
+        SinkCursor(cursor_at(segment(2), 29), "has a cursor at a record that is not here"),
+        SinkCursor(cursor_at(segment(2), 30, digest="f" * 64)),  # another log's hash at our seq
+        SinkCursor(cursor_at(segment(1), 20, digest="f" * 64)),
+        SinkCursor(cursor_at(segment(2), 31)),  # beyond the head: the log was begun anew
+        SinkCursor(replace(cursor_at(segment(2), 29), log="rbee-hive@hive1")),
+        SinkCursor(replace(cursor_at(segment(2), 29), segment="../passwd")),
+    ],
+)
+def test_a_missing_unreadable_or_foreign_cursor_keeps(known: SinkCursor) -> None:
+    facts = facts_of(segment(0), segment(1), segment(2))
+    gate = ShipGate(("main",), {("main", LOG): known})
+    decided = plan(facts, POLICY, gate, (), START + 999 * DAY)
+    assert verdicts(decided) == ["keep not_shipped", "keep not_shipped", "keep active"]
+
+
+def test_a_held_segment_stays_until_the_hold_expires() -> None:
+    facts = facts_of(segment(0), segment(1), segment(2))
+    now = START + 999 * DAY
+    hold = Hold("x", "legal", "audit", "queen-rbee@*", START + DAY, START + 2 * DAY)
+    decided = plan(facts, POLICY, NO_GATE, [hold], now)
+    assert verdicts(decided) == ["delete age", "keep held", "keep active"]
+    decided = plan(facts, POLICY, NO_GATE, [replace(hold, expires_at=now)], now)
+    assert verdicts(decided)[1] == "delete age"
+
+
+def test_what_is_damaged_or_foreign_stays() -> None:
+    facts = facts_of(
+        segment(0, damage="the line is not a record"),
+        segment(1),
+        foreign=(ForeignFile(Path("audit/old.ndjson"), 7),),
+    )
+    decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
+    assert verdicts(decided) == ["keep damaged", "keep active", "keep foreign"]
+    assert decided.kept() == {"damaged": 1, "active": 1, "foreign": 1}
+
+
+@pytest.mark.parametrize("second", [segment(1, first=9), segment(1, log=LOG, first=11)])
+def test_neighbours_that_do_not_meet_stay_both(second: SegmentFacts) -> None:
+    assert second.bounds is not None
+    second = replace(second, bounds=replace(second.bounds, first_prev_hash="e" * 64))
+    decided = plan(facts_of(segment(0), second, segment(2)), POLICY, NO_GATE, (), START + 999 * DAY)
+    assert verdicts(decided)[:2] == ["keep damaged", "keep damaged"]
+
+
+def test_a_gap_that_an_earlier_deletion_left_is_no_damage() -> None:
+    facts = facts_of(segment(0), segment(5), segment(6))
+    decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
+    assert verdicts(decided) == ["delete age", "delete age", "keep active"]
