@@ -1,0 +1,1 @@
+"""The command line, the config file, and the composition of the parts."""

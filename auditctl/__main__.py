@@ -1,0 +1,8 @@
+"""``python -m auditctl`` is ``auditctl``."""
+
+import sys
+
+from auditctl.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

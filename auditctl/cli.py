@@ -1,0 +1,121 @@
+"""The commands by name, each loaded only when it runs.
+
+The summaries stand here so that the list of commands needs none of their modules; a test compares
+them with what each command says of itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Final
+
+import click
+
+from auditctl.exit_codes import ExitCode
+
+__all__ = ["COMMANDS", "cli"]
+
+COMMANDS: Final = {
+    "demo": "See the whole pipeline run, with crashes, in a minute.",
+    "emit": "Append one event to a log; returns when it is durable.",
+    "tail": "Show the newest records, and follow what is written.",
+    "verify": "Prove that logs are complete and unchanged, or show where not.",
+    "status": "Show each log's state, problems first.",
+    "ship": "Ship a directory's logs into Elasticsearch or SQLite.",
+    "prune": "Compress and delete old segments that every sink has.",
+    "agent": "Run shippers and retention as one service.",
+    "config": "Check and show the configuration.",
+}
+
+_EPILOG: Final = (
+    "Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 refused by a safety rule, 65 bad config or "
+    "data, 75 locked by another process, 130 interrupted, 141 output closed."
+)
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"auditctl.commands.{cmd_name}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101  (a mistake of ours, not of input)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"There is no command {name!r}.{meant}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    if value and not ctx.resilient_parsing:
+        metadata = importlib.import_module("importlib.metadata")  # a fifth of what --help takes
+        try:
+            version = metadata.version("llama-orch-auditlog")
+        except metadata.PackageNotFoundError:
+            version = "(run from its source, not installed)"
+        click.echo(f"auditctl {version}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_LazyGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def _group() -> None:
+    """Audit logs that survive crashes, reach the index exactly once and prove what was deleted.
+
+    Data goes to stdout, talk to stderr. Every command that prints data has --json.
+    """
+
+
+def cli(arguments: list[str]) -> int:
+    """Parse and run; returns the exit code.
+
+    Raises whatever the command raises; usage errors are rendered here, since only click knows the
+    command they belong to.
+    """
+    try:
+        with _group.make_context("auditctl", arguments) as context:
+            code = _group.invoke(context)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.UsageError as error:
+        program = error.ctx.command_path if error.ctx else "auditctl"
+        message = error.format_message().rstrip(".")
+        stop = "" if message.endswith("?") else "."
+        click.echo(f"auditctl: {message}{stop} See: {program} --help", err=True)
+        return ExitCode.USAGE
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    return ExitCode.OK if code is None else int(code)

@@ -1,0 +1,125 @@
+"""``auditctl config``: is the configuration usable, and what does it come to?"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from auditctl import render
+from auditctl.config import load
+from auditctl.config_values import Address
+from auditctl.options import config_option, json_option
+from retention.policy import format_duration
+
+if TYPE_CHECKING:
+    from auditctl.config import Config
+    from auditctl.config_sources import Key
+
+_HIDDEN: Final = "(hidden)"
+_SECRETS: Final = ("password", "api_key")
+
+
+@click.group
+def config() -> None:
+    """Check and show the configuration."""
+
+
+@config.command
+@config_option
+def check(config_path: Path | None) -> None:
+    """Say whether the agent could start with this configuration.
+
+    Reads every file it names; connects to nothing.
+    """
+    loaded = load(config_path)
+    loaded.check_logs()
+    for sink in loaded.sinks:
+        sink.password()
+        sink.api_key()
+    for directory in loaded.directories:
+        if not directory.is_dir():
+            render.say(f"auditctl: {directory}: not there yet; the agent would wait for it.")
+    if loaded.directories:
+        loaded.state_directory()
+    else:
+        render.say("auditctl: no directory is configured; each command needs one given by hand.")
+    directories = render.count(len(loaded.directories), "directory", "directories")
+    render.print_line(f"ok: {directories}, {render.count(len(loaded.sinks), 'sink')}")
+
+
+@config.command
+@config_option
+@json_option("auditctl.config/1")
+def show(config_path: Path | None, *, as_json: bool) -> None:
+    """Show every setting's effective value and where it comes from; secrets are hidden."""
+    loaded = load(config_path)
+    values = _effective(loaded)
+    origins = {
+        key: loaded.settings[key].origin if key in loaded.settings else "default" for key in values
+    }
+    if as_json:
+        listed = [
+            {"key": ".".join(key), "value": _plain(value), "origin": origins[key]}
+            for key, value in values.items()
+        ]
+        render.print_json({"schema": "auditctl.config/1", "settings": listed}, indent=True)
+        return
+    rows = [
+        (".".join(key), f"= {_text(value)}", f"# {origins[key]}") for key, value in values.items()
+    ]
+    for line in render.table(rows):
+        render.print_line(line)
+
+
+def _effective(loaded: Config) -> dict[Key, Any]:
+    values: dict[Key, Any] = {
+        ("directories",): loaded.directories,
+        ("state_dir",): loaded.state_dir,
+        ("host",): loaded.host,
+        ("metrics",): loaded.metrics or "",
+        ("max_in_flight",): loaded.max_in_flight_bytes,
+    }
+    for sink in loaded.sinks:
+        for name in ("kind", "urls", "username", "ca_file", "index_prefix", "path"):
+            if value := getattr(sink, name):
+                values["sinks", sink.name, name] = value
+        for name in _SECRETS:
+            if path := getattr(sink, f"{name}_file"):
+                values["sinks", sink.name, f"{name}_file"] = path
+            if name in sink.secrets:
+                values["sinks", sink.name, name] = _HIDDEN
+    policy = loaded.policy
+    for name in ("compress_after", "delete_after", "compression", "level"):
+        values["retention", name] = getattr(policy, name)
+    for name in ("keep_at_least", "max_delete_fraction"):
+        values["retention", name] = getattr(policy, name)
+    values["retention", "every"] = loaded.schedule.every
+    return values
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case tuple():
+            return [_plain(item) for item in value]
+        case dt.timedelta():
+            return format_duration(value)
+        case Path() | Address():
+            return str(value)
+        case _:
+            return value
+
+
+def _text(value: Any) -> str:
+    plain = _plain(value)
+    match plain:
+        case None:
+            return "(none)"
+        case list():
+            return "[" + ", ".join(_text(item) for item in plain) + "]"
+        case str():
+            return plain if plain == _HIDDEN else f'"{plain}"'
+        case _:
+            return str(plain)

@@ -1,0 +1,158 @@
+"""``auditctl prune``: one retention run by hand; see retention for what it decides and why."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import pwd
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditctl import render
+from auditctl.exit_codes import ExitCode
+from auditctl.options import DURATION, INSTANT, PATH, chosen, config_option, json_option
+from auditlog.cursors import CursorStore
+from retention.errors import Refused
+from retention.policy import format_duration
+from retention.service import run_retention
+
+if TYPE_CHECKING:
+    from auditctl.config import Config
+    from auditctl.config_sources import Key
+    from retention.plan import Action, Plan
+    from retention.service import RunResult
+
+
+@click.command
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@config_option
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan; change nothing.")
+@click.option("--at", type=INSTANT, help="Plan as of this instant, like 2026-12-24T00:00:00Z.")
+@click.option("--compress-after", type=DURATION, help="Age of the last record; default 30d.")
+@click.option("--delete-after", type=DURATION, help="Age of the last record; default 90d.")
+@click.option("--sink", "sinks", multiple=True, help="Wait for this sink. Repeatable.")
+@click.option("--confirm", is_flag=True, help="Go on although the circuit breaker says to ask.")
+@json_option("auditctl.prune/1, one object a directory")
+def prune(
+    directory: Path | None,
+    *,
+    config_path: Path | None,
+    dry_run: bool,
+    at: dt.datetime | None,
+    compress_after: dt.timedelta | None,
+    delete_after: dt.timedelta | None,
+    sinks: tuple[str, ...],
+    confirm: bool,
+    as_json: bool,
+) -> int:
+    """Compress and delete old segments that every sink has.
+
+    Works on DIR, or on all configured directories. Nothing is touched that is active, held,
+    damaged, or not yet shipped to every sink: the configured ones, else those named by --sink, else
+    every one that ever received something from DIR.
+
+    \b
+    Examples:
+      auditctl prune --dry-run /var/log/llama-orch/audit
+      auditctl prune --at 2026-12-24T00:00:00Z --dry-run --json | jq .totals
+    """
+    flags: dict[Key, str] = {}
+    if compress_after is not None:
+        flags["retention", "compress_after"] = format_duration(compress_after)
+    if delete_after is not None:
+        flags["retention", "delete_after"] = format_duration(delete_after)
+    config, directories = chosen(directory, config_path, flags)
+    codes = []
+    for place in directories:
+        state_dir = config.state_directory()
+        gate = _gate(config, state_dir, sinks)
+        try:
+            result = run_retention(
+                place,
+                config.policy,
+                state_dir,
+                gate,
+                at or dt.datetime.now(dt.UTC),
+                dry_run=dry_run,
+                confirm=confirm,
+                simulated=at is not None,
+                host=config.host,
+                instance=config.retention_instance(place),
+                by=_user(),
+            )
+        except Refused as refused:
+            _show_plan(refused.plan, as_json=as_json)
+            raise
+        _show(result, as_json=as_json)
+        codes.append(_code(result, confirm=confirm))
+    return max(codes)
+
+
+def _gate(config: Config, state_dir: Path, named: tuple[str, ...]) -> tuple[str, ...]:
+    """The sinks to wait for: more of them can only keep more."""
+    configured = {sink.name for sink in config.sinks}
+    if configured or named:
+        return tuple(sorted(configured | set(named)))
+    seen = tuple(CursorStore(state_dir).sinks())
+    if seen:
+        render.say(f"No sink is configured; waiting for those seen so far: {', '.join(seen)}.")
+    else:
+        render.say("No sink is configured: nothing waits for being shipped.")
+    return seen
+
+
+def _user() -> str:
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's user need not have a name
+        return f"uid-{uid}"
+
+
+def _show(result: RunResult, *, as_json: bool) -> None:
+    if as_json:
+        render.print_json(result.to_json(), indent=True)
+        return
+    _print_actions(
+        [(step.action, "failed" if step.error else step.action.action) for step in result.steps]
+    )
+    for step in result.failures:
+        render.print_line(f"failed   {step.action.segment}: {step.error}")
+    for refusal in result.plan.refusals:
+        render.print_line(render.paint(f"refused  {refusal.kind}: {refusal.detail}", "yellow"))
+    totals = result.totals
+    verb = "would be " if result.dry_run else ""
+    render.print_line(
+        f"{totals['keep']} kept, {totals['compress']} {verb}compressed, {totals['delete']} "
+        f"{verb}deleted, {render.bytes_text(totals['freed_bytes'])} {verb}freed in "
+        f"{result.plan.directory}"
+    )
+    if result.error:
+        render.say(f"auditctl: {result.error}")
+
+
+def _show_plan(plan: Plan, *, as_json: bool) -> None:
+    if as_json:
+        render.print_json(plan.to_json(dry_run=False), indent=True)
+    else:
+        _print_actions([(action, action.action) for action in plan.actions])
+
+
+def _print_actions(actions: list[tuple[Action, str]]) -> None:
+    width = max((len(action.segment) for action, _ in actions), default=0)
+    for action, verb in actions:
+        colour = {"delete": "red", "compress": "cyan", "failed": "red"}.get(verb, "dim")
+        name = render.clean(action.segment).ljust(width)
+        render.print_line(
+            f"{render.paint(verb.ljust(8), colour)} {name}  {action.reason}: {action.detail}"  # type: ignore[arg-type]  # one of the names above
+        )
+
+
+def _code(result: RunResult, *, confirm: bool) -> ExitCode:
+    if result.plan.refusals and not confirm:  # a dry run says what the run would say
+        return ExitCode.REFUSED
+    if result.ok:
+        return ExitCode.OK
+    return ExitCode.PARTLY if any(step.done for step in result.steps) else ExitCode.FAILED

@@ -1,0 +1,84 @@
+"""``auditctl verify``: see auditlog.verify for what is checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditctl import render
+from auditctl.errors import BadPath
+from auditctl.exit_codes import ExitCode
+from auditctl.options import PATH, chosen, config_option, json_option
+from auditlog.errors import InvalidName
+from auditlog.verify import Report
+from auditlog.verify import verify as verify_logs
+
+if TYPE_CHECKING:
+    from auditlog.verify import LogReport
+
+
+@click.command
+@click.argument("path", metavar="[DIR|FILE]", required=False, type=PATH)
+@config_option
+@json_option("auditctl.verify/1")
+def verify(path: Path | None, *, config_path: Path | None, as_json: bool) -> int:
+    """Prove that logs are complete and unchanged, or show where not.
+
+    Reads every record of every log in DIR, or of one segment FILE (.ndjson, .ndjson.zst,
+    .ndjson.gz), or of all configured directories. Exits with 1 when something is wrong.
+
+    \b
+    Examples:
+      auditctl verify /var/log/llama-orch/audit
+      auditctl verify --json /var/log/llama-orch/audit | jq '.logs[].findings'
+    """
+    if path is not None:
+        report = _verify(path)  # without the configuration: a copy is verified anywhere
+    else:
+        _, directories = chosen(None, config_path)
+        reports = [_verify(directory) for directory in directories]
+        report = Report(tuple(log for found in reports for log in found.logs))
+    if as_json:
+        render.print_json(report.to_json(), indent=True)
+    else:
+        for log in report.logs:
+            _print_log(log)
+    return ExitCode.OK if report.ok else ExitCode.FAILED
+
+
+def _verify(path: Path) -> Report:
+    try:
+        return verify_logs(path)
+    except FileNotFoundError:
+        if path.exists():
+            raise  # something in it vanished
+        raise BadPath(
+            "there is no such file or directory", path=path, hint="Check the path."
+        ) from None
+    except InvalidName:
+        raise BadPath(
+            "it is not a segment",
+            path=path,
+            hint="Segments are named <service>@<host>.<day>.<part>.ndjson, .zst or .gz behind.",
+        ) from None
+
+
+def _print_log(log: LogReport) -> None:
+    mark = render.paint("ok    ", "green") if log.ok else render.paint("FAILED", "red")
+    held = f"{render.count(log.records, 'record')} in {render.count(log.segments, 'segment')}"
+    if log.first_seq is not None:
+        held += f", seq {log.first_seq} to {log.last_seq}"
+    if log.deleted:
+        gone = sum(tombstone.records for tombstone in log.deleted)
+        held += f", {render.count(gone, 'record')} deleted with proof"
+    state = f"head {log.head_hash[:12]}"
+    if not log.ok:
+        state = f"verified through seq {log.verified_through_seq}, {log.suspect_records:,} suspect"
+    render.print_line(f"{mark} {log.log}: {held}; {state}")
+    for finding in log.findings:
+        place = f"{finding.segment} line {finding.line} (byte {finding.offset}"
+        place += f", seq {finding.seq})" if finding.seq is not None else ")"
+        kind = render.paint(finding.kind, "red" if finding.fatal else "yellow")
+        render.print_line(f"       {kind}: {place}: {finding.detail}")

@@ -1,0 +1,19 @@
+"""What can go wrong in the command line itself; the fields are those of AuditLogError."""
+
+from __future__ import annotations
+
+from auditlog.errors import AuditLogError
+
+__all__ = ["BadPath", "CommandFailed", "ConfigError"]
+
+
+class ConfigError(AuditLogError):
+    """The configuration cannot be used; nothing was started.  Exit code 65."""
+
+
+class BadPath(AuditLogError):
+    """A path given by hand is not there, or is not what it has to be.  Exit code 2."""
+
+
+class CommandFailed(AuditLogError):
+    """The command could not do what it was asked, and says why.  Exit code 1."""

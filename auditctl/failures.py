@@ -1,0 +1,91 @@
+"""One paragraph and one exit code for every error there is.
+
+    <path or address>: <cause>. <what to do>
+
+An error that nobody foresaw is named with the place it came from, never with its text: that text
+may quote what an audit log must not leak.
+
+Invariants (tests of the same name in tests/auditctl/test_failures.py):
+  every_class   each error class of the four packages has the exit code its docstring promises
+  unforeseen    an unforeseen error's own text is not shown
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from auditctl.errors import BadPath, ConfigError
+from auditctl.exit_codes import ExitCode
+from auditlog import errors as log_errors
+from retention import errors as retention_errors
+from shippers import errors as shipper_errors
+
+__all__ = ["Failure", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    text: str
+    code: ExitCode
+
+
+_CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
+    (log_errors.LogLocked, ExitCode.LOCKED),
+    (retention_errors.Busy, ExitCode.LOCKED),
+    (retention_errors.Refused, ExitCode.REFUSED),
+    (log_errors.UnsafePath, ExitCode.REFUSED),
+    (log_errors.InvalidEvent, ExitCode.DATA),
+    (log_errors.InvalidName, ExitCode.DATA),
+    (log_errors.LogDamaged, ExitCode.DATA),
+    (log_errors.CursorDamaged, ExitCode.DATA),
+    (retention_errors.PolicyError, ExitCode.DATA),
+    (retention_errors.StateDamaged, ExitCode.DATA),
+    (retention_errors.SegmentDamaged, ExitCode.DATA),
+    (shipper_errors.DuplicateLog, ExitCode.DATA),
+    (shipper_errors.SchemaTooNew, ExitCode.DATA),
+    (ConfigError, ExitCode.DATA),
+    (BadPath, ExitCode.USAGE),
+)
+
+_OS_HINTS: Final = {
+    errno.ENOENT: "Check the path; nothing was created.",
+    errno.ENOTDIR: "Name a directory here.",
+    errno.EISDIR: "Name a file here.",
+    errno.EACCES: "Run as the user who owns it, or as a member of its group.",
+    errno.EPERM: "Run as the user who owns it; lsattr shows whether it is immutable.",
+    errno.EROFS: "The file system is mounted read-only.",
+    errno.ENOSPC: "Free some disk space and run it again.",
+    errno.EDQUOT: "Free some of the quota and run it again.",
+    errno.ELOOP: "It is a symbolic link; name the file or directory itself.",
+}
+
+
+def explain(error: BaseException) -> Failure:
+    """The paragraph (without the program's name) and the exit code for an error."""
+    if isinstance(error, log_errors.AuditLogError):
+        code = next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
+        text = str(error)
+        return Failure(text if text.endswith((".", "?")) else f"{text}.", code)
+    if isinstance(error, OSError) and error.errno is not None:
+        return Failure(_explain_os_error(error), ExitCode.FAILED)
+    return Failure(_explain_unforeseen(error), ExitCode.FAILED)
+
+
+def _explain_os_error(error: OSError) -> str:
+    where = error.filename2 or error.filename
+    name = "" if where is None else f"{where if isinstance(where, str) else Path(where)}: "
+    hint = _OS_HINTS.get(error.errno or 0, "Nothing more is known; the system log may say more.")
+    return f"{name}{error.strerror}. {hint}"
+
+
+def _explain_unforeseen(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return (
+        f"unexpected {type(error).__name__}{place}. This is a mistake in auditctl; please report "
+        "it with the output of the same command under AUDITLOG_DEBUG=1."
+    )

@@ -1,0 +1,126 @@
+"""What several commands take: the directory, the configuration, durations, instants, --json."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from auditctl.config import Config, load
+from auditctl.errors import BadPath, ConfigError
+from retention.errors import PolicyError
+from retention.policy import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from auditctl.config_sources import Key
+
+__all__ = [
+    "DURATION",
+    "INSTANT",
+    "PATH",
+    "chosen",
+    "config_option",
+    "existing_directory",
+    "json_option",
+]
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dt.timedelta:
+        if isinstance(value, dt.timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except PolicyError as error:
+            self.fail(f"{error.reason}. {error.hint}", param, ctx)
+
+
+class _Instant(click.ParamType):  # type: ignore[type-arg]  # as above
+    name = "instant"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dt.datetime:
+        if isinstance(value, dt.datetime):
+            return value
+        try:
+            instant = dt.datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no instant; write it like 2026-12-24T00:00:00Z.", param, ctx)
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; add Z for UTC.", param, ctx)
+        return instant.astimezone(dt.UTC)
+
+
+DURATION = _Duration()
+INSTANT = _Instant()
+PATH = click.Path(path_type=Path, readable=False)  # what it cannot read, the command says itself
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    metavar="FILE",
+    type=PATH,
+    help="Configuration file instead of /etc/auditlog/config.toml.",
+)
+
+
+def json_option(schema: str) -> Callable[[Any], Any]:
+    """``--json``; the schema is named in the help, since scripts rely on it."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print JSON ({schema}).")
+
+
+def existing_directory(path: Path) -> Path:
+    """The directory.  Raises BadPath when it is missing or no directory, OSError else."""
+    try:
+        with os.scandir(path):
+            return path
+    except FileNotFoundError:
+        raise BadPath(
+            "there is no such directory", path=path, hint="Check the path; nothing was created."
+        ) from None
+    except NotADirectoryError:
+        raise BadPath(
+            "it is not a directory",
+            path=path,
+            hint="Name the directory that holds the *.ndjson segments.",
+        ) from None
+
+
+def chosen(
+    directory: Path | None,
+    config_path: Path | None,
+    flags: Mapping[Key, Any] | None = None,
+) -> tuple[Config, tuple[Path, ...]]:
+    """The configuration, and the directories of it that the command is about.
+
+    A directory given by hand that is configured keeps its configuration: its sinks and their
+    cursors guard it.  Another one stands alone, with its state inside it.  Raises ConfigError,
+    BadPath.
+    """
+    config = load(config_path, flags=flags)
+    if directory is None:
+        if not config.directories:
+            raise ConfigError(
+                "no directory is configured",
+                path=config_path,
+                hint='Give a directory, or write directories = ["…"] into the configuration.',
+            )
+        return config, config.directories
+    given = existing_directory(directory.absolute())
+    for known in config.directories:
+        if known.resolve() == given.resolve():
+            return config, (known,)
+    if config.directories:
+        config = replace(config, state_dir=None, sinks=())
+    return replace(config, directories=(given,)), (given,)

@@ -1,0 +1,284 @@
+"""The state of each log, and what in it needs a person.
+
+Reads names, the ends of segments, cursors and small state files; never a whole log.
+
+Invariants (tests of the same name in tests/auditctl/test_survey.py):
+  healthy    shipped, undamaged logs under a retention that runs need nobody
+  problems   damage, a stuck sink, a quarantine and an overdue retention are each named
+  reads_only nothing is created or changed
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from auditlog.cursors import CursorStore
+from auditlog.errors import AuditLogError
+from auditlog.inventory import SegmentFile, scan
+from auditlog.reader import bounds, iter_lines, open_any_form
+from auditlog.record import Header, format_timestamp, parse_header, parse_timestamp
+from retention.last_run import LastRunStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from auditctl.config import Config
+    from auditlog.segment_names import LogId
+
+__all__ = ["LogState", "SinkState", "Survey", "survey"]
+
+_LAG_ALLOWED: Final = dt.timedelta(hours=1)
+_RETENTION_ALLOWED: Final = 2  # intervals without a success
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """How far one sink has a log.  ``waiting_since`` is the oldest record it does not have."""
+
+    sink: str
+    seq: int
+    lag_records: int
+    waiting_since: dt.datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        waiting = self.waiting_since
+        return {
+            "sink": self.sink,
+            "seq": self.seq,
+            "lag_records": self.lag_records,
+            "waiting_since": None if waiting is None else format_timestamp(waiting),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """One log in one directory; ``first_seq`` is the oldest record that is still there."""
+
+    log: str
+    directory: Path
+    segments: int
+    compressed: int
+    size_bytes: int
+    first_seq: int | None
+    last_seq: int | None
+    last_record_at: dt.datetime | None
+    sinks: tuple[SinkState, ...]
+    problems: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        last = self.last_record_at
+        return {
+            "log": self.log,
+            "directory": str(self.directory),
+            "segments": self.segments,
+            "compressed": self.compressed,
+            "bytes": self.size_bytes,
+            "first_seq": self.first_seq,
+            "last_seq": self.last_seq,
+            "last_record_at": None if last is None else format_timestamp(last),
+            "sinks": [sink.to_json() for sink in self.sinks],
+            "problems": list(self.problems),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All logs, and the problems that belong to no single one."""
+
+    at: dt.datetime
+    logs: tuple[LogState, ...]
+    retention: tuple[tuple[Path, dt.datetime | None], ...]
+    quarantined: tuple[tuple[str, int], ...]
+    problems: tuple[str, ...]
+
+    @property
+    def all_problems(self) -> tuple[str, ...]:
+        """Each is one sentence that says what to do; none of them means that nobody is needed."""
+        of_logs = tuple(f"{log.log}: {problem}" for log in self.logs for problem in log.problems)
+        return of_logs + self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": "auditctl.status/1",
+            "at": format_timestamp(self.at),
+            "ok": not self.all_problems,
+            "problems": list(self.all_problems),
+            "logs": [log.to_json() for log in self.logs],
+            "retention": [
+                {
+                    "directory": str(directory),
+                    "last_success_at": None if at is None else format_timestamp(at),
+                }
+                for directory, at in self.retention
+            ],
+            "quarantined": dict(self.quarantined),
+        }
+
+
+def survey(
+    config: Config, directories: Sequence[Path], state_dir: Path, now: dt.datetime
+) -> Survey:
+    """Look at the directories.  Raises OSError when one cannot be listed."""
+    store = CursorStore(state_dir)
+    configured = tuple(sink.name for sink in config.sinks)
+    sinks = configured or tuple(store.sinks())
+    look = _Look(store, sinks, now)
+    logs = tuple(
+        _log_state(look, directory, log, segments)
+        for directory in directories
+        for log, segments in scan(directory).logs.items()
+    )
+    problems: list[str] = []
+    # Retention by hand has no timetable, so only a configured directory can be overdue.
+    scheduled = bool(configured)
+    retention = tuple(
+        (directory, _last_retention(state_dir, directory, problems)) for directory in directories
+    )
+    for directory, at in retention:
+        if scheduled and at is not None and now - at > _RETENTION_ALLOWED * config.schedule.every:
+            problems.append(
+                f"{directory}: retention last ended well {(now - at).days} d ago; see the agent's "
+                "journal, or run auditctl prune --dry-run."
+            )
+    quarantined = tuple(_quarantined(state_dir, sinks))
+    problems += [
+        f"sink {sink}: {count} records are in quarantine; see {state_dir}/quarantine/{sink}.ndjson."
+        for sink, count in quarantined
+        if count
+    ]
+    return Survey(now, logs, retention, quarantined, tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is the same for every log."""
+
+    store: CursorStore
+    sinks: Sequence[str]
+    now: dt.datetime
+
+
+def _log_state(
+    look: _Look, directory: Path, log: LogId, segments: tuple[SegmentFile, ...]
+) -> LogState:
+    problems: list[str] = []
+    last_seq: int | None = None
+    last_at: dt.datetime | None = None
+    first = None
+    try:
+        first = _header_at(segments[0], 0)
+        for segment in reversed(segments):  # the newest may have been opened and hold nothing yet
+            if (ends := bounds(segment)) is not None:
+                last_seq, last_at = ends.last_seq, ends.last_at
+                break
+    except AuditLogError as error:
+        problems.append(f"{error.reason}; run auditctl verify {directory}.")
+    states = [
+        state
+        for sink in look.sinks
+        if (state := _sink_state(look.store, sink, segments, last_seq, problems)) is not None
+    ]
+    for state in states:
+        if state.waiting_since is not None and look.now - state.waiting_since > _LAG_ALLOWED:
+            hours = (look.now - state.waiting_since) / dt.timedelta(hours=1)
+            problems.append(
+                f"sink {state.sink} is {state.lag_records} records and {hours:.0f} h behind; is "
+                "the agent running, and the sink up?"
+            )
+    return LogState(
+        str(log),
+        directory,
+        len(segments),
+        sum("" not in segment.forms for segment in segments),
+        sum(segment.size_bytes for segment in segments),
+        None if first is None else first.seq,
+        last_seq,
+        last_at,
+        tuple(states),
+        tuple(problems),
+    )
+
+
+def _sink_state(
+    store: CursorStore,
+    sink: str,
+    segments: tuple[SegmentFile, ...],
+    last_seq: int | None,
+    problems: list[str],
+) -> SinkState | None:
+    try:
+        cursor = store.load(sink, segments[0].name.log)
+    except AuditLogError as error:
+        problems.append(f"sink {sink}: {error.reason}. {error.hint}")
+        return None
+    if last_seq is None:
+        return None
+    if cursor is None:
+        header = _header_at(segments[0], 0)
+        have = 0 if header is None else header.seq - 1
+    else:
+        have = cursor.seq
+        header = None
+        if have < last_seq:
+            header = _next_header(segments, cursor.segment, cursor.offset)
+    if have > last_seq:
+        problems.append(
+            f"sink {sink} has records up to {have}, the files end at {last_seq}; restore what is "
+            "missing, then run auditctl verify."
+        )
+    return SinkState(
+        sink,
+        have,
+        max(0, last_seq - have),
+        None if header is None or have >= last_seq else parse_timestamp(header.timestamp),
+    )
+
+
+def _next_header(segments: tuple[SegmentFile, ...], name: str, offset: int) -> Header | None:
+    """The record after a cursor: in its segment, or the first one of the segment after it."""
+    for index, segment in enumerate(segments):
+        if segment.name.logical == name:
+            following = segments[index + 1 : index + 2]
+            return _header_at(segment, offset) or (
+                _header_at(following[0], 0) if following else None
+            )
+    return _header_at(segments[0], 0)
+
+
+def _header_at(segment: SegmentFile, offset: int) -> Header | None:
+    stream, path = open_any_form(segment)
+    with stream:
+        if path.name == segment.name.logical:
+            stream.seek(offset)
+        elif offset:
+            return None  # what is compressed was shipped; only its successor can be next
+        _, line = next(iter_lines(stream, offset, path=path), (0, b""))
+    return parse_header(line)
+
+
+def _last_retention(state_dir: Path, directory: Path, problems: list[str]) -> dt.datetime | None:
+    try:
+        last = LastRunStore(state_dir).load(directory)
+    except AuditLogError as error:
+        problems.append(str(error))
+        return None
+    return None if last is None else last.at
+
+
+def _quarantined(state_dir: Path, sinks: Sequence[str]) -> list[tuple[str, int]]:
+    counts = []
+    for sink in sinks:
+        try:
+            with (state_dir / "quarantine" / f"{sink}.ndjson").open("rb") as file:
+                counts.append(
+                    (
+                        sink,
+                        sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")),
+                    )
+                )
+        except FileNotFoundError:
+            counts.append((sink, 0))
+    return counts

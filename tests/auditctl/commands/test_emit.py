@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from auditlog.opening import open_log
+from auditlog.reader import read
+from auditlog.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.auditctl.conftest import Result
+
+
+def test_the_record_is_in_the_log_with_the_number_and_hash_that_were_printed(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    result = run(
+        "emit", tmp_path / "audit", "backup.finished", "--service", "backup", "--host", "hive1",
+        "--actor", "alice", "--resource", "volume/v-1", "--outcome", "failure", "--reason", "full",
+        "--severity", "error", "--correlation-id", "req-1", "--detail", "files:=12",
+        "--detail", "note=a=b",
+    )  # fmt: skip
+    assert (result.code, result.err) == (0, "")
+    log, seq, digest = result.out.split()
+    (record,) = [r for r in read(tmp_path / "audit") if r.event_type == "backup.finished"]
+    assert (record.log, record.seq, record.hash) == (log, int(seq), digest)
+    assert record.log == "backup@hive1"
+    fields = record.fields
+    assert fields["actor"]["user_id"] == "alice"
+    assert (fields["resource"]["resource_type"], fields["resource"]["resource_id"]) == (
+        "volume",
+        "v-1",
+    )
+    assert (fields["outcome"], fields["reason"], fields["severity"]) == ("failure", "full", "error")
+    assert fields["correlation_id"] == "req-1"
+    assert fields["details"] == {"files": 12, "note": "a=b"}
+    assert verify(tmp_path / "audit").ok
+
+
+def test_json_names_log_seq_and_hash(run: Callable[..., Result], tmp_path: Path) -> None:
+    first = run("emit", tmp_path, "a.b", "--service", "s", "--json").json
+    second = run("emit", tmp_path, "a.b", "--service", "s", "--json").json
+    assert first.keys() == {"schema", "log", "seq", "hash"}
+    assert first["schema"] == "auditctl.emit/1"
+    assert second["seq"] > first["seq"]
+
+
+def test_scripts_at_the_same_time_take_turns(run: Callable[..., Result], tmp_path: Path) -> None:
+    log = open_log(tmp_path, service="s")
+    timer = threading.Timer(0.2, log.close)
+    timer.start()
+    assert run("emit", tmp_path, "a.b", "--service", "s", "--wait", "20s").code == 0
+    timer.join()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["A.B"], 65, "event type"),
+        (["a.b", "--detail", "x"], 2, "KEY=TEXT"),
+        (["a.b", "--detail", "x:={"], 2, "JSON"),
+        (["a.b", "--resource", "pool"], 2, "TYPE/ID"),
+        (["a.b", "--outcome", "good"], 2, "--outcome"),
+        (["a.b", "--host", "a b"], 65, "host"),
+    ],
+)
+def test_what_cannot_be_a_record_is_refused_and_nothing_is_written(
+    run: Callable[..., Result], tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    result = run("emit", tmp_path, "--service", "s", *arguments)
+    assert (result.code, result.out) == (code, "")
+    assert says in result.err
+    assert not [record for record in read(tmp_path) if not record.event_type.startswith("log.")]
+
+
+def test_a_missing_parent_is_not_created(run: Callable[..., Result], tmp_path: Path) -> None:
+    result = run("emit", tmp_path / "typo/audit", "a.b", "--service", "s")
+    assert result.code == 2
+    assert f"{tmp_path}/typo: there is no such directory" in result.err
+    assert list(tmp_path.iterdir()) == []

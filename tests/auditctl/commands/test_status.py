@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.support.logs import write_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.auditctl.conftest import Result
+
+
+def test_a_healthy_directory_is_a_table(run: Callable[..., Result], tmp_path: Path) -> None:
+    write_log(tmp_path, records=5, segments=2).compress(0)
+    result = run("status", tmp_path)
+    assert (result.code, result.err) == (0, "")
+    assert "problem" not in result.out
+    assert "1-10" in result.out
+    assert "2 (1 compressed)" in result.out
+    assert "never run" in result.out
+
+
+def test_problems_come_first_and_make_the_code_1(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    built = write_log(tmp_path, records=5)
+    built.active.write_bytes(built.active.read_bytes().replace(b"task-5", b"task-6"))
+    result = run("status", tmp_path)
+    assert result.code == 1
+    assert result.out.startswith("problem queen-rbee@hive1: ")
+
+
+def test_json_is_the_documented_object(run: Callable[..., Result], tmp_path: Path) -> None:
+    write_log(tmp_path, records=5)
+    shown = run("status", "--json", tmp_path).json
+    assert shown["schema"] == "auditctl.status/1"
+    assert shown["ok"] is True
+    (log,) = shown["logs"]
+    assert (log["log"], log["first_seq"], log["last_seq"]) == ("queen-rbee@hive1", 1, 5)
+
+
+def test_an_empty_directory_has_no_log_yet(run: Callable[..., Result], tmp_path: Path) -> None:
+    assert "no log yet" in run("status", tmp_path).out

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.support.logs import write_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.auditctl.conftest import Result
+
+
+def test_an_intact_directory_is_one_line_a_log(run: Callable[..., Result], tmp_path: Path) -> None:
+    write_log(tmp_path, records=5, segments=2)
+    write_log(tmp_path, "rbee-hive@gpu1", records=1)
+    result = run("verify", tmp_path)
+    assert (result.code, result.err) == (0, "")
+    first, second = result.out.splitlines()
+    assert "ok     queen-rbee@hive1: 10 records in 2 segments, seq 1 to 10; head " in first
+    assert "ok     rbee-hive@gpu1: 1 record in 1 segment, seq 1 to 1; head " in second
+
+
+def test_a_changed_byte_is_named_by_log_segment_line_and_seq(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    built = write_log(tmp_path, records=5)
+    content = built.active.read_bytes().replace(b"task-4", b"task-5")
+    built.active.write_bytes(content)
+    result = run("verify", tmp_path)
+    assert result.code == 1
+    offset = len(b"".join(built.lines[:3]))
+    assert "FAILED queen-rbee@hive1:" in result.out
+    assert "verified through seq 3, 2 suspect" in result.out
+    place = f"{built.active.name} line 4 (byte {offset}, seq 4)"
+    assert f"       hash_mismatch: {place}: " in result.out
+
+
+def test_json_is_the_documented_object(run: Callable[..., Result], tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=5)
+    built.active.write_bytes(built.active.read_bytes().replace(b"task-4", b"task-5"))
+    result = run("verify", "--json", tmp_path)
+    assert result.code == 1
+    assert result.json["schema"] == "auditctl.verify/1"
+    (log,) = result.json["logs"]
+    assert {"log", "ok", "segments", "records", "first_seq", "last_seq", "head_hash",
+            "verified_through_seq", "suspect_records", "findings"} <= log.keys()  # fmt: skip
+    (finding,) = log["findings"]
+    assert (finding["kind"], finding["line"], finding["seq"]) == ("hash_mismatch", 4, 4)
+
+
+def test_one_segment_can_be_verified_by_itself(run: Callable[..., Result], tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=5, segments=2)
+    assert run("verify", built.compress(1)).code == 0
+
+
+def test_a_torn_tail_is_shown_and_is_no_failure(run: Callable[..., Result], tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=2)
+    built.append_raw(b'{"v":1,')
+    result = run("verify", tmp_path)
+    assert result.code == 0
+    assert "torn_tail" in result.out

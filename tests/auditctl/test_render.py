@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import datetime as dt
+import doctest
+import io
+import sys
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditctl import render
+from auditlog.record import GENESIS_HASH, decode, log_prefix, seal
+from tests.support.logs import make_line
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    assert doctest.testmod(render).failed == 0
+
+
+def test_plain_without_a_terminal_or_with_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert render.paint("x", "red") == "x"
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert render.paint("x", "red") == "\x1b[31mx\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert render.paint("x", "red") == "x"
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert render.paint("x", "red") == "x"
+
+
+TEXTS = st.text() | st.sampled_from(["\x1b[2J", "a\u202eb", "x\ny", "\x9b31m", "\u2066"])
+
+
+@given(user=TEXTS, reason=TEXTS, key=TEXTS, value=TEXTS, kind=TEXTS)
+def test_harmless(user: str, reason: str, key: str, value: str, kind: str) -> None:
+    line, _ = make_line(
+        "queen-rbee@hive1",
+        1,
+        actor={"user_id": user},
+        resource={"resource_type": kind, "resource_id": value},
+        outcome=reason or "failure",
+        reason=reason,
+        severity=kind,
+        details={key: value, "nested": {key: [value]}},
+    )
+    assert render.record_line(decode(line)).isprintable()
+
+
+@pytest.mark.parametrize("fields", [{"actor": None}, {"actor": "x"}, {"resource": [1]}])
+def test_a_record_with_members_of_another_shape_is_shown_all_the_same(
+    fields: dict[str, object],
+) -> None:
+    line, _ = make_line("queen-rbee@hive1", 7, **fields)  # type: ignore[arg-type]  # any JSON is legal there
+    assert "queen-rbee@hive1#7 task_submitted" in render.record_line(decode(line))
+
+
+def test_a_record_that_is_no_json_inside_is_shown_as_that() -> None:
+    prefix = log_prefix("queen-rbee@hive1")
+    timestamp = "2026-11-23T07:12:00.000000Z"
+    line, _ = seal(prefix, 1, GENESIS_HASH, timestamp, b'"event_type":"x","a":\xff\x1b')
+    assert render.record_line(decode(line)).endswith("x not valid JSON")
+
+
+def test_a_record_is_one_line_with_when_where_what_who_and_how() -> None:
+    line, _ = make_line(
+        "queen-rbee@hive1",
+        7,
+        event_type="auth_failure",
+        outcome="failure",
+        reason="wrong password",
+        severity="warning",
+        resource={"resource_type": "pool", "resource_id": "p-1"},
+        details={"tries": 3, "from": "a b"},
+    )
+    assert render.record_line(decode(line)) == (
+        "2026-11-23 07:12:00.000Z queen-rbee@hive1#7 auth_failure[warning] alice pool/p-1 "
+        'failure: wrong password tries=3 from="a b"'
+    )
+
+
+def test_json_is_one_line_in_a_pipe_and_indented_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render.print_json({"a": [1]}, indent=True)
+    assert capsys.readouterr().out == '{"a":[1]}\n'
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    render.print_json({"a": [1]}, indent=True)
+    assert terminal.getvalue().count("\n") > 1
+    assert orjson.loads(terminal.getvalue()) == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0 s ago"), (0, "0 s ago"), (119, "119 s ago"), (121, "2 m ago"), (7200, "2 h ago"),
+     (86400, "24 h ago"), (200000, "2 d ago")],
+)  # fmt: skip
+def test_ages(seconds: int, text: str) -> None:
+    assert render.since(dt.timedelta(seconds=seconds)) == text

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import pytest
+
+from auditctl.config import Config, SinkConfig
+from auditctl.survey import Survey, survey
+from auditlog.cursors import Cursor, CursorStore
+from retention.last_run import LastRunStore
+from retention.policy import Policy
+from tests.support.logs import START, LogBuilder, write_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = START + dt.timedelta(hours=3)
+SINK = SinkConfig("main", "sqlite")
+
+
+def look(
+    directory: Path, *, now: dt.datetime = NOW, sinks: tuple[SinkConfig, ...] = (SINK,)
+) -> Survey:
+    config = Config(directories=(directory,), sinks=sinks)
+    return survey(config, config.directories, config.state_directory(), now)
+
+
+def ship(built: LogBuilder, count: int, *, segment: int = -1, offset: int | None = None) -> None:
+    """Write the cursor of a sink that has the first ``count`` records."""
+    name = built.names[segment].logical
+    if offset is None:
+        offset = len(b"".join(built.lines[:count]))
+    CursorStore(built.directory / ".auditlog").save(
+        "main", Cursor(built.log, name, offset, count, built.headers[count - 1].hash, NOW)
+    )
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> LogBuilder:
+    return write_log(tmp_path, records=10)
+
+
+def test_healthy(built: LogBuilder) -> None:
+    ship(built, 10)
+    LastRunStore(built.directory / ".auditlog").save(built.directory, NOW, Policy(), ["main"], {})
+    found = look(built.directory)
+    assert found.all_problems == ()
+    (log,) = found.logs
+    assert (log.first_seq, log.last_seq, log.segments) == (1, 10, 1)
+    assert log.last_record_at == START + dt.timedelta(seconds=9)
+    assert [(sink.seq, sink.lag_records) for sink in log.sinks] == [(10, 0)]
+    assert found.retention == ((built.directory, NOW),)
+    assert found.to_json()["ok"] is True
+
+
+def test_lag_is_no_problem_while_it_is_young(built: LogBuilder) -> None:
+    ship(built, 7)
+    found = look(built.directory, now=START + dt.timedelta(minutes=50))
+    assert found.all_problems == ()
+    (sink,) = found.logs[0].sinks
+    assert (sink.seq, sink.lag_records) == (7, 3)
+    assert sink.waiting_since == START + dt.timedelta(seconds=7)
+
+
+def test_problems_a_sink_that_is_stuck(built: LogBuilder) -> None:
+    ship(built, 7)
+    (problem,) = look(built.directory).all_problems
+    assert problem.startswith("queen-rbee@hive1: sink main is 3 records and 3 h behind")
+
+
+def test_problems_a_sink_that_never_began(built: LogBuilder) -> None:
+    (problem,) = look(built.directory).all_problems
+    assert "sink main is 10 records" in problem
+
+
+def test_problems_a_sink_that_stands_at_the_end_of_a_segment(tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=5, segments=2)
+    ship(built, 5, segment=0)
+    built.compress(0)
+    (sink,) = look(tmp_path).logs[0].sinks
+    assert (sink.lag_records, sink.waiting_since) == (5, built_at(built, 6))
+
+
+def built_at(built: LogBuilder, seq: int) -> dt.datetime:
+    return dt.datetime.fromisoformat(built.headers[seq - 1].timestamp)
+
+
+def test_problems_a_sink_ahead_of_the_files(built: LogBuilder) -> None:
+    ship(built, 10)
+    built.active.write_bytes(b"".join(built.lines[:4]))
+    (problem,) = look(built.directory).all_problems
+    assert "has records up to 10, the files end at 4" in problem
+
+
+def test_problems_a_damaged_segment(built: LogBuilder) -> None:
+    content = bytearray(built.active.read_bytes())
+    content[-200] ^= 1
+    built.active.write_bytes(content)
+    (problem,) = look(built.directory, sinks=()).all_problems
+    assert "run auditctl verify" in problem
+
+
+def test_problems_a_cursor_that_cannot_be_read(built: LogBuilder) -> None:
+    ship(built, 10)
+    store = CursorStore(built.directory / ".auditlog")
+    store.path("main", built.log).write_bytes(b"?")
+    (problem,) = look(built.directory).all_problems
+    assert "cursor" in problem
+
+
+def test_problems_a_quarantine_that_is_not_empty(built: LogBuilder) -> None:
+    ship(built, 10)
+    quarantine = built.directory / ".auditlog/quarantine"
+    quarantine.mkdir()
+    (quarantine / "main.ndjson").write_bytes(b"{}\n{}\n")
+    found = look(built.directory)
+    assert found.quarantined == (("main", 2),)
+    (problem,) = found.all_problems
+    assert "2 records are in quarantine" in problem
+
+
+def test_problems_a_retention_that_is_overdue(built: LogBuilder) -> None:
+    ship(built, 10)
+    store = LastRunStore(built.directory / ".auditlog")
+    store.save(built.directory, NOW - dt.timedelta(days=3), Policy(), ["main"], {})
+    (problem,) = look(built.directory).all_problems
+    assert "retention last ended well 3 d ago" in problem
+
+
+def test_problems_a_retention_record_that_cannot_be_read(built: LogBuilder) -> None:
+    ship(built, 10)
+    (built.directory / ".auditlog/retention.json").write_bytes(b"{")
+    (problem,) = look(built.directory).all_problems
+    assert "retention.json" in problem
+
+
+def test_a_log_that_was_just_opened_has_no_records_and_no_problem(tmp_path: Path) -> None:
+    built = LogBuilder(tmp_path)
+    built.append(1)
+    built.active.write_bytes(b"")
+    (log,) = look(tmp_path).logs
+    assert (log.first_seq, log.last_seq, log.problems) == (None, None, ())
+
+
+def test_without_configured_sinks_those_with_cursors_are_shown(built: LogBuilder) -> None:
+    ship(built, 10)
+    assert [sink.sink for sink in look(built.directory, sinks=()).logs[0].sinks] == ["main"]
+
+
+def test_reads_only(built: LogBuilder) -> None:
+    before = sorted(built.directory.rglob("*"))
+    look(built.directory)
+    assert sorted(built.directory.rglob("*")) == before
