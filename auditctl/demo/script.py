@@ -1,0 +1,313 @@
+"""The demo's story, step by step: write, crash, ship, verify, tamper, retain; then count.
+
+Nothing here is taken on trust: what was acknowledged comes from the services' own output, what is
+on disk from reading the files, what is in the sink from querying it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import auditlog
+from auditctl.demo.sink import INDEX_PREFIX, SinkView, view
+from auditctl.demo.stage import Agent, Auditctl, DemoFailed, Writer
+
+__all__ = ["Promise", "Show", "Story", "tell"]
+
+EVENTS = 20_000
+RATE = 2_500.0
+SERVICES = ("queen-rbee@queen", "rbee-hive@gpu-1", "rbee-hive@gpu-2")
+_UNSHIPPED_EVENTS = 5_000
+_PATIENCE_SECONDS = 60.0
+
+Record = tuple[str, int, str]
+
+
+class Show(Protocol):
+    """How the story is shown while it runs."""
+
+    def step(self, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def progress(self, **counts: int) -> None:
+        """Records so far, of the demo's totals: acknowledged, shipped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One line of the table: what was counted, and whether it is what was promised."""
+
+    name: str
+    value: str
+    kept: bool
+
+
+@dataclass(slots=True)
+class Story:
+    """The demo's place and what has been seen so far."""
+
+    directory: Path
+    target: str
+    run: str
+    show: Show
+    promises: list[Promise] = field(default_factory=list)
+
+    @property
+    def audit(self) -> Path:
+        return self.directory / "audit"
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """Named anew in each run, so that an index may hold several demos."""
+        return tuple(f"{service}-{self.run}" for service in SERVICES)
+
+    @property
+    def program(self) -> Auditctl:
+        return Auditctl(f"--config={self.directory / 'config.toml'}")
+
+    def configure(self) -> None:
+        """Write the configuration that every command of the demo uses."""
+        kind, place = "sqlite", f'path = "{self.target}"'
+        if self.target.startswith("http"):
+            place = f'urls = ["{self.target}"]\nindex_prefix = "{INDEX_PREFIX}"'
+            kind = "elasticsearch"
+        (self.directory / "config.toml").write_text(
+            f'''host = "demo-{self.run}"
+directories = ["{self.audit}"]
+state_dir = "{self.directory / "state"}"
+
+[sinks.main]
+kind = "{kind}"
+{place}
+''',
+            "utf-8",
+        )
+
+    def promise(self, name: str, value: str, kept: bool) -> None:
+        self.promises.append(Promise(name, value, kept))
+
+
+def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
+    """Run the whole demo.  Raises DemoFailed when a part does not even run.
+
+    ``target`` is a URL or the path of a SQLite file; ``run`` a word that names this run's logs.
+    """
+    story = Story(directory, target, run, show)
+    story.audit.mkdir(mode=0o700)
+    story.configure()
+    sink = view(target)
+    writers, agent = _write_and_ship(story, sink)
+    acknowledged = {
+        (writer.log, seq, record_hash)
+        for writer in writers
+        for seq, record_hash in writer.acknowledged.items()
+    }
+    on_disk = _on_disk(story.audit)
+    _verify_and_tamper(story)
+    show.step("Stop the agent, and write on without it")
+    seconds = agent.stop()
+    story.promise("agent stopped on SIGTERM", f"{seconds:.1f} s (limit 5 s)", seconds < 5)
+    acknowledged |= _write_unshipped(story)
+    on_disk |= _on_disk(story.audit)
+    deleted = _retain(story)
+    show.step("Ship the rest, and count everything")
+    story.program.json("ship", "--once")
+    on_disk |= _on_disk(story.audit)
+    _count(story, sink, acknowledged, on_disk, deleted)
+    return story.promises
+
+
+@contextmanager
+def _running(writers: list[Writer], agent: Agent) -> Iterator[None]:
+    """Whatever happens, no process stays behind; the agent goes on when all is well."""
+    with ExitStack() as stack:
+        stack.callback(agent.close)
+        for writer in writers:
+            stack.callback(writer.close)
+        yield
+        for writer in writers:
+            writer.join()
+        stack.pop_all()
+
+
+def _write_and_ship(story: Story, sink: SinkView) -> tuple[list[Writer], Agent]:
+    show = story.show
+    show.step(
+        f"Three services write {EVENTS:,} events each into one directory; the agent ships them live"
+    )
+    writers = [Writer(story.audit, log, EVENTS, RATE) for log in story.logs]
+    agent = Agent(
+        story.program.command("agent", "--only", "ship"),
+        story.directory / "agent.log",
+    )
+    with _running(writers, agent):
+        for writer in writers:
+            writer.start()
+        agent.start()
+        while any(writer.running() for writer in writers):
+            done = sum(len(writer.acknowledged) for writer in writers)
+            show.progress(acknowledged=done, shipped=sink.count())
+            if not writers[1].kills and len(writers[1].acknowledged) > EVENTS * 0.4:
+                writers[1].kill_and_restart()
+                show.note(f"SIGKILL to {writers[1].log} in the middle of its work; restarted")
+            if not agent.kills and done > EVENTS * len(SERVICES) * 0.55:
+                agent.kill_and_restart()
+                show.note("SIGKILL to the agent; restarted")
+            time.sleep(0.1)
+        for writer in writers:
+            writer.join()
+            if failure := writer.failure():
+                raise DemoFailed(failure)
+        _drain(story, sink, agent, sum(len(writer.acknowledged) for writer in writers))
+    return writers, agent
+
+
+def _drain(story: Story, sink: SinkView, agent: Agent, acknowledged: int) -> None:
+    wanted = len(_on_disk(story.audit))
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (shipped := sink.count()) < wanted and time.monotonic() < deadline:
+        story.show.progress(acknowledged=acknowledged, shipped=shipped)
+        if not agent.running():
+            raise DemoFailed(f"the agent ended; see {story.directory / 'agent.log'}")
+        time.sleep(0.1)
+    story.show.progress(acknowledged=acknowledged, shipped=shipped)
+
+
+def _on_disk(audit: Path) -> set[Record]:
+    return {(record.log, record.seq, record.hash) for record in auditlog.read(audit)}
+
+
+def _verify_and_tamper(story: Story) -> None:
+    show = story.show
+    show.step("Verify, then change one byte of a copy and verify again")
+    _, report = story.program.json("verify", str(story.audit), codes=(0, 1))
+    show.note(f"{sum(log['records'] for log in report['logs']):,} records verify")
+    story.promise("verified while complete", _yes(report["ok"]), report["ok"])
+    copy = story.directory / "tampered"
+    copy.mkdir(mode=0o700)
+    segment = sorted(story.audit.glob(f"{story.logs[0]}.*.ndjson"))[1]
+    content = bytearray(segment.read_bytes())
+    line_start = content.index(b"\n", len(content) // 2) + 1
+    place = content.index(b'"user_id":"', line_start) + len(b'"user_id":"')
+    content[place] ^= 0x01
+    tampered = copy / segment.name
+    tampered.write_bytes(content)
+    code, report = story.program.json("verify", str(tampered), codes=(0, 1))
+    findings = report["logs"][0]["findings"]
+    line = content.count(b"\n", 0, place) + 1
+    named = len(findings) == 1 and (findings[0]["segment"], findings[0]["line"]) == (
+        segment.name,
+        line,
+    )
+    for finding in findings[:3]:
+        show.note(
+            f"{finding['kind']}: {finding['segment']} line {finding['line']}"
+            f" seq {finding['seq']}: {finding['detail']}"
+        )
+    story.promise("one changed byte found", _yes(code == 1 and named), code == 1 and named)
+
+
+def _write_unshipped(story: Story) -> set[Record]:
+    log = story.logs[2]
+    writer = Writer(story.audit, log, _UNSHIPPED_EVENTS, 1e9, kills=7)
+    try:
+        writer.start()
+        while writer.running():
+            time.sleep(0.05)
+        writer.join()
+        if failure := writer.failure():
+            raise DemoFailed(failure)
+    finally:
+        writer.close()
+    story.show.note(f"{_UNSHIPPED_EVENTS:,} more events of {log} are not shipped yet")
+    return {(log, seq, record_hash) for seq, record_hash in writer.acknowledged.items()}
+
+
+def _retain(story: Story) -> int:
+    """Retention now, in 31 and in 91 days; returns how many segments were deleted."""
+    now = dt.datetime.now(dt.UTC)
+    plain = compressed = deleted = 0
+    unshipped_kept = True
+    refused = False
+    for days in (0, 31, 91):
+        at = (now + dt.timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        story.show.step(f"Retention {f'in {days} days' if days else 'today'} ({at}): the plan")
+        arguments = ("prune", "--at", at)
+        _, plan = story.program.json(*arguments, "--dry-run", codes=(0, 4))
+        for line in _summary(plan):
+            story.show.note(line)
+        sizes = {path.name: path.stat().st_size for path in story.audit.glob("*.ndjson")}
+        code, done = story.program.json(*arguments, codes=(0, 4))
+        if code == 4:
+            refused = True
+            story.show.note("stopped by the circuit breaker: too much at once; now with --confirm")
+            _, done = story.program.json(*arguments, "--confirm")
+        deleted += sum(a["action"] == "delete" and a["done"] for a in done["actions"])
+        for action in done["actions"]:
+            if action["action"] == "compress" and action["done"]:
+                path = story.audit / (_logical(action["segment"]) + ".zst")
+                plain += sizes[_logical(action["segment"])]
+                compressed += path.stat().st_size
+        if days:
+            waiting = [a for a in done["actions"] if a["reason"] == "not_shipped"]
+            unshipped_kept &= bool(waiting) and all(
+                (story.audit / _logical(a["segment"])).exists() for a in waiting
+            )
+    ratio = compressed / plain if plain else 0.0
+    story.promise("compressed to", f"{ratio:.1%} of {plain / 1e6:.1f} MB", 0 < ratio < 0.85)
+    story.promise("unshipped segments kept", _yes(unshipped_kept), unshipped_kept)
+    story.promise("breaker asked before deleting", _yes(refused), refused)
+    return deleted
+
+
+def _summary(plan: dict[str, Any]) -> list[str]:
+    groups: dict[tuple[str, str], int] = {}
+    for action in plan["actions"]:
+        key = action["action"], action["reason"]
+        groups[key] = groups.get(key, 0) + 1
+    return [
+        f"{action:8} {count:3} segment{'s' if count > 1 else ' '} {reason}"
+        for (action, reason), count in sorted(groups.items())
+    ]
+
+
+def _logical(segment: str) -> str:
+    return segment.removesuffix(".zst").removesuffix(".gz")
+
+
+def _count(
+    story: Story,
+    sink: SinkView,
+    acknowledged: set[Record],
+    on_disk: set[Record],
+    deleted: int,
+) -> None:
+    _, report = story.program.json("verify", str(story.audit), codes=(0, 1))
+    gone = sum(log["deleted_records"] for log in report["logs"])
+    in_sink = sink.documents()
+    logs = {log for log, _, _ in on_disk}
+    here = {record: count for record, count in in_sink.items() if record[0] in logs}
+    lost = len(acknowledged - on_disk)
+    missing = len(on_disk - here.keys())
+    duplicates = sum(here.values()) - len({(log, seq) for log, seq, _ in here})
+    wanted = EVENTS * len(SERVICES) + _UNSHIPPED_EVENTS
+    promise = story.promise
+    promise("acknowledged events", f"{len(acknowledged):,}", len(acknowledged) >= wanted)
+    promise("records on disk", f"{len(on_disk):,}", len(on_disk) >= len(acknowledged))
+    promise("lost", f"{lost:,}", lost == 0)
+    promise("in the sink", f"{len(here):,} ({missing:,} missing)", missing == 0)
+    promise("duplicates", f"{duplicates:,}", duplicates == 0)
+    promise("deleted", f"{deleted} segments, {gone:,} records", deleted > 0 and gone > 0)
+    promise("verified across deletions", _yes(report["ok"]), report["ok"])
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

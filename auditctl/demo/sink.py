@@ -1,0 +1,85 @@
+"""Look into the demo's sink, by its own query language and not through the shipper."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["INDEX_PREFIX", "ElasticsearchView", "SinkView", "SqliteView", "view"]
+
+
+INDEX_PREFIX = "llama-orch-demo"
+"""Indices of the demo's own: what it ships must not end up among real records."""
+
+
+class SinkView(Protocol):
+    def count(self) -> int:
+        """How many documents the sink holds."""
+        ...
+
+    def documents(self) -> Counter[tuple[str, int, str]]:
+        """(log, seq, hash) of every document, with how often it is there."""
+        ...
+
+
+def view(target: str) -> SinkView:
+    return ElasticsearchView(target) if target.startswith("http") else SqliteView(Path(target))
+
+
+class SqliteView:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def _rows(self, query: str) -> list[Any]:
+        if not self._path.exists():
+            return []
+        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=10)
+        try:
+            return connection.execute(query).fetchall()
+        except sqlite3.OperationalError:
+            return []  # the shipper is about to make the table
+        finally:
+            connection.close()
+
+    def count(self) -> int:
+        rows = self._rows("SELECT count(*) FROM records")
+        return int(rows[0][0]) if rows else 0
+
+    def documents(self) -> Counter[tuple[str, int, str]]:
+        return Counter(map(tuple, self._rows("SELECT log, seq, hash FROM records")))
+
+
+class ElasticsearchView:
+    _PATTERN = f"{INDEX_PREFIX}-*"
+
+    def __init__(self, url: str) -> None:
+        from elasticsearch import Elasticsearch  # noqa: PLC0415  (only this sink needs it)
+
+        self._client = Elasticsearch(url, request_timeout=30)
+
+    def count(self) -> int:
+        self._client.indices.refresh(index=self._PATTERN, ignore_unavailable=True)
+        return int(self._client.count(index=self._PATTERN, ignore_unavailable=True)["count"])
+
+    def documents(self) -> Counter[tuple[str, int, str]]:
+        found: Counter[tuple[str, int, str]] = Counter()
+        after: list[Any] | None = None
+        self._client.indices.refresh(index=self._PATTERN)
+        while True:
+            answer = self._client.search(
+                index=self._PATTERN,
+                size=5000,
+                sort=[{"log": "asc"}, {"seq": "asc"}, {"hash": "asc"}],
+                source_includes=["log", "seq", "hash"],
+                search_after=after,
+                track_total_hits=False,
+            )
+            hits = answer["hits"]["hits"]
+            if not hits:
+                return found
+            after = hits[-1]["sort"]
+            for hit in hits:
+                source = hit["_source"]
+                found[source["log"], source["seq"], source["hash"]] += 1

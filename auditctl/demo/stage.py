@@ -1,0 +1,155 @@
+"""The demo's processes: three services that write, one agent that ships, and the kills.
+
+Every process is a child of the demo and ends with it, whatever ends the demo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from auditlog.errors import AuditLogError
+
+__all__ = ["Agent", "Auditctl", "DemoFailed", "Writer"]
+
+
+class DemoFailed(AuditLogError):
+    """A part of the demo did not even run."""
+
+
+@dataclass
+class Writer:
+    """A service that emits ``count`` events, restarted after a kill for those not acknowledged.
+
+    ``acknowledged`` maps seq to hash, as the service itself reported them.
+    """
+
+    directory: Path
+    log: str
+    count: int
+    rate: float
+    acknowledged: dict[int, str] = field(default_factory=dict)
+    kills: int = 0
+    _process: subprocess.Popen[str] | None = None
+    _reader: threading.Thread | None = None
+
+    def start(self) -> None:
+        remaining = self.count - len(self.acknowledged)
+        command = [sys.executable, "-m", "auditctl.demo.traffic", str(self.directory), self.log]
+        command += [f"--count={remaining}", f"--rate={self.rate}", f"--seed={self.kills}"]
+        self._process = subprocess.Popen(  # noqa: S603  (our own module)
+            command, stdout=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None  # noqa: S101  (it was asked for above)
+        for line in process.stdout:
+            if line.endswith("\n"):  # a killed process may leave half a line: not acknowledged
+                seq, _, record_hash = line.strip().partition(" ")
+                self.acknowledged[int(seq)] = record_hash
+
+    def kill_and_restart(self) -> None:
+        """SIGKILL in the middle of its work, then start it again."""
+        self._end(signal.SIGKILL)
+        self.kills += 1
+        self.start()
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def failure(self) -> str:
+        """Why the process ended, when it ended badly."""
+        code = 0 if self._process is None else self._process.poll()
+        return f"{self.log} ended with exit code {code}" if code else ""
+
+    def join(self) -> None:
+        if self._reader is not None:
+            self._reader.join()
+
+    def _end(self, with_signal: signal.Signals) -> None:
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(with_signal)
+        self._process.wait()
+        self.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def close(self) -> None:
+        self._end(signal.SIGKILL)
+
+
+class Auditctl:
+    """Run the real program on the demo's directory."""
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "auditctl", *arguments, *self._options]
+
+    def json(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> tuple[int, dict[str, Any]]:
+        """Run with --json; returns exit code and object.  Raises DemoFailed on another code."""
+        done = subprocess.run(  # noqa: S603  (our own program)
+            self.command(*arguments, "--json"), capture_output=True, text=True, check=False
+        )
+        if done.returncode not in codes:
+            raise DemoFailed(
+                f"auditctl {arguments[0]} ended with exit code {done.returncode}: {done.stderr}"
+            )
+        result: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
+        return done.returncode, result
+
+
+class Agent:
+    """The shipping process, following the directory until it is stopped."""
+
+    def __init__(self, command: list[str], log_path: Path) -> None:
+        self._command = command
+        self._log_path = log_path
+        self._process: subprocess.Popen[bytes] | None = None
+        self.kills = 0
+
+    def start(self) -> None:
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  (our own program)
+                self._command, stdout=log, stderr=log, env={**os.environ, "NO_COLOR": "1"}
+            )
+
+    def kill_and_restart(self) -> None:
+        self.close()
+        self.kills += 1
+        self.start()
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> float:
+        """SIGTERM; returns the seconds it took.  Raises DemoFailed when it ends badly."""
+        if self._process is None:
+            return 0.0
+        began = time.monotonic()
+        self._process.terminate()
+        code = self._process.wait(timeout=30)
+        if code != 0:
+            raise DemoFailed(f"the agent ended with exit code {code}; see {self._log_path}")
+        self._process = None
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
