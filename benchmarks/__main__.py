@@ -1,0 +1,33 @@
+"""Run benchmarks, store their results and write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from benchmarks import harness, report
+
+NAMES = ("writer", "shipper", "verify")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of every case (5)")
+    parser.add_argument("--case", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        name, case = arguments.names
+        print(harness.load(name).CASES[case].run())
+        return
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    for name in arguments.names or NAMES:
+        result = harness.run(name, arguments.rounds, lambda line: print(line, file=sys.stderr))
+        harness.store(result)
+        print(report.table(result))
+    print(f"written: {report.write_document()}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Show results: a table for the terminal, and docs/benchmarks.md from all that are stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+_INTRODUCTION = """\
+# Benchmarks
+
+Speed as it was measured, good or bad: every table is one run of one command, its contenders taking
+turns in processes of their own; figures are medians (minimum to maximum), a ratio is the median of
+the ratios of each turn. Machines differ and are noisy, so the ratios are what to read. Written by
+`make bench` from `benchmarks/results/*.json`.
+"""
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """One benchmark as Markdown, readable on a terminal too."""
+    lines = [
+        f"## {result['title']}",
+        "",
+        f"{result['date']}, {result['machine']}. `{result['command']}`",
+        "",
+        f"| case | {result['unit']} | min to max | what it does |",
+        "|---|---:|---:|---|",
+    ]
+    lines += [
+        f"| {name} | {_figure(case['median'])} | {_figure(case['min'])} to {_figure(case['max'])}"
+        f" | {case['what']} |"
+        for name, case in result["cases"].items()
+    ]
+    lines += ["", "| ratio | median | min to max | aim | |", "|---|---:|---:|---:|---|"]
+    lines += [
+        f"| {ratio['of']} / {ratio['to']} | {ratio['median']:.2f}"
+        f" | {ratio['min']:.2f} to {ratio['max']:.2f} | {_aim(ratio)} | {_verdict(ratio)} |"
+        for ratio in result["ratios"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_document() -> Path:
+    """docs/benchmarks.md, made anew from every stored result."""
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    DOCUMENT.write_text("\n".join([_INTRODUCTION, *map(table, results)]), "utf-8")
+    return DOCUMENT
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
+
+
+def _aim(ratio: Mapping[str, Any]) -> str:
+    if ratio["target"] is None:
+        return ""
+    return f"{'≥' if ratio['at_least'] else '≤'} {ratio['target']:g}"
+
+
+def _verdict(ratio: Mapping[str, Any]) -> str:
+    return {None: "", True: "reached", False: "not reached"}[ratio["met"]]
