@@ -1,7 +1,7 @@
 """Find where a log goes on when it is opened: read its tail, cut what a crash tore, refuse damage.
 
-    <dir>/.auditlog/<segment>.<offset>.torn     bytes that were cut, kept for whoever asks
-    <dir>/.auditlog/<log>.head                  the newest segment there ever was
+    <dir>/.auditlog/<segment>.<offset>.<digest>.torn    bytes that were cut, kept for whoever asks
+    <dir>/.auditlog/<log>.head                          the newest segment there ever was
 
 Only the last commit's worth of bytes is read, so opening takes as long for 1 GiB as for 1 KiB.
 
@@ -168,10 +168,12 @@ def _cut(directory: Path, segment: SegmentFile, end: int) -> Torn:
     with open_segment(segment.path) as stream:
         stream.seek(end)
         torn = stream.read(segment.size_bytes - end)
-    kept = directory / STATE_DIRECTORY / f"{segment.name.logical}.{end}.torn"
+    digest = sha256(torn).hexdigest()
+    # The digest in the name keeps apart what was cut at the same place by two crashes.
+    kept = directory / STATE_DIRECTORY / f"{segment.name.logical}.{end}.{digest[:12]}.torn"
     _fs.replace_durably(kept, torn)
     _fs.truncate(segment.path, end)
-    return Torn(segment.name.logical, end, len(torn), sha256(torn).hexdigest(), kept.name)
+    return Torn(segment.name.logical, end, len(torn), digest, kept.name)
 
 
 def _head_path(directory: Path, log: LogId) -> Path:

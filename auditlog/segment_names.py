@@ -57,9 +57,9 @@ class LogId:
             )
         if self.instance:
             _check_part("instance", self.instance)
-        if len(str(self)) > 200:
+        if len(str(self)) > 180:
             raise InvalidName(
-                f"the log id is {len(str(self))} characters long, 200 are allowed",
+                f"the log id is {len(str(self))} characters long, 180 are allowed",
                 hint="Shorten service, host or instance: a file name has 255 bytes.",
             )
 
