@@ -108,11 +108,15 @@ class Committer:
                 if self._take_lead(me, commit):
                     self._lead(commit)
                     self._pass_on(me)
-                elif not me.sleep(deadline and deadline - time.monotonic()):
+                elif commit.done or not me.sleep(deadline and deadline - time.monotonic()):
                     break
         finally:
             self._leave(me, commit)
         return commit.done
+
+    def led_by_this_thread(self) -> bool:
+        """Whether the caller is, in a signal handler, behind a commit that its thread is making."""
+        return self._leader_thread == threading.get_ident()
 
     def _take_lead(self, me: Waiter, commit: Commit) -> bool:
         """Whether the caller leads now; else it is among those who are woken."""
@@ -121,7 +125,7 @@ class Committer:
                 self._leader_thread = threading.get_ident()
                 self._leader = me
                 return True
-            if self._leader_thread == threading.get_ident():
+            if self.led_by_this_thread():
                 raise LogFailed(
                     "a signal handler waits for a commit that the code it interrupted is making",
                     hint="Emit from the main program, or do not wait in a signal handler.",

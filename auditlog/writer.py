@@ -239,7 +239,7 @@ class Log:
         at_once = durable or self._immediate or (critical and self._hybrid)
         pending = self._pending
         with self._lock:
-            if self._inside:
+            if self._inside or (at_once and self._committer.led_by_this_thread()):
                 self._refuse_inside("emit")
             self._inside = True
             try:
@@ -288,7 +288,7 @@ class Log:
 
     def _refuse_inside(self, method: str) -> None:
         """The lock lets its own thread in again: only a signal handler can have come here."""
-        if self._inside:
+        if self._inside or self._committer.led_by_this_thread():
             raise InvalidEvent(
                 f"{method} was called from a signal handler that interrupted emit",
                 hint=f"Set a flag in the handler and call {method} from the main program.",

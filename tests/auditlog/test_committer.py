@@ -129,14 +129,13 @@ def test_what_a_signal_handler_raises_loses_no_commit(tmp_path: Path) -> None:
         with open_log(tmp_path) as log:
             deadline = time.monotonic() + 20
             while struck < 60 and time.monotonic() < deadline:
-                signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.00002 * (struck % 40))
                 try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.00002 * (struck % 40))
                     log.emit("may.be.struck")
                     returned += 1
+                    signal.setitimer(signal.ITIMER_REAL, 0)
                 except StruckError:
                     struck += 1
-                finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
             assert log.emit("goes.on").wait(timeout=5).done()
     finally:
         signal.signal(signal.SIGALRM, before)

@@ -215,7 +215,7 @@ def struck_by_signals(directory: str, acks: str, events: int) -> None:
         for number in range(1, events + 1):
             try:
                 armed = True
-                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00001, 0.0004))
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00001, 0.0002))
                 ticket = log.emit("crash.test", details={"number": number})
                 armed = False
             except Interrupted:

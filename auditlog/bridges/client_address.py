@@ -1,0 +1,70 @@
+"""Which address a request came from, behind proxies or not.  Pure.
+
+X-Forwarded-For is what the client says, with what each proxy added at its right end.  So it is read
+from the right, only when the peer is a proxy we were told of, and only as far as such proxies go.
+
+Invariants (tests of the same name in tests/auditlog/bridges/test_client_address.py):
+  not_forged   a header from a peer that is no trusted proxy changes nothing
+  innermost    the first address from the right that is no trusted proxy is the client's
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final, TypeAlias
+
+__all__ = ["TrustedProxies"]
+
+_Address: TypeAlias = IPv4Address | IPv6Address
+
+_WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]+)\](?::\d+)?|(?P<v4>[0-9.]+):\d+")
+
+
+class TrustedProxies:
+    """The proxies in front of us: networks (``10.0.0.0/8``), addresses, and ``unix``.
+
+    ``unix`` trusts a peer without address, which is a proxy that connects to a Unix socket.
+    Raises ValueError, TypeError.
+    """
+
+    def __init__(self, proxies: Iterable[str]) -> None:
+        if isinstance(proxies, str):
+            raise TypeError("trusted_proxies is one string; give a list of networks")
+        given = tuple(proxies)
+        self._unix = "unix" in given
+        self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
+            ip_network(proxy) for proxy in given if proxy != "unix"
+        )
+
+    def client(self, peer: str | None, forwarded_for: Iterable[str]) -> str | None:
+        """The client's address; None when nobody can tell.
+
+        ``peer`` is the other end of the connection, ``forwarded_for`` the values of every
+        X-Forwarded-For header in their order.
+        """
+        address = None if not peer else _parsed(peer)
+        trusted = self._unix if not peer else self._trusts(address)
+        for hop in reversed(",".join(forwarded_for).split(",")):
+            if not trusted:
+                break
+            found = _parsed(hop.strip())
+            if found is None:  # whatever stands left of it was written by no proxy of ours
+                break
+            address, trusted = found, self._trusts(found)
+        return None if address is None else str(address)
+
+    def _trusts(self, address: _Address | None) -> bool:
+        return address is not None and any(address in network for network in self._networks)
+
+
+def _parsed(text: str) -> _Address | None:
+    if (match := _WITH_PORT.fullmatch(text)) is not None:
+        text = match["v6"] or match["v4"]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,100 @@
+"""A handler of the standard library's logging that makes audit events of log calls.
+
+    handler = AuditHandler(log)
+    logging.getLogger("orders.audit").addHandler(handler)
+    logger.warning("pool %s drained", "a", extra={"event_type": "pool.drained", "actor": alice})
+
+``extra`` may hold event_type, actor, resource, outcome, correlation_id and details; everything else
+in it goes under details.  The handler takes no lock of its own, so that threads share a commit.
+
+Invariants (tests of the same name in tests/auditlog/bridges/test_logging.py):
+  own_logger   what this library logs itself never becomes an event
+  strict       with strict=True an event that cannot be recorded raises where it was logged;
+               without, it is said once on the logger auditlog.bridges
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from auditlog.bridges.log_call import LogCall, is_librarys, severity_of
+from auditlog.bridges.outage import Outage
+from auditlog.errors import AuditLogError, InvalidEvent
+
+if TYPE_CHECKING:
+    from auditlog.writer import Log
+
+__all__ = ["AuditHandler"]
+
+_STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "asctime",
+    "event_type",
+    "message",
+    "taskName",
+}
+
+
+class AuditHandler(logging.Handler):
+    """Emits an audit event for each log record it is given.
+
+    ``event_type`` is that of records without an attribute of this name.  A record's level decides
+    the severity; in hybrid mode critical ones are made durable at once.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        event_type: str = "app.logged",
+        level: int | str = logging.NOTSET,
+        strict: bool = False,
+    ) -> None:
+        super().__init__(level)
+        self._log = log
+        self._event_type = event_type
+        self._strict = strict
+        self._outage = Outage("logging")
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the base class, without its lock: a log takes calls from every thread at once."""
+        found = self.filter(record)
+        if found:
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return bool(found)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Record the call.  Raises AuditLogError when strict."""
+        if is_librarys(record.name or ""):
+            return
+        event_type = getattr(record, "event_type", self._event_type)
+        call = _call_of(record)
+        try:
+            try:
+                self._log.emit(event_type, **call.fields())
+            except InvalidEvent:
+                self._log.emit(event_type, **call.reduced())
+        except AuditLogError as error:
+            if self._strict:
+                raise
+            self._outage.lost(error)
+        else:
+            self._outage.recorded()
+
+
+def _call_of(record: logging.LogRecord) -> LogCall:
+    extra: dict[str, Any] = {
+        name: value for name, value in record.__dict__.items() if name not in _STANDARD
+    }
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001  (wrong arguments, or a __str__ of theirs: keep the template)
+        message = str(record.msg) if isinstance(record.msg, str) else type(record.msg).__qualname__
+        extra["arguments"] = "do not fit the message"
+    return LogCall(
+        message=message,
+        severity=severity_of(record.levelno),
+        logger=record.name or "root",  # a record made by hand may have none
+        extra=extra,
+        exception=record.exc_info[1] if record.exc_info else None,
+    )

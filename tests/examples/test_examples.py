@@ -1,0 +1,76 @@
+"""Every example runs as its first lines say, and what it writes verifies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import auditlog
+
+ROOT: Final = Path(__file__).parents[2]
+SERVERS: Final = {"asgi_app.py", "wsgi_app.py"}  # tests/auditlog/bridges/test_servers.py runs them
+
+
+def run(name: str, audit: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", ROOT / "examples" / name, audit],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert auditlog.verify(audit).ok
+    return done.stdout
+
+
+def details_of(audit: Path, event_type: str) -> dict[str, object]:
+    (found,) = [record for record in auditlog.read(audit) if record.event_type == event_type]
+    details: dict[str, object] = found.fields["details"]
+    return details
+
+
+def test_every_example_is_run() -> None:
+    run_here = {
+        "logging_handler.py",
+        "prometheus_metrics.py",
+        "structlog_processor.py",
+        "tracing.py",
+    }
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == run_here | SERVERS
+
+
+def test_logging_handler(tmp_path: Path) -> None:
+    printed = run("logging_handler.py", tmp_path / "audit")
+    assert details_of(tmp_path / "audit", "pool.drained")["pool"] == "a"
+    failure = details_of(tmp_path / "audit", "queen.logged")
+    assert failure["exception"] == {
+        "type": "builtins.TimeoutError",
+        "message": "hive1 did not answer",
+    }
+    assert "0123456789abcdef" not in printed
+    assert printed.count("\n") == 2
+
+
+def test_structlog_processor(tmp_path: Path) -> None:
+    printed = run("structlog_processor.py", tmp_path / "audit")
+    assert printed.startswith("event='pool drained' event_type='pool.drained' pool='a'")
+    assert details_of(tmp_path / "audit", "pool.drained")["pool"] == "a"
+    assert details_of(tmp_path / "audit", "quota.changed")["gpus"] == 4
+    assert "event='quota changed'" not in printed
+
+
+def test_tracing_with_the_real_sdk(tmp_path: Path) -> None:
+    trace_id = run("tracing.py", tmp_path / "audit").strip()
+    details = details_of(tmp_path / "audit", "pool.drained")
+    assert details["trace_id"] == trace_id
+    assert len(str(details["span_id"])) == 16
+
+
+def test_prometheus_metrics(tmp_path: Path) -> None:
+    printed = run("prometheus_metrics.py", tmp_path / "audit")
+    assert 'auditlog_writer_durable_records_total{log="queen-rbee@hive1"} 3.0' in printed
