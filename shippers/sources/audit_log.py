@@ -19,15 +19,15 @@ Invariants (tests of the same name in tests/shippers/test_audit_log.py):
 from __future__ import annotations
 
 import bisect
-import re
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from auditlog.record import (
     GENESIS_HASH,
     MAX_RECORD_BYTES,
     Header,
+    check_following,
     check_link,
+    following_start,
     line_hash,
     log_prefix,
     parse_header,
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Harvester"]
 
 _MAX_LINE_BYTES: Final = MAX_RECORD_BYTES + 1
-_SUFFIX_BYTES: Final = 76
-_AFTER_TIMESTAMP: Final = re.compile(
-    rb'([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)",'
-    rb'"event_type":"([a-z][a-z0-9_.]{0,63})",'
-)
 
 _DETAILS: Final = {
     "hash_mismatch": "the record's content does not match its hash",
@@ -212,8 +207,7 @@ class Harvester:
         if len(lines) > max_records:
             del lines[max_records:]
         start = self._position
-        quick = b"\r" not in block and b"\0" not in block
-        shipments, ends = self._check_lines(lines, offset, quick)
+        shipments, ends = self._check_lines(lines, offset)
         self._line_bytes = max(200, (ends[-1] - offset) // len(lines) + 1)
         return self._batch(start, segment.name, shipments, ends)
 
@@ -232,13 +226,11 @@ class Harvester:
             self._batch(self._position, self._position.segment, [], []) if self._findings else None
         )
 
-    def _check_lines(
-        self, lines: list[bytes], offset: int, quick: bool
-    ) -> tuple[list[Shipment], list[int]]:
+    def _check_lines(self, lines: list[bytes], offset: int) -> tuple[list[Shipment], list[int]]:
         shipments: list[Shipment] = []
         ends: list[int] = []
         for line in lines:
-            header = self._check_quickly(line) if quick and self._anchored else None
+            header = self._check_quickly(line) if self._anchored else None
             if header is None:
                 header = self._check_closely(line, offset)
             shipments.append(Shipment(line, header))
@@ -247,20 +239,12 @@ class Harvester:
         return shipments, ends
 
     def _check_quickly(self, line: bytes) -> Header | None:
-        """The header of a line that is simply the intact next record, as nearly all are.
-
-        Such a line can only begin with the next number and the last hash, and end with its own.
-        """
+        """The header of a line that is simply the intact next record, as nearly all are."""
         seq = self._seq + 1
-        begin = b'%b%d,"prev_hash":"%b","@timestamp":"' % (self._prefix, seq, self._hash.encode())
-        if not line.startswith(begin) or len(line) > _MAX_LINE_BYTES:
+        checked = check_following(line, following_start(self._prefix, seq, self._hash))
+        if checked is None:
             return None
-        found = _AFTER_TIMESTAMP.match(line, len(begin))
-        if found is None or found.end() > len(line) - _SUFFIX_BYTES + 1:
-            return None
-        digest = sha256(line[:-_SUFFIX_BYTES]).hexdigest()
-        if line[-_SUFFIX_BYTES:] != b',"hash":"%b"}\n' % digest.encode():
-            return None
+        digest, found = checked
         at, event_type = found.groups()
         header = Header(self.log, seq, self._hash, at.decode(), event_type.decode(), digest)
         self._seq, self._hash = seq, digest
