@@ -89,29 +89,44 @@ class Committer:
         self._keeper.start()
 
     def wait(self, commit: Commit, timeout: float | None) -> bool:
-        """Return True once the commit is done, leading it where nobody else does.
+        """Return True once the commit is done, False when it is not after ``timeout`` seconds.
 
-        ``timeout`` in seconds; with 0 nothing is led, the keeper is asked to commit at once.  A
-        signal handler may raise anywhere in here: leadership is passed on all the same.
+        Without a timeout the caller leads the commit where nobody else does; with one the keeper
+        is asked to, since whoever leads is as slow as the disk.  A signal handler may raise
+        anywhere in here: leadership is passed on all the same.
         """
         if commit.done:
             return True
-        if timeout is not None and timeout <= 0:
-            with self._lock:
-                commit.urgent = True
-                self.wake_keeper()
-            return commit.done
-        deadline = None if timeout is None else time.monotonic() + timeout
+        if timeout is not None:
+            return self._watch(commit, timeout)
         me = Waiter()
         try:
             while not commit.done:
                 if self._take_lead(me, commit):
                     self._lead(commit)
                     self._pass_on(me)
-                elif commit.done or not me.sleep(deadline and deadline - time.monotonic()):
-                    break
+                elif not commit.done:
+                    me.sleep(None)
         finally:
             self._leave(me, commit)
+        return commit.done
+
+    def _watch(self, commit: Commit, timeout: float) -> bool:
+        me = Waiter()
+        with self._lock:
+            if commit.done:
+                return True
+            commit.urgent = True
+            self.wake_keeper()
+            if timeout <= 0:
+                return False
+            commit.watchers.append(me)
+        try:
+            me.sleep(timeout)
+        finally:
+            with self._lock:
+                if me in commit.watchers:
+                    commit.watchers.remove(me)
         return commit.done
 
     def led_by_this_thread(self) -> bool:

@@ -71,6 +71,7 @@ class Commit:
         "size",
         "urgent",
         "waiters",
+        "watchers",
     )
 
     def __init__(self, segment: SegmentName, offset: int) -> None:
@@ -85,16 +86,18 @@ class Commit:
         self.done = False
         self.finished = False  # and no longer queued
         self.error: AuditLogError | None = None
-        self.waiters: list[Waiter] = []
+        self.waiters: list[Waiter] = []  # they may be asked to lead
+        self.watchers: list[Waiter] = []  # they only want to know
         self.futures: list[asyncio.Future[None]] = []
 
     def resolve(self, error: AuditLogError | None) -> None:
         """Tell everyone who waits; called once, by the committer, under its lock."""
         self.error = error
         self.done = True
-        for waiter in self.waiters:
+        for waiter in (*self.waiters, *self.watchers):
             waiter.wake()
         self.waiters.clear()
+        self.watchers.clear()
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for future in self.futures:
             by_loop.setdefault(future.get_loop(), []).append(future)

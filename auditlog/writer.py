@@ -25,7 +25,7 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Final, Self, TypedDict, Unpack
 
 from auditlog import _fs, context, log_events
 from auditlog.actor import Actor, Outcome, Resource, Severity
@@ -51,6 +51,9 @@ from auditlog.stats import Stats
 from auditlog.ticket import Commit, Ticket
 
 __all__ = ["EventFields", "Log"]
+
+_UNNOTICED_NS: Final = 60 * SECOND_NS
+"""A clock that went further since the event before may have been stepped; ask before writing."""
 
 _logger = logging.getLogger("auditlog")
 _open_logs: weakref.WeakSet[Log] = weakref.WeakSet()
@@ -246,7 +249,7 @@ class Log:
                 if self._refusal or self._refused or pending.queued_bytes > self._comfortable_bytes:
                     self._make_room(len(body), block_seconds)
                 now = self._read_clock()
-                if now < self._clock_read:
+                if not 0 <= now - self._clock_read < _UNNOTICED_NS:
                     self._record_clock_step(now, self._clock.stepped())
                 self._clock_read = now
                 commit = pending.append(body, now)

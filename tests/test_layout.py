@@ -136,9 +136,9 @@ def test_every_invariant_in_a_header_has_a_test_of_its_name(path: Path) -> None:
     ):
         tests = ROOT / match["file"]
         assert tests.exists(), f"{name_of(path)} promises {match['file']}"
-        defined = set(
-            re.findall(r"^ *(?:async )?def (test_\w+)", tests.read_text("utf-8"), re.MULTILINE)
-        )
+        # A state machine is a test by assignment: test_prefix = WindowMachine.TestCase.
+        pattern = r"^(?: *(?:async )?def )?(test_\w+)(?:\(| = \w+\.TestCase$)"
+        defined = set(re.findall(pattern, tests.read_text("utf-8"), re.MULTILINE))
         promised = re.findall(r"^  (\w+) {1,}\S", match["names"], re.MULTILINE)
         assert promised, f"{name_of(path)}: no invariant could be read"
         missing = [
