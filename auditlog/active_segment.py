@@ -35,6 +35,7 @@ class ActiveSegment:
         """
         self.name = name
         self.path = directory / name.logical
+        self._path = str(self.path)
         self.end = end
         self._directory = directory
         self._name_durable = False  # whoever created the file may have been killed before that
@@ -94,7 +95,7 @@ class ActiveSegment:
         would be lost for everyone who looks at the path.
         """
         try:
-            there = self.path.stat(follow_symlinks=False)
+            there = os.lstat(self._path)
         except FileNotFoundError:
             raise self._foreign("the segment was removed or renamed by another process") from None
         if (there.st_dev, there.st_ino) != self._identity:

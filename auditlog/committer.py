@@ -72,6 +72,7 @@ class Committer:
         self.stalled_by: OSError | None = None
         self.commit_seconds: deque[float] = deque(maxlen=1024)
         self.commits = 0
+        self._crowd = 0
         self._retries = 0
         self._retry_at = 0.0
         self._head_due = False
@@ -150,6 +151,8 @@ class Committer:
             return commit.done and self._leader is me
 
     def _leave(self, me: Waiter, commit: Commit) -> None:
+        if self._leader is not me and me not in commit.waiters and not me.woken():
+            return  # nearly always: it was woken because its commit is done
         with self._lock:
             if me in commit.waiters:
                 commit.waiters.remove(me)
@@ -198,12 +201,24 @@ class Committer:
 
     def _lead(self, until: Commit) -> None:
         """Commit in order until ``until`` is done; the caller is the leader."""
-        while True:
+        while not until.done:
+            self._gather(until)
             with self._lock:
-                if until.done or self.stalled_by is not None or not self._pending.commits:
+                if self.stalled_by is not None or not self._pending.commits:
                     return
                 commit = self._pending.oldest()
             self._settle(commit, self._write(commit))
+
+    def _gather(self, commit: Commit) -> None:
+        """Let those who waited for the commit before queue their next record, if they have one.
+
+        Woken together, the first of them would otherwise lead a commit of its record alone and
+        have all others wait through a sync.  Each turn gives the interpreter to another thread.
+        """
+        for _ in range(self._crowd):
+            if commit.events >= self._crowd:
+                return
+            time.sleep(0)
 
     def _pass_on(self, me: Waiter) -> None:
         """If the caller leads: no longer, and whoever waits first is woken to take over."""
@@ -240,6 +255,7 @@ class Committer:
         with self._lock:
             if outcome is None:
                 self.durable_seq = commit.last_seq
+            self._crowd = len(commit.waiters)
             commit.resolve(outcome)
             self._pending.finished(commit)
             self.room.notify_all()
