@@ -1,0 +1,113 @@
+"""Little space, no space, and a disk that does not answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import auditlog
+from auditlog import BufferFull, FlushPolicy
+from tests.support.forked import ForkServer, eventually
+from tests.support.oracle import Acks, whole_chain
+
+LOW, CRITICAL = 400_000, 200_000
+
+
+def test_watermarks_warn_record_and_rotate_and_writing_goes_on(
+    mount: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = mount("size=1m")
+    directory, ballast = disk / "log", disk / "ballast"
+    caplog.set_level(logging.INFO, "auditlog")
+    log = auditlog.open(
+        directory,
+        service="queen-rbee",
+        host="hive1",
+        space_low_bytes=LOW,
+        space_critical_bytes=CRITICAL,
+    )
+    log.emit("crash.test", details={"number": 1})
+    assert log.stats().space == "ok"
+    for size, level in ((750_000, "low"), (900_000, "critical"), (0, "ok")):
+        ballast.write_bytes(b"x" * size)
+        eventually(lambda: log.stats().space == level)  # noqa: B023  (called at once)
+        log.emit("crash.test", details={"number": 2})
+    log.close()
+    chain = whole_chain(directory)
+    space = [line.fields for line in chain if line.event_type == "log.space_low"]
+    assert [fields["details"]["level"] for fields in space] == ["low", "critical"]
+    assert [fields["severity"] for fields in space] == ["warning", "error"]
+    assert space[0]["details"]["free_bytes"] < LOW
+    assert space[1]["details"]["free_bytes"] < CRITICAL
+    assert len({line.segment for line in chain}) == 2, "at critical a new segment was begun"
+    assert [line.number for line in chain if line.number is not None] == [1, 2, 2, 2]
+    said = [record.levelname for record in caplog.records if "are free" in record.getMessage()]
+    assert said == ["WARNING", "ERROR"]
+    assert auditlog.verify(directory).ok
+
+
+def test_what_a_full_queue_refuses_is_counted_exactly_and_once(
+    mount: Callable[[str], Path],
+) -> None:
+    disk = mount("size=256k")
+    directory, ballast = disk / "log", disk / "ballast"
+    log = auditlog.open(
+        directory,
+        service="queen-rbee",
+        host="hive1",
+        flush=FlushPolicy.batched(max_delay=0.01),
+        max_queue_bytes=70_000,
+        block_timeout=0.01,
+        space_low_bytes=0,
+        space_critical_bytes=0,
+    )
+    free = os.statvfs(disk)
+    ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 40_960))
+    accepted, refused = [], 0
+    for number in range(200):
+        try:
+            log.emit("crash.test", details={"number": number, "pad": "x" * 1000})
+        except BufferFull as error:
+            assert str(directory) in str(error)  # noqa: PT017  (not every event is refused)
+            refused += 1
+        else:
+            accepted.append(number)
+        if refused == 40:
+            break
+    assert log.stats().refused == 40
+    ballast.unlink()
+    log.flush(20)
+    log.emit("crash.test", details={"number": 1000}).wait(20)
+    log.close()
+    chain = whole_chain(directory)
+    counts = [
+        line.fields["details"]["count"] for line in chain if line.event_type == "log.events_refused"
+    ]
+    assert counts == [40]
+    assert [line.number for line in chain if line.number is not None] == [*accepted, 1000]
+    assert auditlog.verify(directory).ok
+
+
+def test_a_disk_that_does_not_answer_costs_no_more_memory_than_the_queue(
+    places: Callable[[], Path], traced: ForkServer
+) -> None:
+    """fdatasync(2) takes three seconds; meanwhile events come as fast as they can."""
+    place = places()
+    acks = Acks(place / "acks")
+    child = traced.start("tests.support.writers:stalled", directory=place / "log", acks=acks.path)
+    eventually(lambda: acks.said("opened"))
+    status, _ = child.run(["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=3s:when=1"])
+    assert status == 0
+    [answer] = [json.loads(said) for said in acks.said("stalled")]
+    assert answer["refused"] > 0
+    assert answer["grown_bytes"] <= answer["queue_bytes"] + (16 << 20), answer
+    assert answer["most_queued_bytes"] <= answer["queue_bytes"]
+    chain = whole_chain(place / "log")
+    numbers = [line.number for line in chain if line.number is not None]
+    assert len(numbers) == answer["accepted"]
+    assert numbers == sorted(numbers)
