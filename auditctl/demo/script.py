@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,17 +103,19 @@ def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
     story.audit.mkdir(mode=0o700)
     story.configure()
     sink = view(target)
-    writers, agent = _write_and_ship(story, sink)
-    acknowledged = {
-        (writer.log, seq, record_hash)
-        for writer in writers
-        for seq, record_hash in writer.acknowledged.items()
-    }
-    on_disk = _on_disk(story.audit)
-    _verify_and_tamper(story)
-    show.step("Stop the agent, and write on without it")
-    seconds = agent.stop()
-    story.promise("agent stopped on SIGTERM", f"{seconds:.1f} s (limit 5 s)", seconds < 5)
+    writers = [Writer(story.audit, log, EVENTS, RATE) for log in story.logs]
+    agent = Agent(story.program.command("agent", "--only", "ship"), directory / "agent.log")
+    with ExitStack() as stack:  # whatever happens, no process stays behind
+        stack.callback(agent.close)
+        for writer in writers:
+            stack.callback(writer.close)
+        _write_and_ship(story, sink, writers, agent)
+        acknowledged = {record for writer in writers for record in writer.records()}
+        on_disk = _on_disk(story.audit)
+        _verify_and_tamper(story)
+        show.step("Stop the agent, and write on without it")
+        seconds = agent.stop()
+        story.promise("agent stopped on SIGTERM", f"{seconds:.1f} s (limit 5 s)", seconds < 5)
     acknowledged |= _write_unshipped(story)
     on_disk |= _on_disk(story.audit)
     deleted = _retain(story)
@@ -125,49 +126,31 @@ def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
     return story.promises
 
 
-@contextmanager
-def _running(writers: list[Writer], agent: Agent) -> Iterator[None]:
-    """Whatever happens, no process stays behind; the agent goes on when all is well."""
-    with ExitStack() as stack:
-        stack.callback(agent.close)
-        for writer in writers:
-            stack.callback(writer.close)
-        yield
-        for writer in writers:
-            writer.join()
-        stack.pop_all()
-
-
-def _write_and_ship(story: Story, sink: SinkView) -> tuple[list[Writer], Agent]:
+def _write_and_ship(story: Story, sink: SinkView, writers: list[Writer], agent: Agent) -> None:
     show = story.show
     show.step(
         f"Three services write {EVENTS:,} events each into one directory; the agent ships them live"
     )
-    writers = [Writer(story.audit, log, EVENTS, RATE) for log in story.logs]
-    agent = Agent(
-        story.program.command("agent", "--only", "ship"),
-        story.directory / "agent.log",
-    )
-    with _running(writers, agent):
-        for writer in writers:
-            writer.start()
-        agent.start()
-        while any(writer.running() for writer in writers):
-            done = sum(len(writer.acknowledged) for writer in writers)
-            show.progress(acknowledged=done, shipped=sink.count())
-            if not writers[1].kills and len(writers[1].acknowledged) > EVENTS * 0.4:
-                writers[1].kill_and_restart()
-                show.note(f"SIGKILL to {writers[1].log} in the middle of its work; restarted")
-            if not agent.kills and done > EVENTS * len(SERVICES) * 0.55:
-                agent.kill_and_restart()
-                show.note("SIGKILL to the agent; restarted")
-            time.sleep(0.1)
-        for writer in writers:
-            writer.join()
-            if failure := writer.failure():
-                raise DemoFailed(failure)
-        _drain(story, sink, agent, sum(len(writer.acknowledged) for writer in writers))
-    return writers, agent
+    for writer in writers:
+        writer.start()
+    agent.start()
+    while any(writer.running() for writer in writers):
+        done = sum(len(writer.acknowledged) for writer in writers)
+        show.progress(acknowledged=done, shipped=sink.count())
+        if not writers[1].kills and len(writers[1].acknowledged) > EVENTS * 0.4:
+            writers[1].kill_and_restart()
+            show.note(f"SIGKILL to {writers[1].log} in the middle of its work; restarted")
+        if not agent.kills and done > EVENTS * len(SERVICES) * 0.55:
+            agent.kill_and_restart()
+            show.note("SIGKILL to the agent; restarted")
+        time.sleep(0.1)
+    for writer in writers:
+        writer.join()
+        if failure := writer.failure():
+            raise DemoFailed(failure)
+    kills = sum(writer.kills for writer in writers), agent.kills
+    story.promise("killed and restarted", f"{kills[0]} service, {kills[1]} agent", kills == (1, 1))
+    _drain(story, sink, agent, sum(len(writer.acknowledged) for writer in writers))
 
 
 def _drain(story: Story, sink: SinkView, agent: Agent, acknowledged: int) -> None:
@@ -228,7 +211,7 @@ def _write_unshipped(story: Story) -> set[Record]:
     finally:
         writer.close()
     story.show.note(f"{_UNSHIPPED_EVENTS:,} more events of {log} are not shipped yet")
-    return {(log, seq, record_hash) for seq, record_hash in writer.acknowledged.items()}
+    return set(writer.records())
 
 
 def _retain(story: Story) -> int:

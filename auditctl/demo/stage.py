@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,11 @@ class Writer:
         self._end(signal.SIGKILL)
         self.kills += 1
         self.start()
+
+    def records(self) -> Iterator[tuple[str, int, str]]:
+        """(log, seq, hash) of everything that was acknowledged."""
+        for seq, record_hash in self.acknowledged.items():
+            yield self.log, seq, record_hash
 
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_nothing_is_lost_or_doubled_when_writer_shipper_and_server_are_killed(
     assert auditlog.verify(audit).ok
 
     _every_document_verifies_as_a_line(elasticsearch, pattern, on_disk)
-    _retention_leaves_the_index_whole(program, audit)
+    _retention_compresses_and_deletes(program, audit)
     assert elasticsearch.documents(pattern).keys() >= on_disk.keys()
     assert auditlog.verify(audit).ok
 
@@ -135,13 +136,21 @@ def raw_sources(url: str, pattern: str, ids: list[str]) -> list[bytes]:
     return found
 
 
-def _retention_leaves_the_index_whole(program: Auditctl, audit: Path) -> None:
-    segments = len(list(audit.glob("*.ndjson")))
-    _, done = program.json("prune", "--at", "2027-12-24T00:00:00Z", codes=(4,))
-    assert len(list(audit.glob("*.ndjson"))) == segments, "the breaker stopped it"
-    _, done = program.json("prune", "--at", "2027-12-24T00:00:00Z", "--confirm")
-    assert done["totals"]["delete"] > 0
-    assert len(list(audit.glob("*.ndjson"))) < segments
+def _retention_compresses_and_deletes(program: Auditctl, audit: Path) -> None:
+    """In 31 days, then in 91: the segments go from plain to compressed to tombstones."""
+    now = dt.datetime.now(dt.UTC)
+    in_31_days, in_91_days = (
+        (now + dt.timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ") for days in (31, 91)
+    )
+    _, done = program.json("prune", "--at", in_31_days)
+    compressed = list(audit.glob("*.zst"))
+    assert done["totals"]["compress"] == len(compressed) > len(LOGS)
+    assert auditlog.verify(audit).ok
+    _, refused = program.json("prune", "--at", in_91_days, codes=(4,))
+    assert refused["totals"]["delete"] == len(compressed)
+    assert list(audit.glob("*.zst")) == compressed, "the breaker stopped it"
+    program.json("prune", "--at", in_91_days, "--confirm")
+    assert not list(audit.glob("*.zst"))
 
 
 def test_the_agent_runs_shippers_and_retention_and_stops_within_five_seconds(
