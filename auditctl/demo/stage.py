@@ -1,6 +1,7 @@
 """The demo's processes: three services that write, one agent that ships, and the kills.
 
-Every process is a child of the demo and ends with it, whatever ends the demo.
+Every process is a child of the demo and ends with it.  Each has a process group of its own, so that
+Ctrl-C in a terminal reaches the demo alone, which then ends them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Writer:
         command = [sys.executable, "-m", "auditctl.demo.traffic", str(self.directory), self.log]
         command += [f"--count={remaining}", f"--rate={self.rate}", f"--seed={self.kills}"]
         self._process = subprocess.Popen(  # noqa: S603  (our own module)
-            command, stdout=subprocess.PIPE, text=True
+            command, stdout=subprocess.PIPE, text=True, process_group=0
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
@@ -131,7 +132,11 @@ class Agent:
     def start(self) -> None:
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  (our own program)
-                self._command, stdout=log, stderr=log, env={**os.environ, "NO_COLOR": "1"}
+                self._command,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "NO_COLOR": "1"},
+                process_group=0,
             )
 
     def kill_and_restart(self) -> None:
