@@ -79,8 +79,8 @@ class Committer:
         self._leader: Waiter | None = None
         self._leader_thread: int | None = None
         self._keepers_own = Waiter()
-        self._wake = threading.Event()
-        self._woken = False
+        # No threading.Event: what a signal handler raises inside one leaves its lock held for ever.
+        self._wake = Waiter()
         self._stopping = False
         self._keeper = threading.Thread(
             target=self._keep, name=f"auditlog-keeper-{pending.log}", daemon=True
@@ -162,8 +162,9 @@ class Committer:
 
     def stop(self) -> None:
         """End the keeper; nothing may be queued any more."""
-        self._stopping = True
-        self._wake.set()
+        with self._lock:
+            self._stopping = True
+            self._wake.wake()
         if self._keeper is not threading.current_thread() and self._keeper.ident is not None:
             self._keeper.join()
         if self.segment is not None:
@@ -195,9 +196,7 @@ class Committer:
 
     def wake_keeper(self) -> None:
         """Have the keeper look whether something is due; called with the lock held."""
-        if not self._woken:
-            self._woken = True
-            self._wake.set()
+        self._wake.wake()
 
     def _lead(self, until: Commit) -> None:
         """Commit in order until ``until`` is done; the caller is the leader."""
@@ -325,9 +324,7 @@ class Committer:
     def _keep(self) -> None:
         next_tick = time.monotonic() + _TICK_SECONDS
         while not self._stopping:
-            self._wake.wait(max(0.0, min(next_tick, self._deadline()) - time.monotonic()))
-            self._wake.clear()
-            self._woken = False
+            self._wake.sleep(min(next_tick, self._deadline()) - time.monotonic())
             self._lead_if_due()
             if time.monotonic() >= next_tick and not self._stopping:
                 next_tick = time.monotonic() + _TICK_SECONDS

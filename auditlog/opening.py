@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +66,7 @@ def open_log(
         file_mode=file_mode,
         clock=clock,
     )
-    log_id = LogId(service, host or socket.gethostname(), instance or "")
+    log_id = LogId(service, host or os.uname().nodename, instance or "")
     if options.flush.mode == "disabled":
         return DisabledLog(log_id)
     path = Path(directory)

@@ -11,12 +11,9 @@ from __future__ import annotations
 import datetime as dt
 import io
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
-
-import zstandard
 
 from auditlog import _fs
 from auditlog.errors import AuditLogError, LogDamaged
@@ -30,8 +27,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 __all__ = [
-    "UNREADABLE",
     "Bounds",
+    "NotWhole",
     "bounds",
     "iter_lines",
     "open_any_form",
@@ -45,20 +42,21 @@ _PACKED_BYTES: Final = 256  # decompressed at once: a zstd block of 4 bytes can 
 _END_BYTES: Final = MAX_RECORD_BYTES + 1  # holds one whole line of the largest size
 _MAX_WINDOW_BYTES: Final = 1 << 27  # zstd frames may ask for more only with --ultra --long
 
-UNREADABLE: Final = (zstandard.ZstdError, zlib.error, EOFError)
-"""What reading a damaged compressed segment raises."""
+
+class NotWhole(EOFError):
+    """Reading a compressed segment whose bytes are damaged or cut off."""
 
 
 def open_segment(path: str | os.PathLike[str], compression: str | None = None) -> BinaryIO:
     """Open a segment for reading its uncompressed bytes.
 
     ``compression`` is "", ".zst" or ".gz"; None: the name says it.  A symlink is refused (ELOOP).
-    Raises OSError; reading raises one of UNREADABLE where compressed bytes are not whole.
+    Raises OSError; reading raises NotWhole where compressed bytes are not.
     """
     path = Path(path)
     raw = os.fdopen(_fs.open_read(path), "rb", buffering=0)
     start = _frame_starter(path.suffix if compression is None else compression)
-    return io.BufferedReader(raw if start is None else _Frames(raw, start), _CHUNK_BYTES)
+    return io.BufferedReader(raw if start is None else _Frames(raw, *start), _CHUNK_BYTES)
 
 
 class _Frame(Protocol):
@@ -73,11 +71,18 @@ class _Frame(Protocol):
     def unused_data(self) -> bytes: ...
 
 
-def _frame_starter(compression: str) -> Callable[[], _Frame] | None:
+def _frame_starter(compression: str) -> tuple[Callable[[], _Frame], type[Exception]] | None:
+    """What starts to decompress a frame, and the error it raises on damage."""
+    # Imported here: who only writes never needs either.
     if compression == ".zst":
-        return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj
+        import zstandard  # noqa: PLC0415  (see above)
+
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+        return decompressor.decompressobj, zstandard.ZstdError
     if compression == ".gz":
-        return lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        import zlib  # noqa: PLC0415  (see above)
+
+        return lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS), zlib.error
     return None
 
 
@@ -87,8 +92,11 @@ class _Frames(io.RawIOBase):
     zstandard's own reader takes a file that was cut for one that is complete.
     """
 
-    def __init__(self, raw: io.FileIO, start: Callable[[], _Frame]) -> None:
+    def __init__(
+        self, raw: io.FileIO, start: Callable[[], _Frame], damage: type[Exception]
+    ) -> None:
         self._raw = raw
+        self._damage = damage
         self._start = start
         self._frame: _Frame | None = start()  # so that a file without any frame is incomplete
         self._packed = b""
@@ -98,15 +106,18 @@ class _Frames(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Buffer, /) -> int:
-        """Raises EOFError, ZstdError or zlib.error when the bytes are not whole frames."""
+        """Raises NotWhole when the bytes are not whole frames."""
         while not self._ready:
             self._packed = self._packed or self._raw.read(_PACKED_BYTES) or b""
             if not self._packed:
                 if self._frame is not None:
-                    raise EOFError("its end is missing")
+                    raise NotWhole("its end is missing")
                 return 0
             frame = self._frame or self._start()
-            self._ready = memoryview(frame.decompress(self._packed))
+            try:
+                self._ready = memoryview(frame.decompress(self._packed))
+            except self._damage as error:
+                raise NotWhole(str(error)) from error
             self._packed = frame.unused_data if frame.eof else b""
             self._frame = None if frame.eof else frame
         target = memoryview(buffer).cast("B")
@@ -163,7 +174,7 @@ def _chunks(stream: BinaryIO, path: Path | None) -> Iterator[bytes]:
     try:
         while chunk := stream.read(_CHUNK_BYTES):
             yield chunk
-    except UNREADABLE as error:
+    except NotWhole as error:
         raise LogDamaged(
             f"the compressed segment cannot be decompressed ({error})",
             path=path,

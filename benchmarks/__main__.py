@@ -7,7 +7,7 @@ import sys
 
 from benchmarks import harness, report
 
-NAMES = ("writer", "shipper", "verify")
+NAMES = ("writer", "latency", "shipper", "verify")
 
 
 def main() -> None:

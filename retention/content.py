@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from auditlog.reader import UNREADABLE, Bounds, open_segment
+from auditlog.reader import Bounds, NotWhole, open_segment
 from auditlog.record import (
     MAX_RECORD_BYTES,
     check_following,
@@ -185,7 +185,7 @@ def decoded(path: Path, compression: str, stop: threading.Event) -> Iterator[byt
                 if stop.is_set():
                     raise Stopped("the run was asked to stop", path=path)
                 yield chunk
-    except UNREADABLE as error:
+    except NotWhole as error:
         raise SegmentDamaged(
             f"it cannot be decompressed ({error})",
             path=path,

@@ -6,15 +6,11 @@ there at the next read.  A compressed one is sealed and read once, forwards.
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from typing import TYPE_CHECKING, Final
 
-import zstandard
-
 from auditlog.errors import LogDamaged
-from auditlog.reader import open_any_form, open_segment
+from auditlog.reader import NotWhole, open_any_form, open_segment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +88,7 @@ class SegmentBytes:
     def _read_chunk(self) -> bytes:
         try:
             return self._stream.read(_CHUNK_BYTES)
-        except (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError) as error:
+        except NotWhole as error:
             raise LogDamaged(
                 f"the compressed segment cannot be decompressed ({error})",
                 path=self.path,
