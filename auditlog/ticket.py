@@ -170,7 +170,8 @@ class Ticket:
             self._commit.futures.append(future)
             if self._commit.done:  # resolved between the check and the append: nobody wakes us
                 break
-            self._wait(self._commit, 0)
+            if not self._commit.urgent:  # the first that awaits a commit asks for it
+                self._wait(self._commit, 0)
             yield from future
         return self._checked()
 

@@ -149,13 +149,17 @@ class Log:
 
     async def aemit(self, event: Event | str, **fields: Unpack[EventFields]) -> Ticket:
         """As emit with durable=True, but it never blocks the event loop and needs no thread."""
+        if self._pending.queued_bytes > self._comfortable_bytes:
+            await self._room_or_timeout()
+        ticket, _ = self._queue(event, fields, True, 0.0)
+        return await ticket
+
+    async def _room_or_timeout(self) -> None:
         import asyncio  # noqa: PLC0415  (see ticket.Ticket.__await__)
 
         deadline = time.monotonic() + self._options.block_seconds
         while self._pending.queued_bytes > self._comfortable_bytes and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
-        ticket, _ = self._queue(event, fields, True, 0.0)
-        return await ticket
 
     def flush(self, timeout: dt.timedelta | float | None = None) -> None:
         """Return when everything emitted before is durable.  Raises TimeoutError, LogFailed."""
