@@ -34,7 +34,7 @@ from shippers.backoff import Backoff
 from shippers.batch import Batch, Position
 from shippers.errors import DuplicateLog
 from shippers.lane import Lane
-from shippers.outcome import INDEXED, Kind, Outcome
+from shippers.outcome import INDEXED, Kind, Outcome, retry
 from shippers.quarantine import Quarantine
 from shippers.sinks.protocol import Sink
 from shippers.stats import LogStats, SinkStats
@@ -124,7 +124,7 @@ class Delivery:
     # -- called from other threads ---------------------------------------------------------
 
     def start(self) -> None:
-        """Begin.  Raises OSError when the quarantine of an earlier run cannot be read."""
+        """Begin.  Raises QuarantineDamaged, OSError: what an earlier run left cannot be read."""
         self._quarantine.recall(self._passed)
         self._progress_at = time.monotonic()
         self._thread.start()
@@ -146,6 +146,8 @@ class Delivery:
         self._events.put(None)
 
     def join(self, timeout: float | None = None) -> bool:
+        if self._thread.ident is None:
+            return True  # it could not even be started
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -449,4 +451,10 @@ class Delivery:
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
             lane, batch, indices = work
-            self._events.put(_Completed(lane, batch, self._attempt.run(batch, indices)))
+            try:
+                outcomes = self._attempt.run(batch, indices)
+            except Exception as error:
+                # Whatever it is, it must be said and tried again, and not end the worker.
+                _logger.exception("sink %s: a delivery failed", self.sink.name)
+                outcomes = [retry(f"delivery failed with {type(error).__name__}")] * len(indices)
+            self._events.put(_Completed(lane, batch, outcomes))

@@ -11,6 +11,7 @@ from auditlog.errors import AuditLogError, LogLocked
 __all__ = [
     "AlreadyShipping",
     "DuplicateLog",
+    "QuarantineDamaged",
     "SchemaTooNew",
     "ShipperError",
     "ShippingStalled",
@@ -28,6 +29,10 @@ class AlreadyShipping(ShipperError, LogLocked):
 
 class DuplicateLog(ShipperError):
     """Two directories hold a log of one name; their records would get the same ids."""
+
+
+class QuarantineDamaged(ShipperError):
+    """The quarantine file holds something that this program did not write; it was not touched."""
 
 
 class ShippingStalled(ShipperError):

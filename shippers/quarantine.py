@@ -27,6 +27,7 @@ import orjson
 from auditlog import _fs
 from auditlog.record import format_timestamp
 from auditlog.segment_names import SegmentName
+from shippers.errors import QuarantineDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +70,7 @@ class Quarantine:
         self._lock = threading.Lock()
         self._known: dict[str, set[tuple[SegmentName | None, int, str]]] = {}
         self._whole_bytes = 0
+        self._torn = False
 
     def recall(self, passed: Callable[[str], tuple[SegmentName | None, int]]) -> int:
         """Read what is there from an earlier run, and cut a torn end; how many entries there are.
@@ -83,11 +85,19 @@ class Quarantine:
             for line in self._lines():
                 self._whole_bytes += len(line)
                 count += 1
-                fields = orjson.loads(line)
-                place = _place(
-                    fields["segment"], fields["offset"], fields["kind"], fields["reason"]
-                )
-                log = fields["log"]
+                try:
+                    fields = orjson.loads(line)
+                    place = _place(
+                        fields["segment"], fields["offset"], fields["kind"], fields["reason"]
+                    )
+                    log = fields["log"]
+                except (ValueError, KeyError, TypeError):
+                    raise QuarantineDamaged(
+                        "the line is not an entry of the quarantine",
+                        path=self.path,
+                        offset=self._whole_bytes - len(line),
+                        hint="Move the file away; what is quarantined again is entered again.",
+                    ) from None
                 if not _is_behind(place, passed(log)):
                     self._known.setdefault(log, set()).add(place)
             if self.path.stat().st_size > self._whole_bytes:
@@ -123,8 +133,13 @@ class Quarantine:
             os.close(_fs.create_exclusive(self.path))
             _fs.fsync_directory(self.path.parent)
             self._whole_bytes = 0
-        elif self.path.stat().st_size != self._whole_bytes:
-            _fs.truncate(self.path, self._whole_bytes)  # what a failed write left
+        elif self._torn:
+            # What a failed write of ours left; never more than there is, that would add zeros.
+            self._whole_bytes = min(self._whole_bytes, self.path.stat().st_size)
+            _fs.truncate(self.path, self._whole_bytes)
+        else:
+            self._whole_bytes = self.path.stat().st_size  # others may have emptied it, or added
+        self._torn = True
         fd = _fs.open_append(self.path)
         try:
             _fs.write_all(fd, content)
@@ -132,6 +147,7 @@ class Quarantine:
         finally:
             os.close(fd)
         self._whole_bytes += len(content)
+        self._torn = False
 
     def _encode(self, entry: Entry, now: dt.datetime) -> bytes:
         fields: dict[str, Any] = {
@@ -141,7 +157,7 @@ class Quarantine:
             "kind": entry.kind,
             "reason": entry.reason,
             "status": entry.status,
-            "server_message": entry.server_message,
+            "server_message": entry.server_message.encode("utf-8", "replace").decode(),
             "log": entry.log,
             "segment": entry.segment,
             "offset": entry.offset,

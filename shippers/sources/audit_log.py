@@ -142,6 +142,10 @@ class Harvester:
         """Open the segment at the position, or the next that is left; false when there is none."""
         wanted = self._position.segment
         first = bisect.bisect_left(self._names, SegmentName.parse(wanted)) if wanted else 0
+        if wanted and 0 < len(self._segments) == first:
+            # The newest segment is never deleted by policy: this is another log of the same name.
+            self._restart("cursor_mismatch")
+            return self._open_segment()
         for segment in self._segments[first:]:
             name = segment.name.logical
             try:
@@ -149,12 +153,21 @@ class Harvester:
             except FileNotFoundError:
                 continue  # deleted since the inventory; the chain check notices if it was missed
             if name != wanted:
+                if self._position.seq and not self._goes_on(self._open):
+                    self._restart("cursor_mismatch")
+                    return self._open_segment()
                 self._position = self._position._replace(segment=name, offset=0)
             elif self._position.offset and not self._fits(self._open):
                 self._restart("cursor_mismatch")
                 return self._open_segment()
             return True
         return False
+
+    def _goes_on(self, segment: SegmentBytes) -> bool:
+        """Whether a segment that is not the position's begins behind what was shipped."""
+        line, lf, _ = segment.read_at(0, _MAX_LINE_BYTES).partition(b"\n")
+        header = parse_header(line + lf)
+        return header is None or header.seq > self._position.seq
 
     def _fits(self, segment: SegmentBytes) -> bool:
         """Whether the last record before the position is the one the position names."""

@@ -15,7 +15,7 @@ from auditlog.segment_names import LogId
 from auditlog.verify import verify
 from shippers.batch import Batch, Position
 from shippers.sources.audit_log import Harvester
-from tests.support.logs import LogBuilder, make_line, write_log
+from tests.support.logs import START, LogBuilder, make_line, write_log
 
 LOG = "queen-rbee@hive1"
 BIG = 1 << 20
@@ -182,6 +182,23 @@ def test_losing_cursor(tmp_path: Path, change: str) -> None:
         "segment": right._replace(segment=log.names[1].logical, offset=right.offset),
     }[change]
     batches = drain(harvest(tmp_path, wrong))
+    assert lines_of(batches) == log.lines
+    assert kinds_of(batches)[:1] == ["cursor_mismatch"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_losing_cursor_when_another_log_has_taken_the_name(tmp_path: Path, later: bool) -> None:
+    """The directory was wiped and the log began again, with fewer segments or on a later day."""
+    old = tmp_path / "old"
+    old.mkdir()
+    write_log(old, records=12, segments=4)
+    shipped = drain(harvest(old), 12)[-1]
+    position = shipped.position_after(len(shipped))
+    new = tmp_path / "new"
+    new.mkdir()
+    days = dt.timedelta(days=2) if later else dt.timedelta(0)
+    log = write_log(new, records=3, at=START + days)
+    batches = drain(harvest(new, position))
     assert lines_of(batches) == log.lines
     assert kinds_of(batches)[:1] == ["cursor_mismatch"]
 

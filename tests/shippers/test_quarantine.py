@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from auditlog.segment_names import SegmentName
+from shippers.errors import QuarantineDamaged
 from shippers.quarantine import Entry, Quarantine
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -135,3 +136,30 @@ def test_a_failed_write_is_raised_and_leaves_no_half_entry(
     )
     assert quarantine.add([entry(2), entry(3)], NOW) == 2
     assert [e["offset"] for e in entries(quarantine)] == [0, 1, 2, 3]
+
+
+def test_a_file_that_others_emptied_gets_no_zeros(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path, "main")
+    quarantine.add([entry(1)], NOW)
+    quarantine.path.write_bytes(b"")
+    quarantine.add([entry(2)], NOW)
+    assert [fields["offset"] for fields in entries(quarantine)] == [2]
+    assert Quarantine(tmp_path, "main").recall(lambda _log: NOWHERE) == 1
+
+
+@pytest.mark.parametrize("line", [b"nonsense\n", b"{}\n", b"[1]\n", b'{"segment":1}\n'])
+def test_a_line_that_is_no_entry_is_named_and_left_alone(tmp_path: Path, line: bytes) -> None:
+    quarantine = Quarantine(tmp_path, "main")
+    quarantine.add([entry(1)], NOW)
+    before = quarantine.path.read_bytes()
+    quarantine.path.write_bytes(before + line)
+    with pytest.raises(QuarantineDamaged) as damage:
+        Quarantine(tmp_path, "main").recall(lambda _log: NOWHERE)
+    assert (damage.value.path, damage.value.offset) == (quarantine.path, len(before))
+    assert quarantine.path.read_bytes() == before + line
+
+
+def test_a_message_that_is_no_valid_text_is_entered_all_the_same(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path, "main")
+    assert quarantine.add([entry(1, server_message="bad \ud800 text")], NOW) == 1
+    assert entries(quarantine)[0]["server_message"] == "bad ? text"
