@@ -46,6 +46,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (retention_errors.StateDamaged, ExitCode.DATA),
     (retention_errors.SegmentDamaged, ExitCode.DATA),
     (shipper_errors.DuplicateLog, ExitCode.DATA),
+    (shipper_errors.QuarantineDamaged, ExitCode.DATA),
     (shipper_errors.SchemaTooNew, ExitCode.DATA),
     (ConfigError, ExitCode.DATA),
     (BadPath, ExitCode.USAGE),

@@ -62,8 +62,7 @@ class ActiveSegment:
         A call that was broken off, by an error or by what a signal handler raised, may simply be
         repeated.  Raises OSError, LogFailed (see check); then nothing is acknowledged.
         """
-        if self._unsynced:
-            self.cut_back()
+        self.mend()
         if self.end == offset + len(data):
             return  # the call that was broken off had come to its end
         if self.end != offset:
@@ -81,6 +80,11 @@ class ActiveSegment:
         self.end = offset + len(data)
         self._unsynced = False
         self.check()
+
+    def mend(self) -> None:
+        """Remove what a call that a signal handler broke off left; its commit is written again."""
+        if self._unsynced:
+            self.cut_back()
 
     def cut_back(self) -> None:
         """Remove what an append that did not come to its end left behind.  Raises OSError."""

@@ -376,6 +376,7 @@ class Committer:
                 return
             self._leader = self._keepers_own
         try:
+            self.segment.mend()
             self.segment.check()
         except AuditLogError as error:
             self.fail(error)

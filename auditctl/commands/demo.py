@@ -39,6 +39,8 @@ def demo(sink: str | None, keep: Path | None, *, as_json: bool) -> int:
       auditctl demo --keep /tmp/audit-demo
       auditctl demo --sink http://127.0.0.1:9200
     """
+    if sink is not None and not sink.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{sink!r} is not a URL", param_hint="--sink")
     from auditctl.demo.screen import screen  # noqa: PLC0415  (as above; it imports rich)
     from auditctl.demo.script import tell  # noqa: PLC0415  (--help needs none of it)
 

@@ -103,6 +103,7 @@ def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
     story.audit.mkdir(mode=0o700)
     story.configure()
     sink = view(target)
+    sink.count()  # a server that cannot be asked ends the demo before it begins
     writers = [Writer(story.audit, log, EVENTS, RATE) for log in story.logs]
     agent = Agent(story.program.command("agent", "--only", "ship"), directory / "agent.log")
     with ExitStack() as stack:  # whatever happens, no process stays behind

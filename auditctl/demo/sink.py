@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+
+from auditctl.demo.stage import DemoFailed
 
 __all__ = ["INDEX_PREFIX", "ElasticsearchView", "SinkView", "SqliteView", "view"]
 
@@ -57,29 +61,47 @@ class ElasticsearchView:
     def __init__(self, url: str) -> None:
         from elasticsearch import Elasticsearch  # noqa: PLC0415  (only this sink needs it)
 
-        self._client = Elasticsearch(url, request_timeout=30)
+        self._url = url
+        self._client = Elasticsearch(url, request_timeout=30, max_retries=0)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        from elasticsearch import ApiError, TransportError  # noqa: PLC0415  (as above)
+
+        try:
+            yield
+        except (ApiError, TransportError) as error:
+            raise DemoFailed(
+                f"{self._url}: it does not answer as an Elasticsearch: {type(error).__name__}"
+                f" ({error.message})",
+                hint="Start one there that needs no credentials, or leave --sink out.",
+            ) from error
 
     def count(self) -> int:
-        self._client.indices.refresh(index=self._PATTERN, ignore_unavailable=True)
-        return int(self._client.count(index=self._PATTERN, ignore_unavailable=True)["count"])
+        with self._asking():
+            self._client.indices.refresh(index=self._PATTERN, ignore_unavailable=True)
+            return int(self._client.count(index=self._PATTERN, ignore_unavailable=True)["count"])
 
     def documents(self) -> Counter[tuple[str, int, str]]:
         found: Counter[tuple[str, int, str]] = Counter()
         after: list[Any] | None = None
-        self._client.indices.refresh(index=self._PATTERN)
-        while True:
-            answer = self._client.search(
-                index=self._PATTERN,
-                size=5000,
-                sort=[{"log": "asc"}, {"seq": "asc"}, {"hash": "asc"}],
-                source_includes=["log", "seq", "hash"],
-                search_after=after,
-                track_total_hits=False,
-            )
-            hits = answer["hits"]["hits"]
-            if not hits:
-                return found
-            after = hits[-1]["sort"]
-            for hit in hits:
-                source = hit["_source"]
-                found[source["log"], source["seq"], source["hash"]] += 1
+        with self._asking():
+            self._client.indices.refresh(index=self._PATTERN)
+            while hits := self._page(after):
+                after = hits[-1]["sort"]
+                for hit in hits:
+                    source = hit["_source"]
+                    found[source["log"], source["seq"], source["hash"]] += 1
+        return found
+
+    def _page(self, after: list[Any] | None) -> list[Any]:
+        answer = self._client.search(
+            index=self._PATTERN,
+            size=5000,
+            sort=[{"log": "asc"}, {"seq": "asc"}, {"hash": "asc"}],
+            source_includes=["log", "seq", "hash"],
+            search_after=after,
+            track_total_hits=False,
+        )
+        hits: list[Any] = answer["hits"]["hits"]
+        return hits

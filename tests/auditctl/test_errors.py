@@ -232,6 +232,27 @@ def test_an_unreachable_sink(
     assert program("ship", built.directory, "--to", tmp_path / "x.sqlite", "--once").code == 0
 
 
+def test_a_damaged_quarantine(
+    program: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    target = tmp_path / "x.sqlite"
+    assert program("ship", built.directory, "--to", target, "--once").code == 0
+    sink = next((built.directory / ".auditlog" / "cursors").iterdir()).name
+    path = built.directory / ".auditlog" / "quarantine" / f"{sink}.ndjson"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("nonsense\n")
+    result = program("ship", built.directory, "--to", target, "--once")
+    check(result, 65, path.name, "not an entry")
+
+
+def test_a_demo_without_its_server(program: Callable[..., Result]) -> None:
+    with socket.socket() as reserved:  # bound and not listening: every connection is refused
+        reserved.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+        check(program("demo", "--sink", url), 1, url)
+    check(program("demo", "--sink", "somewhere"), 2, "somewhere")
+
+
 def test_wrong_credentials(
     program: Callable[..., Result], built: LogBuilder, tmp_path: Path, httpserver: HTTPServer
 ) -> None:

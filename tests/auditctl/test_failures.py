@@ -28,6 +28,7 @@ EXPECTED = {
     "ConfigError": ExitCode.DATA,
     "CursorDamaged": ExitCode.DATA,
     "DuplicateLog": ExitCode.DATA,
+    "QuarantineDamaged": ExitCode.DATA,
     "ForkedLog": ExitCode.FAILED,
     "InvalidEvent": ExitCode.DATA,
     "InvalidName": ExitCode.DATA,

@@ -166,3 +166,27 @@ def test_a_waiting_thread_can_time_out_and_the_record_still_becomes_durable(
             second.wait(timeout=0.05)
         assert second.wait(timeout=5).done()
         leader.join()
+
+
+def test_a_commit_that_ctrl_c_broke_off_is_made_by_the_keeper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper looks after the file once a second: the bytes that are left are our own."""
+    real, strikes = _fs.fdatasync, [True]
+
+    def struck(fd: int) -> None:
+        if strikes and threading.current_thread() is threading.main_thread():
+            strikes.clear()
+            raise KeyboardInterrupt
+        real(fd)
+
+    policy = auditlog.FlushPolicy.batched(max_delay=3)
+    with open_log(tmp_path, flush=policy) as log:
+        monkeypatch.setattr(_fs, "fdatasync", struck)
+        with pytest.raises(KeyboardInterrupt):
+            log.emit("struck.one", durable=True)
+        time.sleep(1.5)
+        assert not log.stats().failed
+        assert log.emit("after.it").wait(timeout=5).done()
+    assert auditlog.verify(tmp_path).ok
+    assert [r.event_type for r in auditlog.read(tmp_path)].count("struck.one") == 1
