@@ -130,7 +130,9 @@ def test_a_forked_child_does_not_keep_the_log_locked(tmp_path: Path) -> None:
         os._exit(0)
     try:
         log.close()
-        open_log(tmp_path).close()
+        with open_log(tmp_path) as again:
+            assert again.emit("while.the.child.lives").done()
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the child was there all the time"
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
