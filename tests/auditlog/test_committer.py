@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -112,38 +111,6 @@ def test_closing_on_a_full_disk_says_so_and_does_not_hang(
     monkeypatch.undo()
     open_log(tmp_path).close()
     assert auditlog.verify(tmp_path).ok
-
-
-def test_what_a_signal_handler_raises_loses_no_commit(tmp_path: Path) -> None:
-    """Ctrl-C and time-outs by SIGALRM strike anywhere in emit; the log goes on behind them."""
-
-    class StruckError(Exception):
-        pass
-
-    def strike(_number: int, _frame: object) -> None:
-        raise StruckError
-
-    before = signal.signal(signal.SIGALRM, strike)
-    struck = returned = 0
-    try:
-        with open_log(tmp_path) as log:
-            deadline = time.monotonic() + 20
-            while struck < 60 and time.monotonic() < deadline:
-                try:
-                    signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.00002 * (struck % 40))
-                    log.emit("may.be.struck")
-                    returned += 1
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-                except StruckError:
-                    struck += 1
-            assert log.emit("goes.on").wait(timeout=5).done()
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert struck >= 10
-    assert auditlog.verify(tmp_path).ok
-    types = [record.event_type for record in auditlog.read(tmp_path)]
-    assert types.count("may.be.struck") >= returned
-    assert types[-2:] == ["goes.on", "log.closed"]
 
 
 def test_a_waiting_thread_can_time_out_and_the_record_still_becomes_durable(

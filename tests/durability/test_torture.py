@@ -180,7 +180,7 @@ def test_exceptions_from_signal_handlers_lose_nothing_acknowledged(
     )
     child.go()
     try:
-        eventually(lambda: acks.said("closed") or acks.said("failed"), 20)
+        eventually(lambda: acks.said("closed") or acks.said("failed"), 60)
     except AssertionError:
         child.kill()
         raise
@@ -188,5 +188,6 @@ def test_exceptions_from_signal_handlers_lose_nothing_acknowledged(
         child.wait()
     assert acks.said("failed") == []
     assert int(acks.said("interrupted")[0]) > 50
+    assert [number for _, number in acks.taken().values()][-1] == 2001, "it did not go on"
     assert acks.missing_from(whole_chain(directory)) == []
     assert auditlog.verify(directory).ok

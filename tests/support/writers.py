@@ -231,6 +231,7 @@ def struck_by_signals(directory: str, acks: str, events: int) -> None:
                 notes.acknowledged(ticket, number)
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
+        notes.acknowledged(log.emit("goes.on", details={"number": events + 1}), events + 1)
         log.close()
     except AuditLogError as error:
         armed = False
