@@ -50,8 +50,13 @@ lint: $(STAMP) ## style, types, layers
 	$(BIN)/lint-imports
 
 .PHONY: check
-check: lint ## what a change has to pass: lint, and the tests with branch coverage
+check: lint docs ## what a change has to pass: lint, the site, and the tests with branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+.PHONY: docs
+docs: $(STAMP) ## the site in build/site; a broken link or anchor fails it
+	$(BIN)/sphinx-build -W --keep-going -n -q -d build/doctrees docs build/site
+	@echo "make docs: build/site/index.html"
 
 .PHONY: torture
 torture: $(STAMP) ## the durability tests at length: 1,000 kills, 1,000,000 fuzzed inputs (docs/durability.md)
@@ -79,8 +84,8 @@ pins: ## take newer versions of everything into requirements/dev.txt
 	"$(PYTHON)" -m venv "$$work/venv"; \
 	"$$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check ".[agent,dev]"; \
 	{ sed -n '/^#/p' requirements/dev.txt; \
-	"$$work/venv/bin/python" -m pip freeze --disable-pip-version-check \
-		| grep -v '^llama-orch-auditlog' | LC_ALL=C sort -f; } >"$$work/dev.txt"; \
+	"$$work/venv/bin/python" -m pip freeze --all --disable-pip-version-check \
+		| grep -v -e '^llama-orch-auditlog' -e '^pip==' | LC_ALL=C sort -f; } >"$$work/dev.txt"; \
 	mv "$$work/dev.txt" requirements/dev.txt
 
 .PHONY: clean

@@ -37,15 +37,3 @@ def test_the_modules_it_calls_pure_say_so() -> None:
     assert len(named) >= 15
     silent = [path.name for path in named if "Pure" not in path.read_text("utf-8")[:400]]
     assert not silent
-
-
-def test_every_link_in_the_front_documents_leads_somewhere() -> None:
-    for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", *docs()):
-        text = (ROOT / name).read_text("utf-8")
-        for target in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", text):
-            if not target.startswith("http"):
-                assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
-
-
-def docs() -> list[str]:
-    return [str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")]

@@ -1,7 +1,13 @@
-"""What the documents tell their readers to run is run, and prints what they say."""
+"""What the documents tell their readers to run is run, and prints what they say; every link and
+anchor leads somewhere, and the site holds every page.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -9,8 +15,12 @@ import pytest
 
 import auditlog
 from tests.support.documents import Document
+from tests.support.pages import broken_links
 
 ROOT: Final = Path(__file__).parent.parent
+DOCS: Final = ROOT / "docs"
+PAGES: Final = sorted(DOCS.rglob("*.md"))
+FRONT: Final = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")]
 MAKE: Final = {"make ": "it makes an environment of its own; .ci/run runs it"}
 
 
@@ -70,3 +80,88 @@ def test_blocks_of_a_document_share_files_names_and_programs(tmp_path: Path) -> 
     assert printed[0] == ""
     assert "made.py" in printed[1]
     assert printed[2] == "2\n"
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", [*FRONT, *PAGES], ids=relative)
+def test_every_link_and_anchor_leads_somewhere(path: Path) -> None:
+    assert broken_links(path) == []
+
+
+def test_every_page_with_blocks_to_run_is_run_by_a_test() -> None:
+    tests = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    runners = "\n".join(text for text in tests if "Document.read(" in text)
+    unrun = [path.name for path in PAGES if Document.read(path).blocks and path.name not in runners]
+    assert not unrun
+
+
+def test_the_site_builds_with_every_page_in_its_navigation(tmp_path: Path) -> None:
+    """A page that no toctree of docs/index.md lists is a warning, and a warning an error."""
+    done = build_site(DOCS, tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    built = {
+        path.relative_to(tmp_path / "site").with_suffix("")
+        for path in (tmp_path / "site").rglob("*.html")
+    }
+    assert {path.relative_to(DOCS).with_suffix("") for path in PAGES} <= built
+    fetched = [
+        path.name
+        for path in (tmp_path / "site").rglob("*.html")
+        if re.search(r"<(?:script|link|img)[^>]*(?:src|href)=.https?://", path.read_text("utf-8"))
+    ]
+    assert not fetched, "these pages would fetch something from the network"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[x](promises.md#gone)", "made.md:3: WARNING: .*gone"),
+        ("[x](gone.md)", "made.md:3: WARNING: .*gone.md"),
+        ("nothing", "made.md: WARNING: document isn't included in any toctree"),
+    ],
+)
+def test_a_page_that_is_wrong_fails_the_site(tmp_path: Path, text: str, words: str) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    shutil.copy(DOCS / "conf.py", docs)
+    shutil.copy(DOCS / "promises.md", docs)
+    listed = "promises" if text == "nothing" else "promises\nmade"
+    (docs / "index.md").write_text(f"# Index\n\n```{{toctree}}\n{listed}\n```\n")
+    (docs / "made.md").write_text(f"# Made\n\n{text}\n")
+    done = build_site(docs, tmp_path / "site")
+    assert done.returncode != 0
+    assert re.search(words, done.stderr)
+
+
+def build_site(docs: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    (rule,) = re.findall(
+        r"^\t\$\(BIN\)/sphinx-build (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    options = rule.split()[:-2]
+    options[options.index("-d") + 1] = str(site.parent / "doctrees")
+    return subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, "--no-color", str(docs), str(site)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        ("[x](gone.md)", "made.md:3: there is no gone.md"),
+        ("[x](#gone)", "made.md:3: made.md has no heading #gone"),
+        ("![x](gone.svg)", "made.md:3: there is no gone.svg"),
+        ("[x](other.md#a--b-1)", "made.md:3: other.md has no heading #a--b-1"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path, link: str, words: str) -> None:
+    (tmp_path / "other.md").write_text("# `a` & b\n\n[up](#a--b)\n")
+    path = tmp_path / "made.md"
+    path.write_text(f"# Made\n\n{link} [y](other.md#a--b) `[z](gone.md)` [w](https://x.example)\n")
+    assert broken_links(path) == [words]
