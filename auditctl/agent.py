@@ -3,40 +3,54 @@
 When one part ends by an error, the others are stopped and the error is raised: a supervisor sees
 a failed service and not one that works by half.
 
+A reload is a new set of parts (auditctl.parts): made while the old one works, started when that one
+has ended with its cursors durable.  What cannot be made is said, and the old one goes on.
+
 Invariants (tests of the same name in tests/auditctl/test_agent.py):
   together   what is written is shipped, and what is old is compressed, while it runs
   stops      SIGTERM ends it within five seconds with exit code 0, and nothing is lost
   all_or_none   when a part fails, the agent ends with its error
+  reloads    after SIGHUP the new configuration and secrets are at work, and nothing is lost
+  keeps      a configuration that cannot work is said and changes nothing
+  alone      a second agent on the state directory is refused, before it serves or ships anything
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 import signal
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
 
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.sinks import make_sinks
-from auditlog import _fs
-from shippers.delivery import DeliveryOptions
-from shippers.service import ShippingOptions, ShippingService
+from auditctl.families import About
+from auditctl.parts import Parts
+from auditctl.systemd import Notifier
+from auditlog.errors import AuditLogError
+from retention.lock import locked
+from shippers.service import lock_shipping
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from auditctl.config import Config
-    from retention.schedule import RetentionSchedule, Status
-    from shippers.service import Summary
-    from shippers.sinks.protocol import Sink
+    from auditctl.metrics import MetricsServer
+    from auditlog import _fs
+    from retention.schedule import Status
     from shippers.stats import Stats
 
 __all__ = ["Agent", "exit_code"]
 
 _logger = logging.getLogger("auditlog.agent")
+
+_STUCK_SECONDS: Final = 10.0
+_STATUS_SECONDS: Final = 10.0
+_RETAIN_LOCK: Final = "retain-agent.lock"  # held for life; retention.lock is for a single run
 
 
 def exit_code(number: signal.Signals | None) -> ExitCode:
@@ -47,130 +61,209 @@ def exit_code(number: signal.Signals | None) -> ExitCode:
 class Agent:
     """The configured parts.  ``run`` blocks until asked to stop; once only.
 
-    Raises ConfigError, ShipperError when the parts cannot be put together.
+    ``read`` reads the configuration, now and at each reload.  Raises what it raises, and
+    ConfigError, ShipperError when the parts cannot be put together.
     """
 
-    def __init__(self, config: Config, *, ship: bool = True, retain: bool = True) -> None:
-        config.check_logs()
-        state_dir = config.state_directory()
-        _fs.make_directory(state_dir)
-        self._config = config
-        self._sinks: tuple[Sink, ...] = ()
-        self._shipping: ShippingService | None = None
-        self._schedule: RetentionSchedule | None = None
-        if ship and config.sinks:
-            self._sinks = make_sinks(config.sinks)
-            self._shipping = ShippingService(
-                config.directories,
-                self._sinks,
-                state_dir,
-                _options(config),
-            )
-        if retain:
-            self._schedule = _schedule(config)
-        if self._shipping is None and self._schedule is None:
-            raise ConfigError(
-                "there is no sink to ship to", hint="Add [sinks.main] to the configuration."
-            )
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+    def __init__(
+        self,
+        read: Callable[[], Config],
+        *,
+        ship: bool = True,
+        retain: bool = True,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self._read = read
+        self._ship, self._retain = ship, retain
+        self._notifier = notifier or Notifier({})
+        self._state = "starting"
+        self._wake = threading.Event()
         self._stop = threading.Event()
+        self._reload_wanted = False
+        self._lock: _fs.FileLock | None = None
+        self._metrics: MetricsServer | None = None
+        self._said = ""
+        config = read()
+        now = dt.datetime.now(dt.UTC)
+        self._about = About(_version(), now, now)
+        with contextlib.ExitStack() as locks:
+            # Refused before anything else is touched: port and sinks belong to the other one.
+            if ship and config.sinks:
+                self._lock = lock_shipping(config.state_directory())
+                locks.callback(self._lock.release)
+            if retain:
+                locks.enter_context(locked(config.state_directory() / _RETAIN_LOCK))
+            self._parts = self._make_parts(config)
+            self._locks = locks.pop_all()
 
     # What the metrics ask for ----------------------------------------------------------------
 
     def shipping(self) -> Stats | None:
-        return None if self._shipping is None else self._shipping.stats()
+        return self._parts.shipping()
 
     def retention(self) -> Status | None:
-        return None if self._schedule is None else self._schedule.status()
+        return self._parts.retention()
 
-    def ready(self) -> bool:
-        ships = self._shipping is None or (self._thread is not None and self._thread.is_alive())
-        return ships and not self._stop.is_set()
+    def about(self) -> About:
+        return self._about
 
-    # What the commands do --------------------------------------------------------------------
+    def stuck(self) -> str:
+        return self._parts.stuck(_STUCK_SECONDS)
 
-    def ship_once(self, give_up_after: dt.timedelta, stop: threading.Event) -> Summary:
-        """Ship what is there.  Raises ShippingStalled, naming the sink and the cause."""
-        if self._shipping is None:
-            raise ConfigError("there is no sink to ship to")
-        try:
-            return self._shipping.run_once(stop, give_up_after=give_up_after)
-        finally:
-            self._close_sinks()
+    def unready(self) -> tuple[str, ...]:
+        reasons = [f"the agent is {self._state}"] if self._state != "running" else []
+        if self._state == "running" and not self._parts.running:
+            reasons.append("a part has ended")
+        stats = self._parts.shipping()
+        sinks = stats.sinks if stats is not None else ()
+        reasons += [f"sink {sink.name}: {sink.trouble}" for sink in sinks if sink.trouble]
+        return tuple(reasons)
+
+    # What the command does -------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Ask for the configuration to be read anew; from any thread."""
+        self._reload_wanted = True
+        self._wake.set()
 
     def run(self, stop: threading.Event) -> None:
         """Run until ``stop`` is set.  Raises what ended a part."""
         self._stop = stop
+        threading.Thread(target=self._wake_when_stopped, name="agent-stop", daemon=True).start()
         with contextlib.ExitStack() as stack:
-            stack.callback(self._close_sinks)
-            if self._config.metrics is not None:
-                stack.enter_context(_metrics(self))
-            if self._shipping is not None:
-                self._thread = threading.Thread(target=self._ship, name="shipping", daemon=True)
-                self._thread.start()
-                stack.callback(self._thread.join)
-            if self._schedule is not None:
-                stack.callback(self._schedule.stop)
-                self._schedule.start()
-            _logger.info("started: %s", ", ".join(self._parts()))
-            stop.wait()
+            stack.callback(self._locks.close)
+            stack.callback(self._close_metrics)
+            self._metrics = _serve(self._parts.config, self)
+            stack.callback(self._stop_parts)
+            self._parts.start()
+            self._running("started")
+            self._watch(stop)
+            self._state = "stopping"
+            self._notifier.stopping()
             _logger.info("stopping")
-        if self._error is not None:
-            raise self._error
+        if self._parts.error is not None:
+            raise self._parts.error
         _logger.info("stopped; everything acknowledged is recorded")
 
-    def _ship(self) -> None:
-        assert self._shipping is not None  # noqa: S101  (started only where it is there)
+    # The inside ------------------------------------------------------------------------------
+
+    def _watch(self, stop: threading.Event) -> None:
+        """Wait for the end, reload when asked, and tell the supervisor that the work goes on."""
+        watchdog = self._notifier.watchdog_seconds
+        interval = _STATUS_SECONDS if watchdog is None else min(_STATUS_SECONDS, watchdog / 4)
+        while not stop.is_set() and self._parts.error is None:
+            self._wake.wait(interval if self._notifier.listening else None)
+            self._wake.clear()
+            if stop.is_set() or self._parts.error is not None:
+                return
+            if self._reload_wanted:
+                self._reload_wanted = False
+                self._reload()
+            if watchdog is not None:
+                if stuck := self._parts.stuck(watchdog / 4):
+                    _logger.error("%s does not come round; the watchdog is not told", stuck)
+                else:
+                    self._notifier.alive()
+            if self._notifier.listening:
+                self._tell_status()
+
+    def _reload(self) -> None:
+        self._state = "reloading"
+        self._notifier.reloading()
         try:
-            self._shipping.run(self._stop)
-        except BaseException as error:  # noqa: BLE001  (raised by run, in the caller's thread)
-            self._error = error
-        finally:
-            self._stop.set()
+            config = self._read()
+            self._check_change(config)
+            parts = self._make_parts(config)
+        except (AuditLogError, OSError) as error:
+            self._refused(error)
+            return
+        try:
+            server = _serve(config, self) if self._moves_metrics(config) else self._metrics
+        except AuditLogError as error:
+            parts.close()
+            self._refused(error)
+            return
+        if server is not self._metrics:
+            self._close_metrics()
+            self._metrics = server
+        self._parts.stop()
+        if self._parts.error is not None:
+            parts.close()
+            return  # what ended it ends the agent
+        self._parts = parts
+        parts.start()
+        about = self._about
+        self._about = replace(about, loaded_at=dt.datetime.now(dt.UTC), reloads=about.reloads + 1)
+        self._running("reloaded")
 
-    def _close_sinks(self) -> None:
-        for sink in self._sinks:
-            sink.close()
+    def _refused(self, error: AuditLogError | OSError) -> None:
+        _logger.error("the configuration is not taken, the one before stays at work: %s", error)
+        self._about = replace(self._about, failed_reloads=self._about.failed_reloads + 1)
+        self._state = "running"
+        self._notifier.ready("the new configuration was refused; see the log")
 
-    def _parts(self) -> Iterator[str]:
-        for sink in self._config.sinks if self._shipping is not None else ():
-            yield f"ships to {sink.name} ({sink.address})"
-        if self._schedule is not None:
-            yield "retains"
-        if self._config.metrics is not None:
-            yield f"metrics on http://{self._config.metrics}/metrics"
+    def _running(self, verb: str) -> None:
+        self._state = "running"
+        text = ", ".join(self._parts.describe())
+        address = self._parts.config.metrics
+        served = f", metrics on http://{address}/metrics" if address is not None else ""
+        _logger.info("%s: %s%s", verb, text, served)
+        self._said = text
+        self._notifier.ready(text)
+
+    def _tell_status(self) -> None:
+        text = "; ".join(self.unready()) or ", ".join(self._parts.describe())
+        if text != self._said:
+            self._said = text
+            self._notifier.status(text)
+
+    def _stop_parts(self) -> None:
+        self._parts.stop()
+
+    def _make_parts(self, config: Config) -> Parts:
+        return Parts(
+            config, ship=self._ship, retain=self._retain, lock=self._lock, on_end=self._wake.set
+        )
+
+    def _check_change(self, config: Config) -> None:
+        """Raise ConfigError for what only a new process can change."""
+        before = self._parts.config
+        if config.state_directory() != before.state_directory():
+            raise ConfigError(
+                "state_dir cannot change while the agent runs",
+                path=config.state_directory(),
+                hint="Restart the agent, after moving what the old one holds.",
+            )
+        if self._ship and bool(config.sinks) != bool(before.sinks):
+            raise ConfigError(
+                "the first sink cannot come, nor the last one go, while the agent runs",
+                hint="Restart the agent.",
+            )
+
+    def _moves_metrics(self, config: Config) -> bool:
+        return config.metrics != self._parts.config.metrics
+
+    def _wake_when_stopped(self) -> None:
+        self._stop.wait()
+        self._wake.set()
+
+    def _close_metrics(self) -> None:
+        server, self._metrics = self._metrics, None
+        if server is not None:
+            server.close()
 
 
-@contextlib.contextmanager
-def _metrics(agent: Agent) -> Iterator[None]:
-    # Imported here since `ship` serves none, and the library takes its time.
+def _serve(config: Config, agent: Agent) -> MetricsServer | None:
+    if config.metrics is None:
+        return None
+    # Imported here since the library takes its time.
     from auditctl.metrics import MetricsServer  # noqa: PLC0415  (see above)
 
-    assert agent._config.metrics is not None  # noqa: S101, SLF001  (same module; asked before)
-    server = MetricsServer(agent._config.metrics, agent)  # noqa: SLF001  (same module)
+    return MetricsServer(config.metrics, agent)
+
+
+def _version() -> str:
     try:
-        yield
-    finally:
-        server.close()
-
-
-def _options(config: Config) -> ShippingOptions:
-    held_bytes = config.max_in_flight_bytes
-    batch_bytes = min(DeliveryOptions().batch_bytes, held_bytes)
-    return ShippingOptions(delivery=DeliveryOptions(batch_bytes=batch_bytes, held_bytes=held_bytes))
-
-
-def _schedule(config: Config) -> RetentionSchedule:
-    # Imported here since only the agent needs a scheduler.
-    from retention.schedule import RetentionSchedule, Timetable  # noqa: PLC0415  (see above)
-
-    return RetentionSchedule(
-        config.directories,
-        config.policy,
-        config.state_dir,
-        [sink.name for sink in config.sinks],
-        Timetable(interval=config.schedule.every),
-        host=config.host,
-        instances={place: config.retention_instance(place) for place in config.directories},
-    )
+        return metadata.version("llama-orch-auditlog")
+    except metadata.PackageNotFoundError:
+        return "source"

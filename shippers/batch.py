@@ -8,6 +8,7 @@ Invariants (tests of the same name in tests/shippers/test_batch.py):
   prefix      the position is that of the last record before the first one without final outcome
   partition   added = indexed + duplicate + quarantined + pending, at any moment
   bounded     what a batch holds is given back when its last record is passed
+  onward      the counters never go back, also when records are read again after a rewind
 """
 
 from __future__ import annotations
@@ -117,20 +118,33 @@ class Window:
         self.tally = Tally()
         self.added = 0
         self.size_bytes = 0
+        self._read_again = 0
         self._entries: deque[_Entry] = deque()
         self._by_batch: dict[int, _Entry] = {}
 
     @property
     def pending(self) -> int:
-        """Records added and not passed."""
+        """Records added and not passed, those included that a rewind has forgotten."""
         return self.added - self.tally.total
+
+    @property
+    def oldest_at(self) -> str | None:
+        """The timestamp of the first held record without final outcome; None when none is held."""
+        for entry in self._entries:
+            for index in range(entry.passed, len(entry.batch)):
+                header = entry.batch.shipments[index].header
+                if header is not None:
+                    return header.timestamp
+        return None
 
     def add(self, batch: Batch) -> None:
         """Take the next batch in reading order."""
         entry = _Entry(batch, [None] * len(batch), list(range(len(batch))))
         self._entries.append(entry)
         self._by_batch[id(batch)] = entry
-        self.added += len(batch)
+        again = min(self._read_again, len(batch))  # these were counted when first read
+        self._read_again -= again
+        self.added += len(batch) - again
         self.size_bytes += batch.size_bytes
 
     def open_indices(self, batch: Batch) -> list[int]:
@@ -160,7 +174,7 @@ class Window:
 
     def rewind(self) -> None:
         """Forget what is not passed; the caller reads it again from ``position``."""
-        self.added -= self.pending
+        self._read_again = self.pending
         self.size_bytes = 0
         self._entries.clear()
         self._by_batch.clear()

@@ -28,7 +28,9 @@ from typing import Final
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import AuditLogError, CursorDamaged
 from auditlog.inventory import Inventory
+from auditlog.record import parse_timestamp
 from auditlog.segment_names import SegmentName
+from shippers import lag
 from shippers.attempt import Attempt
 from shippers.backoff import Backoff
 from shippers.batch import Batch, Position
@@ -74,6 +76,10 @@ class _Completed:
     outcomes: list[Outcome]
 
 
+_Event = Inventory | _Completed | threading.Event | str | None
+"""Segments that there are, what came of a batch, who asks for an answer, a log that grew, stop."""
+
+
 class Delivery:
     """All logs to one sink.  ``start``, feed with ``inventory`` and ``wake``, then ``stop``.
 
@@ -107,12 +113,15 @@ class Delivery:
         self._rng = rng or random.Random()  # noqa: S311  (jitter, no secret)
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()
-        self._events: queue.SimpleQueue[Inventory | _Completed | str | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._work: queue.SimpleQueue[tuple[Lane, Batch, list[int]] | None] = queue.SimpleQueue()
         self._woken: set[str] = set()
         self._woken_lock = threading.Lock()
         self._lock = threading.Lock()  # held by the loop while it changes lanes
         self._in_flight = 0
+        self._in_flight_records = 0
+        self._in_flight_bytes = 0
+        self._last_success_at: dt.datetime | None = None
         self._stop_at: float | None = None
         self._next_save = 0.0
         self._save_failed = False
@@ -151,25 +160,49 @@ class Delivery:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def sink_stats(self) -> SinkStats:
-        with self._lock:
-            held = sum(lane.window.size_bytes for lane in self._lanes.values())
-            return SinkStats(self.sink.name, self.sink.address, self._in_flight, held, self.trouble)
+    def answers(self, timeout: float) -> bool:
+        """Whether the loop comes round within ``timeout`` seconds: it is not stuck or dead."""
+        answered = threading.Event()
+        self._events.put(answered)
+        return answered.wait(timeout)
 
-    def log_stats(self, last_seq: Callable[[Lane], int | None]) -> list[LogStats]:
-        """``last_seq`` reads a log's newest number, where the lane is not at its end."""
+    def sink_stats(self) -> SinkStats:
+        entries: int | None
+        size: int | None
+        try:
+            entries, size = self._quarantine.size()
+        except OSError:
+            entries = size = None  # what has to be entered there meets the same and says so
+        with self._lock:
+            return SinkStats(
+                self.sink.name,
+                self.sink.address,
+                self._in_flight,
+                self._in_flight_records,
+                self._in_flight_bytes,
+                sum(lane.window.size_bytes for lane in self._lanes.values()),
+                entries,
+                size,
+                self._last_success_at,
+                self.trouble,
+            )
+
+    def log_stats(self) -> list[LogStats]:
         with self._lock:
             lanes = list(self._lanes.values())
         stats = []
         for lane in lanes:
-            newest = None if lane.at_end else last_seq(lane)
+            # The files are read outside the lock: the loop does not wait for a scrape.
+            newest = None if lane.at_end else lag.newest_seq(lane.segments)
+            unread_at = None if lane.at_end else lag.written_at(lane.segments, lane.window.position)
             with self._lock:
-                stats.append(self._stats_of(lane, newest))
+                stats.append(self._stats_of(lane, newest, unread_at))
         return stats
 
-    def _stats_of(self, lane: Lane, newest: int | None) -> LogStats:
+    def _stats_of(self, lane: Lane, newest: int | None, unread_at: dt.datetime | None) -> LogStats:
         window = lane.window
         read_seq = max(lane.harvester.position.seq, newest or 0)
+        held_at = window.oldest_at
         return LogStats(
             sink=self.sink.name,
             log=lane.log,
@@ -181,9 +214,11 @@ class Delivery:
             retries=lane.retries,
             unverified=lane.unverified,
             chain_breaks=lane.chain_breaks,
+            tamper_alarms=lane.tamper_alarms,
             acknowledged_seq=window.position.seq,
             lag_records=max(0, read_seq - window.position.seq),
             lag_bytes=lane.harvester.lag_bytes(),
+            oldest_at=parse_timestamp(held_at) if held_at is not None else unread_at,
             trouble=lane.trouble,
         )
 
@@ -206,6 +241,7 @@ class Delivery:
             with self._lock:
                 for lane in self._lanes.values():
                     lane.close()
+            self._quarantine.close()
             self._on_end()
 
     def _loop(self) -> None:
@@ -222,7 +258,7 @@ class Delivery:
             if ended:
                 return
 
-    def _take_events(self) -> list[Inventory | _Completed | str | None]:
+    def _take_events(self) -> list[_Event]:
         """Wait for the first event, no longer than something else is due; take all there are."""
         events = []
         try:
@@ -257,9 +293,11 @@ class Delivery:
             return True
         return False
 
-    def _handle(self, event: Inventory | _Completed | str | None) -> None:
+    def _handle(self, event: _Event) -> None:
         if event is None:
             self._stop_at = self._stop_at or time.monotonic() + _STOP_SECONDS
+        elif isinstance(event, threading.Event):
+            event.set()
         elif isinstance(event, _Completed):
             self._settle(event.lane, event.batch, event.outcomes)
         elif isinstance(event, Inventory):
@@ -319,6 +357,8 @@ class Delivery:
             if batch is not None:
                 lane.in_flight += 1
                 self._in_flight += 1
+                self._in_flight_records += len(batch)
+                self._in_flight_bytes += batch.size_bytes
                 self._work.put((lane, batch, list(lane.window.open_indices(batch))))
                 self._enqueue(lane)
 
@@ -360,8 +400,11 @@ class Delivery:
 
     def _settle(self, lane: Lane, batch: Batch, outcomes: list[Outcome]) -> None:
         self._in_flight -= 1
+        self._in_flight_records -= len(batch)
+        self._in_flight_bytes -= batch.size_bytes
         if any(outcome.final for outcome in outcomes):
             self._progress_at = time.monotonic()
+            self._last_success_at = dt.datetime.now(dt.UTC)
         if self.trouble or outcomes.count(INDEXED) < len(outcomes):
             self._report(lane, outcomes)
         if not lane.settle(batch, outcomes):

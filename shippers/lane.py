@@ -44,6 +44,7 @@ class Lane:
         self.trouble = ""
         self.retries = 0
         self.chain_breaks = 0
+        self.tamper_alarms = 0
         self.unverified = 0
 
     @property
@@ -85,6 +86,7 @@ class Lane:
         self.in_flight -= 1
         if outcomes.count(INDEXED) < len(outcomes):
             self.unverified += sum(not outcome.verified for outcome in outcomes)
+            self.tamper_alarms += sum(outcome.alarm for outcome in outcomes)
         if self.window.settle(batch, outcomes) and not batch.findings:
             if not self.waiting:
                 self.failures, self.trouble = 0, ""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import errno
 import os
 import threading
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Quarantine:
         self._known: dict[str, set[tuple[SegmentName | None, int, str]]] = {}
         self._whole_bytes = 0
         self._torn = False
+        self._closed = False
+        self._counted = (0, 0, 0)  # size, modification time in ns, entries
 
     def recall(self, passed: Callable[[str], tuple[SegmentName | None, int]]) -> int:
         """Read what is there from an earlier run, and cut a torn end; how many entries there are.
@@ -114,6 +117,8 @@ class Quarantine:
             }
             if not new:
                 return 0
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "shipping was stopped", str(self.path))
             content = b"".join(self._encode(entry, now) for entry in new.values())
             self._append(content)
             for log, place in new:
@@ -126,6 +131,22 @@ class Quarantine:
             if known := self._known.get(log):
                 left = {place for place in known if not _is_behind(place, (segment, offset))}
                 self._known[log] = left
+
+    def close(self) -> None:
+        """Enter nothing more: another shipper may write the file from now on."""
+        with self._lock:
+            self._closed = True
+
+    def size(self) -> tuple[int, int]:
+        """Entries and bytes in the file now, whoever added or removed them.  Raises OSError."""
+        try:
+            state = self.path.stat()
+        except FileNotFoundError:
+            return 0, 0
+        if self._counted[:2] != (state.st_size, state.st_mtime_ns):
+            entries = sum(1 for _ in self._lines())
+            self._counted = (state.st_size, state.st_mtime_ns, entries)
+        return self._counted[2], state.st_size
 
     def _append(self, content: bytes) -> None:
         _fs.make_directory(self.path.parent)

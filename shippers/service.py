@@ -19,17 +19,14 @@ from pathlib import Path
 from typing import Final
 
 from auditlog import _fs
-from auditlog.errors import AuditLogError
 from auditlog.inventory import Inventory, scan
-from auditlog.reader import bounds
 from shippers.delivery import Delivery, DeliveryOptions
 from shippers.errors import AlreadyShipping, ShippingStalled
-from shippers.lane import Lane
 from shippers.sinks.protocol import Sink
 from shippers.stats import LogStats, Stats
 from shippers.watch import Watch
 
-__all__ = ["ShippingOptions", "ShippingService", "Summary"]
+__all__ = ["ShippingOptions", "ShippingService", "Summary", "lock_shipping"]
 
 _logger = logging.getLogger("auditlog.shippers")
 
@@ -86,6 +83,7 @@ class Summary:
 class ShippingService:
     """Ships all logs of the directories to all sinks.  The sinks stay the caller's to close.
 
+    ``lock`` is the state directory's, when the caller holds it already and will release it.
     Raises ValueError when there is no directory or sink, or two sinks have one name.
     """
 
@@ -95,6 +93,8 @@ class ShippingService:
         sinks: Sequence[Sink],
         state_dir: str | Path,
         options: ShippingOptions | None = None,
+        *,
+        lock: _fs.FileLock | None = None,
     ) -> None:
         if not directories or not sinks:
             raise ValueError("shipping needs at least one directory and one sink")
@@ -104,7 +104,8 @@ class ShippingService:
         self._sinks = tuple(sinks)
         self._state_dir = Path(state_dir)
         self._options = options or ShippingOptions()
-        self._events: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._lock = lock
+        self._events: queue.SimpleQueue[Path | threading.Event | None] = queue.SimpleQueue()
         self._deliveries: tuple[Delivery, ...] = ()
         self._watch: Watch | None = None
         self._unreadable: dict[Path, str] = {}
@@ -182,12 +183,25 @@ class ShippingService:
 
     def stats(self) -> Stats:
         """How every log stands at every sink; from any thread, at any time."""
-        logs = [log for d in self._deliveries for log in d.log_stats(_last_seq)]
+        logs = [log for delivery in self._deliveries for log in delivery.log_stats()]
         return Stats(
             logs=tuple(sorted(logs, key=lambda log: (log.sink, log.log))),
             sinks=tuple(delivery.sink_stats() for delivery in self._deliveries),
             watcher_rebuilds=self._watch.rebuilds if self._watch else 0,
         )
+
+    def stuck(self, timeout: float) -> str:
+        """Which loop did not come round within ``timeout`` seconds; "" when all did.
+
+        To be asked while ``run`` runs.  A sink that is down is no reason: its loop waits and works.
+        """
+        deadline = time.monotonic() + timeout
+        answered = threading.Event()
+        self._events.put(answered)
+        for delivery in self._deliveries:
+            if not delivery.answers(max(0.0, deadline - time.monotonic())):
+                return f"delivery to {delivery.sink.name}"
+        return "" if answered.wait(max(0.0, deadline - time.monotonic())) else "watching"
 
     # -- Listener of the watch -------------------------------------------------------------
 
@@ -223,7 +237,9 @@ class ShippingService:
         try:
             event = self._events.get(timeout=max(0.0, timeout))
             while True:
-                if event is not None:
+                if isinstance(event, threading.Event):
+                    event.set()
+                elif event is not None:
                     changed.add(event)
                 event = self._events.get_nowait()
         except queue.Empty:
@@ -278,28 +294,23 @@ class ShippingService:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        _fs.make_directory(self._state_dir)
-        path = self._state_dir / "ship.lock"
-        try:
-            lock = _fs.FileLock(path, f"pid {os.getpid()}")
-        except _fs.Locked as error:
-            raise AlreadyShipping(
-                f"shipping is done by {error.holder or 'another process'} already",
-                path=path,
-                hint="Stop it, or use another state directory.",
-            ) from error
+        lock = lock_shipping(self._state_dir) if self._lock is None else None
         try:
             yield
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
 
 
-def _last_seq(lane: Lane) -> int | None:
-    """The number of the log's newest record, for the lag; None when it cannot be read now."""
-    if not lane.segments:
-        return None
+def lock_shipping(state_dir: Path) -> _fs.FileLock:
+    """The lock that keeps two shippers off one state directory.  Raises AlreadyShipping."""
+    _fs.make_directory(state_dir)
+    path = state_dir / "ship.lock"
     try:
-        newest = bounds(lane.segments[-1])
-    except (AuditLogError, OSError):
-        return None  # the harvester meets the same and reports it
-    return None if newest is None else newest.last_seq
+        return _fs.FileLock(path, f"pid {os.getpid()}")
+    except _fs.Locked as error:
+        raise AlreadyShipping(
+            f"shipping is done by {error.holder or 'another process'} already",
+            path=path,
+            hint="Stop it, or use another state directory.",
+        ) from error

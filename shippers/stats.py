@@ -7,6 +7,10 @@ Invariant (test of the same name in tests/shippers/test_service.py):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 __all__ = ["LogStats", "SinkStats", "Stats"]
 
@@ -19,8 +23,11 @@ class LogStats:
     duplicate           had been delivered before; ``unverified`` of them without comparing hashes
     retries             deliveries of a record that had no final outcome
     chain_breaks        alarms about the log itself
+    tamper_alarms       records that the sink holds with another hash
     acknowledged_seq    the last record of the prefix that has a final outcome
     lag_records, lag_bytes   not acknowledged, not read yet (compressed segments by file size)
+    oldest_at           when the first record that is not acknowledged was written; None: there is
+                        none
     trouble             why nothing moves at the moment, or ""
     """
 
@@ -34,20 +41,40 @@ class LogStats:
     retries: int
     unverified: int
     chain_breaks: int
+    tamper_alarms: int
     acknowledged_seq: int
     lag_records: int
     lag_bytes: int
+    oldest_at: dt.datetime | None
     trouble: str
+
+    def lag_seconds(self, now: dt.datetime) -> float:
+        """How long the first record that is not acknowledged has waited; 0 when there is none."""
+        if self.oldest_at is None:
+            return 0.0
+        return max(0.0, (now - self.oldest_at).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
 class SinkStats:
-    """One sink: what it holds in memory now, and why nothing moves at the moment, or ""."""
+    """One sink now.
+
+    in_flight               deliveries under way; ``_records`` and ``_bytes`` are what they carry
+    held_bytes              read and not passed, in memory
+    quarantine_entries      in its file, with ``quarantine_bytes``; None when it cannot be read
+    last_success_at         when it last gave a record a final outcome
+    trouble                 why nothing moves at the moment, or ""
+    """
 
     name: str
     address: str
     in_flight: int
+    in_flight_records: int
+    in_flight_bytes: int
     held_bytes: int
+    quarantine_entries: int | None
+    quarantine_bytes: int | None
+    last_success_at: dt.datetime | None
     trouble: str
 
 

@@ -47,6 +47,13 @@ def test_how_to_integrate(tmp_path: Path) -> None:
     assert (tmp_path / "app.py").exists()
 
 
+def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDITLOG_METRICS", "")  # its port may be taken on the host of the tests
+    (printed,) = Document.read(ROOT / "docs/agent.md").run(tmp_path)
+    assert "reloaded: ships to main" in printed
+    assert "everything acknowledged is recorded" in printed
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,10 @@ from auditctl.errors import ConfigError
 from auditctl.logs import log_to_stderr
 from auditctl.options import chosen, config_option
 from auditctl.signals import run_until_signal
+from auditctl.systemd import Notifier
+
+if TYPE_CHECKING:
+    from auditctl.config import Config
 
 
 @click.command
@@ -20,21 +25,26 @@ def agent(config_path: Path | None, *, only: str | None) -> int:
     """Run shippers and retention as one service.
 
     Ships all configured directories to all configured sinks, compresses and deletes by the policy,
-    and serves metrics on the configured address, until SIGTERM or Ctrl-C.
+    and serves metrics on the configured address, until SIGTERM or Ctrl-C. SIGHUP reads the
+    configuration and the secrets anew; one that cannot work is said, and changes nothing.
 
     \b
     Examples:
       auditctl agent
       auditctl agent --config ./config.toml --only ship
     """
-    config, _ = chosen(None, config_path)
-    if only == "ship" and not config.sinks:
-        raise ConfigError(
-            "there is no sink to ship to",
-            path=config_path,
-            hint="Add [sinks.main] to the configuration.",
-        )
+
+    def read() -> Config:
+        config, _ = chosen(None, config_path)
+        if only == "ship" and not config.sinks:
+            raise ConfigError(
+                "there is no sink to ship to",
+                path=config_path,
+                hint="Add [sinks.main] to the configuration.",
+            )
+        return config
+
     log_to_stderr()
-    service = Agent(config, ship=only != "retain", retain=only != "ship")
-    _, number = run_until_signal(service.run)
+    service = Agent(read, ship=only != "retain", retain=only != "ship", notifier=Notifier())
+    _, number = run_until_signal(service.run, service.reload)
     return exit_code(number)

@@ -16,6 +16,7 @@ from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
 from auditctl.options import DURATION, PATH, chosen, config_option, json_option
+from auditctl.parts import Parts
 from auditctl.signals import run_until_signal
 from auditlog.cursors import CursorStore
 
@@ -70,11 +71,12 @@ def ship(
     for sink in config.sinks:
         _check_cursors(config, sink)
     log_to_stderr()
-    agent = Agent(replace(config, metrics=None), retain=False)
     if not once:
+        agent = Agent(lambda: replace(config, metrics=None), retain=False)
         _, number = run_until_signal(agent.run)
         return exit_code(number)
-    summary, number = run_until_signal(lambda stop: agent.ship_once(give_up_after, stop))
+    parts = Parts(config, retain=False)
+    summary, number = run_until_signal(lambda stop: parts.ship_once(give_up_after, stop))
     if as_json:
         render.print_json(_to_json(summary), indent=True)
     else:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import re
 import signal
 import socket
 import sqlite3
@@ -12,7 +14,9 @@ import urllib.request
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
+from werkzeug import Request, Response
 
 from auditctl.config import load
 from auditlog import _fs
@@ -24,9 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pytest_httpserver import HTTPServer
+
     from tests.auditctl.conftest import Result
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
+JSON = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"}
 
 
 @pytest.fixture
@@ -69,16 +76,67 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def running(config: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    config: Path, *arguments: str, environ: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The program; what it says is in a file beside the configuration."""
     command = [sys.executable, "-m", "auditctl", "agent", "--config", str(config), *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    with (config.parent / "agent.log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, env={**os.environ, **(environ or {})})
     try:
         yield process
     finally:
         process.kill()
         process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
+
+
+def said(config: Path) -> str:
+    return (config.parent / "agent.log").read_text()
+
+
+def set_in(config: Path, old: str, new: str) -> None:
+    text = config.read_text()
+    assert text.count(old) == 1
+    config.write_text(text.replace(old, new))
+
+
+class Supervisor:
+    """The receiving end of sd_notify(3), as systemd has it, for an agent with a watchdog."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(PATIENCE_SECONDS)
+        self.environ = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "400000"}
+
+    def until(self, words: str) -> str:
+        """The first message from here on that has the words."""
+        while words not in (heard := self._socket.recv(4096).decode()):
+            pass
+        return heard
+
+    def silent_for(self, seconds: float) -> None:
+        """Wait for a time in which nothing comes."""
+        self._socket.settimeout(seconds)
+        try:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while time.monotonic() < deadline:
+                self._socket.recv(4096)
+        except TimeoutError:
+            return
+        finally:
+            self._socket.settimeout(PATIENCE_SECONDS)
+        raise AssertionError("it was never silent")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    one = Supervisor(tmp_path / "notify")
+    yield one
+    one.close()
 
 
 def metrics(config: Path, path: str = "metrics") -> str:
@@ -89,6 +147,18 @@ def metrics(config: Path, path: str = "metrics") -> str:
             return text
     except urllib.error.URLError:  # it does not listen yet, or no more
         return ""
+
+
+def readiness(config: Path) -> tuple[int, str]:
+    address = str(load(config, environ={}).metrics)
+    try:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except urllib.error.URLError:  # it does not listen yet
+        return 0, ""
 
 
 def test_together(config: Path, old: LogBuilder, tmp_path: Path) -> None:
@@ -111,10 +181,8 @@ def test_stops(config: Path, old: LogBuilder, tmp_path: Path, number: int, code:
         process.send_signal(number)
         assert process.wait(20) == code
         assert time.monotonic() - started < 5
-        assert process.stderr is not None
-        said = process.stderr.read().decode()
-    assert "Traceback" not in said
-    assert "stopped" in said
+    assert "Traceback" not in said(config)
+    assert "stopped" in said(config)
     cursor = CursorStore(tmp_path / "state").load("main", old.log)
     assert cursor is not None
     assert (cursor.seq, cursor.hash) == (80, old.headers[-1].hash)
@@ -145,17 +213,202 @@ def test_all_or_none(
     assert metrics(config) == ""
 
 
-def test_a_second_agent_is_locked_out(
-    config: Path, old: LogBuilder, tmp_path: Path, program: Callable[..., Result]
+@pytest.mark.parametrize("only", ["ship", "retain", None])
+def test_alone(
+    config: Path, old: LogBuilder, program: Callable[..., Result], only: str | None
 ) -> None:
-    with running(config, "--only", "ship") as process:
-        eventually(lambda: len(in_sink(tmp_path)) == 80)
-        text = config.read_text()
-        config.write_text(text.replace("metrics = ", "metrics = '' #"))
-        result = program("agent", "--only", "ship", "--config", config)
+    """The metrics port is taken too, and is not what the second one meets."""
+    arguments = ["--only", only] if only else []
+    with running(config, *arguments) as process:
+        eventually(lambda: metrics(config, "readyz") == "ready\n")
+        result = program("agent", *arguments, "--config", config)
+        assert metrics(config, "readyz") == "ready\n"
     assert result.code == 75
     assert f"pid {process.pid}" in result.err
     assert "Traceback" not in result.err
+
+
+def test_shipping_and_retention_may_be_two_agents(
+    config: Path, old: LogBuilder, tmp_path: Path
+) -> None:
+    with running(config, "--only", "ship"):
+        eventually(lambda: len(in_sink(tmp_path)) == 80)
+        other = tmp_path / "other" / "config.toml"
+        other.parent.mkdir()
+        other.write_text(config.read_text().replace("metrics = ", "metrics = '' #"))
+        with running(other, "--only", "retain"):
+            eventually((tmp_path / "state/retention.json").exists)
+
+
+def test_reloads(config: Path, old: LogBuilder, tmp_path: Path, supervisor: Supervisor) -> None:
+    with running(config, "--only", "ship", environ=supervisor.environ) as process:
+        supervisor.until("READY=1")
+        eventually(lambda: len(in_sink(tmp_path)) == 80)
+        second = f"[sinks.second]\nkind = 'sqlite'\npath = '{tmp_path}/second/sink.sqlite'\n"
+        config.write_text(config.read_text() + second)
+        set_in(config, "/audit'", f"/audit', '{tmp_path}/more'")
+        other = write_log(tmp_path / "more", "rbee-hive@gpu1", records=30)
+        old.append(5)
+        process.send_signal(signal.SIGHUP)
+        assert "MONOTONIC_USEC=" in supervisor.until("RELOADING=1")
+        assert "second" in supervisor.until("READY=1")
+        expected = {(h.log, h.seq, h.hash) for h in (*old.headers, *other.headers)}
+        eventually(lambda: in_sink(tmp_path) == in_sink(tmp_path / "second") == expected)
+        text = metrics(config)
+        assert 'auditlog_agent_reloads_total{result="success"} 1.0' in text
+        assert 'auditlog_shipper_records_total{outcome="duplicate",sink="main"} 0.0' in text
+        process.send_signal(signal.SIGTERM)
+        supervisor.until("STOPPING=1")
+        assert process.wait(20) == 0
+    assert "reloaded: ships to main" in said(config)
+    cursor = CursorStore(tmp_path / "state").load("second", other.log)
+    assert cursor is not None
+    assert cursor.seq == 30
+
+
+def test_reloads_under_load_lose_and_double_nothing(config: Path, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "audit", records=2000)
+    with running(config, "--only", "ship") as process:
+        eventually(lambda: len(in_sink(tmp_path)) > 0)
+        for count in range(1, 6):
+            log.append(500)
+            process.send_signal(signal.SIGHUP)
+            taken = f'auditlog_agent_reloads_total{{result="success"}} {count}.0'
+            eventually(lambda: taken in metrics(config))  # noqa: B023  (called in this turn)
+        expected = {(h.log, h.seq, h.hash) for h in log.headers}
+        eventually(lambda: in_sink(tmp_path) == expected)
+    assert not (tmp_path / "state/quarantine/main.ndjson").exists()
+
+
+def test_a_new_password_is_used_after_a_reload(
+    config: Path, old: LogBuilder, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    """The server refuses one password and takes the other; neither is said anywhere."""
+
+    def answer(request: Request) -> Response:
+        authorization = request.authorization
+        password = authorization.password if authorization is not None else None
+        if password != "after-the-rotation":
+            return Response('{"error":{"type":"security_exception"}}', 401, JSON)
+        if request.path != "/_bulk":
+            return Response("{}", 200, JSON)
+        actions = [orjson.loads(line) for line in request.data.split(b"\n")[:-1:2]]
+        ids = [action["create"]["_id"] for action in actions]
+        accepted.update(ids)
+        items = [{"create": {"_id": name, "status": 201}} for name in ids]
+        return Response(orjson.dumps({"items": items}), 200, JSON)
+
+    accepted: set[str] = set()
+    httpserver.expect_request(re.compile("/.*")).respond_with_handler(answer)
+    password = tmp_path / "password"
+    password.write_text("before-the-rotation\n")
+    config.write_text(
+        config.read_text().partition("[sinks.main]")[0]
+        + f"[sinks.main]\nkind = 'elasticsearch'\nurls = ['{httpserver.url_for('')}']\n"
+        f"username = 'shipper'\npassword_file = '{password}'\n"
+    )
+    with running(config, "--only", "ship") as process:
+        eventually(lambda: "401" in readiness(config)[1])
+        assert readiness(config)[0] == 503
+        assert metrics(config, "healthz") == "ok\n", "a restart would not help"
+        password.write_text("after-the-rotation\n")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(accepted) == 80)
+        eventually(lambda: readiness(config) == (200, "ready\n"))
+    assert accepted == {f"{header.log}:{header.seq}" for header in old.headers}
+    assert "the-rotation" not in said(config)
+
+
+def test_keeps(config: Path, old: LogBuilder, tmp_path: Path, supervisor: Supervisor) -> None:
+    """Whatever is wrong with the new configuration: it is said, and the old one goes on."""
+    (tmp_path / "strange.sqlite").write_text("this is no database, and long enough to be looked at")
+    good = config.read_text()
+    wrong = (
+        ("[sinks.main]", "[sinks.main", "not valid TOML"),
+        ("state_dir = ", "stat_dir = ", "no setting stat_dir"),
+        (f"{tmp_path}/state", f"{tmp_path}/elsewhere", "state_dir cannot change"),
+        (f"{tmp_path}/sink.sqlite", f"{tmp_path}/strange.sqlite", "SQLite file"),
+        ("metrics = ", "metrics = '192.0.2.1:9464' #", "metrics cannot be served"),
+    )
+    with running(config, "--only", "ship", environ=supervisor.environ) as process:
+        supervisor.until("READY=1")
+        for count, (present, new, words) in enumerate(wrong, 1):
+            set_in(config, present, new)
+            process.send_signal(signal.SIGHUP)
+            supervisor.until("RELOADING=1")
+            supervisor.until("READY=1")
+            config.write_text(good)
+            assert words in said(config).splitlines()[-1], "the last line says what is wrong"
+            assert f'auditlog_agent_reloads_total{{result="failure"}} {count}.0' in metrics(config)
+        old.append(5)
+        eventually(lambda: len(in_sink(tmp_path)) == 85)
+        assert metrics(config, "readyz") == "ready\n"
+    assert said(config).count("the one before stays at work") == len(wrong)
+    assert "Traceback" not in said(config)
+
+
+def test_the_metrics_move_with_a_reload(config: Path, old: LogBuilder) -> None:
+    before = str(load(config, environ={}).metrics)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        after = f"127.0.0.1:{free.getsockname()[1]}"
+    with running(config, "--only", "ship") as process:
+        eventually(lambda: metrics(config, "readyz") == "ready\n")
+        set_in(config, before, after)
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: metrics(config, "readyz") == "ready\n")
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(f"http://{before}/healthz", timeout=10)
+
+
+def test_the_watchdog_is_told_only_while_the_loops_come_round(
+    config: Path, old: LogBuilder, tmp_path: Path, supervisor: Supervisor
+) -> None:
+    with running(config, "--only", "ship", environ=supervisor.environ):
+        supervisor.until("READY=1")
+        for _ in range(3):
+            supervisor.until("WATCHDOG=1")
+        eventually(lambda: len(in_sink(tmp_path)) == 80)
+        # A disk that hangs: whoever opens this pipe to read waits until somebody writes.
+        pipe = tmp_path / "state/cursors/main/rbee-hive@gpu1.cursor"
+        os.mkfifo(pipe)
+        write_log(tmp_path / "audit", "rbee-hive@gpu1", records=5)
+        supervisor.silent_for(1)
+        assert "delivery to main does not come round" in said(config)
+        os.close(os.open(pipe, os.O_WRONLY))
+        supervisor.until("WATCHDOG=1")
+        eventually(lambda: len(in_sink(tmp_path)) == 85)
+
+
+def test_a_server_and_a_directory_may_come_later(
+    config: Path, tmp_path: Path, supervisor: Supervisor
+) -> None:
+    """Start order is free: neither is there, and that is no error."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config.write_text(
+        config.read_text().partition("[sinks.main]")[0]
+        + f"[sinks.main]\nkind = 'elasticsearch'\nurls = ['http://127.0.0.1:{port}']\n"
+    )
+    with running(config, "--only", "ship", environ=supervisor.environ):
+        supervisor.until("READY=1")
+        assert readiness(config) == (200, "ready\n")
+        log = write_log(tmp_path / "audit", records=3)
+        eventually(lambda: readiness(config)[0] == 503)
+        assert "Connection refused" in readiness(config)[1]
+        assert "Connection refused" in supervisor.until("STATUS=sink main: ")
+        eventually(lambda: lag_seconds(config, log.log) > 0)
+        assert metrics(config, "healthz") == "ok\n"
+
+
+def lag_seconds(config: Path, log: str) -> float:
+    found = re.search(
+        rf'^auditlog_shipper_lag_seconds{{log="{log}",sink="main"}} (\S+)$',
+        metrics(config),
+        re.MULTILINE,
+    )
+    return float(found[1]) if found else 0.0
 
 
 def test_a_metrics_port_that_is_taken_ends_it_with_its_address(

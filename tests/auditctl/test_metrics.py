@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import datetime as dt
-import re
 import socket
 import urllib.error
 import urllib.request
@@ -14,62 +12,42 @@ from prometheus_client.parser import text_string_to_metric_families
 from auditctl.config import Config
 from auditctl.config_values import Address
 from auditctl.errors import CommandFailed
+from auditctl.families import families
 from auditctl.metrics import MetricsServer
-from retention.schedule import Status
-from shippers.stats import LogStats, SinkStats, Stats
+from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from auditctl.families import About
+    from retention.schedule import Status
+    from shippers.stats import Stats
+
 ANY_PORT = Address("127.0.0.1", 0)
-NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-
-
-def log_stats(sink: str, log: str, scale: int) -> LogStats:
-    return LogStats(
-        sink=sink,
-        log=log,
-        written=10 * scale,
-        indexed=5 * scale,
-        duplicate=2 * scale,
-        quarantined=scale,
-        pending=2 * scale,
-        retries=7 * scale,
-        unverified=0,
-        chain_breaks=scale,
-        acknowledged_seq=8 * scale,
-        lag_records=3 * scale,
-        lag_bytes=300 * scale,
-        trouble="",
-    )
 
 
 class Agent:
-    """A source with two sinks, two logs and a retention that ran."""
+    """A source that tells what it is told to."""
 
     def __init__(self) -> None:
-        self.is_ready = True
+        self.stuck_loop = ""
+        self.reasons: tuple[str, ...] = ()
         self.ships = self.retains = True
 
+    def about(self) -> About:
+        return ABOUT
+
     def shipping(self) -> Stats | None:
-        sinks = (
-            SinkStats("main", "https://es.example", 1, 4096, ""),
-            SinkStats("copy", "/var/lib/copy.sqlite", 0, 0, "cannot connect"),
-        )
-        logs = ("queen-rbee@hive1", "rbee-hive@gpu1")
-        stats = tuple(
-            log_stats(sink.name, log, scale) for sink in sinks for scale, log in enumerate(logs, 1)
-        )
-        return Stats(stats, sinks, watcher_rebuilds=1) if self.ships else None
+        return SHIPPING if self.ships else None
 
     def retention(self) -> Status | None:
-        if not self.retains:
-            return None
-        kept = {"active": 2, "not_shipped": 1}
-        return Status(NOON, NOON + dt.timedelta(days=1), runs=3, failures=1, kept=kept, deleted=4)
+        return RETENTION if self.retains else None
 
-    def ready(self) -> bool:
-        return self.is_ready
+    def stuck(self) -> str:
+        return self.stuck_loop
+
+    def unready(self) -> tuple[str, ...]:
+        return self.reasons
 
 
 @contextmanager
@@ -87,42 +65,26 @@ def get(url: str) -> str:
         return text
 
 
-def samples(text: str) -> dict[tuple[str, ...], float]:
-    return {
-        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+def failure(url: str) -> tuple[int, str]:
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        get(url)
+    with raised.value as error:
+        return error.code, error.read().decode()
 
 
-def test_balance() -> None:
-    with serving(Agent()) as url:
-        found = samples(get(f"{url}/metrics"))
-    for sink in ("main", "copy"):
-        final = [
-            found["auditlog_shipper_records_total", outcome, sink]
-            for outcome in ("indexed", "duplicate", "quarantined")
-        ]
-        pending = found["auditlog_shipper_pending_records", sink]
-        assert found["auditlog_shipper_read_records_total", sink] == sum(final) + pending == 30
-    assert found["auditlog_shipper_logs",] == 2
-    assert found["auditlog_shipper_sink_troubled", "copy"] == 1
-    assert found["auditlog_retention_kept_segments", "not_shipped"] == 1
-    assert found["auditlog_retention_last_success_timestamp_seconds",] == NOON.timestamp()
-
-
-def test_names() -> None:
-    units = "total|records|bytes|seconds|segments|requests"
-    states = "shipper_logs|shipper_sink_troubled|retention_refused|retention_running"
-    name = re.compile(rf"auditlog_(?:(?:shipper|retention)_[a-z_]+_(?:{units})|{states})")
+def test_what_is_served_is_what_the_families_say() -> None:
     with serving(Agent()) as url:
         text = get(f"{url}/metrics")
-    for family in text_string_to_metric_families(text):
-        assert family.documentation
-        for sample in family.samples:
-            assert name.fullmatch(sample.name), sample.name
-            assert sample.labels.keys() <= {"sink", "outcome", "reason"}
-            assert not any("/" in value or "@" in value for value in sample.labels.values())
+    served = {family.name: family for family in text_string_to_metric_families(text)}
+    expected = list(families(ABOUT, SHIPPING, RETENTION, NOON))
+    for family in expected:
+        found = served.pop(family.name)
+        assert (found.type, found.documentation) == (family.kind, family.text)
+        assert {
+            tuple(sample.labels[label] for label in family.labels) for sample in found.samples
+        } == {labels for labels, _ in family.samples}
+    assert all(name.startswith("auditlog_agent_process_") for name in served)
+    assert served["auditlog_agent_process_resident_memory_bytes"].samples[0].value > 1 << 20
 
 
 def test_loopback() -> None:
@@ -133,21 +95,26 @@ def test_only_what_runs_is_served() -> None:
     agent = Agent()
     agent.ships = agent.retains = False
     with serving(agent) as url:
-        assert get(f"{url}/metrics") == ""
+        text = get(f"{url}/metrics")
+    assert "auditlog_build_info" in text
+    assert "auditlog_shipper" not in text
+    assert "auditlog_retention" not in text
 
 
-def test_health_and_readiness() -> None:
+def test_stuck() -> None:
     agent = Agent()
     with serving(agent) as url:
         assert get(f"{url}/healthz") == "ok\n"
         assert get(f"{url}/readyz?verbose=1") == "ready\n"
-        agent.is_ready = False
+        agent.reasons = ("sink main: cannot connect", "sink copy: no answer")
         assert get(f"{url}/healthz") == "ok\n"
-        for path, status in (("readyz", 503), ("", 404)):
-            with pytest.raises(urllib.error.HTTPError) as raised:
-                get(f"{url}/{path}")
-            assert raised.value.code == status
-            raised.value.close()
+        assert failure(f"{url}/readyz") == (
+            503,
+            "sink main: cannot connect\nsink copy: no answer\n",
+        )
+        agent.stuck_loop = "delivery to main"
+        assert failure(f"{url}/healthz") == (503, "delivery to main does not come round\n")
+        assert failure(f"{url}/")[0] == 404
 
 
 def test_a_port_that_is_taken_is_named() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auditctl.signals import run_until_signal
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,25 @@ def test_raised() -> None:
 
     with pytest.raises(ValueError, match="from the work"):
         run_until_signal(work)
+
+
+def test_hung_up() -> None:
+    heard: list[str] = []
+
+    def work(stop: threading.Event) -> str:
+        for count in (1, 2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            eventually(lambda: len(heard) == count)  # noqa: B023  (it is called in this turn)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(20)
+        os.kill(os.getpid(), signal.SIGHUP)  # it ends nothing while the work ends
+        return "ended by itself"
+
+    before = signal.getsignal(signal.SIGHUP)
+    ended = run_until_signal(work, lambda: heard.append(threading.current_thread().name))
+    assert ended == ("ended by itself", signal.SIGTERM)
+    assert heard == ["MainThread"] * 2
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 def test_impatient() -> None:

@@ -21,7 +21,7 @@ class WindowMachine(RuleBasedStateMachine):
         super().__init__()
         self.window = Window(Position())
         self.end = Position()
-        self.read = 0
+        self.read = self.most = 0
         self.model: list[tuple[Batch, list[Outcome | None], list[Position]]] = []
 
     @precondition(lambda self: self.read < 350)
@@ -83,14 +83,34 @@ class WindowMachine(RuleBasedStateMachine):
     @invariant()
     def partition(self) -> None:
         """partition: added = indexed + duplicate + quarantined + pending, at any moment"""
-        tally, added = self.window.tally, sum(len(results) for _, results, _ in self.model)
-        assert self.window.added == added
-        assert tally.total + self.window.pending == added
+        tally = self.window.tally
+        assert tally.total + self.window.pending == self.window.added
         assert tally.total == self._prefix()[0]
+
+    @invariant()
+    def onward(self) -> None:
+        """onward: the counters never go back, also when records are read again after a rewind"""
+        self.most = max(self.most, sum(len(results) for _, results, _ in self.model))
+        assert self.window.added == self.most
 
 
 test_prefix = WindowMachine.TestCase
 test_partition = WindowMachine.TestCase
+test_onward = WindowMachine.TestCase
+
+
+def test_the_oldest_is_the_first_record_held_without_final_outcome() -> None:
+    window = Window(Position())
+    assert window.oldest_at is None
+    batch = batch_of([Shipment(b"strange\n", None), *RECORDS[:3]], Position())
+    window.add(batch)
+    assert RECORDS[0].header is not None
+    assert window.oldest_at == RECORDS[0].header.timestamp
+    window.settle(batch, [INDEXED, INDEXED, retry("busy"), INDEXED])
+    assert RECORDS[1].header is not None
+    assert window.oldest_at == RECORDS[1].header.timestamp
+    window.rewind()
+    assert window.oldest_at is None
 
 
 @given(st.lists(st.integers(1, 5), max_size=8), st.randoms())

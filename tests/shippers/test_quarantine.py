@@ -51,6 +51,24 @@ def file_size_limit() -> Iterator[None]:
     signal.signal(signal.SIGXFSZ, handler)
 
 
+def test_size_is_that_of_the_file_whoever_changed_it(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path, "main")
+    assert quarantine.size() == (0, 0)
+    quarantine.add([entry(1), entry(2)], NOW)
+    assert quarantine.size() == (2, quarantine.path.stat().st_size)
+    quarantine.path.write_bytes(quarantine.path.read_bytes().splitlines(keepends=True)[0])
+    assert quarantine.size() == (1, quarantine.path.stat().st_size)
+
+
+def test_nothing_is_entered_once_it_is_closed(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path, "main")
+    quarantine.add([entry(1)], NOW)
+    quarantine.close()
+    with pytest.raises(OSError, match="shipping was stopped"):
+        quarantine.add([entry(2)], NOW)
+    assert len(entries(quarantine)) == 1
+
+
 def test_durable(tmp_path: Path) -> None:
     """durable: what add returned from is in the file, whole"""
     quarantine = Quarantine(tmp_path, "main")

@@ -18,11 +18,11 @@ import pytest
 
 from auditlog.cursors import CursorStore
 from auditlog.errors import LogLocked
-from auditlog.record import decode
+from auditlog.record import decode, parse_timestamp
 from shippers.batch import Shipment
 from shippers.errors import AlreadyShipping, DuplicateLog, ShippingStalled
-from shippers.outcome import Outcome, quarantined
-from shippers.service import ShippingOptions, ShippingService
+from shippers.outcome import Outcome, quarantined, retry, tampered
+from shippers.service import ShippingOptions, ShippingService, lock_shipping
 from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
 from shippers.sinks.sqlite import SqliteSink
 from shippers.stats import Stats
@@ -182,6 +182,80 @@ def test_one_log_in_two_directories_is_refused(tmp_path: Path) -> None:
     shipping = ShippingService([tmp_path / "a", tmp_path / "b"], [FakeSink()], tmp_path / "state")
     with pytest.raises(DuplicateLog, match=r"queen-rbee@hive1 is in .*/a as well"):
         shipping.run_once()
+
+
+def test_the_lag_of_a_sink_that_is_down_is_the_age_of_the_first_record(
+    tmp_path: Path, running: Start
+) -> None:
+    log = write_log(tmp_path / "logs", records=40, segments=2)
+    is_down = threading.Event()
+    is_down.set()
+    fake = FakeSink(answer=lambda r: [retry("busy")] * len(r) if is_down.is_set() else None)
+    shipping = ShippingService([tmp_path / "logs"], [fake], tmp_path / "state")
+    running(shipping)
+    eventually(lambda: fake.deliveries > 2)
+    (lag,), (sink,) = shipping.stats().logs, shipping.stats().sinks
+    assert lag.oldest_at == parse_timestamp(log.headers[0].timestamp)
+    assert lag.lag_seconds(lag.oldest_at + dt.timedelta(seconds=90)) == 90
+    assert (lag.lag_records, lag.acknowledged_seq) == (80, 0)
+    assert sink.last_success_at is None
+    is_down.clear()
+    eventually(lambda: len(fake.stored) == 80)
+    eventually(lambda: shipping.stats().logs[0].oldest_at is None)
+    (lag,), (sink,) = shipping.stats().logs, shipping.stats().sinks
+    assert lag.lag_seconds(dt.datetime.now(dt.UTC)) == 0
+    assert sink.last_success_at is not None
+    assert (sink.in_flight, sink.in_flight_records, sink.in_flight_bytes) == (0, 0, 0)
+
+
+def test_what_is_in_flight_and_quarantined_is_counted(tmp_path: Path, running: Start) -> None:
+    log = write_log(tmp_path / "logs", records=10)
+    go = threading.Event()
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+        assert go.wait(30)
+        return [tampered("0" * 64), *[quarantined("refused")] * (len(records) - 1)]
+
+    shipping = ShippingService([tmp_path / "logs"], [FakeSink(answer=answer)], tmp_path / "state")
+    running(shipping)
+    eventually(lambda: any(sink.in_flight for sink in shipping.stats().sinks))
+    (sink,) = shipping.stats().sinks
+    assert sink.in_flight_records == 10
+    assert sink.in_flight_bytes == sink.held_bytes == sum(map(len, log.lines))
+    go.set()
+    eventually(lambda: shipping.stats().quarantined == 10)
+    (lag,), (sink,) = shipping.stats().logs, shipping.stats().sinks
+    assert lag.tamper_alarms == 1
+    path = tmp_path / "state/quarantine/fake.ndjson"
+    assert (sink.quarantine_entries, sink.quarantine_bytes) == (10, path.stat().st_size)
+
+
+def test_a_loop_that_does_not_come_round_is_named(tmp_path: Path, running: Start) -> None:
+    write_log(tmp_path / "logs", records=5)
+    shipping = ShippingService([tmp_path / "logs"], [FakeSink()], tmp_path / "state")
+    running(shipping)
+    eventually(lambda: shipping.stats().indexed == 5)
+    assert shipping.stuck(30) == ""
+    # A disk that hangs: whoever opens this pipe to read waits until somebody writes.
+    pipe = tmp_path / "state/cursors/fake/rbee-hive@gpu1.cursor"
+    os.mkfifo(pipe)
+    write_log(tmp_path / "logs", "rbee-hive@gpu1", records=5)
+    eventually(lambda: shipping.stuck(0.2) == "delivery to fake")
+    os.close(os.open(pipe, os.O_WRONLY))  # it answers, and what it says is no cursor
+    eventually(lambda: shipping.stats().indexed == 10)
+    assert shipping.stuck(30) == ""
+
+
+def test_a_lock_that_the_caller_holds_is_not_taken_again(tmp_path: Path) -> None:
+    write_log(tmp_path / "logs", records=5)
+    lock = lock_shipping(tmp_path / "state")
+    try:
+        mine = ShippingService([tmp_path / "logs"], [FakeSink()], tmp_path / "state", lock=lock)
+        assert mine.run_once().shipped == 5
+        with pytest.raises(AlreadyShipping):
+            ShippingService([tmp_path / "logs"], [FakeSink()], tmp_path / "state").run_once()
+    finally:
+        lock.release()
 
 
 def test_impossible_services_are_refused(tmp_path: Path) -> None:

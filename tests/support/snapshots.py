@@ -1,0 +1,73 @@
+"""How the parts of an agent stand, as snapshots: two sinks, two logs, a retention that ran."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from auditctl.families import About
+from retention.schedule import Status
+from shippers.stats import LogStats, SinkStats, Stats
+
+__all__ = ["ABOUT", "NOON", "RETENTION", "SHIPPING"]
+
+NOON: Final = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+
+
+def _log_stats(sink: str, log: str, scale: int) -> LogStats:
+    return LogStats(
+        sink=sink,
+        log=log,
+        written=10 * scale,
+        indexed=5 * scale,
+        duplicate=2 * scale,
+        quarantined=scale,
+        pending=2 * scale,
+        retries=7 * scale,
+        unverified=0,
+        chain_breaks=scale,
+        tamper_alarms=0,
+        acknowledged_seq=8 * scale,
+        lag_records=3 * scale,
+        lag_bytes=300 * scale,
+        oldest_at=NOON - dt.timedelta(seconds=scale) if sink == "copy" else None,
+        trouble="",
+    )
+
+
+def _sink_stats(name: str, address: str, trouble: str, at: dt.datetime | None) -> SinkStats:
+    return SinkStats(
+        name=name,
+        address=address,
+        in_flight=1,
+        in_flight_records=2000,
+        in_flight_bytes=1_000_000,
+        held_bytes=4096,
+        quarantine_entries=3,
+        quarantine_bytes=900,
+        last_success_at=at,
+        trouble=trouble,
+    )
+
+
+_SINKS: Final = (
+    _sink_stats("main", "https://es.example", "", NOON),
+    _sink_stats("copy", "/var/lib/copy.sqlite", "cannot connect", None),
+)
+_LOGS: Final = ("queen-rbee@hive1", "rbee-hive@gpu1")
+SHIPPING: Final = Stats(
+    tuple(
+        _log_stats(sink.name, log, scale) for sink in _SINKS for scale, log in enumerate(_LOGS, 1)
+    ),
+    _SINKS,
+    watcher_rebuilds=1,
+)
+RETENTION: Final = Status(
+    NOON,
+    NOON + dt.timedelta(days=1),
+    runs=3,
+    failures=1,
+    kept={"active": 2, "not_shipped": 1},
+    deleted=4,
+)
+ABOUT: Final = About("0.1.0", NOON, NOON, reloads=2, failed_reloads=1)
