@@ -56,6 +56,13 @@ class SinkConfig:
     password_file: Path | None = None
     api_key_file: Path | None = None
     ca_file: Path | None = None
+    ca_fingerprint: str | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    compression: Literal["none", "gzip"] = "none"
+    request_timeout: dt.timedelta = dt.timedelta(seconds=30)
+    shards: int = 1
+    replicas: int = 1
     index_prefix: str | None = None
     path: Path | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -318,4 +325,8 @@ def _build_sink(
         )
     if has_password and has_key:
         raise wrong("it has a password and an API key", "Keep one of the two.")
+    if sink.ca_file is not None and sink.ca_fingerprint is not None:
+        raise wrong("it has a ca_file and a ca_fingerprint", "Keep one of the two.")
+    if sink.client_key_file is not None and sink.client_cert_file is None:
+        raise wrong("client_cert_file is missing", "Name the certificate of client_key_file.")
     return replace(sink, secrets=secrets)

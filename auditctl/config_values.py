@@ -86,6 +86,33 @@ def to_kind(value: Any) -> str:
     return str(value)
 
 
+def to_fingerprint(value: Any) -> str:
+    digits = to_text(value).replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError("it has to be the SHA-256 of a certificate, 64 hex digits")
+    return digits
+
+
+def to_compression(value: Any) -> str:
+    if value not in ("none", "gzip"):
+        raise ValueError('it has to be "none" or "gzip"')
+    return str(value)
+
+
+def to_count(value: Any) -> int:
+    number = to_integer(value)
+    if number < 1:
+        raise ValueError("it has to be 1 or more")
+    return number
+
+
+def to_natural(value: Any) -> int:
+    number = to_integer(value)
+    if number < 0:
+        raise ValueError("it has to be 0 or more")
+    return number
+
+
 def to_host(value: Any) -> str:
     return LogId("retention", to_text(value)).host
 
@@ -152,6 +179,13 @@ SINK: Final[Mapping[str, Converter]] = {
     "password_file": to_path,
     "api_key_file": to_path,
     "ca_file": to_path,
+    "ca_fingerprint": to_fingerprint,
+    "client_cert_file": to_path,
+    "client_key_file": to_path,
+    "compression": to_compression,
+    "request_timeout": to_duration,
+    "shards": to_count,
+    "replicas": to_natural,
     "index_prefix": to_text,
     "path": to_path,
 }

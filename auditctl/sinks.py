@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from auditctl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from auditctl.config import SinkConfig
+    from shippers.sinks.connection import Credentials, ElasticsearchOptions
     from shippers.sinks.protocol import Sink
 
-__all__ = ["make_sinks"]
+__all__ = ["elasticsearch_credentials", "elasticsearch_options", "make_sinks"]
 
 
 def make_sinks(configs: Iterable[SinkConfig]) -> tuple[Sink, ...]:
@@ -28,18 +29,34 @@ def _make(config: SinkConfig) -> Sink:
         if config.path is None:
             raise ConfigError(f"sinks.{config.name}: path is missing")
         return SqliteSink(config.name, config.path)
-    from shippers.sinks.elasticsearch import (  # noqa: PLC0415  (see above)
-        ElasticsearchOptions,
-        ElasticsearchSink,
+    from shippers.sinks.elasticsearch import ElasticsearchSink  # noqa: PLC0415  (see above)
+
+    return ElasticsearchSink(
+        config.name, elasticsearch_options(config), elasticsearch_credentials(config)
     )
+
+
+def elasticsearch_options(config: SinkConfig) -> ElasticsearchOptions:
+    """How the configuration says to reach the cluster."""
+    from shippers.sinks.connection import ElasticsearchOptions  # noqa: PLC0415  (see above)
     from shippers.sinks.index_template import DEFAULT_PREFIX  # noqa: PLC0415  (see above)
 
-    options = ElasticsearchOptions(
+    return ElasticsearchOptions(
         urls=config.urls,
-        username=config.username,
-        password=config.password(),
-        api_key=config.api_key(),
-        ca_certs=config.ca_file,
+        ca_file=config.ca_file,
+        ca_fingerprint=config.ca_fingerprint,
+        client_cert_file=config.client_cert_file,
+        client_key_file=config.client_key_file,
+        compress=config.compression == "gzip",
         prefix=config.index_prefix or DEFAULT_PREFIX,
+        shards=config.shards,
+        replicas=config.replicas,
+        request_timeout=config.request_timeout.total_seconds(),
     )
-    return ElasticsearchSink(config.name, options)
+
+
+def elasticsearch_credentials(config: SinkConfig) -> Callable[[], Credentials]:
+    """What reads the secrets, each time it is called.  That raises ConfigError."""
+    from shippers.sinks.connection import Credentials  # noqa: PLC0415  (see above)
+
+    return lambda: Credentials(config.username, config.password(), config.api_key())

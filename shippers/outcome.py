@@ -40,7 +40,8 @@ class Outcome:
     goes into the quarantine file and nowhere else.  ``status`` is the sink's own code, if any.
 
     ``alarm`` marks what a person has to look at: the sink holds another record under this id.
-    ``verified`` is false for a duplicate whose hash could not be read back.
+    ``verified`` is false for a duplicate whose hash could not be read back.  ``throttled`` marks a
+    retry because the sink has more to do than it can: smaller batches, sent later, help it.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Outcome:
     server_message: str = ""
     alarm: bool = False
     verified: bool = True
+    throttled: bool = False
 
     @property
     def final(self) -> bool:
@@ -77,5 +79,5 @@ def tampered(stored_hash: str, status: int | None = None) -> Outcome:
     )
 
 
-def retry(reason: str, status: int | None = None) -> Outcome:
-    return Outcome(Kind.RETRY, reason, status)
+def retry(reason: str, status: int | None = None, *, throttled: bool = False) -> Outcome:
+    return Outcome(Kind.RETRY, reason, status, throttled=throttled)

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.elasticsearch import Cluster, ElasticsearchServer, Unavailable
+from tests.support.elasticsearch import (
+    Cluster,
+    ElasticsearchServer,
+    SecuredCluster,
+    Unavailable,
+    User,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NOT_RUN = pytest.StashKey[dict[str, int]]()
+_NEED_A_SERVER = {"elasticsearch", "secured_elasticsearch"}
 _ROOT = Path(__file__).parent.parent
 
 
@@ -24,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "elasticsearch" in getattr(item, "fixturenames", ()):
+        if _NEED_A_SERVER & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.elasticsearch)
 
 
@@ -77,6 +84,48 @@ def elasticsearch(
         _not_run(request.config, _elasticsearch_or_reason)
     assert isinstance(_elasticsearch_or_reason, Cluster)
     return _elasticsearch_or_reason
+
+
+@pytest.fixture(scope="session")
+def _secured_or_reason(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredCluster | str]:
+    import trustme  # what only these tests need
+
+    roles = (_ROOT / "deploy/elasticsearch/roles.yml").read_text("utf-8")
+    users = {
+        "admin": User("the admin's passw0rd", ("superuser",)),
+        "shipper": User("the shipper's passw0rd", ("auditlog_shipper",)),
+        "auditor": User("the auditor's passw0rd", ("auditlog_auditor",)),
+        "reconciler": User("the reconciler's passw0rd", ("auditlog_shipper", "auditlog_auditor")),
+        "setup": User("the set-up's passw0rd", ("auditlog_setup",)),
+        "nobody": User("nobody's passw0rd", ()),
+    }
+    try:
+        server = ElasticsearchServer.prepare(_ROOT)
+    except Unavailable as error:
+        yield str(error)
+        return
+    authority = trustme.CA()
+    ca_file = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    server.secure(authority, users, roles)
+    try:
+        server.start()
+        yield SecuredCluster(server, authority, ca_file, users)
+    except Unavailable as error:
+        yield str(error)
+    finally:
+        server.discard()
+
+
+@pytest.fixture
+def secured_elasticsearch(
+    _secured_or_reason: SecuredCluster | str, request: pytest.FixtureRequest
+) -> SecuredCluster:
+    """A node with TLS, users and the roles of deploy/elasticsearch, the same for the session."""
+    if isinstance(_secured_or_reason, str):
+        _not_run(request.config, _secured_or_reason)
+    assert isinstance(_secured_or_reason, SecuredCluster)
+    return _secured_or_reason
 
 
 @pytest.fixture

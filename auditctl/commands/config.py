@@ -10,7 +10,7 @@ import click
 
 from auditctl import render
 from auditctl.config import load
-from auditctl.config_values import Address
+from auditctl.config_values import SINK, Address
 from auditctl.options import config_option, json_option
 from retention.policy import format_duration
 
@@ -83,12 +83,11 @@ def _effective(loaded: Config) -> dict[Key, Any]:
         ("max_in_flight",): loaded.max_in_flight_bytes,
     }
     for sink in loaded.sinks:
-        for name in ("kind", "urls", "username", "ca_file", "index_prefix", "path"):
-            if value := getattr(sink, name):
+        shown = ["kind", "path"] if sink.kind == "sqlite" else [n for n in SINK if n != "path"]
+        for name in shown:
+            if (value := getattr(sink, name)) not in (None, ()):
                 values["sinks", sink.name, name] = value
         for name in _SECRETS:
-            if path := getattr(sink, f"{name}_file"):
-                values["sinks", sink.name, f"{name}_file"] = path
             if name in sink.secrets:
                 values["sinks", sink.name, name] = _HIDDEN
     policy = loaded.policy

@@ -128,4 +128,6 @@ def _judge_failure(status: Any, answer: dict[str, Any]) -> Outcome:
             return quarantined(f"the document was refused ({kind})", status, reason)
     if status == 200:
         return retry("the server accepted the document without storing it (a pipeline?)", status)
-    return retry(f"the server answered {status} {kind}".rstrip(), status)
+    # A block that stands since the disk is full answers 429 too, and no batch is small enough.
+    busy = status == 429 and kind != "cluster_block_exception"
+    return retry(f"the server answered {status} {kind}".rstrip(), status, throttled=busy)

@@ -29,6 +29,10 @@ username = "u"
 password_file = "/p"
 api_key_file = "/k"
 """
+BOTH_PROOFS = (
+    "sinks.main = {kind='elasticsearch', urls=['https://a'], ca_file='/c', "
+    f"ca_fingerprint='{'ab' * 32}'}}"
+)
 
 
 @pytest.fixture
@@ -97,6 +101,12 @@ def test_unknown_key_is_an_error_naming_file_and_nearest(
             BOTH_SECRETS,
             "a password and an API key",
         ),
+        (BOTH_PROOFS, "a ca_file and a ca_fingerprint"),
+        (
+            "sinks.main = {kind='elasticsearch', urls=['https://a'], client_key_file='/k'}",
+            "client_c",
+        ),
+        ("sinks.main = {kind='sqlite', path='/x', shards=1}", "shards is not for"),
         ("retention.compress_after = '90d'", "not longer than"),
         ("retention.compress_after = 'soon'", "not a duration"),
         ("retention.level = 'high'", "whole number"),

@@ -138,6 +138,53 @@ def test_an_illegal_argument_that_is_the_clusters_is_retried(reason: str) -> Non
     assert judge(RECORDS, {"items": items})[0].kind is Kind.RETRY
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "throttled"),
+    [
+        (429, "es_rejected_execution_exception", True),
+        (429, "circuit_breaking_exception", True),
+        (429, "cluster_block_exception", False),
+        (503, "unavailable_shards_exception", False),
+        (401, "security_exception", False),
+    ],
+)
+def test_only_too_much_work_is_a_reason_to_send_less(
+    status: int, kind: str, *, throttled: bool
+) -> None:
+    (outcome, *_) = judge(RECORDS, {"items": [item(IDS[0], status, kind), *GOOD[1:]]})
+    assert (outcome.kind, outcome.throttled) == (Kind.RETRY, throttled)
+
+
+statuses = st.sampled_from([200, 201, 202, 400, 403, 409, 413, 429, 500, 599, None, "201", True])
+answers = st.lists(
+    st.tuples(st.sampled_from([*IDS, "queen-rbee@hive1:5", "", None]), statuses), max_size=6
+)
+
+
+@given(answers)
+def test_a_record_is_indexed_only_where_its_own_item_says_so(
+    answered: list[tuple[str | None, object]],
+) -> None:
+    """Fewer, more, reordered, repeated items with any status: the truth is in its place or not."""
+    items = [{"create": {"_id": doc_id, "status": status}} for doc_id, status in answered]
+    outcomes = judge(RECORDS, {"items": items})
+    answers_what_was_sent = [doc_id for doc_id, _ in answered] == IDS
+    for outcome, index in zip(outcomes, range(4), strict=True):
+        proven = answers_what_was_sent and answered[index][1] == 201
+        assert (outcome == INDEXED) == proven
+        assert outcome.kind in ((Kind.INDEXED,) if proven else (Kind.RETRY,))
+
+
+@given(st.permutations(range(4)), st.integers(0, 4), st.integers(0, 3))
+def test_no_order_but_the_one_sent_proves_anything(
+    order: list[int], kept: int, repeated: int
+) -> None:
+    items = [GOOD[index] for index in order[:kept]] + [GOOD[order[repeated]]] * (repeated > 1)
+    outcomes = judge(RECORDS, {"items": items})
+    proven = items == GOOD
+    assert [outcome.final for outcome in outcomes] == [proven] * 4
+
+
 def test_a_409_is_a_conflict_to_be_resolved_and_not_final_by_itself() -> None:
     items = [item(IDS[0], 409, "version_conflict_engine_exception"), *GOOD[1:]]
     outcome = judge(RECORDS, {"items": items})[0]

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from werkzeug import Request, Response
 
 from shippers.errors import SinkRefused
 from shippers.outcome import DUPLICATE, INDEXED, Kind, Outcome
+from shippers.sinks.connection import Credentials
 from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
 from shippers.sinks.index_template import index_template
 from tests.support.elasticsearch import Cluster, request
@@ -23,6 +25,7 @@ from tests.support.shipments import shipments
 RECORDS = shipments(4)
 HASHES = {f"queen-rbee@hive1:{r.header.seq}": r.header.hash for r in RECORDS if r.header}
 SECRET = "s3cret-passw0rd"
+SHIPPER = Credentials("shipper", SECRET)
 
 Answer = Callable[[list[str]], Response]
 
@@ -80,9 +83,9 @@ def sink(wire: Wire) -> Iterator[ElasticsearchSink]:
     made.close()
 
 
-def make(url: str, **options: Any) -> ElasticsearchSink:
-    fields: dict[str, Any] = {"manage_template": False, "username": "shipper", "password": SECRET}
-    return ElasticsearchSink("main", ElasticsearchOptions(urls=(url,), **{**fields, **options}))
+def make(url: str, credentials: Credentials = SHIPPER, **options: Any) -> ElasticsearchSink:
+    chosen = ElasticsearchOptions(urls=(url,), **{"manage_template": False, **options})
+    return ElasticsearchSink("main", chosen, lambda: credentials)
 
 
 def kinds(outcomes: list[Outcome]) -> list[Kind]:
@@ -279,13 +282,12 @@ def test_credentials_are_sent_and_shown_nowhere(
         return error(401, "security_exception")
 
     wire.bulk = refuse
-    for credentials in (
-        {},
-        {"username": None, "password": None, "api_key": SECRET},
-    ):
-        sink = make(wire.url, **credentials)
+    for credentials in (SHIPPER, Credentials(api_key=SECRET)):
+        sink = make(wire.url, credentials)
         outcomes = sink.deliver(RECORDS)
-        shown = f"{sink!r} {sink._options!r} {sink.address} {outcomes!r} {sink._client!r}"
+        connection = sink.connection
+        shown = f"{sink!r} {sink._options!r} {sink.address} {outcomes!r} {credentials!r}"
+        shown += f"{connection!r} {connection._client!r}"
         assert SECRET not in shown
         sink.close()
     sent = [asked.headers["Authorization"] for asked, _ in wire.server.log]
@@ -300,8 +302,9 @@ def test_credentials_are_sent_and_shown_nowhere(
         {"urls": ("es.example:9200",)},
         {"urls": ("ftp://es.example",)},
         {"urls": (f"https://shipper:{SECRET}@es.example",)},
-        {"urls": ("http://a",), "username": "shipper"},
-        {"urls": ("http://a",), "username": "u", "password": SECRET, "api_key": SECRET},
+        {"urls": ("http://a",), "ca_fingerprint": "12:34"},
+        {"urls": ("http://a",), "ca_fingerprint": "ab" * 32, "ca_file": Path("ca.pem")},
+        {"urls": ("http://a",), "client_key_file": Path("key.pem")},
     ],
 )
 def test_impossible_options_are_refused_without_showing_a_secret(options: dict[str, Any]) -> None:
@@ -313,7 +316,7 @@ def test_impossible_options_are_refused_without_showing_a_secret(options: dict[s
 def test_a_url_without_port_means_the_schemes_own(wire: Wire) -> None:
     for url in ("http://es.example", "https://es.example/prefix"):
         sink = ElasticsearchSink("main", ElasticsearchOptions(urls=(url,)))
-        (node,) = sink._client.transport.node_pool.all()
+        (node,) = sink.connection._client.transport.node_pool.all()
         assert (node.config.port, node.config.path_prefix) == (
             (80, "") if url.startswith("http:") else (443, "/prefix")
         )

@@ -3,37 +3,57 @@
     server = ElasticsearchServer.prepare(repository_root)      raises Unavailable, saying why
     server.start(); server.url; server.kill(); server.start(); server.stop()
 
+    server.secure(certificates, {"alice": User("a password", ("auditor",))}, roles_file)
+    makes a node that has not been started yet speak TLS alone and ask for credentials.
+
 The distribution comes from Maven coordinates (the real server less its optional modules) through
-the ``mvn`` command, into ``.cache/elasticsearch``.  It needs a JDK 21 or newer and a user other
-than root: when the tests run as root, the server runs as ``nobody``.
+the ``mvn`` command, into ``.cache/elasticsearch``.  It needs a JDK (21 or newer, for version 8 one
+from 17 to 23) and a user other than root: when the tests run as root, the server runs as
+``nobody``.  AUDITLOG_TEST_ELASTICSEARCH_VERSION names another version than 9.5.0.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["VERSION", "Cluster", "ElasticsearchServer", "Unavailable", "request"]
+if TYPE_CHECKING:
+    import trustme
 
-VERSION: Final = "9.5.0"
+__all__ = [
+    "VERSION",
+    "Cluster",
+    "ElasticsearchServer",
+    "SecuredCluster",
+    "Unavailable",
+    "User",
+    "request",
+]
+
+VERSION: Final = os.environ.get("AUDITLOG_TEST_ELASTICSEARCH_VERSION", "9.5.0")
 _ARTIFACT: Final = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
-_OLDEST_JAVA: Final = 21
+_JAVA: Final = range(17, 24) if VERSION.startswith("8.") else range(21, 1000)
 _START_SECONDS: Final = 120.0
 
 
@@ -76,6 +96,32 @@ class Cluster:
         request(self.url, "DELETE", f"/_index_template/{prefix}*")
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of the file realm."""
+
+    password: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecuredCluster:
+    """A node that speaks TLS alone; its user ``admin`` may do anything."""
+
+    server: ElasticsearchServer
+    authority: trustme.CA
+    ca_file: Path
+    users: Mapping[str, User]
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """As ``request``, as the administrator."""
+        return self.server.request(method, path, body)
+
+
 class ElasticsearchServer:
     """One node with its own home and data, which outlive a kill."""
 
@@ -87,6 +133,9 @@ class ElasticsearchServer:
         self._user = user
         self._heap = heap
         self._process: subprocess.Popen[bytes] | None = None
+        self._secured: dict[str, str] = {}
+        self._context: ssl.SSLContext | None = None
+        self._authorization = ""
 
     @classmethod
     def prepare(cls, root: Path) -> ElasticsearchServer:
@@ -108,7 +157,52 @@ class ElasticsearchServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._secured else 'http'}://127.0.0.1:{self.port}"
+
+    def secure(self, authority: trustme.CA, users: Mapping[str, User], roles: str) -> None:
+        """Before the first start: TLS with a certificate of the authority, users, roles.yml.
+
+        ``users`` has to hold ``admin``.
+        """
+        config = self.home / "config"
+        certificate = authority.issue_cert("127.0.0.1", "localhost")
+        certificate.private_key_pem.write_to_path(config / "node.key")
+        # With the authority behind it, as Elasticsearch's own set-up does it: for fingerprints.
+        for blob in (*certificate.cert_chain_pems, authority.cert_pem):
+            blob.write_to_path(config / "node.pem", append=True)
+        authority.cert_pem.write_to_path(config / "ca.pem")
+        (config / "users").write_text(
+            "".join(f"{name}:{_password_hash(user.password)}\n" for name, user in users.items())
+        )
+        members: dict[str, list[str]] = {}
+        for name, user in users.items():
+            for role in user.roles:
+                members.setdefault(role, []).append(name)
+        (config / "users_roles").write_text(
+            "".join(f"{role}:{','.join(names)}\n" for role, names in members.items())
+        )
+        (config / "roles.yml").write_text(roles)
+        if self._user is not None:
+            for path in config.iterdir():
+                os.chown(path, self._user, -1)
+        self._secured = {
+            "xpack.security.enabled": "true",
+            "xpack.security.http.ssl.enabled": "true",
+            "xpack.security.http.ssl.certificate": "node.pem",
+            "xpack.security.http.ssl.key": "node.key",
+            "xpack.security.http.ssl.certificate_authorities": "ca.pem",
+            "xpack.security.http.ssl.client_authentication": "optional",
+        }
+        self._context = ssl.create_default_context()
+        authority.configure_trust(self._context)
+        token = base64.b64encode(f"admin:{users['admin'].password}".encode()).decode()
+        self._authorization = f"Basic {token}"
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """As ``request``, as the administrator where there is one."""
+        return request(
+            self.url, method, path, body, context=self._context, authorization=self._authorization
+        )
 
     @property
     def running(self) -> bool:
@@ -123,6 +217,7 @@ class ElasticsearchServer:
             "http.port": str(self.port),
             "transport.port": str(self._transport_port),
             "cluster.routing.allocation.disk.threshold_enabled": "false",
+            **self._secured,
         }
         command = [str(self.home / "bin" / "elasticsearch")]
         for name, value in settings.items():
@@ -189,11 +284,13 @@ class ElasticsearchServer:
             if self._process.poll() is not None:
                 break
             try:
-                status, health = request(
-                    self.url, "GET", "/_cluster/health?wait_for_status=yellow&timeout=5s"
+                status, health = self.request(
+                    "GET", "/_cluster/health?wait_for_status=yellow&timeout=5s"
                 )
             except (OSError, http.client.HTTPException):
                 status, health = 0, {}
+            if status == 401:
+                break  # it is up, and will never let us in
             if status == 200 and not health.get("timed_out"):
                 return
             time.sleep(0.2)
@@ -202,13 +299,23 @@ class ElasticsearchServer:
         raise Unavailable(f"Elasticsearch did not start; the end of its log: {text}")
 
 
-def request(url: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+def request(
+    url: str,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    context: ssl.SSLContext | None = None,
+    authorization: str = "",
+) -> tuple[int, Any]:
     """One JSON request without any client of ours in between: status and parsed answer."""
     content = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"} if content is not None else {}
+    if authorization:
+        headers["Authorization"] = authorization
     asked = urllib.request.Request(f"{url}{path}", content, headers, method=method)
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=30, context=context) as answer:
             return answer.status, json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:
@@ -225,10 +332,11 @@ def _find_java() -> Path:
             continue
         text = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
         match = re.search(r'version "(\d+)', text.stderr)
-        if match and int(match[1]) >= _OLDEST_JAVA and (best is None or int(match[1]) > best[0]):
+        if match and int(match[1]) in _JAVA and (best is None or int(match[1]) > best[0]):
             best = (int(match[1]), candidate)
     if best is None:
-        raise Unavailable(f"no JDK {_OLDEST_JAVA} or newer (ES_JAVA_HOME, /usr/lib/jvm)")
+        needed = f"{_JAVA[0]} to {_JAVA[-1]}" if _JAVA[-1] < 99 else f"{_JAVA[0]} or newer"
+        raise Unavailable(f"no JDK {needed} (ES_JAVA_HOME, /usr/lib/jvm)")
     return best[1]
 
 
@@ -258,6 +366,13 @@ def _fetch(cache: Path) -> Path:
             f"mvn could not fetch {_ARTIFACT}: {(fetched.stdout + fetched.stderr)[-500:]}"
         )
     return archive
+
+
+def _password_hash(password: str) -> str:
+    """As ``password_hashing.algorithm: pbkdf2_1000`` makes them; every version reads them."""
+    salt = secrets.token_bytes(32)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 1000, 32)
+    return f"{{PBKDF2}}1000${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
 def _other_user() -> int:
