@@ -42,11 +42,11 @@ OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
 
 
-class _Fragment:
+class _WithJson:
     """Keeps the JSON of a frozen object.  No dataclass field: it is no part of the value."""
 
     __slots__ = ("json",)
-    json: orjson.Fragment
+    json: str
     """The object as it stands in a record: cleaned, absent fields left out."""
 
     def _keep_json(self, where: str, **fields: str | None) -> None:
@@ -55,16 +55,16 @@ class _Fragment:
             for name, text in fields.items()
             if text is not None
         }
-        object.__setattr__(self, "json", orjson.Fragment(orjson.dumps(members)))
+        object.__setattr__(self, "json", orjson.dumps(members).decode())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Made anew from its fields: a fragment cannot be copied."""
+        """Made anew from its fields, from which its JSON follows."""
         fields: tuple[str, ...] = type(self).__match_args__  # type: ignore[attr-defined]  # a dataclass
         return type(self), tuple(getattr(self, name) for name in fields)
 
 
 @dataclass(frozen=True, slots=True)
-class Actor(_Fragment):
+class Actor(_WithJson):
     """Who acted.
 
     ``user_id`` names a person, a service or a token's fingerprint (``token:a3f2c1``); ``ip`` is an
@@ -102,7 +102,7 @@ class Actor(_Fragment):
 
 
 @dataclass(frozen=True, slots=True)
-class Resource(_Fragment):
+class Resource(_WithJson):
     """What was acted on: its kind, its id within the kind, and the id of what it belongs to.
 
     Raises InvalidEvent naming the field.

@@ -12,7 +12,7 @@ Invariants (tests of the same name in tests/auditlog/test_body.py):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import orjson
@@ -38,7 +38,8 @@ from auditlog.event import (
     refuse_choice,
 )
 from auditlog.events import EVENT_TYPES
-from auditlog.redaction import KNOWN_CLEAN, clean, clean_label, clean_text
+from auditlog.redaction import clean, clean_text, escape, label_json
+from auditlog.secret_text import suspicious
 
 __all__ = ["encode_body", "encode_free", "service_host"]
 
@@ -47,26 +48,28 @@ _LIBRARYS_FIELDS: Final = frozenset(
 )
 
 
-def service_host(service: str, host: str) -> bytes:
+def service_host(service: str, host: str) -> str:
     """The members ``service`` and ``host``, made once for a log."""
-    return orjson.dumps({"service": service, "host": host})[1:-1]
+    return orjson.dumps({"service": service, "host": host})[1:-1].decode()
 
 
-def encode_body(event: Event, *, service_host: bytes, context: Context | None = None) -> bytes:
+def encode_body(event: Event, *, service_host: str, context: Context | None = None) -> bytes:
     """The body of a typed event.  Raises InvalidEvent naming the field."""
-    details = event.own_details()
-    resource: Resource | Mapping[str, Any] | None = event.resource
-    if resource is None and (names := event.names) is not None:
-        # The id is a required field, and was cleaned as such.
-        resource = {"resource_type": names[0], "resource_id": details[names[1]]}
-    if event.details is not None:
-        details.update(clean(event.details, "details"))
+    details, named = event.own_json()
+    if event.details is not None or (context is not None and context.details):
+        more = {} if event.details is None else clean(event.details, "details")
+        if context is not None and context.details:
+            own = {f.name for f in event.own_fields if getattr(event, f.name) is not None}
+            more = _add_bound(more, context.details, own)
+        if more:
+            details = f"{details},{_members(more)}" if details else _members(more)
     return _encode(
         event.event_type,
         service_host,
         context,
         event.actor,
-        resource,
+        event.resource,
+        named,
         event.outcome,
         event.reason,
         event.severity,
@@ -78,7 +81,7 @@ def encode_body(event: Event, *, service_host: bytes, context: Context | None = 
 def encode_free(
     event_type: str,
     *,
-    service_host: bytes,
+    service_host: str,
     context: Context | None = None,
     actor: Actor | Mapping[str, Any] | None = None,
     resource: Resource | Mapping[str, Any] | None = None,
@@ -115,60 +118,68 @@ def encode_free(
         severity = known.default_severity
     elif severity not in SEVERITIES:
         refuse_choice("severity", SEVERITIES)
+    given = {} if details is None else clean(check_mapping("details", details), "details")
+    if context is not None and context.details:
+        given = _add_bound(given, context.details, ())
     return _encode(
         event_type,
         service_host,
         context,
         None if actor is None else as_actor(actor),
         None if resource is None else as_resource(resource),
+        "",
         outcome,
         None if reason is None else check_string("reason", reason),
         severity,
         None if correlation_id is None else check_string("correlation_id", correlation_id),
-        {} if details is None else clean(check_mapping("details", details), "details"),
+        _members(given),
     )
+
+
+def _add_bound(
+    details: dict[str, Any], bound: Mapping[str, Any], own: Collection[str]
+) -> dict[str, Any]:
+    """The details, and those of the context that neither they nor the event's fields have."""
+    return {**details, **{k: v for k, v in bound.items() if k not in details and k not in own}}
+
+
+def _members(details: dict[str, Any]) -> str:
+    return orjson.dumps(details)[1:-1].decode()
 
 
 def _encode(  # noqa: PLR0917  (keywords would cost a tenth of the call)
     event_type: str,
-    service_host: bytes,
+    service_host: str,
     context: Context | None,
     actor: Any,
     resource: Any,
+    named: str,
     outcome: str | None,
     reason: str | None,
     severity: str | None,
     correlation_id: str | None,
-    details: dict[str, Any],
+    details: str,
 ) -> bytes:
-    """Everything was checked before, and ``details`` cleaned."""
+    """Everything was checked; ``named`` is the event's own resource, ``details`` are clean JSON."""
     if context is not None:
         actor = context.actor if actor is None else actor
-        resource = context.resource if resource is None else resource
+        resource = context.resource if resource is None and not named else resource
         reason = context.reason if reason is None else reason
         correlation_id = context.correlation_id if correlation_id is None else correlation_id
-        if context.details:
-            details = {**details, **{k: v for k, v in context.details.items() if k not in details}}
-    members: dict[str, Any] = {}
-    if actor is not None:
-        members["actor"] = actor.json
-    if resource is not None:
-        members["resource"] = resource if type(resource) is dict else resource.json
-    members["outcome"] = outcome
-    if reason is not None:
-        members["reason"] = (
-            reason if reason in KNOWN_CLEAN else clean_label(reason, f"{event_type}.reason")
-        )
-    members["severity"] = severity
+    who = "" if actor is None else f'"actor":{actor.json},'
+    what = named if resource is None else f'"resource":{resource.json},'
+    why = "" if reason is None else f'"reason":"{label_json(reason, f"{event_type}.reason")}",'
+    request = ""
     if correlation_id is not None:
-        members["correlation_id"] = clean_text(correlation_id, f"{event_type}.correlation_id")
+        if suspicious(correlation_id):
+            correlation_id = escape(clean_text(correlation_id, f"{event_type}.correlation_id"))
+        request = f',"correlation_id":"{correlation_id}"'
     if details:
-        members["details"] = details
-    return b'"event_type":"%b",%b,%b' % (
-        event_type.encode("ascii"),
-        service_host,
-        orjson.dumps(members)[1:-1],
-    )
+        details = f',"details":{{{details}}}'
+    return (
+        f'"event_type":"{event_type}",{service_host},{who}{what}"outcome":"{outcome}",'
+        f'{why}"severity":"{severity}"{request}{details}'
+    ).encode()
 
 
 def _refuse_strange(event_type: object, strange: Mapping[str, object]) -> None:

@@ -24,7 +24,7 @@ class DisabledLog(Log):
 
     def __init__(self, log_id: LogId) -> None:
         self.id = log_id
-        done = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0)
+        done = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0, 1)
         done.done = True
         self._ticket = Ticket(done, lambda _commit, _timeout: True, 0, GENESIS_HASH)
 

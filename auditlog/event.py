@@ -7,9 +7,8 @@
 
 An event behaves as a frozen, slotted, keyword-only dataclass, and dataclasses.fields, asdict and
 replace take it.  It is not made by that decorator, for two reasons.  Thirty-five of them cost 30 to
-45 ms at import, so here the code of a class is generated when its first event is made.  And a
-frozen dataclass sets each field through object.__setattr__, 1.5 us an event; here __new__ fills an
-unfrozen twin of the same layout by plain assignments and then turns it into the frozen class.
+45 ms at import, so here the code of a class is generated when its first event is made (see
+event_code).  And a frozen dataclass sets each field through object.__setattr__, 1.5 us an event.
 
 Invariants (tests of the same name in tests/auditlog/test_event.py):
   checked    a field of the wrong kind, an unknown and a missing one are refused by name
@@ -32,18 +31,16 @@ from typing import (
     dataclass_transform,
 )
 
+import orjson
+
 from auditlog.actor import (
-    OUTCOMES,
-    SEVERITIES,
     Actor,
     Outcome,
     Resource,
     Severity,
-    as_actor,
-    as_resource,
 )
 from auditlog.errors import InvalidEvent
-from auditlog.field_kinds import KINDS, NAMES, Kind
+from auditlog.field_kinds import KINDS, Kind
 from auditlog.redaction import clean
 from auditlog.secret_keys import is_secret_key
 
@@ -53,6 +50,7 @@ __all__ = [
     "LIBRARYS_OWN",
     "Event",
     "EventField",
+    "EventMeta",
     "check_mapping",
     "check_string",
     "refuse_choice",
@@ -76,7 +74,6 @@ LIBRARYS_OWN: Final = "log."
 """How the types start that only the library writes."""
 
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_VALUE: Final = re.compile(r"\b_v\b")
 
 
 class EventField(NamedTuple):
@@ -105,10 +102,10 @@ class _LazyDataclassFields:
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-class _EventType(type):
+class EventMeta(type):
     """Turns the annotations of an event class into slots before the class exists."""
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _EventType:
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> EventMeta:
         own = []
         for field, annotation in namespace.get("__annotations__", {}).items():
             if str(annotation).startswith("ClassVar"):
@@ -138,7 +135,7 @@ def _field(class_name: str, name: str, annotation: str, *, required: bool) -> Ev
     return EventField(name, kind, required)
 
 
-class Event(metaclass=_EventType):
+class Event(metaclass=EventMeta):
     """Something that happened, as one type of event.
 
     ``actor`` and ``resource`` may be given as mappings.  ``outcome`` and ``severity`` have a
@@ -177,9 +174,18 @@ class Event(metaclass=_EventType):
         def __delattr__(self, name: str) -> NoReturn:
             raise AttributeError(f"an event cannot be changed: {name}")
 
-    def own_details(self) -> dict[str, Any]:
-        """The event's own fields, cleaned, in declared order; None is left out."""
+    def own_json(self) -> tuple[str, str]:
+        """What the record gets from the event's own fields, cleaned: two pieces of JSON.
+
+        The members of ``details`` in declared order, None left out; and the member ``resource``
+        with a comma behind it, of an event that names one and was given none.
+        """
         raise NotImplementedError  # generated for each class
+
+    def own_details(self) -> dict[str, Any]:
+        """The event's own fields as they stand in the record, in declared order."""
+        details: dict[str, Any] = orjson.loads(f"{{{self.own_json()[0]}}}")
+        return details
 
     def _values(self) -> dict[str, Any]:
         names = [*(field.name for field in self.own_fields), *COMMON_FIELDS]
@@ -221,16 +227,6 @@ def refuse_choice(where: str, known: tuple[str, ...]) -> NoReturn:
     raise InvalidEvent(f"{where} is not one of {listed}", hint="Write it exactly like that.")
 
 
-def _check_details(cls: type[Event], value: object) -> Mapping[str, Any]:
-    details = check_mapping(f"{cls.event_type}.details", value)
-    if taken := [field.name for field in cls.own_fields if field.name in details]:
-        raise InvalidEvent(
-            f"{cls.event_type}.details has {', '.join(taken)}, which the event has as a field",
-            hint="Give it to the constructor by that name.",
-        )
-    return details
-
-
 def _restore(cls: type[Event], values: dict[str, Any]) -> Event:
     return cls(**values)
 
@@ -248,102 +244,7 @@ def _shown(value: object) -> str:
 
 def _generate_and_make(cls: type[Event], /, **fields: object) -> Event:
     """The ``__new__`` of a class that has not made an event yet."""
-    _generate(cls)
+    from auditlog.event_code import generate  # noqa: PLC0415  (it needs the class Event)
+
+    generate(cls)
     return cls.__new__(cls, **fields)
-
-
-def _generate(cls: type[Event]) -> None:
-    """Give the class its ``__new__`` and ``own_details``."""
-    twin = type.__new__(
-        _EventType,
-        cls.__name__,
-        cls.__bases__,
-        {
-            "__slots__": cls.__dict__["__slots__"],
-            # both, or the interpreter does not take its short cut for slots
-            "__setattr__": object.__setattr__,
-            "__delattr__": object.__delattr__,
-        },
-    )
-    names: dict[str, Any] = {
-        **NAMES,
-        "_twin": twin,
-        "_this": cls,
-        "_new": object.__new__,
-        "_Actor": Actor,
-        "_Resource": Resource,
-        "_as_actor": as_actor,
-        "_as_resource": as_resource,
-        "_outcomes": OUTCOMES,
-        "_severities": SEVERITIES,
-        "_check_string": check_string,
-        "_refuse_choice": refuse_choice,
-        "_check_details": _check_details,
-    }
-    for field in cls.own_fields:
-        names[f"_check_{field.name}"] = field.kind.check
-        names[f"_clean_{field.name}"] = field.kind.clean
-    exec(_constructor(cls) + _details(cls), names)  # noqa: S102  (of class and field names only)
-    names["__new__"].__qualname__ = cls.__qualname__  # what a TypeError about arguments names
-    cls.own_details = names["own_details"]  # type: ignore[method-assign]  # once per class
-    cls.__new__ = staticmethod(names["__new__"])  # type: ignore[method-assign]  # last: now it is ready
-
-
-def _constructor(cls: type[Event]) -> str:
-    required = [field.name for field in cls.own_fields if field.required]
-    optional = [f"{field.name}=None" for field in cls.own_fields if not field.required]
-    optional += [f"{name}=None" for name in COMMON_FIELDS]
-    lines = [
-        f"def __new__(_cls, /, *, {', '.join([*required, *optional])}):",
-        " _self = _new(_twin)",
-    ]
-    for field in cls.own_fields:
-        where = f"{cls.event_type}.{field.name}"
-        conditions = [] if field.required else [f"{field.name} is not None"]
-        if field.kind.wrong is not None:
-            conditions.append(f"({_VALUE.sub(field.name, field.kind.wrong)})")
-        condition = f"if {' and '.join(conditions)}: " if conditions else ""
-        lines += [
-            f" {condition}{field.name} = _check_{field.name}({where!r}, {field.name})",
-            f" _self.{field.name} = {field.name}",
-        ]
-    kind = cls.event_type
-    lines += [
-        " if actor is not None and _type(actor) is not _Actor: actor = _as_actor(actor)",
-        " _self.actor = actor",
-        " if resource is not None and _type(resource) is not _Resource:",
-        "  resource = _as_resource(resource)",
-        " _self.resource = resource",
-        f" if outcome is None: outcome = {cls.default_outcome!r}",
-        f" elif outcome not in _outcomes: _refuse_choice('{kind}.outcome', _outcomes)",
-        " _self.outcome = outcome",
-        f" if reason is not None: reason = _check_string('{kind}.reason', reason)",
-        " _self.reason = reason",
-        f" if severity is None: severity = {cls.default_severity!r}",
-        f" elif severity not in _severities: _refuse_choice('{kind}.severity', _severities)",
-        " _self.severity = severity",
-        " if correlation_id is not None:",
-        f"  correlation_id = _check_string('{kind}.correlation_id', correlation_id)",
-        " _self.correlation_id = correlation_id",
-        " if details is not None: details = _check_details(_this, details)",
-        " _self.details = details",
-        " _self.__class__ = _this",
-        " return _self\n",
-    ]
-    return "\n".join(lines)
-
-
-def _details(cls: type[Event]) -> str:
-    lines = ["def own_details(_self):", " _d = {}"]
-    for field in cls.own_fields:
-        lines.append(f" _v = _self.{field.name}")
-        indent = " "
-        if not field.required:
-            lines.append(" if _v is not None:")
-            indent = "  "
-        if field.kind.clean is not None:
-            condition = "" if field.kind.dirty is None else f"if {field.kind.dirty}: "
-            where = f"{cls.event_type}.{field.name}"
-            lines.append(f"{indent}{condition}_v = _clean_{field.name}(_v, {where!r})")
-        lines.append(f"{indent}_d[{field.name!r}] = _v")
-    return "\n".join([*lines, " return _d\n"])

@@ -1,11 +1,12 @@
 """The kinds of fields an event can have: how each is checked and cleaned.  Pure.
 
-A kind says more than a type: a Digest cannot hold a prompt, a Label is worth remembering.  Two
-expressions of each decide whether a value is plainly good; they are put into the code that event.py
-generates, so that the common case needs no call.
+A kind says more than a type: a Digest cannot hold a prompt, a Label is worth remembering.  Whether
+a value is plainly good is told by expressions that are put into the code of an event class (see
+event_code), so that the common case needs no call.
 
 Invariants (tests of the same name in tests/auditlog/test_field_kinds.py):
   spared     a value the expression lets pass is one the check would return as it is
+  cleaned    the JSON of a value is that of the cleaned value
   named      what a check refuses, it refuses with InvalidEvent and the name of the field
 """
 
@@ -16,9 +17,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
+import orjson
+
 from auditlog.actor import check_ip
 from auditlog.errors import InvalidEvent
-from auditlog.redaction import KNOWN_CLEAN, clean, clean_label, clean_text
+from auditlog.redaction import KNOWN_CLEAN, clean, clean_text, escape, label_json
 from auditlog.secret_text import ISSUED_SK, ODD
 
 __all__ = [
@@ -58,6 +61,7 @@ Labels: TypeAlias = Sequence[str]
 Changes: TypeAlias = Mapping[str, Any]
 """A JSON object."""
 
+_no_hex: Final = re.compile(r"[^0-9a-fA-F]").search
 _is_digest: Final = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,15}:)?[0-9a-fA-F]{8,128}").fullmatch
 
 
@@ -102,7 +106,7 @@ def _check_number(where: str, value: object) -> float:
         raise _refuse(where, value, "a number")
     if not 0 <= value < 2**64:
         raise InvalidEvent(f"{where} is negative, not finite or beyond 64 bits")
-    return value
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def _check_instant(where: str, value: object) -> dt.datetime:
@@ -134,43 +138,55 @@ def _check_bool(where: str, value: object) -> bool:
 
 
 class Kind:
-    """How values of one kind are checked and cleaned.
+    """How values of one kind are checked, and written into JSON.
 
-    ``wrong`` is an expression over ``_v`` that is true when ``check`` has to look closer;
-    ``dirty`` one that is true when ``clean`` has to.  None: no look can be spared, or is needed.
+    ``wrong`` is an expression over ``_v`` that is true when ``check`` has to look closer; None: it
+    always has to.  ``json`` is a statement that turns the value ``_v`` of the field ``_where`` into
+    its JSON text, cleaned, and without its quotes where it is ``quoted``; None: it is that already.
     """
 
-    __slots__ = ("check", "clean", "dirty", "wrong")
+    __slots__ = ("check", "json", "quoted", "wrong")
 
     def __init__(
         self,
         wrong: str | None,
         check: Callable[[str, object], object],
-        dirty: str | None = None,
-        clean: Callable[[Any, str], object] | None = None,
+        json: str | None = None,
+        *,
+        quoted: bool = False,
     ) -> None:
-        self.wrong, self.check, self.dirty, self.clean = wrong, check, dirty, clean
+        self.wrong, self.check, self.json, self.quoted = wrong, check, json, quoted
 
 
-# secret_text.suspicious, written out: a call would cost as much as the look itself.
-_SUSPICIOUS: Final = (
-    '_len(_v) >= 40 or _odd(_v) or "sk-" in _v and _sk(_v) or "pat-" in _v or "xox" in _v'
+# secret_text.suspicious, written out: a call would cost as much as the look itself.  What is not
+# suspicious is plain ASCII without quotes and backslashes, and so its own JSON.
+_TEXT: Final = (
+    'if _len(_v) >= 40 or _odd(_v) or "sk-" in _v and _sk(_v) or "pat-" in _v or "xox" in _v:'
+    " _v = _escape(_clean_text(_v, _where))"
 )
+_LABEL: Final = "_v = _known(_v) or _label(_v, _where)"
+_CLEANED: Final = "_v = _clean_json(_v, _where)"
+_NO_TEXT: Final = "_type(_v) is not str"
+_NO_ID: Final = "_type(_v) is not str or not _v"
+_NO_HASH: Final = "_type(_v) is not str or not 8 <= _len(_v) <= 128 or _no_hex(_v)"
+
+
+def _clean_json(value: object, where: str) -> str:
+    return orjson.dumps(clean(value, where)).decode()
+
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "Id": Kind("_type(_v) is not str or not _v", _check_id, _SUSPICIOUS, clean_text),
-    "Label": Kind(
-        "_type(_v) is not str or not _v", _check_id, "_v not in _known_clean", clean_label
-    ),
-    "Text": Kind("_type(_v) is not str", _check_text, _SUSPICIOUS, clean_text),
-    "Digest": Kind("_type(_v) is not str or _is_digest(_v) is None", _check_digest),
-    "Address": Kind(None, check_ip),
+    "Id": Kind(_NO_ID, _check_id, _TEXT, quoted=True),
+    "Label": Kind(_NO_ID, _check_id, _LABEL, quoted=True),
+    "Text": Kind(_NO_TEXT, _check_text, _TEXT, quoted=True),
+    "Digest": Kind(_NO_HASH, _check_digest, quoted=True),
+    "Address": Kind(None, check_ip, _LABEL, quoted=True),
     "Count": Kind("_type(_v) is not int or not 0 <= _v < 18446744073709551616", _check_count),
     "Number": Kind("_type(_v) is not float or not 0.0 <= _v < 1.8e19", _check_number),
-    "bool": Kind("_type(_v) is not bool", _check_bool),
-    "Instant": Kind(None, _check_instant, None, clean),
-    "Labels": Kind(None, _check_labels, None, clean),
-    "Changes": Kind(None, _check_changes, None, clean),
+    "bool": Kind("_type(_v) is not bool", _check_bool, "_v = 'true' if _v else 'false'"),
+    "Instant": Kind(None, _check_instant, _CLEANED),
+    "Labels": Kind(None, _check_labels, _CLEANED),
+    "Changes": Kind(None, _check_changes, _CLEANED),
 }
 """The kinds of fields by the name their annotations use."""
 
@@ -179,7 +195,11 @@ NAMES: Final[Mapping[str, object]] = {
     "_type": type,
     "_odd": ODD,
     "_sk": ISSUED_SK,
-    "_known_clean": KNOWN_CLEAN,
-    "_is_digest": _is_digest,
+    "_known": KNOWN_CLEAN.get,
+    "_label": label_json,
+    "_escape": escape,
+    "_clean_text": clean_text,
+    "_clean_json": _clean_json,
+    "_no_hex": _no_hex,
 }
 """What the expressions of the kinds refer to; no field's name starts with an underscore."""

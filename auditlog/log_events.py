@@ -29,7 +29,7 @@ __all__ = [
 
 
 def segment_opened(
-    service_host: bytes, previous: SegmentName | None, size: int, last_hash: str
+    service_host: str, previous: SegmentName | None, size: int, last_hash: str
 ) -> bytes:
     """The first record of a segment: which one came before, its bytes and its last hash."""
     details: dict[str, Any] = {"previous_segment": None}
@@ -42,15 +42,15 @@ def segment_opened(
     return _body("log.segment_opened", service_host, details)
 
 
-def opened(service_host: bytes, *, pid: int, flush: str) -> bytes:
+def opened(service_host: str, *, pid: int, flush: str) -> bytes:
     return _body("log.opened", service_host, {"pid": pid, "flush": flush})
 
 
-def closed(service_host: bytes) -> bytes:
+def closed(service_host: str) -> bytes:
     return _body("log.closed", service_host, {})
 
 
-def recovered(service_host: bytes, torn: Torn) -> bytes:
+def recovered(service_host: str, torn: Torn) -> bytes:
     """A torn tail was cut: where, how much, its SHA-256 and the file that keeps it."""
     details = {
         "segment": torn.segment,
@@ -62,18 +62,18 @@ def recovered(service_host: bytes, torn: Torn) -> bytes:
     return _body("log.recovered", service_host, details, "warning")
 
 
-def events_refused(service_host: bytes, count: int) -> bytes:
+def events_refused(service_host: str, count: int) -> bytes:
     """So many events were refused since the record before, because the queue was full."""
     return _body("log.events_refused", service_host, {"count": count}, "error")
 
 
-def clock_stepped(service_host: bytes, now_ns: int, step_ns: int) -> bytes:
+def clock_stepped(service_host: str, now_ns: int, step_ns: int) -> bytes:
     """The wall clock was moved by ``step_seconds`` and says ``clock_at`` now."""
     details = {"step_seconds": round(step_ns / SECOND_NS, 6), "clock_at": format_ns(now_ns)}
     return _body("log.clock_stepped", service_host, details, "warning")
 
 
-def space_low(service_host: bytes, level: str, free_bytes: int) -> bytes:
+def space_low(service_host: str, level: str, free_bytes: int) -> bytes:
     severity = "error" if level == "critical" else "warning"
     return _body(
         "log.space_low", service_host, {"level": level, "free_bytes": free_bytes}, severity
@@ -81,11 +81,10 @@ def space_low(service_host: bytes, level: str, free_bytes: int) -> bytes:
 
 
 def _body(
-    event_type: str, service_host: bytes, details: Mapping[str, Any], severity: str = "info"
+    event_type: str, service_host: str, details: Mapping[str, Any], severity: str = "info"
 ) -> bytes:
-    body = b'"event_type":"%b",%b,"outcome":"success","severity":"%b"' % (
-        event_type.encode("ascii"),
-        service_host,
-        severity.encode("ascii"),
-    )
-    return body + b',"details":' + orjson.dumps(details) if details else body
+    members = f',"details":{orjson.dumps(details).decode()}' if details else ""
+    return (
+        f'"event_type":"{event_type}",{service_host},"outcome":"success","severity":"{severity}"'
+        f"{members}"
+    ).encode()

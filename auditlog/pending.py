@@ -35,8 +35,10 @@ class Pending:
     """The head of one log: the next number, the last hash, the segment, the queued commits."""
 
     __slots__ = (
+        "_before_segment",
         "_clamped_at",
         "_day_end",
+        "_finished_seq",
         "_open",
         "_prefix",
         "_second_start",
@@ -48,25 +50,23 @@ class Pending:
         "log",
         "max_segment_bytes",
         "queued_bytes",
-        "queued_events",
-        "records",
         "segment",
         "seq",
         "size",
     )
 
-    def __init__(self, log: LogId, service_host: bytes, max_segment_bytes: int) -> None:
+    def __init__(self, log: LogId, service_host: str, max_segment_bytes: int) -> None:
         self.log = log
         self.max_segment_bytes = max_segment_bytes
         self.seq = 0
         self.hash = GENESIS_HASH
         self.segment: SegmentName | None = None
         self.size = 0
-        self.records = 0
         self.last_ns = 0
         self.commits: deque[Commit] = deque()
         self.queued_bytes = 0
-        self.queued_events = 0
+        self._finished_seq = 0
+        self._before_segment = 0  # the number of the last record of the segment before
         self._prefix = log_prefix(str(log))
         self._service_host = service_host
         self._second_start = -SECOND_NS
@@ -75,14 +75,23 @@ class Pending:
         self._open: Commit | None = None  # the last of commits, while it may still grow
         self._clamped_at = ""
 
+    @property
+    def records(self) -> int:
+        """How many the segment has."""
+        return self.seq - self._before_segment
+
+    @property
+    def queued_events(self) -> int:
+        return self.seq - self._finished_seq
+
     def resume(
         self, segment: SegmentName, *, size: int, seq: int, record_hash: str, last_ns: int
     ) -> None:
         """Go on behind the last record of a log that was recovered."""
         self._set_segment(segment)
         self.size = size
-        self.records = 2  # how many there are does not matter, only that one more may rotate
-        self.seq = seq
+        self.seq = self._finished_seq = seq
+        self._before_segment = seq - 2  # how many there are does not matter: one more may rotate
         self.hash = record_hash
         self.last_ns = last_ns
 
@@ -95,9 +104,15 @@ class Pending:
         if now_ns >= self._day_end:
             self._check_fits(body)
             self._advance(now_ns, line_bytes=0)
-        timestamp = self._timestamp(now_ns)
-        if self._clamped_at:
-            body = _with_clock_at(body, self._clamped_at)
+        since = now_ns - self._second_start
+        if 0 <= since < SECOND_NS:  # nearly always
+            self.last_ns = now_ns
+            # Adding a million and cutting it off again pads with zeros, faster than a format does.
+            timestamp = f"{self._second_text}{str(1_000_000 + since // 1000)[1:]}Z"
+        else:
+            timestamp = self._timestamp(now_ns)
+            if self._clamped_at:
+                body = _with_clock_at(body, self._clamped_at)
         seq = self.seq + 1
         line, digest = seal(self._prefix, seq, self.hash, timestamp, body)
         size = len(line)
@@ -109,18 +124,15 @@ class Pending:
                 seq = self.seq + 1
                 line, digest = seal(self._prefix, seq, self.hash, timestamp, body)
                 size = len(line)
+        end = self.size + size
         commit = self._open
-        if commit is None or commit.size + size > MAX_COMMIT_BYTES:
-            commit = self._new_commit()
+        if commit is None or end - commit.offset > MAX_COMMIT_BYTES:
+            commit = self._new_commit(seq)
         # A signal handler may raise after any call: the only one stands behind the last change.
-        self.seq = commit.last_seq = seq
+        self.seq = seq
         self.hash = digest
-        self.size += size
-        self.records += 1
-        commit.size += size
-        commit.events += 1
+        self.size = commit.end = end
         self.queued_bytes += size
-        self.queued_events += 1
         commit.lines.append(line)
         return commit
 
@@ -130,7 +142,7 @@ class Pending:
         self._set_segment(segment)
         self._open = None
         self.size = 0
-        self.records = 0
+        self._before_segment = self.seq
         self.append(body, now_ns)
 
     def rotate(self, now_ns: int) -> None:
@@ -149,7 +161,7 @@ class Pending:
         """The oldest commit is durable, or never will be: it no longer takes up room."""
         if not commit.finished:
             self.queued_bytes -= commit.size
-            self.queued_events -= commit.events
+            self._finished_seq = commit.last_seq
             commit.finished = True
         if self.commits and self.commits[0] is commit:
             self.commits.popleft()
@@ -160,9 +172,9 @@ class Pending:
         if len(line) > MAX_RECORD_BYTES + 1:
             raise _too_large(len(line))
 
-    def _new_commit(self) -> Commit:
+    def _new_commit(self, first_seq: int) -> Commit:
         assert self.segment is not None  # noqa: S101  (_advance set it; for the type checker)
-        self._open = commit = Commit(self.segment, self.size)
+        self._open = commit = Commit(self.segment, self.size, first_seq)
         self.commits.append(commit)
         return commit
 
@@ -192,19 +204,19 @@ class Pending:
     def _timestamp(self, now_ns: int) -> str:
         """RFC 3339 with microseconds; a clock from before the segment's day stays in that day.
 
-        The text up to the second is kept, as most records fall into the second of the one before.
+        The text up to the second is kept for the records of the same second that follow.
         """
-        if not 0 <= now_ns - self._second_start < SECOND_NS:
-            day_start = self._day_end - 86_400 * SECOND_NS
-            self._clamped_at = "" if now_ns >= day_start else format_ns(now_ns)
-            if self._clamped_at:
-                self._second_start = -SECOND_NS
-                return format_ns(max(self.last_ns, day_start))
-            self._second_start = now_ns - now_ns % SECOND_NS
-            self._second_text = format_ns(now_ns)[:20]
+        day_start = self._day_end - 86_400 * SECOND_NS
+        if now_ns < day_start:
+            self._clamped_at = format_ns(now_ns)
+            self._second_start = -SECOND_NS
+            return format_ns(max(self.last_ns, day_start))
+        self._clamped_at = ""
         self.last_ns = now_ns
-        # Adding a million and cutting it off again pads with zeros, faster than a format does.
-        return f"{self._second_text}{str(1_000_000 + (now_ns - self._second_start) // 1000)[1:]}Z"
+        self._second_start = now_ns - now_ns % SECOND_NS
+        timestamp = format_ns(now_ns)
+        self._second_text = timestamp[:20]
+        return timestamp
 
 
 def _with_clock_at(body: bytes, clock_at: str) -> bytes:

@@ -32,7 +32,15 @@ from auditlog.record import MAX_RECORD_BYTES
 from auditlog.secret_keys import is_secret_key
 from auditlog.secret_text import fingerprint, fingerprint_credentials, redact, suspicious
 
-__all__ = ["KNOWN_CLEAN", "MAX_DEPTH", "clean", "clean_label", "clean_text", "full_look"]
+__all__ = [
+    "KNOWN_CLEAN",
+    "MAX_DEPTH",
+    "clean",
+    "clean_text",
+    "escape",
+    "full_look",
+    "label_json",
+]
 
 MAX_DEPTH: Final = 32
 """How deep mappings and lists may nest in each other."""
@@ -49,8 +57,8 @@ _ANSI: Final = re.compile(
 
 _MAX_REMEMBERED: Final = 4096
 _MAX_REMEMBERED_LENGTH: Final = 256
-KNOWN_CLEAN: Final[set[str]] = set()
-"""Strings found clean.  Read it to spare a call; clean_label adds to it."""
+KNOWN_CLEAN: Final[dict[str, str]] = {}
+"""Strings found clean, with their JSON less its quotes.  Read it to spare a call of label_json."""
 _known_keys: Final[set[str]] = set()
 """Keys found clean and no secret's, whatever stands under them."""
 
@@ -63,14 +71,22 @@ def clean_text(text: str, where: str) -> str:
     return full_look(text, where) if suspicious(text) else text
 
 
-def clean_label(text: str, where: str) -> str:
-    """As clean_text, for a string that is likely to come again."""
-    if text in KNOWN_CLEAN:
-        return text
+def label_json(text: str, where: str) -> str:
+    """The cleaned text as JSON less its quotes, for a string that is likely to come again."""
+    known = KNOWN_CLEAN.get(text)
+    if known is not None:
+        return known
     cleaned = clean_text(text, where)
+    escaped = escape(cleaned)
     if cleaned == text and len(text) <= _MAX_REMEMBERED_LENGTH:
-        _remember(text, KNOWN_CLEAN)
-    return cleaned
+        _make_room(KNOWN_CLEAN)
+        KNOWN_CLEAN[text] = escaped
+    return escaped
+
+
+def escape(text: str) -> str:
+    """The text as JSON, less its quotes."""
+    return orjson.dumps(text)[1:-1].decode()
 
 
 def clean(value: Any, where: str, depth: int = 0) -> Any:  # noqa: PLR0911  (one a type)
@@ -136,14 +152,14 @@ def _clean_member(key: object, item: object, where: str, depth: int) -> tuple[st
     elif (
         name == key and len(key) <= _MAX_REMEMBERED_LENGTH and not is_secret_key(key, numeric=False)
     ):
-        _remember(key, _known_keys)
+        _make_room(_known_keys)
+        _known_keys.add(key)
     return name, kept
 
 
-def _remember(text: str, known: set[str]) -> None:
+def _make_room(known: set[str] | dict[str, str]) -> None:
     if len(known) >= _MAX_REMEMBERED:
         known.clear()
-    known.add(text)
 
 
 def _clean_scalar(value: Any, where: str, depth: int) -> Any:  # noqa: PLR0911  (one a type)

@@ -42,9 +42,10 @@ _FINGERPRINT: Final = re.compile(r"sha256:[0-9a-f]{12}")
 
 # Nearly every string has only characters that none of the rules below can start from, and is done
 # after this one look.  Excluded are the control characters and all of non-ASCII; blank, =, ", ' and
-# @ (credentials, key=value, URLs); I, J and _ (AKIA, ASIA, AIza; eyJ; ghp_, hf_, npm_, sk_live_ …).
+# @ (credentials, key=value, URLs); I, J and _ (AKIA, ASIA, AIza; eyJ; ghp_, hf_, npm_, sk_live_ …);
+# and the backslash, so that such a string is also its own JSON (see event_code).
 # "sk-", "pat-" (glpat-) and "xox" have no rare character, an AWS secret only its length of 40.
-ODD: Final = re.compile(r"[^!#-&(-<>?A-HK-Z\[-^`-~]").search
+ODD: Final = re.compile(r"[^!#-&(-<>?A-HK-Z\[\]^`-~]").search
 ISSUED_SK: Final = re.compile(r"sk-(?<![A-Za-z0-9]sk-)").search
 """Tells "sk-…" from "task-…"; starts with the letters, so that the engine can search for them."""
 _AWS_SECRET_LENGTH: Final = 40

@@ -51,37 +51,34 @@ class Waiter:
 
 
 class Commit:
-    """Lines that become durable together: ``lines`` of ``segment`` from byte ``offset`` on.
+    """Lines that become durable together: ``lines`` of ``segment`` from ``offset`` to ``end``.
 
-    ``events`` counts them, ``queued_at`` is when the first came (monotonic seconds), ``urgent``
-    says that somebody awaits it.
+    ``first_seq`` is the number of the first, which came at ``queued_at`` (monotonic seconds);
+    ``urgent`` says that somebody awaits it.
     """
 
     __slots__ = (
         "done",
+        "end",
         "error",
-        "events",
         "finished",
+        "first_seq",
         "futures",
-        "last_seq",
         "lines",
         "offset",
         "queued_at",
         "segment",
-        "size",
         "urgent",
         "waiters",
         "watchers",
     )
 
-    def __init__(self, segment: SegmentName, offset: int) -> None:
+    def __init__(self, segment: SegmentName, offset: int, first_seq: int) -> None:
         self.segment = segment
-        self.offset = offset
+        self.offset = self.end = offset
+        self.first_seq = first_seq
         self.queued_at = time.monotonic()
         self.lines: list[bytes] = []
-        self.size = 0
-        self.events = 0
-        self.last_seq = 0
         self.urgent = False
         self.done = False
         self.finished = False  # and no longer queued
@@ -89,6 +86,18 @@ class Commit:
         self.waiters: list[Waiter] = []  # they may be asked to lead
         self.watchers: list[Waiter] = []  # they only want to know
         self.futures: list[asyncio.Future[None]] = []
+
+    @property
+    def size(self) -> int:
+        return self.end - self.offset
+
+    @property
+    def events(self) -> int:
+        return len(self.lines)
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + len(self.lines) - 1
 
     def resolve(self, error: AuditLogError | None) -> None:
         """Tell everyone who waits; called once, by the committer, under its lock."""

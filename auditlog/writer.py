@@ -88,7 +88,7 @@ class Log:
         self._options = options
         self._immediate = options.flush.mode == "immediate"
         self._hybrid = options.flush.mode == "hybrid"
-        self._max_events = options.flush.max_events
+        self._due_at = (1, options.flush.max_events)
         self._max_bytes = options.flush.max_bytes
         self._comfortable_bytes = options.max_queue_bytes - MAX_RECORD_BYTES - 1
         self._file_lock = lock
@@ -232,8 +232,9 @@ class Log:
             raise self._refusal.again()
         bound = context.current()
         if isinstance(event, str):
-            known = EVENT_TYPES.get(event, Event)
-            critical = known.critical or fields.get("severity") == "critical"
+            critical = self._hybrid and (
+                EVENT_TYPES.get(event, Event).critical or fields.get("severity") == "critical"
+            )
             body = encode_free(event, service_host=self._service_host, context=bound, **fields)
         elif fields:
             raise InvalidEvent(
@@ -241,9 +242,9 @@ class Log:
                 hint="Give actor, resource, outcome and the rest to the event's constructor.",
             )
         else:
-            critical = event.critical or event.severity == "critical"
+            critical = self._hybrid and (event.critical or event.severity == "critical")
             body = encode_body(event, service_host=self._service_host, context=bound)
-        at_once = durable or self._immediate or (critical and self._hybrid)
+        at_once = durable or self._immediate or critical
         pending = self._pending
         with self._lock:
             if self._inside or (at_once and self._committer.led_by_this_thread()):
@@ -258,9 +259,7 @@ class Log:
                 self._clock_read = now
                 commit = pending.append(body, now)
                 if not at_once and (
-                    commit.events == 1
-                    or pending.queued_events >= self._max_events
-                    or pending.queued_bytes >= self._max_bytes
+                    len(commit.lines) in self._due_at or pending.queued_bytes >= self._max_bytes
                 ):
                     self._committer.wake_keeper()
                 return Ticket(commit, self._wait, pending.seq, pending.hash), at_once

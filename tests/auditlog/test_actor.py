@@ -6,7 +6,6 @@ import pickle
 from ipaddress import ip_address
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +28,7 @@ _FIELDS = st.fixed_dictionaries(
 @given(_FIELDS)
 def test_alike(fields: dict[str, Any]) -> None:
     assert as_actor(fields) == Actor(**fields)
-    assert orjson.dumps(as_actor(fields).json) == orjson.dumps(Actor(**fields).json)
+    assert as_actor(fields).json == Actor(**fields).json
 
 
 def test_an_object_is_taken_as_it_is() -> None:
@@ -41,13 +40,9 @@ def test_an_object_is_taken_as_it_is() -> None:
 
 def test_the_json_has_the_fields_in_order_without_absent_ones() -> None:
     actor = Actor("alice", session_id="s-1", auth_method="mtls")
-    assert orjson.dumps(actor.json) == (
-        b'{"user_id":"alice","auth_method":"mtls","session_id":"s-1"}'
-    )
+    assert actor.json == '{"user_id":"alice","auth_method":"mtls","session_id":"s-1"}'
     resource = Resource("task", "t-1", parent_id="p-1")
-    assert orjson.dumps(resource.json) == (
-        b'{"resource_type":"task","resource_id":"t-1","parent_id":"p-1"}'
-    )
+    assert resource.json == '{"resource_type":"task","resource_id":"t-1","parent_id":"p-1"}'
 
 
 @pytest.mark.parametrize(
@@ -95,7 +90,7 @@ def test_an_address_has_one_spelling() -> None:
 def test_a_secret_in_any_field_is_redacted(hidden: tuple[str, str]) -> None:
     secret, text = hidden
     shown = [Actor(text, session_id=text).json, Resource(text, text, parent_id=text).json]
-    assert secret not in orjson.dumps(shown).decode()
+    assert all(secret not in json for json in shown)
 
 
 def test_a_refused_field_that_is_a_secret_is_not_shown() -> None:
@@ -108,9 +103,9 @@ def test_copies_are_equal_and_complete() -> None:
     actor = Actor("alice", ip="10.0.0.7")
     for again in (copy.copy(actor), copy.deepcopy(actor), pickle.loads(pickle.dumps(actor))):
         assert again == actor
-        assert orjson.dumps(again.json) == orjson.dumps(actor.json)
+        assert again.json == actor.json
     changed = dataclasses.replace(actor, user_id="bob")
-    assert orjson.dumps(changed.json) == b'{"user_id":"bob","ip":"10.0.0.7"}'
+    assert changed.json == '{"user_id":"bob","ip":"10.0.0.7"}'
     assert dataclasses.asdict(Resource("pool", "p")) == {
         "resource_type": "pool",
         "resource_id": "p",

@@ -23,7 +23,7 @@ from auditlog.segment_names import LogId, SegmentName
 from auditlog.ticket import Commit
 
 LOG = LogId("queen-rbee", "hive1")
-ME = b'"service":"queen-rbee","host":"hive1"'
+ME = '"service":"queen-rbee","host":"hive1"'
 START_NS = int(dt.datetime(2026, 11, 23, 23, 59, 50, tzinfo=dt.UTC).timestamp()) * SECOND_NS
 DAY_NS = 86_400 * SECOND_NS
 
@@ -31,7 +31,7 @@ DAY_NS = 86_400 * SECOND_NS
 def body_of(details: dict[str, Any], event_type: str = "load.test") -> bytes:
     return b'"event_type":"%b",%b,"outcome":"success","severity":"info","details":%b' % (
         event_type.encode(),
-        ME,
+        ME.encode(),
         orjson.dumps(details),
     )
 
@@ -212,7 +212,7 @@ def test_own_day(back_ns: int) -> None:
     after_midnight = START_NS - START_NS % DAY_NS + DAY_NS
     pending.append(body_of({}), after_midnight)
     pending.append(body_of({"n": 1}), after_midnight - back_ns)
-    pending.append(b'"event_type":"bare.body",%b,"outcome":"success"' % ME, START_NS - 1)
+    pending.append(b'"event_type":"bare.body",%b,"outcome":"success"' % ME.encode(), START_NS - 1)
     pending.append(body_of({"n": 2}), after_midnight + 5)
     records = records_of(list(pending.commits))
     assert {segment.day.isoformat() for segment, _ in records} == {"2026-11-24"}

@@ -20,7 +20,7 @@ class Committer:
     """Stands in for the committer: hands out waiters, and resolves when the test says so."""
 
     def __init__(self) -> None:
-        self.commit = Commit(SEGMENT, 0)
+        self.commit = Commit(SEGMENT, 0, 1)
         self.asked: list[float | None] = []
 
     def wait(self, commit: Commit, timeout: float | None) -> bool:

@@ -42,7 +42,7 @@ ANYTHING = st.recursive(
 
 
 def record_of(call: LogCall) -> dict[str, Any]:
-    body = encode_free("app.logged", service_host=b'"service":"s"', **call.reduced())
+    body = encode_free("app.logged", service_host='"service":"s"', **call.reduced())
     assert len(body) < MAX_RECORD_BYTES - 512
     record: dict[str, Any] = orjson.loads(b"{" + body + b"}")
     return record
