@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",
     "prune": "Compress and delete old segments that every sink has.",
     "agent": "Run shippers and retention as one service.",
+    "setup": "Prepare an Elasticsearch for audit logs, and say what is missing there.",
     "config": "Check and show the configuration.",
 }
 
