@@ -52,9 +52,9 @@ def test_search(tmp_path: Path) -> None:
         tmp_path
     )[1:]
     assert "auth_failure              5" in numbers
-    assert [line.split()[3] for line in records.splitlines()[:3]] == ["auth_failure"] * 3
+    assert all(" auth_failure[" in line for line in records.splitlines()[:3])
     assert records.count("pool.drained") == 1
-    assert "details.nodes       3" in request
+    assert "details.nodes      3" in request
     assert raw.startswith('{"v":1,')
     assert proven == "7\n"
     assert indexed.count("mallory") == 2
