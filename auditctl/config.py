@@ -263,8 +263,11 @@ def _build(settings: Mapping[Key, Setting]) -> Config:
         top["max_in_flight_bytes"] = top.pop("max_in_flight")
     retention = {key[1]: value for key, value in values.items() if key[0] == "retention"}
     schedule = Schedule(retention.pop("every")) if "every" in retention else Schedule()
+    logs = retention.pop("logs", ())
     try:
         policy = Policy(**retention)
+        overrides = tuple(_override(policy, table) for table in logs)
+        policy = replace(policy, overrides=overrides)
     except PolicyError as error:
         raise ConfigError(f"retention: {error.reason}", hint=error.hint) from error
     names = sorted({key[1] for key in values if key[0] == "sinks"})
@@ -275,6 +278,14 @@ def _build(settings: Mapping[Key, Setting]) -> Config:
         schedule=schedule,
         settings=settings,
     )
+
+
+def _override(policy: Policy, table: Mapping[str, Any]) -> tuple[str, Policy]:
+    """A policy for the logs that match; what it does not set is as in [retention]."""
+    own = {name: value for name, value in table.items() if name != "match"}
+    if own.get("compression", policy.compression) != policy.compression:
+        own = {"level": None, "long_window_bytes": None, **own}
+    return table["match"], replace(policy, **{"max_total_bytes": None, **own})
 
 
 def _convert(key: Key, setting: Setting) -> Any:

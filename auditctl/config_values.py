@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from auditctl.config_sources import nearest
 from auditlog.segment_names import LogId
 from retention.policy import parse_duration
 
@@ -189,12 +190,47 @@ SINK: Final[Mapping[str, Converter]] = {
     "index_prefix": to_text,
     "path": to_path,
 }
-RETENTION: Final[Mapping[str, Converter]] = {
+
+
+def to_tables(required: str, fields: Mapping[str, Converter]) -> Converter:
+    """A converter for tables in a list, ``[[retention.logs]]``, each with ``required``."""
+
+    def convert(value: Any) -> tuple[dict[str, Any], ...]:
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise ValueError("it has to be tables in double brackets, and only a file can have it")
+        return tuple(table(item) for item in value)
+
+    def table(item: Mapping[str, Any]) -> dict[str, Any]:
+        if required not in item:
+            raise ValueError(f"{required} is missing in one of the tables")
+        for name in item:
+            if name not in fields:
+                near = nearest(name, fields)
+                raise ValueError(f"there is no {name} in it; the nearest is {near}")
+        converted = {}
+        for name, value in item.items():
+            try:
+                converted[name] = fields[name](value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {getattr(error, 'reason', error)}") from error
+        return converted
+
+    return convert
+
+
+_OF_A_LOG: Final[Mapping[str, Converter]] = {
     "compress_after": to_duration,
     "delete_after": to_duration,
     "compression": to_text,
     "level": to_integer,
+    "long_window_bytes": to_size,
     "keep_at_least": to_integer,
     "max_delete_fraction": to_number,
+    "verify_before_delete": to_text,
+}
+RETENTION: Final[Mapping[str, Converter]] = {
+    **_OF_A_LOG,
+    "max_total_bytes": to_size,
     "every": to_duration,
+    "logs": to_tables("match", {"match": to_text, **_OF_A_LOG}),
 }

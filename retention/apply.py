@@ -9,6 +9,7 @@ Invariants (tests of the same name in tests/retention/test_apply.py):
   damaged      a segment whose content is not an unbroken chain stays
   once         killed between tombstone and unlink, the next run unlinks without a second one
   late_hold    a hold that came after the plan still keeps
+  counted      with verify_before_delete, what a sink lacks stays
   goes_on      one segment that cannot be handled does not stop the others
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from auditlog import _fs
 from auditlog.errors import AuditLogError
@@ -24,6 +25,7 @@ from retention import tombstone
 from retention.compress import compress
 from retention.content import inspect
 from retention.errors import RetentionError, SegmentChanged, SegmentDamaged, Stopped
+from retention.matching import matching
 
 if TYPE_CHECKING:
     import threading
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from retention.plan import Action, Plan
     from retention.proofs import ProofLog
 
-__all__ = ["Step", "apply"]
+__all__ = ["IndexCount", "Step", "apply"]
 
 _logger = logging.getLogger("auditlog.retention")
 
@@ -65,18 +67,39 @@ def apply(
     *,
     by: str,
     stop: threading.Event,
+    index: IndexCount | None = None,
 ) -> tuple[Step, ...]:
     """One step for each action of the plan, in its order; after a stop the rest is not done.
 
     Raises nothing for a single segment: its step says what happened.
     """
-    work = _Work(plan, proofs, holds, cursors, by, stop)
-    steps = {index: Step(action) for index, action in enumerate(plan.actions)}
-    order = sorted(steps, key=lambda index: plan.actions[index].action != "delete")
-    for index in order:
-        if plan.actions[index].action != "keep" and not stop.is_set():
-            steps[index] = work.carry_out(plan.actions[index])
-    return tuple(steps[index] for index in range(len(steps)))
+    work = _Work(plan, proofs, holds, cursors, by, stop, index or _NoIndex())
+    steps = {place: Step(action) for place, action in enumerate(plan.actions)}
+    order = sorted(steps, key=lambda place: plan.actions[place].action != "delete")
+    for place in order:
+        if plan.actions[place].action != "keep" and not stop.is_set():
+            steps[place] = work.carry_out(plan.actions[place])
+    return tuple(steps[place] for place in range(len(steps)))
+
+
+class IndexCount(Protocol):
+    """Counts records where they were shipped to."""
+
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int) -> int:
+        """How many of these records the sink accounts for.
+
+        Raises AuditLogError or OSError when it cannot be asked.
+        """
+        ...
+
+
+class _NoIndex:
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int) -> int:
+        del log, first_seq, last_seq
+        raise RetentionError(
+            f"sink {sink} cannot be asked whether it has the records",
+            hint="verify_before_delete needs the sinks of the configuration.",
+        )
 
 
 @dataclass(slots=True)
@@ -87,6 +110,7 @@ class _Work:
     cursors: ShipGate
     by: str
     stop: threading.Event
+    index: IndexCount
     proofs_failed: str = ""
 
     def carry_out(self, action: Action) -> Step:
@@ -96,14 +120,13 @@ class _Work:
         try:
             if action.action == "delete":
                 return self._delete(action, file, bounds)
-            policy = self.plan.policy
-            result = compress(file, bounds, policy.compression, policy.level, self.stop)
+            result = compress(file, bounds, self.plan.policy.of(action.log), self.stop)
         except SegmentDamaged as error:
             _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)
             return Step(replace(action, action="keep", reason="damaged", detail=error.reason))
         except Stopped:
             return Step(action)
-        except (RetentionError, OSError) as error:
+        except (AuditLogError, OSError) as error:
             return Step(action, error=str(error))
         _logger.info("compressed %s, %d bytes freed", action.segment, result.freed_bytes)
         return Step(action, done=True, freed_bytes=result.freed_bytes)
@@ -112,14 +135,16 @@ class _Work:
         if self.proofs_failed:
             return Step(action, error=self.proofs_failed)
         content, forms = _inspect_forms(file, expected, self.stop)
-        if (held := self._held(action, expected)) is not None:
+        if (held := self._held(action, file, expected)) is not None:
             return held
+        if (lacking := self._lacking(action, file.name.log, expected)) is not None:
+            return lacking
         details = tombstone.details(
             action.log,
             action.segment,
             content,
             cursor=self._cursor(file.name.log),
-            policy=self.plan.policy,
+            policy=self.plan.policy.of(action.log),
             by=self.by,
         )
         try:
@@ -137,14 +162,31 @@ class _Work:
         _logger.info("deleted %s, %d bytes freed", action.segment, freed)
         return Step(action, done=True, freed_bytes=freed)
 
-    def _held(self, action: Action, bounds: Bounds) -> Step | None:
+    def _held(self, action: Action, file: SegmentFile, bounds: Bounds) -> Step | None:
         """A hold that was added since the plan was made."""
-        for hold in self.holds.load():
-            if hold.in_force(self.plan.at) and hold.covers(
-                action.log, bounds.first_at, bounds.last_at
-            ):
+        covering = [
+            hold
+            for hold in self.holds.load()
+            if hold.in_force(self.plan.at)
+            and hold.covers(action.log, bounds.first_at, bounds.last_at)
+        ]
+        by_record = [hold for hold in covering if hold.reads_records]
+        found = matching(file.path, file.name.compression, by_record, self.stop)
+        for hold in covering:
+            if not hold.reads_records or hold.id in found:
                 detail = f"hold {hold.id} of {hold.owner}"
                 return Step(replace(action, action="keep", reason="held", detail=detail))
+        return None
+
+    def _lacking(self, action: Action, log: LogId, bounds: Bounds) -> Step | None:
+        """A sink that has fewer of the records than the segment, where the policy has it count."""
+        if self.plan.policy.of(action.log).verify_before_delete != "index":
+            return None
+        for sink in self.cursors.sinks:
+            count = self.index.count(sink, log, bounds.first_seq, bounds.last_seq)
+            if count < bounds.records:
+                detail = f"sink {sink} has {count} of its {bounds.records} records"
+                return Step(replace(action, action="keep", reason="not_in_index", detail=detail))
         return None
 
     def _cursor(self, log: LogId) -> Mapping[str, int]:

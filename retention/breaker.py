@@ -17,6 +17,7 @@ Invariants (tests of the same name in tests/retention/test_breaker.py):
   backwards          a clock behind the newest record or the last run is refused
   forwards           a clock that ran ahead of CLOCK_BOOTTIME is refused, downtime is not
   less_protection    deleting under a harsher policy or with a sink less is refused
+  per_log            the policy that a log had is compared with the one that it has
   simulated          a given instant is never taken for a clock that jumped
 """
 
@@ -32,10 +33,10 @@ from retention.policy import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from retention.facts import Facts, LastRun
+    from retention.facts import Facts, LastRun, ShipGate
     from retention.policy import Policy
 
-__all__ = ["Refusal", "judge"]
+__all__ = ["Refusal", "judge", "jumped"]
 
 _BACKWARDS_ALLOWED: Final = dt.timedelta(minutes=5)
 _FORWARDS_ALLOWED: Final = dt.timedelta(days=1)
@@ -57,7 +58,7 @@ def judge(
     facts: Facts,
     deletes: Mapping[str, int],
     policy: Policy,
-    sinks: tuple[str, ...],
+    gate: ShipGate,
     now: dt.datetime,
     *,
     last_run: LastRun | None,
@@ -66,27 +67,29 @@ def judge(
     """The reasons to stop; ``deletes`` counts the segments to be deleted by log."""
     refusals = [*_too_many(facts, deletes, policy)]
     if not simulated:
-        refusals += _jumped(facts, policy, now, last_run)
-    if any(deletes.values()) and last_run is not None:
-        refusals += _less_protection(policy, sinks, last_run)
+        refusals += jumped(now, last_run, newest=_newest(facts), patience=_patience(facts, policy))
+    if any(deletes.values()):
+        if last_run is not None:
+            logs = [str(log) for log in facts.segments if deletes.get(str(log))]
+            refusals += _harsher(logs, policy, last_run.policy)
+        refusals += _fewer_sinks(gate, last_run)
     return tuple(refusals)
 
 
 def _too_many(facts: Facts, deletes: Mapping[str, int], policy: Policy) -> Iterator[Refusal]:
     for log, segments in facts.segments.items():
         count = deletes.get(str(log), 0)
-        if count > policy.max_delete_fraction * len(segments):
+        allowed = policy.of(str(log)).max_delete_fraction
+        if count > allowed * len(segments):
             yield Refusal(
                 "too_many_deletes",
                 f"{count} of the {len(segments)} segments of {log} would be deleted at once, "
-                f"more than the allowed {policy.max_delete_fraction:.0%}",
+                f"more than the allowed {allowed:.0%}",
             )
 
 
-def _jumped(
-    facts: Facts, policy: Policy, now: dt.datetime, last_run: LastRun | None
-) -> Iterator[Refusal]:
-    newest = max(
+def _newest(facts: Facts) -> dt.datetime | None:
+    return max(
         (
             segment.bounds.last_at
             for segments in facts.segments.values()
@@ -95,6 +98,22 @@ def _jumped(
         ),
         default=None,
     )
+
+
+def _patience(facts: Facts, policy: Policy) -> dt.timedelta:
+    """The shortest time after which something is deleted."""
+    ages = [policy.of(str(log)).delete_after for log in facts.segments]
+    return min([policy.delete_after, *ages])
+
+
+def jumped(
+    now: dt.datetime,
+    last_run: LastRun | None,
+    *,
+    newest: dt.datetime | None,
+    patience: dt.timedelta,
+) -> Iterator[Refusal]:
+    """Whether the clock cannot be believed; ``patience`` is the shortest delete_after."""
     if newest is not None and now < newest - _BACKWARDS_ALLOWED:
         yield Refusal(
             "clock_backwards",
@@ -117,7 +136,7 @@ def _jumped(
                 f"by the clock {_days(gap)} passed since the last run, "
                 f"by the host's uptime {_days(last_run.elapsed)}",
             )
-    elif gap > policy.delete_after / 2:
+    elif gap > patience / 2:
         yield Refusal(
             "clock_forwards",
             f"the last run was {_days(gap)} ago and the host was restarted since: "
@@ -125,43 +144,64 @@ def _jumped(
         )
 
 
-def _less_protection(
-    policy: Policy, sinks: tuple[str, ...], last_run: LastRun
-) -> Iterator[Refusal]:
-    before = last_run.policy
-    harsher = [
-        f"{name} went from {old} to {new}"
-        for name, old, new, worse in (
-            (
-                "delete_after",
-                format_duration(before.delete_after),
-                format_duration(policy.delete_after),
-                policy.delete_after < before.delete_after,
-            ),
-            (
-                "keep_at_least",
-                before.keep_at_least,
-                policy.keep_at_least,
-                policy.keep_at_least < before.keep_at_least,
-            ),
-            (
-                "max_delete_fraction",
-                before.max_delete_fraction,
-                policy.max_delete_fraction,
-                policy.max_delete_fraction > before.max_delete_fraction,
-            ),
+def _harsher(logs: list[str], policy: Policy, before: Policy) -> Iterator[Refusal]:
+    changes: dict[str, list[str]] = {}
+    for log in logs:
+        for change in _changes(before.of(log), policy.of(log)):
+            changes.setdefault(change, []).append(log)
+    if policy.max_total_bytes is not None and (
+        before.max_total_bytes is None or policy.max_total_bytes < before.max_total_bytes
+    ):
+        old = before.max_total_bytes
+        told = "unlimited" if old is None else f"{old} bytes"
+        changes[f"max_total_bytes went from {told} to {policy.max_total_bytes}"] = []
+    if changes:
+        told = ", ".join(
+            change
+            + (f" for {', '.join(about)}" if about and before.overrides + policy.overrides else "")
+            for change, about in changes.items()
         )
-        if worse
-    ]
-    if harsher:
+        yield Refusal("harsher_policy", f"since the last run {told}, and segments would go")
+
+
+def _changes(before: Policy, policy: Policy) -> Iterator[str]:
+    for name, old, new, worse in (
+        (
+            "delete_after",
+            format_duration(before.delete_after),
+            format_duration(policy.delete_after),
+            policy.delete_after < before.delete_after,
+        ),
+        (
+            "keep_at_least",
+            before.keep_at_least,
+            policy.keep_at_least,
+            policy.keep_at_least < before.keep_at_least,
+        ),
+        (
+            "max_delete_fraction",
+            before.max_delete_fraction,
+            policy.max_delete_fraction,
+            policy.max_delete_fraction > before.max_delete_fraction,
+        ),
+        (
+            "verify_before_delete",
+            before.verify_before_delete,
+            policy.verify_before_delete,
+            (before.verify_before_delete, policy.verify_before_delete) == ("index", "none"),
+        ),
+    ):
+        if worse:
+            yield f"{name} went from {old} to {new}"
+
+
+def _fewer_sinks(gate: ShipGate, last_run: LastRun | None) -> Iterator[Refusal]:
+    before = gate.others if last_run is None else last_run.sinks
+    if gone := sorted(set(before) - set(gate.sinks)):
+        told = "once received records" if last_run is None else "the last run waited for"
+        text = f"{', '.join(gone)} {told}" if last_run is None else f"{told} {', '.join(gone)}"
         yield Refusal(
-            "harsher_policy", f"since the last run {', '.join(harsher)}, and segments would go"
-        )
-    if gone := sorted(set(last_run.sinks) - set(sinks)):
-        yield Refusal(
-            "sink_removed",
-            f"the last run waited for {', '.join(gone)}, which this one does not, "
-            "and segments would go",
+            "sink_removed", f"{text}, for which this run does not wait, and segments would go"
         )
 
 

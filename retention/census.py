@@ -5,18 +5,21 @@ segments, so that a cursor beyond a log's head cannot come from what was written
 
 Segments whose names leave the decision open are read, and each one's successor, which they have to
 fit; and the newest of each log.  Of the others as many as fit into a small budget, so that a plan
-for people has all its columns; a directory of 100,000 segments is planned from names.
+for people has all its columns; a directory of 100,000 segments is planned from names.  What would
+be touched and lies in the range of a hold by actor or correlation id is searched for its records.
 
 Invariants (tests of the same name in tests/retention/test_census.py):
   doubt      what cannot be read is reported as damage or as a problem of its cursor
   not_here   a cursor at a record that the log does not hold is a problem
   frugal     segments whose names decide are not read once the budget is spent
+  searched   no hold by actor or correlation id is overlooked in what would be touched
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from auditlog import _fs
@@ -26,8 +29,11 @@ from auditlog.inventory import scan
 from auditlog.reader import bounds
 from auditlog.record import MAX_RECORD_BYTES, line_hash, parse_header
 from retention.content import decoded
+from retention.errors import SegmentDamaged
 from retention.facts import Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
-from retention.rules import needs_reading
+from retention.matching import matching
+from retention.room import age_order
+from retention.rules import needs_reading, to_be_searched
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -55,31 +61,125 @@ def gather(
     state_dir: Path,
     holds: Iterable[Hold],
     now: dt.datetime,
+    asked: str | None = None,
+    stop: threading.Event | None = None,
 ) -> tuple[Facts, ShipGate]:
-    """Raises OSError when the directory itself cannot be listed."""
+    """``asked`` is a segment that is read in any case.
+
+    Raises OSError when the directory itself cannot be listed, Stopped.
+    """
     inventory = scan(directory)
-    held = tuple(holds)
-    gate = _cursors(inventory, sinks, CursorStore(state_dir))
-    budget = _BUDGET_BYTES
-    segments: dict[LogId, tuple[SegmentFacts, ...]] = {}
-    doubtful: dict[tuple[str, LogId], SinkCursor] = {}
-    for log, files in inventory.logs.items():
-        opened = needs_reading(log, files, policy=policy, cursors=gate, holds=held, now=now)
+    store = CursorStore(state_dir)
+    look = _Look(policy, _cursors(inventory, sinks, store), tuple(holds), now, asked)
+    segments = {log: look.over(log, files) for log, files in inventory.logs.items()}
+    cursors = ShipGate(
+        look.gate.sinks,
+        {**look.gate.cursors, **look.doubtful},
+        tuple(sorted(set(store.sinks()) - set(sinks))),
+    )
+    if policy.max_total_bytes is not None:
+        look.find_room(segments, policy.max_total_bytes)
+    look.search(segments, cursors, stop or threading.Event())
+    foreign = tuple(_foreign(inventory.foreign))
+    return Facts(
+        directory, {log: tuple(facts) for log, facts in segments.items()}, foreign
+    ), cursors
+
+
+@dataclass(slots=True)
+class _Look:
+    """What is the same for every log, and what is left of the budget."""
+
+    policy: Policy
+    gate: ShipGate
+    holds: tuple[Hold, ...]
+    now: dt.datetime
+    asked: str | None
+    budget_bytes: int = field(default_factory=lambda: _BUDGET_BYTES)
+    doubtful: dict[tuple[str, LogId], SinkCursor] = field(default_factory=dict)
+
+    def over(self, log: LogId, files: Sequence[SegmentFile]) -> list[SegmentFacts]:
+        """The facts about one log."""
+        opened = self._needs_reading(log, files)
         if any(opened):
-            doubtful |= _doubtful(log, files, gate)
+            self.doubtful |= _doubtful(log, files, self.gate)
         facts = []
         for index, file in enumerate(files):
             needed = opened[index] or (index > 0 and opened[index - 1]) or index == len(files) - 1
-            cost = _cost_bytes(file)
-            if needed or cost <= budget:
-                budget -= 0 if needed else cost
+            if not needed and _PLAIN_COST_BYTES <= self.budget_bytes >= (cost := _cost_bytes(file)):
+                self.budget_bytes -= cost
+                needed = True
+            if needed or (self.asked is not None and file.name.logical == self.asked):
                 facts.append(_read(file))
             else:
                 facts.append(SegmentFacts(file))
-        segments[log] = tuple(facts)
-    foreign = tuple(_foreign(inventory.foreign))
-    cursors = ShipGate(gate.sinks, {**gate.cursors, **doubtful})
-    return Facts(directory, segments, foreign), cursors
+        return facts
+
+    def _needs_reading(
+        self, log: LogId, files: Sequence[SegmentFile], *, ageless: bool = False
+    ) -> list[bool]:
+        return needs_reading(
+            log,
+            files,
+            policy=self.policy,
+            cursors=self.gate,
+            holds=self.holds,
+            now=self.now,
+            ageless=ageless,
+        )
+
+    def find_room(self, segments: dict[LogId, list[SegmentFacts]], limit_bytes: int) -> None:
+        """Read what may have to go for its size, the oldest first, until that would do."""
+        every = [facts.file for found in segments.values() for facts in found]
+        over = sum(file.size_bytes for file in every) - limit_bytes
+        if over <= 0:
+            return
+        candidates = []
+        for log, found in segments.items():
+            files = [facts.file for facts in found]
+            opened = self._needs_reading(log, files, ageless=True)
+            self.doubtful |= _doubtful(log, files, self.gate)
+            candidates += [(files[index], index) for index, open_ in enumerate(opened) if open_]
+        for file, index in sorted(candidates, key=lambda found: age_order(found[0])):
+            if over <= 0:
+                break
+            found = segments[file.name.log]
+            for place in (index, index + 1):  # and its successor, which it has to fit
+                if found[place].bounds is None and not found[place].damage:
+                    found[place] = _read(found[place].file)
+            if found[index].bounds is not None:
+                over -= file.size_bytes
+
+    def search(
+        self, segments: dict[LogId, list[SegmentFacts]], cursors: ShipGate, stop: threading.Event
+    ) -> None:
+        """Look for the records of holds in what would be touched without them."""
+        if not any(hold.reads_records for hold in self.holds):
+            return
+        for log, found in segments.items():
+            for ageless in (False, *([True] * (self.policy.max_total_bytes is not None))):
+                wanted = to_be_searched(
+                    log,
+                    found,
+                    policy=self.policy,
+                    cursors=cursors,
+                    holds=self.holds,
+                    now=self.now,
+                    ageless=ageless,
+                )
+                for index, holds in wanted.items():
+                    if found[index].matches is None:
+                        found[index] = _searched(found[index], holds, stop)
+
+
+def _searched(facts: SegmentFacts, holds: Sequence[Hold], stop: threading.Event) -> SegmentFacts:
+    file = facts.file
+    try:
+        return replace(facts, matches=matching(file.path, file.name.compression, holds, stop))
+    except SegmentDamaged as error:
+        return replace(facts, damage=error.reason)
+    except OSError as error:
+        return replace(facts, damage=f"it cannot be read: {error.strerror}")
 
 
 def _cost_bytes(file: SegmentFile) -> int:

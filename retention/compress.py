@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from auditlog.inventory import SegmentFile
     from auditlog.reader import Bounds
     from retention.content import Content
-    from retention.policy import Compression
+    from retention.policy import Policy
 
 __all__ = ["Compressed", "compress", "remove_stale"]
 
@@ -58,8 +58,7 @@ class Compressed:
 def compress(
     segment: SegmentFile,
     expected: Bounds,
-    compression: Compression,
-    level: int | None,
+    policy: Policy,
     stop: threading.Event,
 ) -> Compressed:
     """Compress one segment, or finish what a killed run began.
@@ -75,13 +74,11 @@ def compress(
             _check_equal(segment.form_path(form), form, content, stop)
         target = segment.form_path(others[0])
     else:
-        suffix = _SUFFIXES[compression]
+        suffix = _SUFFIXES[policy.compression]
         target = segment.form_path(suffix)
         temporary = temporary_path(target)
         try:
-            content, identity = _write(
-                plain, temporary, segment, _encoder(compression, level), stop
-            )
+            content, identity = _write(plain, temporary, segment, _encoder(policy), stop)
             _check_equal(temporary, suffix, content, stop)
             _check_expected(plain, content, expected)
             identity.check(plain)
@@ -123,23 +120,32 @@ class _Encoder(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _encoder(compression: Compression, level: int | None) -> _Encoder:
-    if compression == "gzip":
+def _encoder(policy: Policy) -> _Encoder:
+    level = policy.level
+    if policy.compression == "gzip":
         return zlib.compressobj(_GZIP_LEVEL if level is None else level, wbits=16 + zlib.MAX_WBITS)
+    long_window: dict[str, int] = {}
+    if policy.long_window_bytes is not None:
+        long_window = {"window_log": policy.long_window_bytes.bit_length() - 1, "enable_ldm": 1}
     if level is not None:
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, write_checksum=True)
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            level, write_checksum=True, **long_window
+        )
     else:
         # Each record repeats its neighbour but for hashes that repeat nowhere: a small table that
         # forgets soon finds better matches than a large one, and a long window finds none more.
         # Measured against levels 1 to 9: smaller than all of them, at the speed of level 5.
         parameters = zstandard.ZstdCompressionParameters(
-            strategy=zstandard.STRATEGY_LAZY2,
-            window_log=21,
-            hash_log=13,
-            chain_log=13,
-            search_log=2,
-            min_match=6,
-            write_checksum=True,
+            **{
+                "strategy": zstandard.STRATEGY_LAZY2,
+                "window_log": 21,
+                "hash_log": 13,
+                "chain_log": 13,
+                "search_log": 2,
+                "min_match": 6,
+                "write_checksum": True,
+                **long_window,
+            }
         )
     return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 

@@ -25,11 +25,13 @@ __all__ = ["Facts", "ForeignFile", "LastRun", "SegmentFacts", "ShipGate", "SinkC
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
     """One segment.  ``damage`` says why its ends could not be read; neither it nor ``bounds``
-    means that the segment was not looked into."""
+    means that the segment was not looked into.  ``matches`` are the ids of the holds by actor or
+    correlation id that have a record in it; None: its records were not read for that."""
 
     file: SegmentFile
     bounds: Bounds | None = None
     damage: str = ""
+    matches: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,14 @@ class SinkCursor:
 
 @dataclass(frozen=True, slots=True)
 class ShipGate:
-    """The configured sinks and their cursors.  No sinks: nothing waits for being shipped."""
+    """The configured sinks and their cursors.  No sinks: nothing waits for being shipped.
+
+    ``others`` are sinks that once acknowledged something and are not configured now.
+    """
 
     sinks: tuple[str, ...] = ()
     cursors: Mapping[tuple[str, LogId], SinkCursor] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
     def cursor(self, sink: str, log: LogId) -> SinkCursor:
         return self.cursors.get((sink, log), SinkCursor())

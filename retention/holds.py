@@ -4,7 +4,8 @@
 
 A hold keeps every whole segment that can hold a matching record: of a log its pattern matches, in
 its time range.  Segments are matched by whole UTC days, so that a clock that was set back within a
-day cannot slip a record past a hold.
+day cannot slip a record past a hold.  One that names an actor or a correlation id keeps the
+segments in which such a record is; which those are is found by reading them (matching).
 
 Invariants (tests of the same name in tests/retention/test_holds.py):
   round_trip   load gives back what add was given
@@ -44,7 +45,8 @@ class Hold:
 
     ``logs`` is a glob over log ids; ``from_at`` (included) and ``until_at`` (excluded) bound the
     records' time, None is open; ``expires_at`` ends the hold, None leaves it until released.
-    Raises RetentionError.
+    ``actor`` (a user_id) and ``correlation_id`` narrow it to segments with a record of that one,
+    or, where both are given, with a record that has both.  Raises RetentionError.
     """
 
     id: str
@@ -54,6 +56,8 @@ class Hold:
     from_at: dt.datetime | None = None
     until_at: dt.datetime | None = None
     expires_at: dt.datetime | None = None
+    actor: str | None = None
+    correlation_id: str | None = None
 
     def __post_init__(self) -> None:
         if _ID.fullmatch(self.id) is None:
@@ -67,6 +71,12 @@ class Hold:
                     f"the hold {self.id} has no {name}",
                     hint="Whoever releases it one day must know who asked for it, and why.",
                 )
+        for name in ("actor", "correlation_id"):
+            if (value := getattr(self, name)) is not None and not value.strip():
+                raise RetentionError(
+                    f"{name} of the hold {self.id} is empty",
+                    hint="Leave it out to hold everything.",
+                )
         for name in _INSTANTS:
             at = getattr(self, name)
             if at is not None and at.utcoffset() is None:
@@ -74,11 +84,16 @@ class Hold:
         if self.from_at and self.until_at and self.until_at <= self.from_at:
             raise RetentionError(f"the hold {self.id} ends before it begins")
 
+    @property
+    def reads_records(self) -> bool:
+        """Whether what it holds can only be told from the records themselves."""
+        return self.actor is not None or self.correlation_id is not None
+
     def in_force(self, now: dt.datetime) -> bool:
         return self.expires_at is None or now < self.expires_at
 
     def covers(self, log: str, first_at: dt.datetime, last_at: dt.datetime) -> bool:
-        """Whether a segment of the log with records between the two instants has to stay."""
+        """Whether a segment of the log with records between the two instants can have a match."""
         return (
             fnmatchcase(log, self.logs)
             and (self.from_at is None or last_at >= self.from_at)
@@ -95,6 +110,8 @@ class Hold:
                 name: None if (at := getattr(self, name)) is None else format_timestamp(at)
                 for name in _INSTANTS
             },
+            "actor": self.actor,
+            "correlation_id": self.correlation_id,
         }
 
 
@@ -132,6 +149,15 @@ class HoldStore:
                     f"there is a hold {hold.id} already", path=self.path, hint="Choose another id."
                 )
             self._save((*holds, hold))
+
+    def get(self, hold_id: str) -> Hold:
+        """The hold of that id.  Raises RetentionError when there is none, StateDamaged, OSError."""
+        for hold in self.load():
+            if hold.id == hold_id:
+                return hold
+        raise RetentionError(
+            f"there is no hold {hold_id!r}", path=self.path, hint="auditctl hold list shows them."
+        )
 
     def release(self, hold_id: str) -> Hold:
         """Remove a hold and return it.  Raises RetentionError when there is none of that id."""

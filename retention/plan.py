@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from auditlog.record import format_timestamp
-from retention import breaker, rules
+from retention import breaker, room, rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,8 @@ class Plan:
     """One action for each file of a directory, log by log in write order.
 
     ``refusals`` is the circuit breaker's verdict: where there is one, nothing may be applied
-    unless a person confirms.
+    unless a person confirms.  ``over_bytes`` is by how much what is left exceeds max_total_bytes,
+    since the rest may not go.
     """
 
     directory: Path
@@ -82,6 +83,7 @@ class Plan:
     actions: tuple[Action, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     simulated: bool = False
+    over_bytes: int = 0
 
     def only(self, verb: Verb) -> tuple[Action, ...]:
         return tuple(action for action in self.actions if action.action == verb)
@@ -109,6 +111,7 @@ class Plan:
                 "delete": verbs["delete"],
                 "freed_bytes": sum(action.size_bytes for action in self.only("delete")),
             },
+            "over_bytes": self.over_bytes,
         }
 
     def explain(self) -> list[str]:
@@ -138,15 +141,34 @@ def plan(
     ``simulated`` says that ``now`` was given by a person and is no clock, so that it cannot have
     jumped.
     """
-    actions = [
-        _action(log, segment, verdict)
-        for log, segments in facts.segments.items()
-        for segment, verdict in zip(
-            segments,
-            rules.judge(log, segments, policy=policy, cursors=cursors, holds=holds, now=now),
-            strict=True,
+    actions: list[Action] = []
+    removable: dict[int, Verdict] = {}
+    for log, segments in facts.segments.items():
+        judged = list(
+            rules.judge(log, segments, policy=policy, cursors=cursors, holds=holds, now=now)
         )
-    ]
+        if policy.max_total_bytes is not None:
+            ageless = rules.judge(
+                log,
+                segments,
+                policy=policy,
+                cursors=cursors,
+                holds=holds,
+                now=now,
+                ageless=True,
+            )
+            removable |= {
+                len(actions) + index: verdict
+                for index, verdict in enumerate(ageless)
+                if verdict.action == "delete"
+            }
+        actions += [
+            _action(log, segment, verdict)
+            for segment, verdict in zip(segments, judged, strict=True)
+        ]
+    over_bytes = 0
+    if policy.max_total_bytes is not None:
+        actions, over_bytes = room.make(actions, removable, policy.max_total_bytes)
     actions += [
         Action("", file.path.name, "keep", "foreign", "its name is no segment's", file.size_bytes)
         for file in facts.foreign
@@ -161,12 +183,13 @@ def plan(
             facts,
             Counter(action.log for action in actions if action.action == "delete"),
             policy,
-            cursors.sinks,
+            cursors,
             now,
             last_run=last_run,
             simulated=simulated,
         ),
         simulated,
+        over_bytes,
     )
 
 

@@ -4,6 +4,7 @@ Invariants (tests of the same name in tests/retention/test_policy.py):
   never_empty      zero, negative and missing durations are errors, never "everything"
   never_inverted   a segment is compressed before it is deleted
   round_trip       from_json gives back what to_json was given
+  first_match      a log has the policy of the first glob that matches its id, else the default
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Final, Literal, get_args
 
 from retention.errors import PolicyError
 
-__all__ = ["Compression", "Policy", "format_duration", "parse_duration"]
+__all__ = ["Check", "Compression", "Policy", "format_duration", "parse_duration"]
 
 Compression = Literal["zstd", "gzip"]
+Check = Literal["none", "index"]
 
 _DURATION: Final = re.compile(r"([0-9]{1,9})([dhms])", re.ASCII)
 _UNITS: Final = {
@@ -27,6 +30,7 @@ _UNITS: Final = {
     "s": dt.timedelta(seconds=1),
 }
 _LEVELS: Final = {"zstd": range(1, 20), "gzip": range(1, 10)}
+_WINDOWS: Final = tuple(1 << log for log in range(20, 28))  # zstd(1): more needs --ultra to read
 
 
 def parse_duration(text: str) -> dt.timedelta:
@@ -58,9 +62,17 @@ def format_duration(duration: dt.timedelta) -> str:
 class Policy:
     """When a segment is compressed and deleted, counted from its last record.
 
-    ``keep_at_least`` newest segments of a log are never deleted, however old.  A run that would
-    delete more than ``max_delete_fraction`` of a log's segments stops and asks.  ``level`` is the
-    compressor's own; None takes the one measured best for audit records.
+    compress_after, delete_after   age of the last record
+    compression, level             the level is the compressor's own; None takes the one measured
+                                   best for audit records
+    long_window_bytes              zstd looks so far back for repetitions (``--long`` of zstd(1));
+                                   compressing and reading then take that much memory
+    keep_at_least                  so many newest segments of a log are never deleted, however old
+    max_delete_fraction            a run that would delete more of a log's segments stops and asks
+    verify_before_delete           "index": what is to go is counted in every sink first
+    max_total_bytes                what the directory's segments may take; beyond it the oldest go
+                                   before their time, never one that a rule other than age keeps
+    overrides                      (glob over log ids, policy): the first that matches decides
 
     Raises PolicyError.
     """
@@ -69,10 +81,48 @@ class Policy:
     delete_after: dt.timedelta = dt.timedelta(days=90)
     compression: Compression = "zstd"
     level: int | None = None
+    long_window_bytes: int | None = None
     keep_at_least: int = 1
     max_delete_fraction: float = 0.5
+    verify_before_delete: Check = "none"
+    max_total_bytes: int | None = None
+    overrides: tuple[tuple[str, Policy], ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_ages()
+        self._check_compression()
+        if type(self.keep_at_least) is not int or self.keep_at_least < 1:
+            raise PolicyError(
+                f"keep_at_least is {self.keep_at_least!r}",
+                hint="The newest segment of a log always stays: 1 is the least.",
+            )
+        fraction = self.max_delete_fraction
+        if type(fraction) not in (int, float) or not 0 < fraction <= 1:
+            raise PolicyError(
+                f"max_delete_fraction is {fraction!r}", hint="It lies above 0 and up to 1."
+            )
+        if self.verify_before_delete not in get_args(Check):
+            raise PolicyError(
+                f"verify_before_delete is {self.verify_before_delete!r}",
+                hint="Use 'index' to count the records there first, or 'none'.",
+            )
+        if self.max_total_bytes is not None and (
+            type(self.max_total_bytes) is not int or self.max_total_bytes < 1
+        ):
+            raise PolicyError(
+                f"max_total_bytes is {self.max_total_bytes!r}",
+                hint="Zero does not mean everything; leave it out for no limit.",
+            )
+        for glob, policy in self.overrides:
+            if not glob.strip():
+                raise PolicyError("a policy for some logs does not say for which")
+            if policy.overrides or policy.max_total_bytes is not None:
+                raise PolicyError(
+                    f"the policy for {glob} sets what only the whole directory can have",
+                    hint="max_total_bytes bounds all logs together; set it once.",
+                )
+
+    def _check_ages(self) -> None:
         for name in ("compress_after", "delete_after"):
             duration = getattr(self, name)
             if not isinstance(duration, dt.timedelta):
@@ -88,6 +138,8 @@ class Policy:
                 f"compress_after ({format_duration(self.compress_after)})",
                 hint="Segments are compressed first and deleted later.",
             )
+
+    def _check_compression(self) -> None:
         if self.compression not in get_args(Compression):
             raise PolicyError(
                 f"{self.compression!r} is no compression", hint="Use 'zstd' or 'gzip'."
@@ -97,26 +149,33 @@ class Policy:
             raise PolicyError(
                 f"level is {self.level!r}; {self.compression} has {levels[0]} to {levels[-1]}"
             )
-        if type(self.keep_at_least) is not int or self.keep_at_least < 1:
+        if self.long_window_bytes is not None and (
+            self.compression != "zstd" or self.long_window_bytes not in _WINDOWS
+        ):
             raise PolicyError(
-                f"keep_at_least is {self.keep_at_least!r}",
-                hint="The newest segment of a log always stays: 1 is the least.",
-            )
-        fraction = self.max_delete_fraction
-        if type(fraction) not in (int, float) or not 0 < fraction <= 1:
-            raise PolicyError(
-                f"max_delete_fraction is {fraction!r}", hint="It lies above 0 and up to 1."
+                f"long_window_bytes is {self.long_window_bytes!r}",
+                hint="It is for zstd, and a power of two from 1 MiB to 128 MiB.",
             )
 
+    def of(self, log: str) -> Policy:
+        """The policy of one log."""
+        return next((policy for glob, policy in self.overrides if fnmatchcase(log, glob)), self)
+
     def to_json(self) -> dict[str, Any]:
-        return {
+        common: dict[str, Any] = {
             "compress_after": format_duration(self.compress_after),
             "delete_after": format_duration(self.delete_after),
             "compression": self.compression,
             "level": self.level,
+            "long_window_bytes": self.long_window_bytes,
             "keep_at_least": self.keep_at_least,
             "max_delete_fraction": self.max_delete_fraction,
+            "verify_before_delete": self.verify_before_delete,
+            "max_total_bytes": self.max_total_bytes,
         }
+        if self.overrides:
+            common["overrides"] = [[glob, policy.to_json()] for glob, policy in self.overrides]
+        return common
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Policy:
@@ -124,4 +183,7 @@ class Policy:
         durations = {
             name: parse_duration(fields[name]) for name in ("compress_after", "delete_after")
         }
-        return cls(**{**fields, **durations})
+        overrides = tuple(
+            (glob, cls.from_json(policy)) for glob, policy in fields.get("overrides", ())
+        )
+        return cls(**{**fields, **durations, "overrides": overrides})

@@ -1,6 +1,7 @@
 """The retention service's own audit log, ``retention@<host>`` beside the segments it deletes.
 
-It is opened with the first tombstone, so that a run that deletes nothing writes nothing.
+It is opened with the first record, so that a run that deletes nothing writes nothing.  Besides
+tombstones it holds what else somebody must account for: holds that came and went.
 
 Invariants (tests of the same name in tests/retention/test_proofs.py):
   durable   bury returns only when the tombstone would survive a crash
@@ -9,10 +10,12 @@ Invariants (tests of the same name in tests/retention/test_proofs.py):
 
 from __future__ import annotations
 
+import datetime as dt
 import stat
+import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from auditlog.errors import LogFailed
+from auditlog.errors import LogFailed, LogLocked
 from auditlog.inventory import scan
 from auditlog.opening import open_log
 from auditlog.tombstones import SEGMENT_DELETED
@@ -25,10 +28,15 @@ if TYPE_CHECKING:
 
     from auditlog.writer import Log
 
-__all__ = ["ProofLog"]
+__all__ = ["HOLD_ADDED", "HOLD_RELEASED", "ProofLog"]
+
+HOLD_ADDED: Final = "retention.hold_added"
+HOLD_RELEASED: Final = "retention.hold_released"
 
 _PATIENCE_SECONDS: Final = 3.0
 """How long a full disk may keep a tombstone waiting: a stop has to be heeded within five."""
+
+_RETRY_SECONDS: Final = 0.05
 
 _Key = tuple[str, int, int, str]
 
@@ -36,7 +44,16 @@ _Key = tuple[str, int, int, str]
 class ProofLog:
     """Writes tombstones; a context manager, so that the log is closed."""
 
-    def __init__(self, directory: Path, host: str | None, instance: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        host: str | None,
+        instance: str = "",
+        *,
+        patience: dt.timedelta = dt.timedelta(0),
+    ) -> None:
+        """``patience`` is how long to wait for another process that writes the log."""
+        self._patience = patience
         self._directory = directory
         self._host = host
         self._instance = instance
@@ -64,31 +81,53 @@ class ProofLog:
         )
         if key in self._tombstones():
             return
+        self.note(SEGMENT_DELETED, ("segment", tombstone["segment"]), tombstone, actor=actor)
+        self._tombstones().add(key)
+
+    def note(
+        self,
+        event_type: str,
+        resource: tuple[str, str],
+        details: Mapping[str, Any],
+        *,
+        actor: str,
+    ) -> None:
+        """Make one record durable.  Raises as bury does."""
         if self._log is None:
-            self._log = open_log(
-                self._directory,
-                service=PROOF_SERVICE,
-                host=self._host,
-                instance=self._instance or None,
-                flush="batched",  # immediate waits for a full disk as long as it takes
-                block_timeout=_PATIENCE_SECONDS,
-                group_readable=bool(self._directory.stat().st_mode & stat.S_IRGRP),
-            )
+            self._log = self._open()
         self._log.emit(
-            SEGMENT_DELETED,
+            event_type,
             actor={"user_id": actor, "auth_method": "internal"},
-            resource={"resource_type": "segment", "resource_id": tombstone["segment"]},
-            details=tombstone,
+            resource={"resource_type": resource[0], "resource_id": resource[1]},
+            details=details,
         )
         try:
             self._log.flush(_PATIENCE_SECONDS)
         except TimeoutError:
             raise LogFailed(
-                f"the tombstone is not durable after {_PATIENCE_SECONDS:g} s",
+                f"the record of {resource[0]} {resource[1]} is not durable after "
+                f"{_PATIENCE_SECONDS:g} s",
                 path=self._directory,
                 hint="Nothing was deleted. Free some disk space and run retention again.",
             ) from None
-        self._tombstones().add(key)
+
+    def _open(self) -> Log:
+        deadline = time.monotonic() + self._patience.total_seconds()
+        while True:
+            try:
+                return open_log(
+                    self._directory,
+                    service=PROOF_SERVICE,
+                    host=self._host,
+                    instance=self._instance or None,
+                    flush="batched",  # immediate waits for a full disk as long as it takes
+                    block_timeout=_PATIENCE_SECONDS,
+                    group_readable=bool(self._directory.stat().st_mode & stat.S_IRGRP),
+                )
+            except LogLocked:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_RETRY_SECONDS)
 
     def _tombstones(self) -> set[_Key]:
         if self._known is None:

@@ -15,14 +15,14 @@ import os
 import threading
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditlog.errors import AuditLogError
 from auditlog.inventory import STATE_DIRECTORY
 from retention import census
-from retention.apply import Step, apply
+from retention.apply import IndexCount, Step, apply
 from retention.compress import remove_stale
 from retention.errors import Refused, RetentionError
 from retention.holds import HoldStore
@@ -30,15 +30,17 @@ from retention.last_run import LastRunStore
 from retention.lock import locked
 from retention.plan import Plan, plan
 from retention.proofs import ProofLog
+from retention.rules import Finding, explain
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
     from retention.facts import ShipGate
+    from retention.plan import Action
     from retention.policy import Policy
 
-__all__ = ["RunResult", "run_retention"]
+__all__ = ["Explanation", "RunResult", "explain_segment", "run_retention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def run_retention(
     instance: str = "",
     by: str = "schedule",
     stop: threading.Event | None = None,
+    index: IndexCount | None = None,
 ) -> RunResult:
     """Plan, and unless ``dry_run`` compress and delete.
 
@@ -114,6 +117,7 @@ def run_retention(
     instance    tells it from that of another directory, where one host has several
     by          who ordered the run, as the tombstones tell
     stop        when set, the run ends within seconds and leaves nothing half done
+    index       counts records in the sinks, where the policy wants that before a deletion
 
     A simulated run is not remembered as the last one.  Raises Refused (with the plan), Busy,
     StateDamaged, RetentionError when the directory cannot be used, OSError.
@@ -129,7 +133,7 @@ def run_retention(
         holds = HoldStore(state).load()
         last_run = LastRunStore(state).load(directory)
         facts, cursors = census.gather(
-            directory, policy, sinks=sinks, state_dir=state, holds=holds, now=now
+            directory, policy, sinks=sinks, state_dir=state, holds=holds, now=now, stop=stop
         )
         return (
             plan(facts, policy, cursors, holds, now, last_run=last_run, simulated=simulated),
@@ -154,7 +158,58 @@ def run_retention(
             ProofLog(directory, host, instance),
             by=by,
             stop=stop or threading.Event(),
+            index=index,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is planned for one segment, and what each rule says of it, in the rules' order."""
+
+    action: Action
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``auditctl prune --explain --json`` prints."""
+        return {
+            "schema": "auditctl.explain/1",
+            **self.action.to_json(),
+            "rules": [asdict(finding) for finding in self.findings],
+        }
+
+
+def explain_segment(
+    directory: Path,
+    policy: Policy,
+    state_dir: Path,
+    sinks: Sequence[str],
+    now: dt.datetime,
+    *,
+    segment: str,
+) -> Explanation | None:
+    """Explain the plan for one segment, named in any form; None when it is not there.
+
+    Writes nothing.  Raises StateDamaged, OSError.
+    """
+    holds = HoldStore(state_dir).load()
+    logical = segment.removesuffix(".zst").removesuffix(".gz")
+    facts, cursors = census.gather(
+        directory, policy, sinks=sinks, state_dir=state_dir, holds=holds, now=now, asked=logical
+    )
+    decided = plan(facts, policy, cursors, holds, now, simulated=True)
+    for action in decided.actions:
+        if action.file is None or action.segment != logical:
+            continue
+        log = action.file.name.log
+        segments = facts.segments[log]
+        index = next(n for n, found in enumerate(segments) if found.file is action.file)
+        findings = explain(
+            log, segments, index, policy=policy, cursors=cursors, holds=holds, now=now
+        )
+        if action.reason == "size":
+            findings = (*findings, Finding("size", False, action.detail))
+        return Explanation(action, findings)
+    return None
 
 
 def _carry_out(
@@ -165,12 +220,13 @@ def _carry_out(
     *,
     by: str,
     stop: threading.Event,
+    index: IndexCount | None,
 ) -> RunResult:
     error = ""
     steps: tuple[Step, ...] = ()
     try:
         with proof_log as proofs:
-            steps = apply(decided, proofs, HoldStore(state), cursors, by=by, stop=stop)
+            steps = apply(decided, proofs, HoldStore(state), cursors, by=by, stop=stop, index=index)
     except AuditLogError as failed:
         if not steps:
             raise

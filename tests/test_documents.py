@@ -47,24 +47,21 @@ def test_how_to_integrate(tmp_path: Path) -> None:
     assert (tmp_path / "app.py").exists()
 
 
-def test_search(tmp_path: Path) -> None:
-    numbers, records, request, raw, proven, indexed = Document.read(DOCS / "search.md").run(
-        tmp_path
-    )[1:]
-    assert "auth_failure              5" in numbers
-    assert all(" auth_failure[" in line for line in records.splitlines()[:3])
-    assert records.count("pool.drained") == 1
-    assert "details.nodes      3" in request
-    assert raw.startswith('{"v":1,')
-    assert proven == "7\n"
-    assert indexed.count("mallory") == 2
-
-
 def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUDITLOG_METRICS", "")  # its port may be taken on the host of the tests
     (printed,) = Document.read(ROOT / "docs/agent.md").run(tmp_path)
     assert "reloaded: ships to main" in printed
     assert "everything acknowledged is recorded" in printed
+
+
+def test_retention(tmp_path: Path) -> None:
+    looked, held = Document.read(ROOT / "docs/retention.md").run(tmp_path)
+    assert "ACTION  SEGMENT" in looked
+    assert '"schema":"auditctl.prune/1"' in looked
+    assert re.search(r"active +keeps +segment 1 of 1", looked)
+    assert "actor=alice" in held
+    types = [record.event_type for record in auditlog.read(tmp_path / "audit")]
+    assert types.count("retention.hold_added") == 2
 
 
 @pytest.mark.parametrize(

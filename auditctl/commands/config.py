@@ -10,7 +10,7 @@ import click
 
 from auditctl import render
 from auditctl.config import load
-from auditctl.config_values import SINK, Address
+from auditctl.config_values import RETENTION, SINK, Address
 from auditctl.options import config_option, json_option
 from retention.policy import format_duration
 
@@ -57,9 +57,7 @@ def show(config_path: Path | None, *, as_json: bool) -> None:
     """Show every setting's effective value and where it comes from; secrets are hidden."""
     loaded = load(config_path)
     values = _effective(loaded)
-    origins = {
-        key: loaded.settings[key].origin if key in loaded.settings else "default" for key in values
-    }
+    origins = {key: _origin(loaded, key) for key in values}
     if as_json:
         listed = [
             {"key": ".".join(key), "value": _plain(value), "origin": origins[key]}
@@ -72,6 +70,11 @@ def show(config_path: Path | None, *, as_json: bool) -> None:
     ]
     for line in render.table(rows):
         render.print_line(line)
+
+
+def _origin(loaded: Config, key: Key) -> str:
+    setting = loaded.settings.get(key) or loaded.settings.get(key[:2])  # a table of a list
+    return "default" if setting is None else setting.origin
 
 
 def _effective(loaded: Config) -> dict[Key, Any]:
@@ -91,10 +94,15 @@ def _effective(loaded: Config) -> dict[Key, Any]:
             if name in sink.secrets:
                 values["sinks", sink.name, name] = _HIDDEN
     policy = loaded.policy
-    for name in ("compress_after", "delete_after", "compression", "level"):
-        values["retention", name] = getattr(policy, name)
-    for name in ("keep_at_least", "max_delete_fraction"):
-        values["retention", name] = getattr(policy, name)
+    for name in RETENTION:
+        if name not in ("every", "logs"):
+            values["retention", name] = getattr(policy, name)
+    for glob, own in policy.overrides:
+        values["retention", "logs", glob] = " ".join(
+            f"{name}={_plain(getattr(own, name))}"
+            for name in RETENTION
+            if name not in ("every", "logs") and getattr(own, name) != getattr(policy, name)
+        )
     values["retention", "every"] = loaded.schedule.every
     return values
 

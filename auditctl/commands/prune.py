@@ -6,23 +6,36 @@ import datetime as dt
 import os
 import pwd
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from auditctl import render
+from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DURATION, INSTANT, PATH, chosen, config_option, json_option
 from auditlog.cursors import CursorStore
+from auditlog.record import format_timestamp
 from retention.errors import Refused
 from retention.policy import format_duration
-from retention.service import run_retention
+from retention.service import explain_segment, run_retention
+from retention.timeline import timeline
 
 if TYPE_CHECKING:
     from auditctl.config import Config
     from auditctl.config_sources import Key
     from retention.plan import Action, Plan
-    from retention.service import RunResult
+    from retention.service import Explanation, RunResult
+    from retention.timeline import Due
+
+
+_DAYS_SHOWN: Final = 7
+_COLOURS: Final[dict[str, render.Colour]] = {
+    "delete": "red",
+    "failed": "red",
+    "compress": "cyan",
+    "keep": "dim",
+}
 
 
 @click.command
@@ -33,6 +46,12 @@ if TYPE_CHECKING:
 @click.option("--compress-after", type=DURATION, help="Age of the last record; default 30d.")
 @click.option("--delete-after", type=DURATION, help="Age of the last record; default 90d.")
 @click.option("--sink", "sinks", multiple=True, help="Wait for this sink. Repeatable.")
+@click.option(
+    "--explain",
+    "segment",
+    metavar="SEGMENT",
+    help="Say what each rule thinks of one; change nothing.",
+)
 @click.option("--confirm", is_flag=True, help="Go on although the circuit breaker says to ask.")
 @json_option("auditctl.prune/1, one object a directory")
 def prune(
@@ -44,6 +63,7 @@ def prune(
     compress_after: dt.timedelta | None,
     delete_after: dt.timedelta | None,
     sinks: tuple[str, ...],
+    segment: str | None,
     confirm: bool,
     as_json: bool,
 ) -> int:
@@ -57,6 +77,7 @@ def prune(
     Examples:
       auditctl prune --dry-run /var/log/llama-orch/audit
       auditctl prune --at 2026-12-24T00:00:00Z --dry-run --json | jq .totals
+      auditctl prune --explain queen-rbee@hive1.2026-08-01.0001.ndjson
     """
     flags: dict[Key, str] = {}
     if compress_after is not None:
@@ -64,6 +85,8 @@ def prune(
     if delete_after is not None:
         flags["retention", "delete_after"] = format_duration(delete_after)
     config, directories = chosen(directory, config_path, flags)
+    if segment is not None:
+        return _explain(config, directories, sinks, at, segment, as_json=as_json)
     codes = []
     for place in directories:
         state_dir = config.state_directory()
@@ -80,7 +103,7 @@ def prune(
                 simulated=at is not None,
                 host=config.host,
                 instance=config.retention_instance(place),
-                by=_user(),
+                by=user(),
             )
         except Refused as refused:
             _show_plan(refused.plan, as_json=as_json)
@@ -88,6 +111,46 @@ def prune(
         _show(result, as_json=as_json)
         codes.append(_code(result, confirm=confirm))
     return max(codes)
+
+
+def _explain(
+    config: Config,
+    directories: tuple[Path, ...],
+    sinks: tuple[str, ...],
+    at: dt.datetime | None,
+    segment: str,
+    *,
+    as_json: bool,
+) -> ExitCode:
+    state_dir = config.state_directory()
+    gate = _gate(config, state_dir, sinks)
+    name = Path(segment).name
+    for place in directories:
+        explained = explain_segment(
+            place, config.policy, state_dir, gate, at or dt.datetime.now(dt.UTC), segment=name
+        )
+        if explained is not None:
+            _print_explanation(explained, as_json=as_json)
+            return ExitCode.OK
+    raise BadPath(
+        "there is no such segment",
+        path=directories[0] / name,
+        hint="auditctl prune --dry-run lists them.",
+    )
+
+
+def _print_explanation(explained: Explanation, *, as_json: bool) -> None:
+    if as_json:
+        render.print_json(explained.to_json(), indent=True)
+        return
+    action = explained.action
+    render.print_line(f"{action.action} {action.segment} ({action.reason}: {action.detail})")
+    rows = [
+        (finding.rule, "keeps" if finding.keeps else "lets go", finding.detail)
+        for finding in explained.findings
+    ]
+    for line in render.table(rows, indent="  "):
+        render.print_line(line)
 
 
 def _gate(config: Config, state_dir: Path, named: tuple[str, ...]) -> tuple[str, ...]:
@@ -103,7 +166,7 @@ def _gate(config: Config, state_dir: Path, named: tuple[str, ...]) -> tuple[str,
     return seen
 
 
-def _user() -> str:
+def user() -> str:
     uid = os.getuid()
     try:
         return pwd.getpwuid(uid).pw_name
@@ -115,20 +178,28 @@ def _show(result: RunResult, *, as_json: bool) -> None:
     if as_json:
         render.print_json(result.to_json(), indent=True)
         return
+    plan = result.plan
+    render.print_line(f"{plan.directory} at {format_timestamp(plan.at)[:19]}Z")
     _print_actions(
         [(step.action, "failed" if step.error else step.action.action) for step in result.steps]
     )
     for step in result.failures:
         render.print_line(f"failed   {step.action.segment}: {step.error}")
-    for refusal in result.plan.refusals:
+    for refusal in plan.refusals:
         render.print_line(render.paint(f"refused  {refusal.kind}: {refusal.detail}", "yellow"))
+    _print_timeline(timeline(plan))
     totals = result.totals
     verb = "would be " if result.dry_run else ""
     render.print_line(
         f"{totals['keep']} kept, {totals['compress']} {verb}compressed, {totals['delete']} "
         f"{verb}deleted, {render.bytes_text(totals['freed_bytes'])} {verb}freed in "
-        f"{result.plan.directory}"
+        f"{plan.directory}"
     )
+    if plan.over_bytes:
+        render.say(
+            f"auditctl: {render.bytes_text(plan.over_bytes)} above max_total_bytes, since no more "
+            "may go; --explain SEGMENT says why not."
+        )
     if result.error:
         render.say(f"auditctl: {result.error}")
 
@@ -141,12 +212,47 @@ def _show_plan(plan: Plan, *, as_json: bool) -> None:
 
 
 def _print_actions(actions: list[tuple[Action, str]]) -> None:
-    width = max((len(action.segment) for action, _ in actions), default=0)
-    for action, verb in actions:
-        colour = {"delete": "red", "compress": "cyan", "failed": "red"}.get(verb, "dim")
-        name = render.clean(action.segment).ljust(width)
+    if not actions:
+        return
+    rows = [("ACTION", "SEGMENT", "SIZE", "RECORDS", "LAST RECORD", "WHY")]
+    rows += [
+        (
+            verb,
+            render.clean(action.segment),
+            render.bytes_text(action.size_bytes),
+            "-" if action.bounds is None else f"{action.bounds.records:,}",
+            "-"
+            if action.last_record_at is None
+            else format_timestamp(action.last_record_at)[:16].replace("T", " "),
+            f"{action.reason}: {action.detail}",
+        )
+        for action, verb in actions
+    ]
+    for line, (verb, *_) in zip(render.table(rows), rows, strict=True):
+        render.print_line(render.paint(line, _COLOURS[verb]) if verb in _COLOURS else line)
+
+
+def _print_timeline(dues: tuple[Due, ...]) -> None:
+    """What comes next, when nothing is written meanwhile."""
+    if not dues:
+        return
+    rows = [("COMES NEXT", "COMPRESS", "DELETE", "FREES")]
+    rows += [
+        (
+            due.day.isoformat(),
+            str(due.compress or "-"),
+            str(due.delete or "-"),
+            render.bytes_text(due.freed_bytes) if due.delete else "-",
+        )
+        for due in dues[:_DAYS_SHOWN]
+    ]
+    for line in render.table(rows):
+        render.print_line(line)
+    if len(dues) > _DAYS_SHOWN:
+        rest = dues[_DAYS_SHOWN:]
         render.print_line(
-            f"{render.paint(verb.ljust(8), colour)} {name}  {action.reason}: {action.detail}"  # type: ignore[arg-type]  # one of the names above
+            f"{'and until':10}  {sum(due.compress for due in rest)} more compressed, "
+            f"{sum(due.delete for due in rest)} deleted by {rest[-1].day}"
         )
 
 

@@ -205,3 +205,39 @@ def test_two_targets_never_share_a_cursor(tmp_path: Path) -> None:
     ]
     assert len({sink_for_target(target).name for target in targets}) == len(targets)
     assert sink_for_target(targets[0]).name == sink_for_target(targets[0] + "/").name
+
+
+def test_logs_have_policies_of_their_own(write: Callable[[str], Path]) -> None:
+    config = load(
+        write(
+            "[retention]\ndelete_after = '100d'\nmax_total_bytes = '1GiB'\nlevel = 12\n"
+            "[[retention.logs]]\nmatch = 'rbee-hive@*'\ndelete_after = '1000d'\n"
+            "[[retention.logs]]\nmatch = '*'\ncompression = 'gzip'\n"
+        ),
+        environ={},
+    )
+    policy = config.policy
+    assert policy.max_total_bytes == 1 << 30
+    assert policy.of("rbee-hive@x").delete_after.days == 1000
+    assert policy.of("rbee-hive@x").level == 12
+    other = policy.of("queen-rbee@x")
+    assert (other.compression, other.level, other.delete_after.days) == ("gzip", None, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[retention.logs]]\ndelete_after = '9d'", "match is missing"),
+        ("[[retention.logs]]\nmatch = 'a'\nkeep_atleast = 2", "nearest is keep_at_least"),
+        ("[[retention.logs]]\nmatch = 'a'\ndelete_after = 7", "delete_after: "),
+        ("[[retention.logs]]\nmatch = 'a'\ndelete_after = '1d'", "not longer than"),
+        ("[[retention.logs]]\nmatch = 'a'\nmax_total_bytes = 1", "no max_total_bytes"),
+        ("[retention]\nlogs = 'a'", "double brackets"),
+        ("[retention]\nmax_total_bytes = 0", "Zero does not mean everything"),
+    ],
+)
+def test_policies_of_logs_that_make_no_sense(
+    write: Callable[[str], Path], text: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load(write(text), environ={})

@@ -6,15 +6,18 @@ import datetime as dt
 import errno
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from auditlog import _fs
+from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import LogFailed
 from auditlog.inventory import STATE_DIRECTORY, scan
 from auditlog.verify import tombstones_in, verify
 from retention.apply import apply
+from retention.errors import RetentionError
 from retention.facts import ShipGate
 from retention.holds import Hold, HoldStore
 from retention.policy import Policy
@@ -25,6 +28,8 @@ from tests.support.logs import START, LogBuilder
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from auditlog.segment_names import LogId
 
 DAY = dt.timedelta(days=1)
 POLICY = Policy(3 * DAY, 6 * DAY, max_delete_fraction=1.0)
@@ -147,6 +152,70 @@ def test_late_hold(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(daily)
     assert [step.action.reason for step in result.steps[:4]] == ["age", "held", "held", "held"]
     assert buried(daily.directory) == names(daily, 0)
+
+
+def test_late_hold_by_record(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the request of one record in the second segment."""
+    bury = ProofLog.bury
+
+    def add_a_hold_meanwhile(
+        proofs: ProofLog, tombstone: Mapping[str, object], *, actor: str
+    ) -> None:
+        bury(proofs, tombstone, actor=actor)
+        if tombstone["segment"] == daily.paths[0].name:
+            hold = Hold("x", "legal", "audit", actor="alice", from_at=START + 2 * DAY)
+            HoldStore(daily.directory / STATE_DIRECTORY).add(hold)
+
+    monkeypatch.setattr(ProofLog, "bury", add_a_hold_meanwhile)
+    result = run(daily)
+    assert [step.action.reason for step in result.steps[:4]] == ["age", "age", "held", "held"]
+
+
+class Counted:
+    """An index that lacks the last record of one segment, or cannot be asked about another."""
+
+    def __init__(self, lacking: int, unreachable: int) -> None:
+        self._lacking, self._unreachable = lacking, unreachable
+
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int) -> int:
+        assert (sink, str(log)) == ("main", "queen-rbee@hive1")
+        if first_seq == self._unreachable * 10 + 1:
+            raise RetentionError("the index does not answer")
+        return last_seq - first_seq + (first_seq != self._lacking * 10 + 1)
+
+
+def test_counted(daily: LogBuilder) -> None:
+    policy = replace(POLICY, verify_before_delete="index")
+    header = daily.headers[-1]
+    state = daily.directory / STATE_DIRECTORY
+    CursorStore(state).save(
+        "main",
+        Cursor(
+            daily.log,
+            daily.paths[-1].name,
+            daily.paths[-1].stat().st_size,
+            header.seq,
+            header.hash,
+            NOW,
+        ),
+    )
+
+    def prune(index: Counted | None) -> RunResult:
+        return run_retention(
+            daily.directory, policy, None, ("main",), NOW, host="hive1", simulated=True, index=index
+        )
+
+    without = prune(None)
+    assert [step.done for step in without.steps] == [False] * 4 + [True] * 3 + [False] * 3
+    assert "cannot be asked" in without.failures[0].error
+    result = prune(Counted(1, 2))
+    assert [step.done for step in result.steps[:4]] == [True, False, False, True]
+    assert result.steps[1].action.reason == "not_in_index"
+    assert result.steps[1].action.detail == "sink main has 9 of its 10 records"
+    assert "does not answer" in result.steps[2].error
+    assert present(daily) >= set(names(daily, 1, 2))
+    assert prune(Counted(99, 99)).ok
+    assert present(daily) == set(names(daily, 4, 5, 6, 7, 8, 9))
 
 
 def test_goes_on(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,35 @@ def test_less_protection(before: LastRun, expected: list[str]) -> None:
     assert decide(before, policy=nothing_to_delete) == []
 
 
+def test_per_log() -> None:
+    longer = Policy(delete_after=200 * DAY)
+    before = replace(LAST, policy=Policy(overrides=(("queen-*", longer),)))
+    assert decide(before) == ["harsher_policy"]
+    assert decide(replace(before, policy=Policy(overrides=(("rbee-*", longer),)))) == []
+    narrow = Policy(overrides=(("queen-*", Policy(max_delete_fraction=0.1)),))
+    assert decide(policy=narrow) == ["too_many_deletes"]
+
+
+@pytest.mark.parametrize(
+    ("before", "policy"),
+    [
+        (Policy(verify_before_delete="index"), POLICY),
+        (POLICY, Policy(max_total_bytes=1 << 20)),
+        (Policy(max_total_bytes=2 << 20), Policy(max_total_bytes=1 << 20)),
+    ],
+)
+def test_less_protection_in_other_ways(before: Policy, policy: Policy) -> None:
+    assert decide(replace(LAST, policy=before), policy=policy) == ["harsher_policy"]
+    assert decide(replace(LAST, policy=policy), policy=before) == []
+
+
+def test_less_protection_than_the_cursors_of_a_first_run_tell_of() -> None:
+    gate = ShipGate(others=("old",))
+    decided = plan(NOT_MUCH, POLICY, gate, (), NOW)
+    assert kinds(decided) == ["sink_removed"]
+    assert kinds(plan(NOT_MUCH, POLICY, gate, (), NOW, last_run=LAST)) == []  # it was confirmed
+
+
 @given(offset=st.timedeltas(-1000 * DAY, 80 * DAY))
 def test_simulated(offset: dt.timedelta) -> None:
     assert decide(now=NOW + offset, simulated=True) in ([], ["too_many_deletes"])

@@ -12,6 +12,7 @@ from auditlog.segment_names import LogId
 from retention import census
 from retention.census import gather
 from retention.facts import Facts, ShipGate
+from retention.holds import Hold
 from retention.policy import Policy
 from tests.support.logs import START, LogBuilder, write_log
 
@@ -20,9 +21,17 @@ DAY = dt.timedelta(days=1)
 LATER = START + 500 * DAY
 
 
-def look(built: LogBuilder, *sinks: str, now: dt.datetime = LATER) -> tuple[Facts, ShipGate]:
+def look(
+    built: LogBuilder,
+    *sinks: str,
+    now: dt.datetime = LATER,
+    policy: Policy | None = None,
+    holds: tuple[Hold, ...] = (),
+) -> tuple[Facts, ShipGate]:
     state = built.directory / ".auditlog"
-    return gather(built.directory, Policy(), sinks=sinks, state_dir=state, holds=(), now=now)
+    return gather(
+        built.directory, policy or Policy(), sinks=sinks, state_dir=state, holds=holds, now=now
+    )
 
 
 def cursor_after(built: LogBuilder, records: int) -> Cursor:
@@ -129,3 +138,28 @@ def test_frugal(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_within_the_budget_everything_is_read(daily: LogBuilder) -> None:
     facts, _ = look(daily, now=START)
     assert all(found.bounds is not None for found in facts.segments[LOG])
+
+
+def test_searched(daily: LogBuilder) -> None:
+    """Only what would be touched otherwise is searched, for the holds that reach it."""
+    now = START + 33 * DAY  # three are due for compression
+    hold = Hold("x", "legal", "audit", actor="alice")
+    elsewhere = Hold("y", "legal", "audit", "rbee-hive@*", actor="alice")
+    facts, _ = look(daily, now=now, holds=(hold, elsewhere))
+    matches = [found.matches for found in facts.segments[LOG]]
+    assert matches == [frozenset("x")] * 3 + [None] * 7
+
+
+def test_for_its_size_the_oldest_are_read_until_that_would_do(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(census, "_BUDGET_BYTES", 0)
+    size = daily.paths[0].stat().st_size
+    hold = Hold("x", "legal", "audit", actor="alice")
+    policy = Policy(max_total_bytes=daily.paths[0].stat().st_size * 8)
+    facts, _ = look(daily, now=START + 10 * DAY, policy=policy, holds=(hold,))
+    read = [found.bounds is not None for found in facts.segments[LOG]]
+    total = sum(path.stat().st_size for path in daily.paths)
+    enough = -(-(total - size * 8) // size) + 1
+    assert read == [True] * enough + [False] * (9 - enough) + [True]
+    assert facts.segments[LOG][0].matches == frozenset("x")

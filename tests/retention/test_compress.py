@@ -13,11 +13,12 @@ import zstandard
 
 from auditlog import _fs
 from auditlog.inventory import SegmentFile, scan
-from auditlog.reader import Bounds, bounds
+from auditlog.reader import Bounds, bounds, read
 from auditlog.segment_names import LogId
 from retention.compress import Compressed, compress, remove_stale
 from retention.content import Identity
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
+from retention.policy import Policy
 from tests.support.logs import LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def squeeze(
     built: LogBuilder, compression: Compression = "zstd", stop: threading.Event | None = None
 ) -> Compressed:
     file, ends = first_segment(built)
-    return compress(file, ends, compression, None, stop or threading.Event())
+    return compress(file, ends, Policy(compression=compression), stop or threading.Event())
 
 
 def names(directory: Path) -> list[str]:
@@ -48,12 +49,31 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if "11-23" in path.name)
 
 
+@pytest.mark.parametrize("level", [None, 3])
+def test_equal_with_a_long_window(log_directory: Path, level: int | None) -> None:
+    """What repeats after 9 MiB is found again, and the reader reads it."""
+    noise = [os.urandom(1 << 14).hex() for _ in range(300)]
+    built = LogBuilder(log_directory)
+    log_directory.mkdir()
+    for text in (*noise, *noise):
+        built.append(1, details={"noise": text})
+    built.rotate()
+    built.append(1)
+    original = built.paths[0].read_bytes()
+    file, ends = first_segment(built)
+    policy = Policy(level=level, long_window_bytes=1 << 25)
+    result = compress(file, ends, policy, threading.Event())
+    assert zstandard.get_frame_parameters(result.path.read_bytes()).window_size > 1 << 23
+    assert result.path.stat().st_size < len(original) * 0.3
+    assert sum(1 for _ in read(result.path)) == 600
+
+
 @pytest.mark.parametrize("level", [None, 1, 9])
 @pytest.mark.parametrize("compression", ["zstd", "gzip"])
 def test_equal(daily: LogBuilder, compression: Compression, level: int | None) -> None:
     original = daily.paths[0].read_bytes()
     file, ends = first_segment(daily)
-    result = compress(file, ends, compression, level, threading.Event())
+    result = compress(file, ends, Policy(compression=compression, level=level), threading.Event())
     packed = result.path.read_bytes()
     if compression == "zstd":
         assert zstandard.ZstdDecompressor().decompressobj().decompress(packed) == original
@@ -151,7 +171,7 @@ def test_untouched(daily: LogBuilder) -> None:
     def refused(error: type[Exception]) -> None:
         before = Identity.at(plain) if plain.is_file() and not plain.is_symlink() else None
         with pytest.raises(error):
-            compress(file, ends, "zstd", None, threading.Event())
+            compress(file, ends, Policy(), threading.Event())
         assert before is None or Identity.at(plain) == before
         assert names(daily.directory) == [plain.name]
 
@@ -167,7 +187,7 @@ def test_untouched(daily: LogBuilder) -> None:
     refused(SegmentChanged)
     plain.unlink()
     with pytest.raises(SegmentChanged, match="vanished"):
-        compress(file, ends, "zstd", None, threading.Event())
+        compress(file, ends, Policy(), threading.Event())
 
 
 def test_a_segment_that_is_written_to_meanwhile_stays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,8 @@ from retention.errors import PolicyError
 from retention.policy import Compression, Policy, format_duration, parse_duration
 
 whole_seconds = st.integers(1, 10**8).map(lambda seconds: dt.timedelta(seconds=seconds))
+
+DAY = dt.timedelta(days=1)
 
 
 @given(duration=st.timedeltas(max_value=dt.timedelta(milliseconds=999)))
@@ -43,7 +46,15 @@ def test_round_trip(
     least: int,
     fraction: float,
 ) -> None:
-    policy = Policy(durations[0], sum(durations, dt.timedelta(0)), *form, least, fraction)
+    policy = Policy(
+        durations[0],
+        sum(durations, dt.timedelta(0)),
+        *form,
+        keep_at_least=least,
+        max_delete_fraction=fraction,
+        verify_before_delete="index",
+    )
+    policy = replace(policy, max_total_bytes=least, overrides=(("queen-*", policy),))
     assert Policy.from_json(policy.to_json()) == policy
 
 
@@ -85,3 +96,30 @@ def test_anything_else_is_no_duration(text: str) -> None:
 @given(duration=whole_seconds)
 def test_format_duration_is_read_back_as_the_same(duration: dt.timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
+
+
+def test_first_match() -> None:
+    short, long = Policy(delete_after=40 * DAY), Policy(delete_after=400 * DAY)
+    policy = Policy(overrides=(("rbee-hive@*", short), ("*@gpu-1", long)))
+    assert policy.of("rbee-hive@gpu-1") is short
+    assert policy.of("queen-rbee@gpu-1") is long
+    assert policy.of("queen-rbee@hive1") is policy
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_total_bytes": 0},
+        {"max_total_bytes": -1},
+        {"verify_before_delete": "yes"},
+        {"long_window_bytes": 3 << 20},
+        {"long_window_bytes": 1 << 28},
+        {"long_window_bytes": 1 << 25, "compression": "gzip"},
+        {"overrides": ((" ", Policy()),)},
+        {"overrides": (("*", Policy(max_total_bytes=1)),)},
+        {"overrides": (("*", Policy(overrides=(("*", Policy()),))),)},
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(PolicyError):
+        Policy(**wrong)  # type: ignore[arg-type]  # wrong on purpose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from retention.facts import Facts, ForeignFile, SegmentFacts, ShipGate, SinkCurs
 from retention.holds import Hold
 from retention.plan import Action, Plan, plan
 from retention.policy import Policy
-from retention.rules import needs_reading
+from retention.rules import explain, needs_reading
 from tests.support.retention_facts import (
     DAY,
     LOG,
@@ -60,12 +61,19 @@ def test_shipped(given_input: Input) -> None:
 
 @given(any_input)
 def test_held(given_input: Input) -> None:
-    _, _, holds, now = given_input
+    (facts, _), _, holds, now = given_input
+    matches = {
+        found.file.name.logical: found.matches
+        for found in itertools.chain.from_iterable(facts.segments.values())
+    }
     for action in touched(decide(given_input)):
         assert action.bounds is not None
         for hold in holds:
-            assert not hold.in_force(now) or not hold.covers(
-                action.log, action.bounds.first_at, action.bounds.last_at
+            free = matches[action.segment] is not None and hold.id not in matches[action.segment]
+            assert (
+                not hold.in_force(now)
+                or not hold.covers(action.log, action.bounds.first_at, action.bounds.last_at)
+                or (hold.reads_records and free)
             )
 
 
@@ -74,10 +82,10 @@ def test_newest(given_input: Input) -> None:
     (facts, _), policy, *_ = given_input
     decided = decide(given_input)
     gone = {action.segment for action in decided.only("delete")}
-    for segments in facts.segments.values():
+    for log, segments in facts.segments.items():
         names = [found.file.name.logical for found in segments]
         assert names[-1] not in {action.segment for action in touched(decided)}
-        assert not gone & set(names[-policy.keep_at_least :])
+        assert not gone & set(names[-policy.of(str(log)).keep_at_least :])
 
 
 @given(any_input, st.timedeltas(dt.timedelta(0), 200 * DAY))
@@ -122,6 +130,33 @@ def _fits(known: SinkCursor, segments: tuple[SegmentFacts, ...]) -> bool:
     return cursor is not None and any(
         found.file.name.logical == cursor.segment and cursor.hash != "f" * 64 for found in segments
     )
+
+
+@given(any_input)
+def test_per_log(given_input: Input) -> None:
+    """The log's verdicts are those of a directory that holds it alone, under its own policy."""
+    (facts, gate), policy, holds, now = given_input
+    decided = decide(given_input)
+    for log, segments in facts.segments.items():
+        alone = plan(Facts(facts.directory, {log: segments}), policy.of(str(log)), gate, holds, now)
+        ours = [action for action in decided.actions if action.log == str(log)]
+        assert ours == list(alone.actions)
+
+
+@given(any_input)
+def test_explained(given_input: Input) -> None:
+    (facts, gate), policy, holds, now = given_input
+    actions = iter(decide(given_input).actions)
+    for log, segments in facts.segments.items():
+        for index in range(len(segments)):
+            action = next(actions)
+            findings = explain(
+                log, segments, index, policy=policy, cursors=gate, holds=holds, now=now
+            )
+            keeping = [finding.rule for finding in findings if finding.keeps]
+            assert (keeping[0] if keeping else "age") == action.reason
+            assert all(finding.detail for finding in findings)
+            assert len(findings) >= 2
 
 
 # The reasons, one by one --------------------------------------------------------------------
@@ -233,6 +268,19 @@ def test_a_held_segment_stays_until_the_hold_expires() -> None:
     assert verdicts(decided) == ["delete age", "keep held", "keep active"]
     decided = plan(facts, POLICY, NO_GATE, [replace(hold, expires_at=now)], now)
     assert verdicts(decided)[1] == "delete age"
+
+
+def test_a_hold_by_actor_keeps_what_has_a_record_of_hers_or_was_not_searched() -> None:
+    hold = Hold("x", "legal", "audit", actor="alice")
+    found = [segment(day) for day in range(4)]
+    facts = facts_of(
+        replace(found[0], matches=frozenset({"x"})),
+        replace(found[1], matches=frozenset({"other"})),
+        *found[2:],
+    )
+    decided = plan(facts, POLICY, NO_GATE, [hold], START + 999 * DAY)
+    assert verdicts(decided) == ["keep held", "delete age", "keep held", "keep active"]
+    assert "not searched" in decided.actions[2].detail
 
 
 def test_what_is_damaged_or_foreign_stays() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -99,7 +100,12 @@ def policies(draw: st.DrawFn) -> Policy:
     compress = draw(st.integers(1, 60))
     delete = compress + draw(st.integers(1, 120))
     least = draw(st.integers(1, 4))
-    return Policy(compress * DAY, delete * DAY, keep_at_least=least, max_delete_fraction=1.0)
+    policy = Policy(compress * DAY, delete * DAY, keep_at_least=least, max_delete_fraction=1.0)
+    if draw(st.booleans()):
+        glob = draw(st.sampled_from(["queen-*", "*@hive1", "nobody@*"]))
+        longer = replace(policy, delete_after=policy.delete_after + draw(st.integers(0, 99)) * DAY)
+        policy = replace(policy, overrides=((glob, longer),))
+    return policy
 
 
 @st.composite
@@ -113,16 +119,19 @@ def facts_sets(draw: st.DrawFn) -> Facts:
             records = draw(st.integers(1, 9))
             late = dt.timedelta(hours=draw(st.integers(-30, 23)))  # clocks are set back, too
             found.append(
-                segment(
-                    day,
-                    log=log,
-                    forms=draw(
-                        st.sampled_from([("",), (".zst",), (".gz",), ("", ".zst"), ("", ".gz")])
+                replace(
+                    segment(
+                        day,
+                        log=log,
+                        forms=draw(
+                            st.sampled_from([("",), (".zst",), (".gz",), ("", ".zst"), ("", ".gz")])
+                        ),
+                        first=seq,
+                        records=records,
+                        last_at=START + day * DAY + late,
+                        damage=draw(st.sampled_from(["", "", "", "", "torn"])),
                     ),
-                    first=seq,
-                    records=records,
-                    last_at=START + day * DAY + late,
-                    damage=draw(st.sampled_from(["", "", "", "", "torn"])),
+                    matches=draw(st.sampled_from([None, frozenset(), frozenset({"hold-0"})])),
                 )
             )
             seq += records + draw(st.sampled_from([0, 0, 0, 5]))  # a gap: deleted before
@@ -167,6 +176,7 @@ def hold_lists(draw: st.DrawFn) -> list[Hold]:
                 begin,
                 end + DAY,
                 draw(st.none() | instants),
+                draw(st.none() | st.just("alice")),
             )
         )
     return holds

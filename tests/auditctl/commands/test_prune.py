@@ -36,7 +36,9 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(
     result = run("prune", built.directory, "--at", AT, "--dry-run")
     assert result.code == 0
     assert "1 would be deleted" in result.out
-    assert f"delete   {built.names[0]}" in result.out
+    assert (
+        f"delete    {built.names[0]}  {built.paths[0].stat().st_size / 1024:.1f} KiB" in result.out
+    )
     assert sorted(built.directory.rglob("*")) == before
 
 
@@ -167,3 +169,73 @@ def test_the_deletions_of_each_directory_have_a_log_of_their_own(
     assert len(proofs) == 3
     assert run("config", "check", "--config", config).code == 0
     assert run("verify", "--config", config).code == 0
+
+
+def test_explain_tells_every_rule_that_looked_at_a_segment(
+    run: Callable[..., Result], built: LogBuilder
+) -> None:
+    built.compress(1)
+    before = sorted(built.directory.rglob("*"))
+    old = run("prune", built.directory, "--at", AT, "--explain", built.paths[0], "--sink", "main")
+    assert old.code == 0
+    assert old.out.startswith(f"keep {built.names[0]} (not_shipped: ")
+    rules = [line.split()[:2] for line in old.out.splitlines()[1:]]
+    assert rules == [
+        ["damaged", "lets"], ["active", "lets"], ["too_recent", "lets"], ["held", "lets"],
+        ["not_shipped", "keeps"], ["held", "lets"], ["age", "lets"],
+    ]  # fmt: skip
+    young = run(
+        "prune", built.directory, "--at", AT, "--explain", f"{built.names[1]}.zst", "--json"
+    ).json
+    assert (young["schema"], young["action"]) == ("auditctl.explain/1", "keep")
+    assert [rule["rule"] for rule in young["rules"] if rule["keeps"]] == [
+        "too_recent",
+        "too_recent",
+    ]
+    assert sorted(built.directory.rglob("*")) == before
+    assert run("prune", built.directory, "--explain", "none.ndjson").code == 2
+
+
+def test_a_limit_that_cannot_be_reached_is_said(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f"directories = ['{built.directory}']\n[retention]\nmax_total_bytes = '1B'\n"
+        "compress_after = '200d'\ndelete_after = '300d'\n"
+    )
+    result = run("prune", "--config", config, "--dry-run", "--at", built.at.isoformat())
+    assert "above max_total_bytes, since no more may go" in result.err
+    assert "size: " in result.out
+
+
+def test_a_sink_that_left_the_configuration_needs_a_person(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+
+    def configure(*sinks: str) -> None:
+        tables = (f"[sinks.{s}]\nkind = 'sqlite'\npath = '{tmp_path}/{s}.sqlite'\n" for s in sinks)
+        config.write_text(f"directories = ['{built.directory}']\n" + "".join(tables))
+        for sink in sinks:
+            CursorStore(built.directory / ".auditlog").save(
+                sink,
+                Cursor(
+                    built.log,
+                    built.names[-1].logical,
+                    built.paths[-1].stat().st_size,
+                    built.seq,
+                    built.hash,
+                    START,
+                ),
+            )
+
+    configure("one", "two")
+    configure("one")
+    arguments = ("prune", "--config", config, "--at", AT)
+    refused = run(*arguments)
+    assert refused.code == 4
+    assert "two once received records" in refused.err
+    assert built.paths[0].exists()
+    assert run(*arguments, "--confirm").code == 0
+    assert not built.paths[0].exists()

@@ -1,0 +1,161 @@
+"""``auditctl hold``: legal holds; see retention.holds for what they keep."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditctl import render
+from auditctl.commands.prune import user
+from auditctl.options import DURATION, INSTANT, PATH, chosen, config_option, json_option
+from auditlog.record import format_timestamp
+from retention.holds import Hold, HoldStore
+from retention.proofs import HOLD_ADDED, HOLD_RELEASED, ProofLog
+
+if TYPE_CHECKING:
+    from auditctl.config import Config
+
+_directory_option = click.option(
+    "--dir", "directory", metavar="DIR", type=PATH, help="Instead of the configured directories."
+)
+
+
+@click.group
+def hold() -> None:
+    """Keep segments from retention, with a reason.
+
+    A hold keeps every whole segment in which it matches, for as long as it is in force. Adding and
+    releasing one is recorded in the chain, in retention's own log.
+    """
+
+
+@hold.command
+@click.argument("hold_id", metavar="ID")
+@config_option
+@_directory_option
+@click.option("--owner", required=True, help="Who asks for it.")
+@click.option("--reason", required=True, help="Why; such as a case number.")
+@click.option("--logs", default="*", show_default=True, help="Glob over log ids.")
+@click.option("--from", "from_at", type=INSTANT, help="Records from this instant on.")
+@click.option("--until", "until_at", type=INSTANT, help="Records before this instant.")
+@click.option("--actor", metavar="USER", help="Only segments with a record of this user_id.")
+@click.option("--correlation-id", metavar="ID", help="Only segments with a record of this one.")
+@click.option("--expires", "expires_at", type=INSTANT, help="When it ends by itself.")
+@json_option("auditctl.hold/1")
+def add(
+    hold_id: str,
+    *,
+    config_path: Path | None,
+    directory: Path | None,
+    owner: str,
+    reason: str,
+    logs: str,
+    from_at: dt.datetime | None,
+    until_at: dt.datetime | None,
+    actor: str | None,
+    correlation_id: str | None,
+    expires_at: dt.datetime | None,
+    as_json: bool,
+) -> None:
+    """Add a hold; it is in force when the command returns.
+
+    \b
+    Examples:
+      auditctl hold add case-7 --owner legal@example.org --reason "subpoena 7" --actor alice
+      auditctl hold add q3 --owner audit --reason "Q3 audit" --until 2026-10-01T00:00:00Z
+    """
+    config, directories = chosen(directory, config_path)
+    added = Hold(hold_id, owner, reason, logs, from_at, until_at, expires_at, actor, correlation_id)
+    # First the store: should recording fail, what was to be kept is kept.
+    HoldStore(config.state_directory()).add(added)
+    _record(config, directories[0], HOLD_ADDED, added)
+    _print_holds((added,), as_json=as_json)
+
+
+@hold.command("list")
+@config_option
+@_directory_option
+@json_option("auditctl.hold/1")
+def list_(config_path: Path | None, *, directory: Path | None, as_json: bool) -> None:
+    """Show all holds, those that ended too."""
+    config, _ = chosen(directory, config_path)
+    holds = HoldStore(config.state_directory()).load()
+    if not holds and not as_json:
+        render.say("There is no hold.")
+        return
+    _print_holds(holds, as_json=as_json)
+
+
+@hold.command
+@click.argument("hold_id", metavar="ID")
+@config_option
+@_directory_option
+@click.option("--reason", required=True, help="Why it may end.")
+@click.option(
+    "--wait", type=DURATION, default="10s", show_default=True, help="For a run that is under way."
+)
+@json_option("auditctl.hold/1")
+def release(
+    hold_id: str,
+    *,
+    config_path: Path | None,
+    directory: Path | None,
+    reason: str,
+    wait: dt.timedelta,
+    as_json: bool,
+) -> None:
+    """End a hold; what it kept goes by the policy from the next run on."""
+    config, directories = chosen(directory, config_path)
+    store = HoldStore(config.state_directory())
+    released = store.get(hold_id)
+    # First the record: no hold ends without one.
+    _record(config, directories[0], HOLD_RELEASED, released, reason=reason, wait=wait)
+    store.release(hold_id)
+    _print_holds((released,), as_json=as_json)
+
+
+def _record(
+    config: Config,
+    directory: Path,
+    event_type: str,
+    about: Hold,
+    *,
+    reason: str = "",
+    wait: dt.timedelta = dt.timedelta(seconds=10),
+) -> None:
+    instance = config.retention_instance(directory)
+    details = about.to_json() | ({"release_reason": reason} if reason else {})
+    with ProofLog(directory, config.host, instance, patience=wait) as log:
+        log.note(event_type, ("hold", about.id), details, actor=user())
+
+
+def _print_holds(holds: tuple[Hold, ...], *, as_json: bool) -> None:
+    now = dt.datetime.now(dt.UTC)
+    if as_json:
+        listed = [{**held.to_json(), "in_force": held.in_force(now)} for held in holds]
+        render.print_json({"schema": "auditctl.hold/1", "holds": listed}, indent=True)
+        return
+    rows = [("ID", "OWNER", "IN FORCE", "WHAT", "REASON")]
+    rows += [
+        (held.id, held.owner, "yes" if held.in_force(now) else "ended", _what(held), held.reason)
+        for held in holds
+    ]
+    for line in render.table([tuple(map(render.clean, row)) for row in rows]):
+        render.print_line(line)
+
+
+def _what(held: Hold) -> str:
+    parts = [held.logs]
+    parts += [f"actor={held.actor}"] if held.actor else []
+    parts += [f"correlation_id={held.correlation_id}"] if held.correlation_id else []
+    for word, at in (
+        ("from", held.from_at),
+        ("until", held.until_at),
+        ("expires", held.expires_at),
+    ):
+        if at is not None:
+            parts.append(f"{word} {format_timestamp(at)[:19]}Z")
+    return " ".join(parts)
