@@ -2,6 +2,9 @@
 
     <state_dir>/cursors/<sink>/<log>.cursor         the newest
     <state_dir>/cursors/<sink>/<log>.cursor.prev    the one before
+    <state_dir>/source-cursors/<sink>/<source>.cursor (.prev)   of sources that are no audit log
+
+The latter lie apart and say what they are, so that nobody takes one for the cursor of a log.
 
 A cursor file is one line of JSON, a space, and the CRC-32 of that JSON in hex.  It is replaced by
 write, fsync, rename, directory fsync, so that a crash leaves the old or the new one.
@@ -10,6 +13,7 @@ Invariants (tests of the same name in tests/auditlog/test_cursors.py):
   round_trip   load gives back what save was given
   torn         with the newest file cut or changed at any byte, load gives the one before
   both_gone    two unreadable files raise CursorDamaged, none at all is None
+  apart        the cursor of a source is never read as that of a log, nor the other way round
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import re
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
@@ -28,7 +32,12 @@ from auditlog.errors import CursorDamaged, InvalidName
 from auditlog.record import format_timestamp, parse_timestamp
 from auditlog.segment_names import LogId
 
-__all__ = ["Cursor", "CursorStore"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Cursor", "CursorStore", "SourceCursor"]
+
+_C = TypeVar("_C")
 
 _SINK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LOG: Final = re.compile(r"[^./\0][^/\0]{0,219}")
@@ -57,11 +66,26 @@ class Cursor:
             raise ValueError("at must be aware of its time zone")
 
 
+@dataclass(frozen=True, slots=True)
+class SourceCursor:
+    """How far a source that is no audit log has got; ``place`` (JSON) means what its kind says."""
+
+    kind: str
+    source: str
+    place: Mapping[str, Any]
+    at: dt.datetime
+
+    def __post_init__(self) -> None:
+        if self.at.utcoffset() is None:
+            raise ValueError("at must be aware of its time zone")
+
+
 class CursorStore:
     """The cursors below one state directory."""
 
     def __init__(self, state_dir: str | Path) -> None:
         self.directory = Path(state_dir) / "cursors"
+        self._source_directory = Path(state_dir) / "source-cursors"
 
     def path(self, sink: str, log: LogId | str) -> Path:
         """Where the cursor lies.  Raises InvalidName for a sink or log that is no file name."""
@@ -79,32 +103,36 @@ class CursorStore:
 
         Raises CursorDamaged when files are there and none can be read; OSError as it comes.
         """
-        path = self.path(sink, log)
-        damaged = False
-        for candidate in (path, _previous(path)):
-            try:
-                cursor = _decode(candidate.read_bytes())
-            except FileNotFoundError:
-                continue
-            except ValueError:
-                damaged = True
-                continue
-            if cursor.log == str(log):
-                return cursor
-            damaged = True
-        if damaged:
-            raise CursorDamaged(
-                "neither the cursor nor its previous copy can be read",
-                path=path,
-                hint="Remove both files to ship the log from its beginning; nothing is doubled.",
-            )
-        return None
+        return _load(
+            self.path(sink, log), _decode, lambda cursor: cursor.log == str(log), "the log"
+        )
 
     def save(self, sink: str, cursor: Cursor) -> None:
         """Make the cursor durable, keeping the one before.  Raises OSError."""
         path = self.path(sink, cursor.log)
         _fs.make_directory(path.parent)
         _fs.replace_durably(path, _encode(cursor), keep=_previous(path))
+
+    def load_source(self, sink: str, kind: str, source: str) -> SourceCursor | None:
+        """The newest readable cursor of a source, or None when there never was one.
+
+        Raises CursorDamaged, InvalidName, OSError as ``load`` does.
+        """
+        return _load(
+            self._source_path(sink, source),
+            _decode_source,
+            lambda cursor: (cursor.kind, cursor.source) == (kind, source),
+            "the source",
+        )
+
+    def save_source(self, sink: str, cursor: SourceCursor) -> None:
+        """Make the cursor durable, keeping the one before.  Raises OSError."""
+        path = self._source_path(sink, cursor.source)
+        _fs.make_directory(path.parent)
+        _fs.replace_durably(path, _encode_source(cursor), keep=_previous(path))
+
+    def _source_path(self, sink: str, source: str) -> Path:
+        return self._source_directory / self.path(sink, source).relative_to(self.directory)
 
     def logs(self, sink: str) -> list[str]:
         """The ids of the logs that have a cursor for the sink, sorted."""
@@ -130,19 +158,69 @@ def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".prev")
 
 
+def _load(
+    path: Path, decode: Callable[[bytes], _C], expected: Callable[[_C], bool], what: str
+) -> _C | None:
+    damaged = False
+    for candidate in (path, _previous(path)):
+        try:
+            cursor = decode(candidate.read_bytes())
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            damaged = True
+            continue
+        if expected(cursor):
+            return cursor
+        damaged = True
+    if damaged:
+        raise CursorDamaged(
+            "neither the cursor nor its previous copy can be read",
+            path=path,
+            hint=f"Remove both files to ship {what} from its beginning; nothing is doubled.",
+        )
+    return None
+
+
 def _encode(cursor: Cursor) -> bytes:
-    body = orjson.dumps({"v": 1, **asdict(cursor), "at": format_timestamp(cursor.at)})
-    return b"%b %08x\n" % (body, zlib.crc32(body))
+    return _sealed({"v": 1, **asdict(cursor), "at": format_timestamp(cursor.at)})
 
 
 def _decode(text: bytes) -> Cursor:
+    fields = _opened(text)
+    try:
+        return Cursor(**{**fields, "at": parse_timestamp(fields["at"])})
+    except (KeyError, TypeError) as error:
+        raise ValueError("it is not a cursor of this version") from error
+
+
+def _encode_source(cursor: SourceCursor) -> bytes:
+    fields = {"v": 1, "kind": cursor.kind, "source": cursor.source, "place": dict(cursor.place)}
+    return _sealed({**fields, "at": format_timestamp(cursor.at)})
+
+
+def _decode_source(text: bytes) -> SourceCursor:
+    fields = _opened(text)
+    try:
+        cursor = SourceCursor(**{**fields, "at": parse_timestamp(fields["at"])})
+    except (KeyError, TypeError) as error:
+        raise ValueError("it is not a cursor of a source") from error
+    if not isinstance(cursor.place, dict):
+        raise ValueError("it is not a cursor of a source")  # noqa: TRY004  (as for every damage)
+    return cursor
+
+
+def _sealed(fields: dict[str, Any]) -> bytes:
+    body = orjson.dumps(fields)
+    return b"%b %08x\n" % (body, zlib.crc32(body))
+
+
+def _opened(text: bytes) -> dict[str, Any]:
+    """Raises ValueError when a byte of it is not as it was written."""
     body, space, crc = text.removesuffix(b"\n").rpartition(b" ")
     if not space or not text.endswith(b"\n") or crc != b"%08x" % zlib.crc32(body):
         raise ValueError("the checksum does not match")
     fields = orjson.loads(body)
-    try:
-        if fields.pop("v") != 1:
-            raise ValueError("unknown version")
-        return Cursor(**{**fields, "at": parse_timestamp(fields["at"])})
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError("it is not a cursor of this version") from error
+    if not isinstance(fields, dict) or fields.pop("v", None) != 1:
+        raise ValueError("unknown version")
+    return fields

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from shippers.document import DocumentBatch
 from shippers.outcome import Kind, Outcome, quarantined, retry
 from shippers.quarantine import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shippers.batch import Batch, Shipment
+    from shippers.batch import AnyBatch, Batch, Shipment
+    from shippers.document import Document
     from shippers.quarantine import Quarantine
     from shippers.sinks.protocol import Sink
 
 __all__ = ["Attempt"]
 
 _logger = logging.getLogger("auditlog.shippers")
+_T = TypeVar("_T")
 
 
 class Attempt:
@@ -35,8 +38,10 @@ class Attempt:
         self._quarantine = quarantine
         self._clock = clock
 
-    def run(self, batch: Batch, indices: Sequence[int]) -> list[Outcome]:
+    def run(self, batch: AnyBatch, indices: Sequence[int]) -> list[Outcome]:
         """One outcome for each of the batch's lines ``indices``, in their order."""
+        if isinstance(batch, DocumentBatch):
+            return self._run_documents(batch, indices)
         try:
             self._enter_findings(batch)
         except OSError as error:
@@ -54,11 +59,29 @@ class Attempt:
         strange = quarantined("the line is not a record of this log")
         return [strange if r.header is None else next(delivered) for r in records]
 
+    def _run_documents(self, batch: DocumentBatch, indices: Sequence[int]) -> list[Outcome]:
+        documents = [batch.documents[index] for index in indices]
+        outcomes = self._try(documents, self._sink.deliver_documents)
+        self._enter(
+            [
+                (n, _document_entry(batch.log, documents[n], outcome))
+                for n, outcome in enumerate(outcomes)
+                if outcome.kind is Kind.QUARANTINED
+            ],
+            outcomes,
+        )
+        return outcomes
+
     def _deliver(self, records: Sequence[Shipment]) -> list[Outcome]:
+        return self._try(records, self._sink.deliver)
+
+    def _try(
+        self, records: Sequence[_T], deliver: Callable[[Sequence[_T]], list[Outcome]]
+    ) -> list[Outcome]:
         if not records:
             return []
         try:
-            outcomes = self._sink.deliver(records)
+            outcomes = deliver(records)
         except Exception as error:
             # A sink promises not to raise; one that does must not stop the others.
             _logger.exception("sink %s raised while delivering", self._sink.name)
@@ -79,15 +102,23 @@ class Attempt:
         batch.findings.clear()
 
     def _enter_refused(self, batch: Batch, indices: Sequence[int], outcomes: list[Outcome]) -> None:
-        refused = [n for n, o in enumerate(outcomes) if o.kind is Kind.QUARANTINED]
+        self._enter(
+            [
+                (n, _entry(batch, indices[n], outcome))
+                for n, outcome in enumerate(outcomes)
+                if outcome.kind is Kind.QUARANTINED
+            ],
+            outcomes,
+        )
+
+    def _enter(self, refused: Sequence[tuple[int, Entry]], outcomes: list[Outcome]) -> None:
+        """Only what is durable in the quarantine keeps its final outcome."""
         if not refused:
             return
         try:
-            self._quarantine.add(
-                [_entry(batch, indices[n], outcomes[n]) for n in refused], self._clock()
-            )
+            self._quarantine.add([entry for _, entry in refused], self._clock())
         except OSError as error:
-            for n in refused:
+            for n, _ in refused:
                 outcomes[n] = _unwritable(error)
 
 
@@ -105,6 +136,21 @@ def _entry(batch: Batch, index: int, outcome: Outcome) -> Entry:
         outcome.status,
         outcome.server_message,
         line,
+    )
+
+
+def _document_entry(log: str, document: Document, outcome: Outcome) -> Entry:
+    return Entry(
+        "refused",
+        outcome.reason,
+        log,
+        "",
+        0,
+        None,
+        outcome.status,
+        outcome.server_message,
+        document.line,
+        document,
     )
 
 

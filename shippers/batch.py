@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditlog.record import GENESIS_HASH
+from shippers.document import DocumentBatch
 from shippers.outcome import INDEXED, Kind, Outcome
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from auditlog.record import Header
 
-__all__ = ["Batch", "Finding", "Position", "Shipment", "Tally", "Window"]
+__all__ = ["AnyBatch", "Batch", "Finding", "Position", "Shipment", "Tally", "Window"]
 
 
 class Shipment(NamedTuple):
@@ -75,8 +76,15 @@ class Batch:
     size_bytes: int
     findings: list[Finding] = field(default_factory=list)
 
+    bad_lines = cut_lines = 0  # what is no record is a finding
+
     def __len__(self) -> int:
         return len(self.shipments)
+
+    def at(self, index: int) -> str | None:
+        """The timestamp of a record; None for a line that is none."""
+        header = self.shipments[index].header
+        return None if header is None else header.timestamp
 
     def position_after(self, count: int) -> Position:
         """The position behind the first ``count`` lines."""
@@ -87,6 +95,10 @@ class Batch:
             if header is not None:
                 return Position(self.segment, self.ends[count - 1], header.seq, header.hash)
         return Position(self.segment, self.ends[count - 1], self.start.seq, self.start.hash)
+
+
+AnyBatch = Batch | DocumentBatch
+"""What a harvester gives, a window holds and an attempt delivers."""
 
 
 @dataclass(slots=True)
@@ -104,16 +116,16 @@ class Tally:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    batch: Batch
+    batch: AnyBatch
     results: list[Outcome | None]
     open: list[int]
     passed: int = 0
 
 
 class Window:
-    """The batches of one log that were read and not passed yet."""
+    """The batches of one log that were read and not passed yet; positions are as its source's."""
 
-    def __init__(self, start: Position) -> None:
+    def __init__(self, start: Any) -> None:
         self.position = start
         self.tally = Tally()
         self.added = 0
@@ -132,12 +144,11 @@ class Window:
         """The timestamp of the first held record without final outcome; None when none is held."""
         for entry in self._entries:
             for index in range(entry.passed, len(entry.batch)):
-                header = entry.batch.shipments[index].header
-                if header is not None:
-                    return header.timestamp
+                if (at := entry.batch.at(index)) is not None:
+                    return at
         return None
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: AnyBatch) -> None:
         """Take the next batch in reading order."""
         entry = _Entry(batch, [None] * len(batch), list(range(len(batch))))
         self._entries.append(entry)
@@ -147,12 +158,12 @@ class Window:
         self.added += len(batch) - again
         self.size_bytes += batch.size_bytes
 
-    def open_indices(self, batch: Batch) -> list[int]:
+    def open_indices(self, batch: AnyBatch) -> list[int]:
         """Which lines of the batch still lack a final outcome, in order."""
         entry = self._by_batch.get(id(batch))
         return [] if entry is None else entry.open
 
-    def settle(self, batch: Batch, outcomes: Sequence[Outcome]) -> bool:
+    def settle(self, batch: AnyBatch, outcomes: Sequence[Outcome]) -> bool:
         """Note the outcomes of the batch's open lines, in order; True when none is left open.
 
         Raises ValueError when there are not as many outcomes as open lines.

@@ -1,8 +1,10 @@
-"""Deliver all logs to one sink: one loop that decides, a few workers that wait for the sink.
+"""Deliver all sources to one sink: one loop that decides, a few workers that wait for the sink.
 
-The loop alone owns the lanes (one for each log).  It reads batches in turn, so that no log starves
-another; hands them to workers, each of which makes one attempt; and moves cursors over what has its
-final outcome.  It sleeps on its queue: an idle sink costs nothing.
+The loop alone owns the lanes (one for each log or file), which the sources' followers make.  It
+reads batches in turn (shippers.turns), so that no log starves another; hands them to workers, each
+of which makes one attempt; and moves cursors over what has its final outcome.  How large a batch is
+follows from how the sink took those before (shippers.batch_size).  It sleeps on its queue: an idle
+sink costs nothing.
 
 Invariants (tests of the same name in tests/shippers/test_delivery.py):
   fair        a log whose deliveries fail does not hold up the others
@@ -19,27 +21,26 @@ import queue
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from auditlog.cursors import Cursor, CursorStore
-from auditlog.errors import AuditLogError, CursorDamaged
-from auditlog.inventory import Inventory
-from auditlog.record import parse_timestamp
+from auditlog.cursors import CursorStore
+from auditlog.errors import AuditLogError
 from auditlog.segment_names import SegmentName
-from shippers import lag
 from shippers.attempt import Attempt
 from shippers.backoff import Backoff
-from shippers.batch import Batch, Position
-from shippers.errors import DuplicateLog
+from shippers.batch import AnyBatch
+from shippers.batch_size import BatchSize, Taken
 from shippers.lane import Lane
 from shippers.outcome import INDEXED, Kind, Outcome, retry
 from shippers.quarantine import Quarantine
 from shippers.sinks.protocol import Sink
+from shippers.sources.log_directories import load_cursor
+from shippers.sources.protocol import Follower, Following, Source
 from shippers.stats import LogStats, SinkStats
+from shippers.turns import Turns
 
 __all__ = ["Delivery", "DeliveryOptions"]
 
@@ -52,12 +53,14 @@ _SAY_SECONDS: Final = 10.0  # a sink whose trouble keeps changing is not worth a
 @dataclass(frozen=True, slots=True)
 class DeliveryOptions:
     """batch_records, batch_bytes   how much is sent at a time, at most
+    slow_batch                    a batch that takes longer than this is followed by smaller ones
     held_bytes                    read and not passed, over all logs of a sink
     save_interval                 how often a log's cursor is written, at most
     """
 
     batch_records: int = 2000
     batch_bytes: int = 2 << 20
+    slow_batch: dt.timedelta = dt.timedelta(seconds=2)
     held_bytes: int = 32 << 20
     save_interval: dt.timedelta = dt.timedelta(seconds=0.5)
     backoff: Backoff = field(default_factory=Backoff)
@@ -65,25 +68,32 @@ class DeliveryOptions:
     def __post_init__(self) -> None:
         if self.batch_records < 1 or not 1 <= self.batch_bytes <= self.held_bytes:
             raise ValueError("a batch needs at least one record, and must fit into held_bytes")
-        if self.save_interval <= dt.timedelta(0):
-            raise ValueError("save_interval must be positive")
+        if min(self.save_interval, self.slow_batch) <= dt.timedelta(0):
+            raise ValueError("save_interval and slow_batch must be positive")
 
 
 @dataclass(frozen=True, slots=True)
 class _Completed:
     lane: Lane
-    batch: Batch
+    batch: AnyBatch
     outcomes: list[Outcome]
+    seconds: float
 
 
-_Event = Inventory | _Completed | threading.Event | str | None
-"""Segments that there are, what came of a batch, who asks for an answer, a log that grew, stop."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    source: str
+    sighting: object
+
+
+_Event = _Seen | _Completed | threading.Event | str | None
+"""What a source has now, what came of a batch, who asks for an answer, what grew, stop."""
 
 
 class Delivery:
-    """All logs to one sink.  ``start``, feed with ``inventory`` and ``wake``, then ``stop``.
+    """All sources to one sink.  ``start``, feed with ``sighted`` and ``wake``, then ``stop``.
 
-    With ``drain`` the loop ends by itself when everything of the first inventories is passed, or
+    With ``drain`` the loop ends by itself when everything of the first sightings is passed, or
     when nothing was for ``give_up_after``; ``stalled`` then says why.
     """
 
@@ -92,6 +102,7 @@ class Delivery:
         sink: Sink,
         state_dir: Path,
         options: DeliveryOptions,
+        sources: Sequence[Source],
         *,
         drain: bool = False,
         give_up_after: dt.timedelta | None = None,
@@ -104,17 +115,26 @@ class Delivery:
         self.trouble = ""
         self._trouble_said_at = -_SAY_SECONDS
         self._options = options
-        self._cursors = CursorStore(state_dir)
+        self._size = BatchSize(
+            options.batch_records,
+            options.batch_bytes,
+            slow_seconds=options.slow_batch.total_seconds(),
+        )
         self._quarantine = Quarantine(state_dir, sink.name)
         self._attempt = Attempt(sink, self._quarantine, lambda: dt.datetime.now(dt.UTC))
         self._drain = drain
         self._give_up_seconds = give_up_after.total_seconds() if give_up_after else None
         self._on_end = on_end
         self._rng = rng or random.Random()  # noqa: S311  (jitter, no secret)
-        self._lanes: dict[str, Lane] = {}
-        self._ready: deque[Lane] = deque()
+        self._following = Following(
+            sink.name, CursorStore(state_dir), self._quarantine, drain, self.wake
+        )
+        self._followers: dict[str, Follower] = {
+            source.name: source.follow(self._following) for source in sources
+        }
+        self._turns = Turns()
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-        self._work: queue.SimpleQueue[tuple[Lane, Batch, list[int]] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Lane, AnyBatch, list[int]] | None] = queue.SimpleQueue()
         self._woken: set[str] = set()
         self._woken_lock = threading.Lock()
         self._lock = threading.Lock()  # held by the loop while it changes lanes
@@ -138,17 +158,17 @@ class Delivery:
         self._progress_at = time.monotonic()
         self._thread.start()
 
-    def inventory(self, inventory: Inventory) -> None:
-        """What segments a directory has now."""
-        self._events.put(inventory)
+    def sighted(self, source: str, sighting: object) -> None:
+        """What a source has now."""
+        self._events.put(_Seen(source, sighting))
 
-    def wake(self, log: str) -> None:
-        """The log may have grown."""
+    def wake(self, name: str) -> None:
+        """The file of this path, or the lane of this name, may have grown."""
         with self._woken_lock:
-            if log in self._woken:
+            if name in self._woken:
                 return
-            self._woken.add(log)
-        self._events.put(log)
+            self._woken.add(name)
+        self._events.put(name)
 
     def stop(self) -> None:
         """Send nothing more; cursors are durable when ``join`` returns True."""
@@ -180,7 +200,7 @@ class Delivery:
                 self._in_flight,
                 self._in_flight_records,
                 self._in_flight_bytes,
-                sum(lane.window.size_bytes for lane in self._lanes.values()),
+                sum(lane.window.size_bytes for lane in self._lanes()),
                 entries,
                 size,
                 self._last_success_at,
@@ -188,39 +208,7 @@ class Delivery:
             )
 
     def log_stats(self) -> list[LogStats]:
-        with self._lock:
-            lanes = list(self._lanes.values())
-        stats = []
-        for lane in lanes:
-            # The files are read outside the lock: the loop does not wait for a scrape.
-            newest = None if lane.at_end else lag.newest_seq(lane.segments)
-            unread_at = None if lane.at_end else lag.written_at(lane.segments, lane.window.position)
-            with self._lock:
-                stats.append(self._stats_of(lane, newest, unread_at))
-        return stats
-
-    def _stats_of(self, lane: Lane, newest: int | None, unread_at: dt.datetime | None) -> LogStats:
-        window = lane.window
-        read_seq = max(lane.harvester.position.seq, newest or 0)
-        held_at = window.oldest_at
-        return LogStats(
-            sink=self.sink.name,
-            log=lane.log,
-            written=window.added,
-            indexed=window.tally.indexed,
-            duplicate=window.tally.duplicate,
-            quarantined=window.tally.quarantined,
-            pending=window.pending,
-            retries=lane.retries,
-            unverified=lane.unverified,
-            chain_breaks=lane.chain_breaks,
-            tamper_alarms=lane.tamper_alarms,
-            acknowledged_seq=window.position.seq,
-            lag_records=max(0, read_seq - window.position.seq),
-            lag_bytes=lane.harvester.lag_bytes(),
-            oldest_at=parse_timestamp(held_at) if held_at is not None else unread_at,
-            trouble=lane.trouble,
-        )
+        return [one for follower in self._followers.values() for one in follower.stats(self._lock)]
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -239,10 +227,14 @@ class Delivery:
             for _ in workers:
                 self._work.put(None)
             with self._lock:
-                for lane in self._lanes.values():
+                for lane in self._lanes():
                     lane.close()
             self._quarantine.close()
             self._on_end()
+
+    def _lanes(self) -> Iterator[Lane]:
+        for follower in self._followers.values():
+            yield from follower.lanes
 
     def _loop(self) -> None:
         while True:
@@ -270,8 +262,8 @@ class Delivery:
 
     def _seconds_to_next_deadline(self) -> float | None:
         now = time.monotonic()
-        deadlines = [lane.not_before for lane in self._lanes.values() if lane.not_before]
-        if any(lane.dirty for lane in self._lanes.values()):
+        deadlines = [lane.not_before for lane in self._lanes() if lane.not_before]
+        if any(lane.dirty for lane in self._lanes()):
             deadlines.append(self._next_save)
         if self._stop_at is not None:
             deadlines.append(self._stop_at)
@@ -285,7 +277,7 @@ class Delivery:
         if not self._drain:
             return False
         if not self._in_flight and all(
-            lane.done or lane.read_error is not None for lane in self._lanes.values()
+            lane.done or lane.read_error is not None for lane in self._lanes()
         ):
             return True
         if self._give_up_seconds is not None and now - self._progress_at >= self._give_up_seconds:
@@ -299,58 +291,34 @@ class Delivery:
         elif isinstance(event, threading.Event):
             event.set()
         elif isinstance(event, _Completed):
-            self._settle(event.lane, event.batch, event.outcomes)
-        elif isinstance(event, Inventory):
-            for log, segments in event.logs.items():
-                lane = self._lanes.get(str(log)) or self._new_lane(str(log), event.directory)
-                if lane.directory == event.directory:
-                    lane.refresh(segments)
-                    self._enqueue(lane)
-                else:
-                    self._report_twice(lane, event.directory)
+            self._settle(event)
+        elif isinstance(event, _Seen):
+            for lane in self._followers[event.source].see(event.sighting):
+                self._enqueue(lane)
         else:
             with self._woken_lock:
                 self._woken.discard(event)
-            if (woken := self._lanes.get(event)) is not None:
-                woken.at_end = False
-                self._enqueue(woken)
-
-    def _new_lane(self, log: str, directory: Path) -> Lane:
-        cursor = self._load_cursor(log)
-        start = Position(cursor.segment, cursor.offset, cursor.seq, cursor.hash) if cursor else None
-        lane = self._lanes[log] = Lane(log, directory, start)
-        return lane
-
-    def _report_twice(self, lane: Lane, directory: Path) -> None:
-        error = DuplicateLog(
-            f"the log {lane.log} is in {lane.directory} as well; only that one is shipped",
-            path=directory,
-            hint="Give the services different hosts or instances.",
-        )
-        if self._drain:
-            raise error
-        if lane.trouble != str(error):
-            lane.trouble = str(error)
-            _logger.error("%s", error)
+            for follower in self._followers.values():
+                if (woken := follower.woken(event)) is not None:
+                    woken.at_end = False
+                    self._enqueue(woken)
 
     def _enqueue(self, lane: Lane) -> None:
-        if not lane.queued and lane.has_work:
-            lane.queued = True
-            self._ready.append(lane)
+        if lane.has_work:
+            self._turns.add(lane)
 
     def _fill(self) -> None:
         """Give the workers something to do, each lane in its turn."""
         now = time.monotonic()
-        for lane in self._lanes.values():
+        for lane in self._lanes():
             if lane.not_before and lane.not_before <= now:
                 lane.not_before = 0.0
                 self._enqueue(lane)
-        while self._ready and self._in_flight < self.sink.max_in_flight:
-            lane = self._ready[0]
+        while self._turns and self._in_flight < self.sink.max_in_flight:
+            lane = self._turns.next()
             if not lane.waiting and not self._has_room(lane):
                 return
-            self._ready.popleft()
-            lane.queued = False
+            self._turns.take()
             if lane.not_before or not lane.has_work:
                 continue  # its turn comes with its deadline
             batch = lane.waiting.popleft() if lane.waiting else self._read(lane)
@@ -364,7 +332,7 @@ class Delivery:
 
     def _has_room(self, wanting: Lane) -> bool:
         """Whether another batch may be read; the largest of the failed lanes gives way to it."""
-        lanes = self._lanes.values()
+        lanes = list(self._lanes())
         held = sum(lane.window.size_bytes for lane in lanes)
         if not held or held + self._options.batch_bytes <= self._options.held_bytes:
             return True
@@ -376,9 +344,9 @@ class Delivery:
         max(failed, key=lambda lane: lane.window.size_bytes).rewind()
         return True
 
-    def _read(self, lane: Lane) -> Batch | None:
+    def _read(self, lane: Lane) -> AnyBatch | None:
         try:
-            batch = lane.read(self._options.batch_bytes, self._options.batch_records)
+            batch = lane.read(self._size.bytes, self._size.records)
         except (AuditLogError, OSError) as error:
             if str(error) != lane.trouble:
                 _logger.error(  # noqa: TRY400  (the text says it all; a traceback adds nothing)
@@ -398,7 +366,12 @@ class Delivery:
             )
         return batch
 
-    def _settle(self, lane: Lane, batch: Batch, outcomes: list[Outcome]) -> None:
+    def _settle(self, completed: _Completed) -> None:
+        lane, batch, outcomes = completed.lane, completed.batch, completed.outcomes
+        if outcomes:
+            throttled = any(o.throttled for o in outcomes if not o.final)
+            full = self._size.is_full(len(outcomes), batch.size_bytes)
+            self._size = self._size.after(Taken(completed.seconds, full, throttled))
         self._in_flight -= 1
         self._in_flight_records -= len(batch)
         self._in_flight_bytes -= batch.size_bytes
@@ -449,55 +422,39 @@ class Delivery:
 
     # -- cursors ---------------------------------------------------------------------------
 
-    def _load_cursor(self, log: str) -> Cursor | None:
-        try:
-            return self._cursors.load(self.sink.name, log)
-        except CursorDamaged as error:
-            _logger.warning("%s Shipping of %s starts from its beginning.", error, log)
-            return None
-
     def _passed(self, log: str) -> tuple[SegmentName | None, int]:
-        cursor = self._load_cursor(log)
+        cursor = load_cursor(self._following, log)
         return (SegmentName.parse(cursor.segment), cursor.offset) if cursor else (None, 0)
 
     def _save_cursors(self, now: float, *, everything: bool) -> None:
         if not everything and now < self._next_save:
             return
-        dirty = [lane for lane in self._lanes.values() if lane.dirty]
-        for lane in dirty:
-            position = lane.window.position
-            cursor = Cursor(
-                lane.log,
-                position.segment,
-                position.offset,
-                position.seq,
-                position.hash,
-                dt.datetime.now(dt.UTC),
-            )
-            try:
-                self._cursors.save(self.sink.name, cursor)
-            except OSError as error:
-                if everything and self._drain:
-                    raise
-                if not self._save_failed:
-                    _logger.warning("cursors cannot be saved, so they are sent again: %s", error)
-                self._save_failed = True
-                break
+        if not any(lane.dirty for lane in self._lanes()):
+            return
+        try:
+            for follower in self._followers.values():
+                follower.save()
+        except OSError as error:
+            if everything and self._drain:
+                raise
+            if not self._save_failed:
+                _logger.warning("cursors cannot be saved, so they are sent again: %s", error)
+            self._save_failed = True
+        else:
             self._save_failed = False
-            lane.saved = position
-            self._quarantine.forget(lane.log, SegmentName.parse(position.segment), position.offset)
-        if dirty:
-            self._next_save = time.monotonic() + self._options.save_interval.total_seconds()
+        self._next_save = time.monotonic() + self._options.save_interval.total_seconds()
 
     # -- the workers -----------------------------------------------------------------------
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
             lane, batch, indices = work
+            began = time.monotonic()
             try:
                 outcomes = self._attempt.run(batch, indices)
             except Exception as error:
                 # Whatever it is, it must be said and tried again, and not end the worker.
                 _logger.exception("sink %s: a delivery failed", self.sink.name)
                 outcomes = [retry(f"delivery failed with {type(error).__name__}")] * len(indices)
-            self._events.put(_Completed(lane, batch, outcomes))
+            seconds = time.monotonic() - began
+            self._events.put(_Completed(lane, batch, outcomes, seconds))

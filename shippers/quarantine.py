@@ -4,7 +4,8 @@
 
 An entry is synced before the cursor passes its record.  What cannot be written is raised, so that
 shipping waits instead of skipping.  A record is entered once, even when it is met again after a
-crash: entries behind the cursor are known by their place in the log.
+crash: entries behind the cursor are known by their place in the log, and documents of other sources
+by their id.
 
 Invariants (tests of the same name in tests/shippers/test_quarantine.py):
   durable    what add returned from is in the file, whole
@@ -33,9 +34,12 @@ from shippers.errors import QuarantineDamaged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from shippers.document import Document
+
 __all__ = ["Entry", "Quarantine"]
 
 _CHUNK_BYTES: Final = 1 << 20
+_REMEMBERED_DOCUMENTS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Entry:
     kind             refused, tampered, not_a_record, or chain_break for an alarm about the log
     reason           one sentence; ``server_message`` is the sink's own words, ``status`` its code
     segment, offset  where the line begins: logical name, bytes in the uncompressed segment
+    document         what was refused, when it is of a source that is no audit log; ``log`` names
+                     its source or file then, and ``line`` is its body
     """
 
     kind: str
@@ -56,6 +62,7 @@ class Entry:
     status: int | None = None
     server_message: str = ""
     line: bytes | None = None
+    document: Document | None = None
 
     @property
     def place(self) -> tuple[SegmentName | None, int, str]:
@@ -70,6 +77,7 @@ class Quarantine:
         self._sink = sink
         self._lock = threading.Lock()
         self._known: dict[str, set[tuple[SegmentName | None, int, str]]] = {}
+        self._documents: dict[str, None] = {}  # ids, in the order in which they were entered
         self._whole_bytes = 0
         self._torn = False
         self._closed = False
@@ -82,6 +90,7 @@ class Quarantine:
         """
         with self._lock:
             self._known.clear()
+            self._documents.clear()
             if not self.path.exists():
                 return 0
             count = self._whole_bytes = 0
@@ -94,6 +103,8 @@ class Quarantine:
                         fields["segment"], fields["offset"], fields["kind"], fields["reason"]
                     )
                     log = fields["log"]
+                    document = fields.get("document")
+                    document_id = None if document is None else document["id"]
                 except (ValueError, KeyError, TypeError):
                     raise QuarantineDamaged(
                         "the line is not an entry of the quarantine",
@@ -101,7 +112,9 @@ class Quarantine:
                         offset=self._whole_bytes - len(line),
                         hint="Move the file away; what is quarantined again is entered again.",
                     ) from None
-                if not _is_behind(place, passed(log)):
+                if document_id is not None:
+                    self._remember(document_id)
+                elif not _is_behind(place, passed(log)):
                     self._known.setdefault(log, set()).add(place)
             if self.path.stat().st_size > self._whole_bytes:
                 _fs.truncate(self.path, self._whole_bytes)
@@ -110,19 +123,18 @@ class Quarantine:
     def add(self, entries: Iterable[Entry], now: dt.datetime) -> int:
         """Enter what is not entered yet, durably; how many were new.  Raises OSError."""
         with self._lock:
-            new = {
-                (entry.log, entry.place): entry
-                for entry in entries
-                if entry.place not in self._known.get(entry.log, ())
-            }
+            new = {_key(entry): entry for entry in entries if not self._knows(entry)}
             if not new:
                 return 0
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "shipping was stopped", str(self.path))
             content = b"".join(self._encode(entry, now) for entry in new.values())
             self._append(content)
-            for log, place in new:
-                self._known.setdefault(log, set()).add(place)
+            for entry in new.values():
+                if entry.document is not None:
+                    self._remember(entry.document.id)
+                else:
+                    self._known.setdefault(entry.log, set()).add(entry.place)
             return len(new)
 
     def forget(self, log: str, segment: SegmentName, offset: int) -> None:
@@ -147,6 +159,17 @@ class Quarantine:
             entries = sum(1 for _ in self._lines())
             self._counted = (state.st_size, state.st_mtime_ns, entries)
         return self._counted[2], state.st_size
+
+    def _knows(self, entry: Entry) -> bool:
+        if entry.document is not None:
+            return entry.document.id in self._documents
+        return entry.place in self._known.get(entry.log, ())
+
+    def _remember(self, document_id: str) -> None:
+        """Documents are met again only as far back as a cursor can be behind."""
+        self._documents[document_id] = None
+        if len(self._documents) > _REMEMBERED_DOCUMENTS:
+            del self._documents[next(iter(self._documents))]
 
     def _append(self, content: bytes) -> None:
         _fs.make_directory(self.path.parent)
@@ -184,6 +207,9 @@ class Quarantine:
             "offset": entry.offset,
             "seq": entry.seq,
         }
+        if entry.document is not None:
+            source, document_id, at, _ = entry.document
+            fields["document"] = {"source": source, "id": document_id, "at": at}
         if entry.line is not None:
             try:
                 fields["line"] = entry.line.decode()
@@ -197,6 +223,10 @@ class Quarantine:
             for line in file:
                 if line.endswith(b"\n"):
                     yield line
+
+
+def _key(entry: Entry) -> tuple[str, object]:
+    return entry.log, entry.place if entry.document is None else entry.document.id
 
 
 def _place(

@@ -1,4 +1,4 @@
-"""Ship every log of some directories to some sinks: for as long as asked, or once.
+"""Ship every log of some directories, and other sources, to some sinks: on and on, or once.
 
 One process per state directory; a second one is refused.  Directories are watched and rescanned;
 each sink has its own loop, cursors and quarantine, so that a sink that is down holds up no other.
@@ -12,17 +12,18 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from auditlog import _fs
-from auditlog.inventory import Inventory, scan
 from shippers.delivery import Delivery, DeliveryOptions
 from shippers.errors import AlreadyShipping, ShippingStalled
 from shippers.sinks.protocol import Sink
+from shippers.sources.log_directories import LogDirectories
+from shippers.sources.protocol import Source
 from shippers.stats import LogStats, Stats
 from shippers.watch import Watch
 
@@ -81,10 +82,11 @@ class Summary:
 
 
 class ShippingService:
-    """Ships all logs of the directories to all sinks.  The sinks stay the caller's to close.
+    """Ships all logs of the directories, and ``sources``, to all sinks, which stay the caller's.
 
     ``lock`` is the state directory's, when the caller holds it already and will release it.
-    Raises ValueError when there is no directory or sink, or two sinks have one name.
+    Raises ValueError when there is nothing to ship from or to, or two sinks or sources have one
+    name.
     """
 
     def __init__(
@@ -95,12 +97,16 @@ class ShippingService:
         options: ShippingOptions | None = None,
         *,
         lock: _fs.FileLock | None = None,
+        sources: Sequence[Source] = (),
     ) -> None:
-        if not directories or not sinks:
-            raise ValueError("shipping needs at least one directory and one sink")
+        if not (directories or sources) or not sinks:
+            raise ValueError("shipping needs at least one directory or source, and one sink")
         if len({sink.name for sink in sinks}) != len(sinks):
             raise ValueError("two sinks have the same name")
-        self._directories = tuple(dict.fromkeys(Path(d).absolute() for d in directories))
+        logs = LogDirectories(tuple(dict.fromkeys(Path(d).absolute() for d in directories)))
+        self._sources: tuple[Source, ...] = (logs, *sources) if directories else tuple(sources)
+        if len({source.name for source in self._sources}) != len(self._sources):
+            raise ValueError("two sources have the same name")
         self._sinks = tuple(sinks)
         self._state_dir = Path(state_dir)
         self._options = options or ShippingOptions()
@@ -108,7 +114,6 @@ class ShippingService:
         self._events: queue.SimpleQueue[Path | threading.Event | None] = queue.SimpleQueue()
         self._deliveries: tuple[Delivery, ...] = ()
         self._watch: Watch | None = None
-        self._unreadable: dict[Path, str] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Ship until ``stop`` is set; then end within five seconds, with cursors durable.
@@ -118,15 +123,20 @@ class ShippingService:
         """
         with self._locked():
             self._deliveries = tuple(
-                Delivery(sink, self._state_dir, self._options.delivery, on_end=self._wake_up)
+                Delivery(
+                    sink,
+                    self._state_dir,
+                    self._options.delivery,
+                    self._sources,
+                    on_end=self._wake_up,
+                )
                 for sink in self._sinks
             )
-            self._watch = watch = Watch(self._directories, self)
+            self._watch = watch = Watch(self)
             self._wake_up_when(stop)
             try:
                 for delivery in self._deliveries:
                     delivery.start()
-                watch.start()
                 self._serve(watch, stop)
             finally:
                 watch.stop()
@@ -146,12 +156,17 @@ class ShippingService:
         not delivered is so by the next run.
         """
         with self._locked():
-            inventories = [scan(directory) for directory in self._directories]
+            sightings = [
+                (source.name, sighting)
+                for source in self._sources
+                for sighting in source.look(None, strict=True)
+            ]
             self._deliveries = tuple(
                 Delivery(
                     sink,
                     self._state_dir,
                     self._options.delivery,
+                    self._sources,
                     drain=True,
                     give_up_after=give_up_after,
                     on_end=self._wake_up,
@@ -164,8 +179,8 @@ class ShippingService:
                 self._wake_up_when(stop)
             try:
                 for delivery in self._deliveries:
-                    for inventory in inventories:
-                        delivery.inventory(inventory)
+                    for source, sighting in sightings:
+                        delivery.sighted(source, sighting)
                     delivery.start()
                 while not stop.is_set() and not all(d.join(0) for d in self._deliveries):
                     self._events.get()
@@ -208,28 +223,40 @@ class ShippingService:
     def names_changed(self, directory: Path) -> None:
         self._events.put(directory)
 
-    def log_grew(self, log: str) -> None:
+    def file_grew(self, path: str) -> None:
         for delivery in self._deliveries:
-            delivery.wake(log)
+            delivery.wake(path)
 
     # -- the inside ------------------------------------------------------------------------
 
     def _serve(self, watch: Watch, stop: threading.Event) -> None:
         changed: set[Path] = set()
-        next_scan = next_check = 0.0
+        next_look = next_scan = 0.0
+        next_check = time.monotonic() + _UNWATCHED_SECONDS
+        interval = self._options.rescan_interval.total_seconds()
         while not stop.is_set() and all(d.error is None for d in self._deliveries):
             now = time.monotonic()
-            if now >= next_check:
-                watch.check()
-                changed.update(self._directories)
-                interval = self._options.rescan_interval.total_seconds()
-                next_check = now + (interval if watch.complete else _UNWATCHED_SECONDS)
-            if changed and now >= next_scan:
-                self._rescan(sorted(changed))
+            if now >= next_look:
+                self._look(None)
+                watch.check(self._watched())
+                changed |= watch.unwatched  # they may have appeared between the two
+                next_look = time.monotonic() + interval
+                next_check = next_scan = time.monotonic() + _UNWATCHED_SECONDS
+            elif now >= next_check:
+                watch.check(self._watched())
+                changed |= watch.unwatched
+                next_check = now + _UNWATCHED_SECONDS
+            elif changed and now >= next_scan:
+                self._look(changed)
+                watch.check(self._watched())
                 changed.clear()
                 next_scan = time.monotonic() + _BETWEEN_SCANS_SECONDS
-            due = min(next_check, next_scan) if changed else next_check
-            changed |= self._take_changes(due - time.monotonic())
+            due = [next_look]
+            if watch.unwatched:
+                due.append(next_check)
+            if changed:
+                due.append(next_scan)
+            changed |= self._take_changes(min(due) - time.monotonic())
 
     def _take_changes(self, timeout: float) -> set[Path]:
         """Wait for a directory whose names changed, or to be woken; take all there are."""
@@ -254,25 +281,14 @@ class ShippingService:
 
         threading.Thread(target=wait, name="auditlog-ship-stop", daemon=True).start()
 
-    def _rescan(self, directories: Sequence[Path]) -> None:
-        for directory in directories:
-            inventory = self._scan(directory)
-            if inventory is not None:
+    def _look(self, changed: Collection[Path] | None) -> None:
+        for source in self._sources:
+            for sighting in source.look(changed):
                 for delivery in self._deliveries:
-                    delivery.inventory(inventory)
+                    delivery.sighted(source.name, sighting)
 
-    def _scan(self, directory: Path) -> Inventory | None:
-        try:
-            inventory = scan(directory)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            if self._unreadable.get(directory) != reason:
-                self._unreadable[directory] = reason
-                _logger.warning("%s cannot be listed (%s); trying again", directory, reason)
-            return None
-        if self._unreadable.pop(directory, None) is not None:
-            _logger.info("%s can be listed again", directory)
-        return inventory
+    def _watched(self) -> list[Path]:
+        return [directory for source in self._sources for directory in source.directories]
 
     def _wake_up(self) -> None:
         self._events.put(None)

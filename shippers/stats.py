@@ -29,6 +29,11 @@ class LogStats:
     oldest_at           when the first record that is not acknowledged was written; None: there is
                         none
     trouble             why nothing moves at the moment, or ""
+    kind                of the source; all files of an ndjson source are one log here
+    bad_lines           read, and no JSON object (or journal entry); delivered as text
+    cut_lines           read, and longer than allowed; their beginning is delivered
+    restarts            times that reading had to begin anew: truncated files, a journalctl that
+                        ended, a journal that lost the cursor's entry
     """
 
     sink: str
@@ -47,6 +52,10 @@ class LogStats:
     lag_bytes: int
     oldest_at: dt.datetime | None
     trouble: str
+    kind: str = "audit_log"
+    bad_lines: int = 0
+    cut_lines: int = 0
+    restarts: int = 0
 
     def lag_seconds(self, now: dt.datetime) -> float:
         """How long the first record that is not acknowledged has waited; 0 when there is none."""

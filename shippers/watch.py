@@ -1,20 +1,24 @@
 """Be woken when a directory changes.  A wake-up is a hint: nothing depends on its coming.
 
 The inotify reader of watchdog drops events when the kernel's queue overflows, and can end while its
-observer still says that it is alive.  So every log is also rescanned now and then, and ``check``
+observer still says that it is alive.  So every source is also looked at now and then, and ``check``
 looks at every thread there is behind an observer and builds a new one when one has ended.
+
+A directory that cannot be watched, since it does not exist (yet) or the kernel's limits are reached
+(inotify(7), /proc/sys/fs/inotify), is looked at every second until it can; that is said once, and
+when it is over.
 
 Only writes, new names and removed names are asked for: our own reading wakes nobody.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from watchdog.events import (
     FileCreatedEvent,
@@ -25,9 +29,6 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-
-from auditlog.errors import InvalidName
-from auditlog.segment_names import SegmentName
 
 __all__ = ["Listener", "Watch"]
 
@@ -41,70 +42,76 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]
 
 
+_LIMITS: Final = {
+    errno.ENOSPC: "the limit fs.inotify.max_user_watches is reached",
+    errno.EMFILE: "the limit fs.inotify.max_user_instances is reached",
+}
+
+
 class Listener(Protocol):
     """Who is woken; called from the watch's thread, and quick."""
 
     def names_changed(self, directory: Path) -> None: ...
 
-    def log_grew(self, log: str) -> None: ...
+    def file_grew(self, path: str) -> None: ...
 
 
 class Watch:
-    """Watches directories, of which some may not exist (yet).  Call ``check`` now and then."""
+    """Watches what ``check`` is given, as far as that is possible.  Call it now and then."""
 
-    def __init__(self, directories: Sequence[Path], listener: Listener) -> None:
+    def __init__(self, listener: Listener) -> None:
         self.rebuilds = 0
-        self._directories = tuple(directories)
+        self.unwatched: frozenset[Path] = frozenset()
+        """What ``check`` could not watch: it has to be looked at instead."""
         self._listener = listener
-        self._observer = Observer()
+        self._observer: Any = None  # watchdog's class, which is another one on each system
         self._watched: dict[Path, tuple[int, int]] = {}
-        self._said: set[str] = set()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every directory is watched; one that does not exist (yet) is not."""
-        return all(directory in self._watched for directory in self._directories)
-
-    def start(self) -> None:
-        self._observer.start()
-        self.check()
+        self._said: dict[Path, str] = {}
 
     def stop(self) -> None:
-        self._observer.stop()
-        if self._observer.is_alive():
-            self._observer.join(2.0)
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.stop()
+            if observer.is_alive():
+                observer.join(2.0)
 
-    def check(self) -> None:
-        """Rebuild what has died, and watch directories that are there now or are new ones."""
-        if not self._alive():
+    def check(self, directories: Iterable[Path]) -> None:
+        """Watch these and no others; rebuild what has died, and watch replaced ones anew."""
+        if self._observer is not None and not self._alive():
             self.rebuilds += 1
             _logger.warning("the file watcher has died and is rebuilt")
-            self._rebuild()
-        identities = {directory: _identity(directory) for directory in self._directories}
-        if any(identities[directory] != seen for directory, seen in self._watched.items()):
-            self._rebuild()  # a directory was removed or replaced; its watch is for the old one
+            self._forget()
+        identities = {directory: _identity(directory) for directory in directories}
+        if any(identities.get(directory) != seen for directory, seen in self._watched.items()):
+            self._forget()  # its watch is for a directory that was removed or replaced
         for directory, identity in identities.items():
             if identity is not None and directory not in self._watched:
                 self._schedule(directory, identity)
+        self.unwatched = frozenset(identities.keys() - self._watched.keys())
 
     def _schedule(self, directory: Path, identity: tuple[int, int]) -> None:
         handler = _Handler(directory, self._listener)
         try:
+            if self._observer is None:
+                self._observer = Observer()
+                self._observer.start()
             self._observer.schedule(handler, str(directory), event_filter=_EVENTS)
         except OSError as error:
-            text = f"{directory} cannot be watched ({error.strerror}); it is read every second"
-            if text not in self._said:
-                self._said.add(text)
-                _logger.warning("%s", text)
+            reason = _LIMITS.get(error.errno or 0) or error.strerror or type(error).__name__
+            if self._said.get(directory) != reason:
+                self._said[directory] = reason
+                _logger.warning(
+                    "%s cannot be watched (%s); it is looked at every second", directory, reason
+                )
             return
+        if self._said.pop(directory, None) is not None:
+            _logger.info("%s is watched again", directory)
         self._watched[directory] = identity
         self._listener.names_changed(directory)
 
-    def _rebuild(self) -> None:
+    def _forget(self) -> None:
         self.stop()
         self._watched.clear()
-        self._observer = Observer()
-        self._observer.start()
 
     def _alive(self) -> bool:
         """Whether every thread behind the observer runs, whatever the library calls them."""
@@ -120,18 +127,10 @@ class _Handler(FileSystemEventHandler):
         self._listener = listener
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if not isinstance(event, FileModifiedEvent):
+        if isinstance(event, FileModifiedEvent):
+            self._listener.file_grew(str(event.src_path))
+        else:
             self._listener.names_changed(self._directory)
-        elif (log := _log_of(str(event.src_path))) is not None:
-            self._listener.log_grew(log)
-
-
-@lru_cache(4096)
-def _log_of(path: str) -> str | None:
-    try:
-        return str(SegmentName.parse(path.rpartition("/")[2]).log)
-    except InvalidName:
-        return None
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

@@ -25,8 +25,20 @@ if TYPE_CHECKING:
 
     from auditlog.record import Header
     from shippers.batch import Shipment
+    from shippers.document import Document
 
-__all__ = ["FILTER_PATH", "PARAMS", "Conflict", "bulk_body", "document_id", "index_name", "judge"]
+__all__ = [
+    "FILTER_PATH",
+    "PARAMS",
+    "Conflict",
+    "bulk_body",
+    "document_id",
+    "documents_body",
+    "documents_prefix",
+    "index_name",
+    "judge",
+    "judge_ids",
+]
 
 FILTER_PATH: Final = (
     "items.create._id,items.create.status,items.create.error.type,items.create.error.reason,"
@@ -88,25 +100,43 @@ def bulk_body(records: Sequence[Shipment], prefix: str) -> bytes:
     return b"".join(parts)
 
 
+def documents_prefix(prefix: str, source: str) -> str:
+    """``llama-orch-audit`` and a source ``journal`` give ``llama-orch-journal``."""
+    return f"{prefix.removesuffix('-audit')}-{source}"
+
+
+def documents_body(documents: Sequence[Document], prefix: str) -> bytes:
+    """The body that creates every document in the index of its source and day."""
+    parts: list[bytes] = []
+    for document in documents:
+        index = index_name(documents_prefix(prefix, document.source), document.day)
+        action = f'{{"create":{{"_index":"{index}","_id":"{document.id}"}}}}\n'
+        parts += (action.encode("ascii"), document.line)
+    return b"".join(parts)
+
+
 def judge(records: Sequence[Shipment], response: object) -> list[Outcome]:
     """One outcome for each record; a Conflict where the id was there already."""
+    return judge_ids([document_id(header) for _, header in records if header], response)
+
+
+def judge_ids(ids: Sequence[str], response: object) -> list[Outcome]:
+    """As judge, for what was sent under these ids, in this order."""
     items = response.get("items") if isinstance(response, dict) else None
     if not isinstance(items, list):
-        return [retry("the bulk response has no items")] * len(records)
-    if len(items) != len(records):
-        outcome = retry(f"the bulk response has {len(items)} items for {len(records)} records")
-        return [outcome] * len(records)
+        return [retry("the bulk response has no items")] * len(ids)
+    if len(items) != len(ids):
+        outcome = retry(f"the bulk response has {len(items)} items for {len(ids)} records")
+        return [outcome] * len(ids)
     outcomes: list[Outcome] = []
-    for shipment, item in zip(records, items, strict=True):
-        header = shipment.header
-        assert header is not None  # noqa: S101  (as in bulk_body)
+    for sent_id, item in zip(ids, items, strict=True):
         try:
             answer = item["create"]
             answered_id, status = answer["_id"], answer["status"]
         except (KeyError, TypeError):
-            return [retry("an item of the bulk response is no answer to a create")] * len(records)
-        if answered_id != f"{header.log}:{header.seq}":
-            return [retry("the bulk response answers other records than were sent")] * len(records)
+            return [retry("an item of the bulk response is no answer to a create")] * len(ids)
+        if answered_id != sent_id:
+            return [retry("the bulk response answers other records than were sent")] * len(ids)
         outcomes.append(INDEXED if status == 201 else _judge_failure(status, answer))
     return outcomes
 

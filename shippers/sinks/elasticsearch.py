@@ -19,6 +19,7 @@ import orjson
 
 from auditlog.errors import AuditLogError
 from shippers.batch import Shipment
+from shippers.document import Document
 from shippers.errors import SinkRefused
 from shippers.outcome import DUPLICATE, Outcome, quarantined, retry, tampered, unverified_duplicate
 from shippers.sinks.bulk import PARAMS, Conflict, bulk_body, document_id, index_name, judge
@@ -29,6 +30,7 @@ from shippers.sinks.connection import (
     ElasticsearchOptions,
     trouble,
 )
+from shippers.sinks.documents import DocumentDelivery
 from shippers.sinks.index_template import TEMPLATE_VERSION, index_template
 
 __all__ = ["ElasticsearchOptions", "ElasticsearchSink"]
@@ -60,6 +62,7 @@ class ElasticsearchSink:
         self._template_ready = not options.manage_template
         self._template_lock = threading.Lock()
         self._said: set[str] = set()
+        self._documents = DocumentDelivery(self.connection, self._troubled)
 
     def __repr__(self) -> str:
         return f"ElasticsearchSink({self.name!r}, {self.address!r})"
@@ -71,6 +74,9 @@ class ElasticsearchSink:
         if not self._template_ready and (outcome := self._try_template()) is not None:
             return [outcome] * len(records)
         return self._deliver_part(records)
+
+    def deliver_documents(self, documents: Sequence[Document]) -> list[Outcome]:
+        return self._documents.deliver(documents)
 
     def ensure_template(self) -> str:
         """Put the index template if it is missing or older; what was done: created, updated, kept.

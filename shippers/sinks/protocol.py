@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shippers.batch import Shipment
+    from shippers.document import Document
     from shippers.outcome import Outcome
 
 __all__ = ["Sink"]
@@ -39,6 +40,10 @@ class Sink(Protocol):
 
     def deliver(self, records: Sequence[Shipment]) -> list[Outcome]:
         """Attempt once; records all have a header.  Raises nothing for trouble of the sink."""
+        ...
+
+    def deliver_documents(self, documents: Sequence[Document]) -> list[Outcome]:
+        """As ``deliver``, for documents of other sources; one that is there is a duplicate."""
         ...
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """One SQLite file as a sink: embedded, searchable without a server, readable while written.
 
     records(log, seq, day, at, event_type, hash, line)      primary key (log, seq)
+    documents(source, id, day, at, line)                    primary key (source, id)
 
 Write-ahead log with synchronous=FULL: a commit that returned is on disk.  The line is stored as it
 is in the file, so a record fetched from here verifies like one from disk.
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shippers.batch import Shipment
+    from shippers.document import Document
 
 __all__ = ["SCHEMA_VERSION", "SqliteSink"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """PRAGMA user_version of the files this program writes; a newer file is refused."""
 
 _SCHEMA: Final = f"""
@@ -45,10 +47,20 @@ _SCHEMA: Final = f"""
         PRIMARY KEY (log, seq)
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS records_by_day ON records (day, event_type);
+    CREATE TABLE IF NOT EXISTS documents (
+        source TEXT NOT NULL,
+        id TEXT NOT NULL,
+        day TEXT NOT NULL,
+        at TEXT NOT NULL,
+        line BLOB NOT NULL,
+        PRIMARY KEY (source, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS documents_by_day ON documents (day, source);
     PRAGMA user_version = {SCHEMA_VERSION};
     COMMIT;
 """
 _INSERT: Final = "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_DOCUMENT: Final = "INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?)"
 _BUSY_SECONDS: Final = 5.0
 _MAX_INTEGER: Final = (1 << 63) - 1
 _PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -106,6 +118,14 @@ class SqliteSink:
             except sqlite3.Error as error:
                 self._drop_connection()
                 return [retry(f"SQLite: {error}", error.sqlite_errorcode)] * len(records)
+
+    def deliver_documents(self, documents: Sequence[Document]) -> list[Outcome]:
+        with self._lock:
+            try:
+                return _insert_documents(self._connect(), documents)
+            except sqlite3.Error as error:
+                self._drop_connection()
+                return [retry(f"SQLite: {error}", error.sqlite_errorcode)] * len(documents)
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -168,3 +188,17 @@ def _insert_each(connection: sqlite3.Connection, rows: Sequence[_Row]) -> list[O
                 ).fetchone()
                 outcomes.append(DUPLICATE if stored == digest else tampered(stored))
     return outcomes
+
+
+def _insert_documents(
+    connection: sqlite3.Connection, documents: Sequence[Document]
+) -> list[Outcome]:
+    """What is there under an id is this document: the id comes from its content."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        return [
+            INDEXED
+            if connection.execute(_INSERT_DOCUMENT, (d.source, d.id, d.day, d.at, d.line)).rowcount
+            else DUPLICATE
+            for d in documents
+        ]

@@ -62,6 +62,8 @@ _DETAILS: Final = {
 class Harvester:
     """Reads one log, from a position on.  Not thread-safe: it belongs to one loop."""
 
+    exhausted = True  # what a read does not give is not in the files
+
     def __init__(self, log: str, start: Position | None) -> None:
         self.log = log
         self._prefix = log_prefix(log)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditlog import _fs
-from auditlog.cursors import Cursor, CursorStore
+from auditlog.cursors import Cursor, CursorStore, SourceCursor
 from auditlog.errors import CursorDamaged, InvalidName
 from auditlog.segment_names import LogId
 
@@ -186,3 +186,44 @@ def test_a_log_name_that_is_no_file_name_is_refused(tmp_path: Path, log: str) ->
 def test_a_cursor_that_makes_no_sense_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"negative|aware"):
         replace(OLD, **fields)
+
+
+SOURCE = SourceCursor("ndjson", "app", {"files": [["ab", 7]]}, OLD.at)
+
+
+def test_apart(tmp_path: Path) -> None:
+    """apart: the cursor of a source is never read as that of a log, nor the other way round"""
+    store = CursorStore(tmp_path)
+    store.save_source("main", replace(SOURCE, source=LOG))
+    assert store.load("main", LOG) is None
+    assert store.logs("main") == store.sinks() == []
+    of_source = tmp_path / "source-cursors" / "main" / f"{LOG}.cursor"
+    store.path("main", LOG).parent.mkdir(parents=True)
+    shutil.copy(of_source, store.path("main", LOG))
+    with pytest.raises(CursorDamaged):
+        store.load("main", LOG)
+    store.save("main", OLD)
+    shutil.copy(store.path("main", LOG), of_source)
+    with pytest.raises(CursorDamaged):
+        store.load_source("main", "ndjson", LOG)
+
+
+def test_a_source_cursor_comes_back_whole_and_torn_costs_one_step(tmp_path: Path) -> None:
+    store = CursorStore(tmp_path)
+    assert store.load_source("main", "ndjson", "app") is None
+    newer = replace(SOURCE, place={"files": []})
+    store.save_source("main", SOURCE)
+    assert store.load_source("main", "ndjson", "app") == SOURCE
+    store.save_source("main", newer)
+    path = tmp_path / "source-cursors" / "main" / "app.cursor"
+    whole = path.read_bytes()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        assert store.load_source("main", "ndjson", "app") == SOURCE
+    path.write_bytes(whole)
+    assert store.load_source("main", "ndjson", "app") == newer
+    with pytest.raises(CursorDamaged, match="source"):
+        store.load_source("main", "journald", "app")
+    for name in ("a/b", "..", ""):
+        with pytest.raises(InvalidName):
+            store.load_source("main", "ndjson", name)

@@ -25,6 +25,7 @@ from tests.support.waiting import eventually
 
 HASTY = Backoff(dt.timedelta(milliseconds=1), dt.timedelta(milliseconds=5))
 BUSY = retry("busy", 429)
+THROTTLED = retry("busy", 429, throttled=True)
 
 
 def service(
@@ -62,6 +63,54 @@ def test_fair(tmp_path: Path, running: Callable[..., object]) -> None:
     assert stats[stuck.log].trouble == "busy"
     assert stats[stuck.log].acknowledged_seq == 0
     assert stats[stuck.log].lag_records == 500
+
+
+def test_what_was_just_written_goes_beside_backlogs_to_a_slow_sink(
+    tmp_path: Path, running: Callable[..., object]
+) -> None:
+    for number in range(8):
+        write_log(tmp_path / "logs", f"rbee-hive@gpu{number}", records=2000)
+    live = write_log(tmp_path / "logs", "queen-rbee@live", records=1)
+    order: list[str] = []
+    begun, one_by_one = threading.Event(), threading.Semaphore(20)
+
+    def answer(records: Sequence[Shipment]) -> None:
+        one_by_one.acquire()
+        assert records[0].header is not None
+        order.append(records[0].header.log)
+        begun.set()
+
+    sink = FakeSink(answer=answer, max_in_flight=1)
+    running(service(tmp_path / "logs", sink, tmp_path / "state"))
+    assert begun.wait(30)
+    for expected in (2, 3, 4):
+        stored = expected - 1
+        eventually(lambda stored=stored: one_by_one.release() or order.count(live.log) >= stored)
+        before = len(order)
+        live.append(1)
+        # The wake-up comes by another thread; from then on it is the turn after next, at most.
+        eventually(lambda e=expected: one_by_one.release() or order.count(live.log) >= e)
+        assert len(order) - before < 8 * 40, "it waited for every backlog"
+    backlog = len(order) - order.count(live.log)
+    assert backlog < 8 * 40, "all backlogs were done first"
+    one_by_one.release(10_000)
+    eventually(lambda: len(sink.stored) == 8 * 2000 + 4)
+
+
+def test_a_sink_that_has_too_much_to_do_gets_smaller_batches(tmp_path: Path) -> None:
+    write_log(tmp_path / "logs", records=2000)
+    sizes: list[int] = []
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome] | None:
+        sizes.append(len(records))
+        return [THROTTLED] * len(records) if len(sizes) <= 4 else None
+
+    sink = FakeSink(answer=answer, max_in_flight=1)
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state", records=160)
+    assert shipping.run_once().shipped == 2000
+    assert sizes[:5] == [160] * 5, "what was read is sent again as it is"
+    assert sizes[5:10] == [20, 30, 40, 50, 60], "then it begins small and recovers"
+    assert max(sizes[5:]) > 100
 
 
 def test_bounded(tmp_path: Path, running: Callable[..., object]) -> None:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from auditlog.segment_names import SegmentName
+from shippers.document import Document
 from shippers.errors import QuarantineDamaged
 from shippers.quarantine import Entry, Quarantine
 
@@ -181,3 +182,25 @@ def test_a_message_that_is_no_valid_text_is_entered_all_the_same(tmp_path: Path)
     quarantine = Quarantine(tmp_path, "main")
     assert quarantine.add([entry(1, server_message="bad \ud800 text")], NOW) == 1
     assert entries(quarantine)[0]["server_message"] == "bad ? text"
+
+
+def test_a_document_is_entered_once_by_its_id_over_restarts_as_well(tmp_path: Path) -> None:
+    documents = [
+        Document("app", f"id{n}", "2026-11-23T07:12:00.000000Z", b'{"n":%d}\n' % n)
+        for n in range(2)
+    ]
+    entries = [
+        Entry("refused", "no", "app", "", 0, line=document.line, document=document)
+        for document in documents
+    ]
+    quarantine = Quarantine(tmp_path, "main")
+    assert quarantine.add(entries[:1], NOW) == 1
+    assert quarantine.add(entries, NOW) == 1
+    again = Quarantine(tmp_path, "main")
+    assert again.recall(lambda _: (None, 0)) == 2
+    assert again.add(entries, NOW) == 0
+    found = [orjson.loads(line) for line in again.path.read_bytes().splitlines()]
+    assert [(entry["document"]["id"], entry["line"]) for entry in found] == [
+        ("id0", '{"n":0}\n'),
+        ("id1", '{"n":1}\n'),
+    ]

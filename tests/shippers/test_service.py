@@ -109,7 +109,7 @@ def test_a_directory_that_does_not_exist_yet_is_waited_for(tmp_path: Path, runni
     fake = FakeSink()
     shipping = ShippingService([tmp_path / "later"], [fake], tmp_path / "state")
     running(shipping)
-    eventually(lambda: shipping._unreadable, "it was found missing")
+    eventually(lambda: shipping._sources[0].unreadable, "it was found missing")
     log = write_log(tmp_path / "later", records=5)
     eventually(lambda: set(fake.stored.values()) == lines(log))
     log.append(1)

@@ -14,6 +14,7 @@ import pytest
 
 from auditlog.record import parse_header
 from shippers.batch import Shipment
+from shippers.document import Document, content_id
 from shippers.outcome import DUPLICATE, INDEXED, Kind, Outcome
 from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
 from shippers.sinks.protocol import Sink
@@ -45,6 +46,20 @@ class Case:
             found[source["log"], source["seq"]] = orjson.dumps(source) + b"\n"
         return found
 
+    def stored_documents(self) -> dict[tuple[str, str], Any]:
+        """(source, id) to the day it is stored under and the document."""
+        if isinstance(self.place, Path):
+            with sqlite3.connect(self.place) as connection:
+                rows = connection.execute("SELECT source, id, day, line FROM documents").fetchall()
+            connection.close()
+            return {(source, one): (day, orjson.loads(line)) for source, one, day, line in rows}
+        cluster, prefix = self.place
+        found = {}
+        for hit in cluster.anything(f"{prefix}-*"):
+            source, _, day = hit["_index"].removeprefix(f"{prefix}-").rpartition("-")
+            found[source, hit["_id"]] = (day.replace(".", "-"), hit["_source"])
+        return found
+
 
 @pytest.fixture(params=["sqlite", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
@@ -64,6 +79,19 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
 
 def kinds(outcomes: list[Outcome]) -> list[Kind]:
     return [outcome.kind for outcome in outcomes]
+
+
+def documents(count: int, source: str = "app", day: str = "2026-11-23") -> list[Document]:
+    made = []
+    for n in range(count):
+        at = f"{day}T07:12:00.{n:06d}Z"
+        line = orjson.dumps({"@timestamp": at, "message": f"ä{n}", "n": n, "deep": {"x": [n]}})
+        made.append(Document(source, content_id(source, line), at, line + b"\n"))
+    return made
+
+
+def by_id(given: list[Document]) -> dict[tuple[str, str], Any]:
+    return {(d.source, d.id): (d.day, orjson.loads(d.line)) for d in given}
 
 
 def by_key(records: list[Shipment]) -> dict[tuple[str, int], bytes]:
@@ -138,3 +166,51 @@ def test_the_largest_record_and_text_in_any_script(case: Case) -> None:
 
 def test_no_records_are_no_outcomes(case: Case) -> None:
     assert case.sink.deliver([]) == []
+
+
+def test_documents_go_to_the_index_of_their_source_and_day_once(case: Case) -> None:
+    given = documents(20) + documents(5, "app-x") + documents(5, day="2026-11-24")
+    assert case.sink.deliver_documents(given[3:9]) == [INDEXED] * 6
+    outcomes = case.sink.deliver_documents(given)
+    assert outcomes == [INDEXED] * 3 + [DUPLICATE] * 6 + [INDEXED] * 21
+    assert case.sink.deliver_documents(given + given) == [DUPLICATE] * 60
+    assert case.sink.deliver_documents([]) == []
+    assert case.stored_documents() == by_id(given)
+
+
+def test_documents_and_records_do_not_meet(case: Case) -> None:
+    records = shipments(3)
+    given = documents(3)
+    assert case.sink.deliver(records) == [INDEXED] * 3
+    assert case.sink.deliver_documents(given) == [INDEXED] * 3
+    found = case.stored_documents()
+    assert {key: found[key] for key in by_id(given)} == by_id(given)
+    assert case.sink.deliver(records) == [DUPLICATE] * 3
+
+
+def test_documents_wait_for_a_sink_that_is_not_there() -> None:
+    nowhere = ElasticsearchSink("main", ElasticsearchOptions(urls=("http://127.0.0.1:1",)))
+    outcomes = nowhere.deliver_documents(documents(3))
+    nowhere.close()
+    assert kinds(outcomes) == [Kind.RETRY] * 3
+    assert outcomes[0].reason == "cannot connect: Connection refused"
+
+
+@pytest.mark.elasticsearch
+def test_a_document_that_contradicts_the_mapping_is_refused_alone(
+    elasticsearch: Cluster, index_prefix: str
+) -> None:
+    lenient = [{"a": "text"}, {"a": 5}, {"b": 5}, {"b": "text"}, {"@timestamp": "at noon"}]
+    strict = [{"a": {"deep": 1}}, {"": 1}]
+    at = "2026-11-23T07:12:00.000000Z"
+    given = [
+        Document("app", content_id(line), at, line + b"\n")
+        for value in lenient + strict
+        for line in [orjson.dumps(value)]
+    ]
+    sink = ElasticsearchSink(
+        "main", ElasticsearchOptions(urls=(elasticsearch.url,), prefix=index_prefix, replicas=0)
+    )
+    outcomes = [sink.deliver_documents([document])[0] for document in given]
+    sink.close()
+    assert kinds(outcomes) == [Kind.INDEXED] * len(lenient) + [Kind.QUARANTINED] * len(strict)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,19 @@ class Listener:
     def names_changed(self, directory: Path) -> None:
         self.changed.append(directory)
 
-    def log_grew(self, log: str) -> None:
-        self.grown.append(log)
+    def file_grew(self, path: str) -> None:
+        self.grown.append(path)
+
+
+class Checked(Watch):
+    """A watch of one directory."""
+
+    def __init__(self, directory: Path, listener: Listener) -> None:
+        super().__init__(listener)
+        self.directory = directory
+
+    def check(self, directories: Iterable[Path] = ()) -> None:
+        super().check([*directories, self.directory])
 
 
 @pytest.fixture
@@ -29,24 +42,24 @@ def listener() -> Listener:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, listener: Listener) -> Iterator[Watch]:
-    made = Watch([tmp_path / "logs"], listener)
+def watch(tmp_path: Path, listener: Listener) -> Iterator[Checked]:
+    made = Checked(tmp_path / "logs", listener)
     yield made
     made.stop()
 
 
-def test_an_append_says_which_log_grew(tmp_path: Path, watch: Watch, listener: Listener) -> None:
+def test_an_append_says_which_log_grew(tmp_path: Path, watch: Checked, listener: Listener) -> None:
     log = write_log(tmp_path / "logs", "rbee-hive@gpu-1.example.org+2", records=1)
-    watch.start()
+    watch.check()
     log.append(1)
-    eventually(lambda: log.log in listener.grown)
+    eventually(lambda: str(log.active) in listener.grown)
 
 
 def test_a_new_segment_a_removed_and_a_renamed_one_are_changed_names(
-    tmp_path: Path, watch: Watch, listener: Listener
+    tmp_path: Path, watch: Checked, listener: Listener
 ) -> None:
     log = write_log(tmp_path / "logs", records=1)
-    watch.start()
+    watch.check()
     for change in (
         log.rotate,
         lambda: log.paths[0].rename(tmp_path / "logs" / "other"),
@@ -57,48 +70,48 @@ def test_a_new_segment_a_removed_and_a_renamed_one_are_changed_names(
         eventually(lambda: listener.changed)
 
 
-def test_reading_wakes_nobody(tmp_path: Path, watch: Watch, listener: Listener) -> None:
+def test_reading_wakes_nobody(tmp_path: Path, watch: Checked, listener: Listener) -> None:
     log = write_log(tmp_path / "logs", records=1)
     other = write_log(tmp_path / "logs", "rbee-hive@gpu1", records=1)
-    watch.start()
+    watch.check()
     for _ in range(20):
         log.active.read_bytes()
     other.append(1)  # its event comes behind whatever reading caused
-    eventually(lambda: other.log in listener.grown)
-    assert log.log not in listener.grown
+    eventually(lambda: str(other.active) in listener.grown)
+    assert str(log.active) not in listener.grown
 
 
 def test_a_directory_that_appears_later_is_watched_from_the_next_check(
-    tmp_path: Path, watch: Watch, listener: Listener
+    tmp_path: Path, watch: Checked, listener: Listener
 ) -> None:
-    watch.start()
-    log = write_log(tmp_path / "logs", records=1)
-    assert not watch.complete
     watch.check()
-    assert watch.complete
+    log = write_log(tmp_path / "logs", records=1)
+    assert watch.unwatched == {tmp_path / "logs"}
+    watch.check()
+    assert not watch.unwatched
     assert listener.changed == [tmp_path / "logs"]
     log.append(1)
-    eventually(lambda: log.log in listener.grown)
+    eventually(lambda: str(log.active) in listener.grown)
 
 
 def test_a_directory_that_is_replaced_is_watched_again(
-    tmp_path: Path, watch: Watch, listener: Listener
+    tmp_path: Path, watch: Checked, listener: Listener
 ) -> None:
     write_log(tmp_path / "logs", records=1)
-    watch.start()
+    watch.check()
     (tmp_path / "logs").rename(tmp_path / "old")
     log = write_log(tmp_path / "logs", records=1)
     watch.check()
     listener.grown.clear()
     log.append(1)
-    eventually(lambda: log.log in listener.grown)
+    eventually(lambda: str(log.active) in listener.grown)
 
 
 def test_a_directory_that_vanishes_and_comes_back_is_watched_again(
-    tmp_path: Path, watch: Watch, listener: Listener
+    tmp_path: Path, watch: Checked, listener: Listener
 ) -> None:
     log = write_log(tmp_path / "logs", records=1)
-    watch.start()
+    watch.check()
     log.active.unlink()
     (tmp_path / "logs").rmdir()
     watch.check()
@@ -106,7 +119,7 @@ def test_a_directory_that_vanishes_and_comes_back_is_watched_again(
     watch.check()
     listener.grown.clear()
     log.append(1)
-    eventually(lambda: log.log in listener.grown)
+    eventually(lambda: str(log.active) in listener.grown)
 
 
 def threads_behind(watch: Watch) -> dict[str, threading.Thread]:
@@ -120,10 +133,10 @@ def threads_behind(watch: Watch) -> dict[str, threading.Thread]:
 
 @pytest.mark.parametrize("which", ["observer", "reader"])
 def test_a_dead_thread_of_the_watcher_is_noticed_rebuilt_and_counted(
-    tmp_path: Path, watch: Watch, listener: Listener, which: str
+    tmp_path: Path, watch: Checked, listener: Listener, which: str
 ) -> None:
     log = write_log(tmp_path / "logs", records=1)
-    watch.start()
+    watch.check()
     watch.check()
     assert watch.rebuilds == 0
     threads = threads_behind(watch)
@@ -135,4 +148,79 @@ def test_a_dead_thread_of_the_watcher_is_noticed_rebuilt_and_counted(
     assert watch.rebuilds == 1
     listener.grown.clear()
     log.append(1)
-    eventually(lambda: log.log in listener.grown)
+    eventually(lambda: str(log.active) in listener.grown)
+
+
+LIMITED = """
+import logging, sys, threading
+from pathlib import Path
+from shippers.watch import Watch
+
+logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout, level=logging.INFO)
+limit = Path("/proc/sys/user") / sys.argv[2]
+before = limit.read_text()
+limit.write_text("0")
+
+
+class Listener:
+    def names_changed(self, directory): pass
+    def file_grew(self, path): grown.set()
+
+
+grown = threading.Event()
+directory = Path(sys.argv[1])
+watch = Watch(Listener())
+for _ in range(3):
+    watch.check([directory])
+    assert watch.unwatched == {directory}, watch.unwatched
+limit.write_text(before)
+watch.check([directory])
+assert not watch.unwatched
+(directory / "file").open("a").write("x")
+assert grown.wait(30)
+watch.stop()
+"""
+
+
+def _own_limits() -> str | None:
+    """Why this system gives no limits of one's own, or None."""
+    check = subprocess.run(
+        ["unshare", "-U", "-r", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_watches"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return check.stderr.strip() or None if check.returncode else None
+
+
+@pytest.mark.parametrize("which", ["watches", "instances"])
+def test_a_limit_of_the_kernel_is_said_once_looked_around_and_recovered_from(
+    tmp_path: Path, which: str
+) -> None:
+    if (reason := _own_limits()) is not None:
+        pytest.skip(f"no user namespace with limits of its own: {reason}")
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-c", LIMITED, tmp_path, f"max_inotify_{which}"]
+    run = subprocess.run(
+        ["unshare", "-U", "-r", *command], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    said = [line for line in run.stdout.splitlines() if str(tmp_path) in line]
+    reason = f"the limit fs.inotify.max_user_{which} is reached"
+    assert said == [
+        f"WARNING {tmp_path} cannot be watched ({reason}); it is looked at every second",
+        f"INFO {tmp_path} is watched again",
+    ]
+
+
+def test_what_is_not_asked_for_any_more_is_not_watched(tmp_path: Path, listener: Listener) -> None:
+    one, two = (write_log(tmp_path / name, records=1) for name in ("one", "two"))
+    watch = Watch(listener)
+    watch.check([tmp_path / "one", tmp_path / "two"])
+    watch.check([tmp_path / "two"])
+    listener.grown.clear()
+    one.append(1)
+    two.append(1)
+    eventually(lambda: str(two.active) in listener.grown)
+    assert str(one.active) not in listener.grown
+    watch.stop()

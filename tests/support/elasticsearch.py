@@ -82,6 +82,17 @@ class Cluster:
                 found[hit["_id"]] = hit
             query["search_after"] = answer["hits"]["hits"][-1]["sort"]
 
+    def anything(self, pattern: str) -> list[dict[str, Any]]:
+        """Every document of the indices, whatever its fields; up to 10,000, after a refresh."""
+        request(self.url, "POST", f"/{pattern}/_refresh")
+        query = {"size": 10_000, "track_total_hits": True}
+        status, answer = request(self.url, "POST", f"/{pattern}/_search", query)
+        if status == 404:
+            return []
+        hits: list[dict[str, Any]] = answer["hits"]["hits"]
+        assert len(hits) == answer["hits"]["total"]["value"], "there are more than were asked for"
+        return hits
+
     def count(self, pattern: str) -> int:
         """How many documents the indices hold, after a refresh."""
         request(self.url, "POST", f"/{pattern}/_refresh")

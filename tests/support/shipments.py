@@ -10,6 +10,7 @@ from typing import Any
 
 from auditlog.record import parse_header
 from shippers.batch import Batch, Position, Shipment
+from shippers.document import Document
 from shippers.outcome import DUPLICATE, INDEXED, Outcome
 from tests.support.logs import START, LogBuilder
 
@@ -49,6 +50,8 @@ class FakeSink:
         self.max_in_flight = max_in_flight
         self.answer = answer
         self.stored: dict[tuple[str, int], bytes] = {}
+        self.answer_documents: Callable[[Sequence[Document]], list[Outcome] | None] = lambda _: None
+        self.documents: dict[tuple[str, str], Document] = {}
         self.deliveries = 0
         self._lock = threading.Lock()
 
@@ -67,6 +70,21 @@ class FakeSink:
                     continue
                 if outcome is INDEXED:
                     self.stored[key] = line
+                outcomes.append(outcome)
+        return outcomes
+
+    def deliver_documents(self, documents: Sequence[Document]) -> list[Outcome]:
+        self.deliveries += 1
+        answered = self.answer_documents(documents) or [INDEXED] * len(documents)
+        outcomes = []
+        with self._lock:
+            for document, outcome in zip(documents, answered, strict=True):
+                key = (document.source, document.id)
+                if outcome is INDEXED and key in self.documents:
+                    outcomes.append(DUPLICATE)
+                    continue
+                if outcome is INDEXED:
+                    self.documents[key] = document
                 outcomes.append(outcome)
         return outcomes
 
