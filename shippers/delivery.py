@@ -146,6 +146,7 @@ class Delivery:
         self._next_save = 0.0
         self._save_failed = False
         self._progress_at = time.monotonic()
+        self._has_ended = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"auditlog-ship-{sink.name}", daemon=True
         )
@@ -179,6 +180,11 @@ class Delivery:
             return True  # it could not even be started
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def ended(self) -> bool:
+        """True when ``on_end`` is called, while the thread may still be alive for a moment."""
+        return self._has_ended.is_set()
 
     def answers(self, timeout: float) -> bool:
         """Whether the loop comes round within ``timeout`` seconds: it is not stuck or dead."""
@@ -230,6 +236,7 @@ class Delivery:
                 for lane in self._lanes():
                     lane.close()
             self._quarantine.close()
+            self._has_ended.set()
             self._on_end()
 
     def _lanes(self) -> Iterator[Lane]:

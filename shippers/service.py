@@ -182,7 +182,7 @@ class ShippingService:
                     for source, sighting in sightings:
                         delivery.sighted(source, sighting)
                     delivery.start()
-                while not stop.is_set() and not all(d.join(0) for d in self._deliveries):
+                while not stop.is_set() and not all(d.ended for d in self._deliveries):
                     self._events.get()
             finally:
                 self._stop_deliveries()

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditlog.cursors import CursorStore
+from auditlog.inventory import scan
 from auditlog.record import parse_header
 from shippers.backoff import Backoff
 from shippers.batch import Shipment
-from shippers.delivery import DeliveryOptions
+from shippers.delivery import Delivery, DeliveryOptions
 from shippers.outcome import INDEXED, Outcome, quarantined, retry
 from shippers.service import ShippingOptions, ShippingService
 from tests.support.logs import LogBuilder, write_log
@@ -387,3 +388,21 @@ def test_a_cut_in_the_middle_of_delivery_is_resumed_from_the_files_alone(tmp_pat
         assert cursor.seq == stop_after
     assert sink.stored == keys(log)
     assert all(parse_header(line) for line in sink.stored.values())
+
+
+def test_a_delivery_has_ended_when_it_says_so(tmp_path: Path) -> None:
+    """Who waits for its last word must not find it running still, and then wait for another."""
+    write_log(tmp_path / "logs", records=3)
+    seen: list[bool] = []
+    delivery = Delivery(
+        FakeSink(),
+        tmp_path / "state",
+        DeliveryOptions(),
+        drain=True,
+        on_end=lambda: seen.append(delivery.ended),
+    )
+    delivery.inventory(scan(tmp_path / "logs"))
+    assert not delivery.ended
+    delivery.start()
+    assert delivery.join(60)
+    assert seen == [True]
