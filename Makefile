@@ -67,16 +67,45 @@ torture: $(STAMP) ## the durability tests at length: 1,000 kills, 1,000,000 fuzz
 bench: $(STAMP) ## the benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# Every Python that the project says it runs on and this machine has.
+PYTHONS ?= $(shell for minor in 11 12 13 14; do \
+	command -v $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$$minor.*/bin/python 2>/dev/null | tail -1) \
+	python3.$$minor | head -1; done)
+CLEAN_PIP := pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt
+
+.PHONY: dist
+dist: $(STAMP) ## an sdist, and the wheel that is made of it, in dist
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation . >/dev/null
+	@ls dist
+
 .PHONY: wheel-check
-wheel-check: $(STAMP) ## build the wheel and use it in a clean environment with the base dependencies alone
+wheel-check: dist ## use the wheel in clean environments: base, with [agent], by pipx; with every Python here
 	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
-	$(BIN)/python -m build --wheel --no-isolation --outdir "$$work" . >"$$work/build.log" 2>&1 \
-		|| { cat "$$work/build.log" >&2; exit 1; }; \
-	"$(BIN)/python" -m venv "$$work/venv"; \
-	"$$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-		--constraint requirements/dev.txt "$$work"/*.whl; \
-	cp tests/wheel_check.py "$$work"; \
-	cd "$$work" && ./venv/bin/python -I wheel_check.py
+	cp tests/wheel_check.py tests/agent_check.py "$$work"; wheel=$$(echo "$$PWD"/dist/*.whl); \
+	for python in $(PYTHONS); do \
+		"$$python" -m venv --clear "$$work/venv"; \
+		"$$work/venv/bin/python" -m $(CLEAN_PIP) "$$wheel"; \
+		(cd "$$work" && ./venv/bin/python -I wheel_check.py); \
+		"$$work/venv/bin/python" -m $(CLEAN_PIP) "$$wheel[agent]"; \
+		(cd "$$work" && ./venv/bin/python -I agent_check.py); \
+	done; \
+	PIPX_HOME="$$work/pipx" PIPX_BIN_DIR="$$work/bin" PIPX_MAN_DIR="$$work/man" \
+		$(BIN)/python -m pipx install --quiet --python "$(PYTHON)" \
+		--pip-args="--constraint $$PWD/requirements/dev.txt" "$$wheel[agent]"; \
+	"$$work/bin/auditctl" --version; \
+	"$$work/bin/auditlog" --version >/dev/null
+
+.PHONY: sbom
+sbom: dist ## what an installation brings along, as CycloneDX, in dist/sbom.cdx.json
+	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	"$(PYTHON)" -m venv --without-pip "$$work/venv"; \
+	$(BIN)/python -m pip --python "$$work/venv/bin/python" install --quiet --disable-pip-version-check \
+		--constraint requirements/dev.txt "$$(echo "$$PWD"/dist/*.whl)[agent]"; \
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		--of JSON -o dist/sbom.cdx.json "$$work/venv/bin/python" 2>"$$work/log" \
+		|| { cat "$$work/log" >&2; exit 1; }; \
+	$(BIN)/python tests/sbom_check.py dist/sbom.cdx.json
 
 .PHONY: pins
 pins: ## take newer versions of everything into requirements/dev.txt
