@@ -20,12 +20,14 @@ COMMANDS: Final = {
     "demo": "See the whole pipeline run, with crashes, in a minute.",
     "emit": "Append one event to a log; returns when it is durable.",
     "tail": "Show the newest records, and follow what is written.",
+    "search": "Find records by what they say.",
     "verify": "Prove that logs are complete and unchanged, or show where not.",
     "status": "Show each log's state, problems first.",
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",
     "prune": "Compress and delete old segments that every sink has.",
     "hold": "Keep segments from retention, with a reason.",
     "agent": "Run shippers and retention as one service.",
+    "setup": "Prepare an Elasticsearch for audit logs, and say what is missing there.",
     "config": "Check and show the configuration.",
 }
 

@@ -31,8 +31,9 @@ Key = tuple[str, ...]
 """A setting's place: ("state_dir",), ("retention", "delete_after"), ("sinks", "main", "urls")."""
 
 _PREFIX: Final = "AUDITLOG_"
-# Not settings: where the configuration is, how errors are shown, and what only tests read.
-_RESERVED: Final = re.compile(r"AUDITLOG_(CONFIG|DEBUG|TEST_\w+|REQUIRE_\w+)")
+# Not settings: where the configuration is, how errors are shown, secrets of a single command
+# (auditctl.credentials), and what only tests read.
+_RESERVED: Final = re.compile(r"AUDITLOG_(CONFIG|DEBUG|PASSWORD|API_KEY|TEST_\w+|REQUIRE_\w+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditlog.errors import AuditLogError
 
-__all__ = ["BadPath", "CommandFailed", "ConfigError"]
+__all__ = ["BadPath", "CommandFailed", "ConfigError", "QueryError"]
 
 
 class ConfigError(AuditLogError):
@@ -17,3 +17,7 @@ class BadPath(AuditLogError):
 
 class CommandFailed(AuditLogError):
     """The command could not do what it was asked, and says why.  Exit code 1."""
+
+
+class QueryError(AuditLogError):
+    """A query or a time cannot be understood; nothing was looked for.  Exit code 2."""

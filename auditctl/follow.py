@@ -21,7 +21,7 @@ from auditlog.reader import iter_lines, open_any_form
 from auditlog.record import Record, parse_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from auditlog.segment_names import LogId, SegmentName
@@ -42,6 +42,11 @@ class Follower:
     damaged: Callable[[str, int], None]
     wanted: Callable[[str], bool] = lambda _log: True
     _positions: dict[LogId, tuple[SegmentName, int]] = field(default_factory=dict)
+
+    @property
+    def positions(self) -> Mapping[LogId, tuple[SegmentName, int]]:
+        """The segment and the byte in it up to which each log was looked at."""
+        return dict(self._positions)
 
     def newest(self, count: int) -> list[Record]:
         """The last ``count`` records, oldest first.  Raises OSError, LogDamaged."""

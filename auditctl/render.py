@@ -3,14 +3,19 @@
 Text that comes from records is shown with everything unprintable replaced: a log that somebody
 wrote into by hand must not steer the terminal of whoever looks at it.
 
+A terminal's lines are as wide as it is, and so is everything where COLUMNS says how wide; in a pipe
+nothing is cut.
+
 Invariants (tests of the same name in tests/auditctl/test_render.py):
   plain      without a terminal, or with NO_COLOR, no escape sequence is printed
   harmless   no control or bidi character of a record reaches the terminal
+  fits       no line of a record is wider than it may be, and one that was cut says so
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,22 +25,27 @@ from auditlog.errors import LogDamaged
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from auditlog.record import Record
 
 __all__ = [
     "Colour",
+    "bar",
     "bytes_text",
     "clean",
     "count",
+    "cut",
     "paint",
     "print_json",
     "print_line",
+    "print_raw",
+    "record_block",
     "record_line",
     "say",
     "since",
     "table",
+    "width",
 ]
 
 Colour = Literal["red", "yellow", "green", "cyan", "dim", "bold"]
@@ -48,6 +58,8 @@ _CODES: Final[dict[Colour, str]] = {
     "dim": "2",
     "bold": "1",
 }
+_MIN_WIDTH: Final = 60
+_EIGHTHS: Final[tuple[str, ...]] = ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")
 _SEVERITIES: Final[dict[str, Colour]] = {
     "warning": "yellow",
     "error": "red",
@@ -63,8 +75,46 @@ def paint(text: str, colour: Colour) -> str:
 
 
 def print_line(text: str = "") -> None:
-    """One line of data."""
-    sys.stdout.write(f"{text}\n")
+    """One line of data; what the terminal's encoding cannot show becomes a question mark."""
+    try:
+        sys.stdout.write(f"{text}\n")
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        sys.stdout.write(f"{text}\n".encode(encoding, "replace").decode(encoding))
+
+
+def print_raw(line: bytes) -> None:
+    """A record as it stands in its file."""
+    sys.stdout.buffer.write(line)
+
+
+def width() -> int | None:
+    """How many columns there are; None in a pipe, where nothing is cut.  At least 60 of them."""
+    if os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty():
+        return max(_MIN_WIDTH, shutil.get_terminal_size().columns)
+    return None
+
+
+def _has_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16", "utf32")
+
+
+def cut(text: str, room: int | None) -> str:
+    """The text, or as much of its beginning as fits, with a sign that there is more."""
+    if room is None or len(text) <= room:
+        return text
+    sign = "\u2026" if _has_unicode() else "..."
+    return text[: max(0, room - len(sign))] + sign
+
+
+def bar(value: int, top: int, room: int) -> str:
+    """A bar of the length that ``value`` has of ``top``; whatever is not 0 is seen."""
+    if not value or top <= 0:
+        return ""
+    if not _has_unicode():
+        return "#" * max(1, round(value / top * room))
+    eighths = max(1, round(value / top * room * 8))
+    return "\u2588" * (eighths // 8) + _EIGHTHS[eighths % 8]
 
 
 def print_json(value: Any, *, indent: bool = False) -> None:
@@ -130,37 +180,67 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> list[str]:
     ]
 
 
-def record_line(record: Record) -> str:
-    """One record for people: when, which log, number, what, who, on what, how it ended."""
+def record_line(record: Record, room: int | None = None) -> str:
+    """One record for people: when, which log, number, what, who, on what, how it ended.
+
+    With ``room`` it is cut to so many columns.
+    """
+    parts = [(text, colour) for text, colour in _parts(record) if text]
+    shown = cut(" ".join(text for text, _ in parts), room)
+    painted: list[str] = []
+    for text, colour in parts:
+        here, shown = shown[: len(text)], shown[len(text) :]
+        if shown[:1] not in ("", " "):  # the sign that it was cut stands where a space was
+            here, shown = here + shown, ""
+        shown = shown[1:]
+        if here:
+            painted.append(paint(here, colour) if colour else here)
+    return " ".join(painted)
+
+
+def _parts(record: Record) -> Iterator[tuple[str, Colour | None]]:
     try:
         fields = record.fields
     except LogDamaged:  # its frame is a record's, what is inside was changed
         fields = {"outcome": "not valid JSON"}
     actor, resource = _mapping(fields.get("actor")), _mapping(fields.get("resource"))
     outcome, reason = str(fields.get("outcome", "")), fields.get("reason")
-    parts = [
-        paint(record.header.timestamp[:-4].replace("T", " ") + "Z", "dim"),
-        paint(f"{record.log}#{record.seq}", "cyan"),
-        _painted_type(record.event_type, str(fields.get("severity", ""))),
-    ]
-    if "user_id" in actor:
-        parts.append(clean(str(actor["user_id"])))
-    if resource:
-        parts.append(
-            clean(f"{resource.get('resource_type', '')}/{resource.get('resource_id', '')}")
-        )
-    ending = clean(f"{outcome}: {reason}" if reason else outcome)
-    parts.append(paint(ending, "red") if outcome == "failure" else ending)
-    for key, value in _mapping(fields.get("details")).items():
-        parts.append(paint(clean(f"{key}={_value(value)}"), "dim"))
-    return " ".join(part for part in parts if part)
-
-
-def _painted_type(event_type: str, severity: str) -> str:
+    severity = str(fields.get("severity", ""))
     colour = _SEVERITIES.get(severity)
-    if colour is None:
-        return paint(event_type, "bold")
-    return paint(f"{event_type}[{severity}]", colour)
+    yield record.header.timestamp[:-4].replace("T", " ") + "Z", "dim"
+    yield f"{record.log}#{record.seq}", "cyan"
+    # The colour says nothing that the words do not.
+    yield f"{record.event_type}[{severity}]" if colour else record.event_type, colour or "bold"
+    yield clean(str(actor.get("user_id", ""))), None
+    if resource:
+        kind, name = resource.get("resource_type", ""), resource.get("resource_id", "")
+        yield clean(f"{kind}/{name}"), None
+    ending = clean(f"{outcome}: {reason}" if reason else outcome)
+    yield ending, "red" if outcome == "failure" else None
+    for key, value in _mapping(fields.get("details")).items():
+        yield clean(f"{key}={_value(value)}"), "dim"
+
+
+def record_block(record: Record) -> list[str]:
+    """One record with everything in it, a line for each value; nothing is cut."""
+    lines = [record_line(record)]
+    try:
+        leaves = [*_leaves("", record.fields)]
+    except LogDamaged:
+        return lines
+    names = max(len(name) for name, _ in leaves)
+    for name, value in leaves:
+        text = f"    {clean(name).ljust(names)}  {clean(value)}"
+        lines.append(paint(text, "dim") if name in ("hash", "prev_hash") else text)
+    return lines
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}" if path else key, inner)
+    else:
+        yield path, value if isinstance(value, str) and value else orjson.dumps(value).decode()
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -47,6 +47,19 @@ def test_how_to_integrate(tmp_path: Path) -> None:
     assert (tmp_path / "app.py").exists()
 
 
+def test_search(tmp_path: Path) -> None:
+    numbers, records, request, raw, proven, indexed = Document.read(DOCS / "search.md").run(
+        tmp_path
+    )[1:]
+    assert "auth_failure              5" in numbers
+    assert all(" auth_failure[" in line for line in records.splitlines()[:3])
+    assert records.count("pool.drained") == 1
+    assert "details.nodes      3" in request
+    assert raw.startswith('{"v":1,')
+    assert proven == "7\n"
+    assert indexed.count("mallory") == 2
+
+
 def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUDITLOG_METRICS", "")  # its port may be taken on the host of the tests
     (printed,) = Document.read(ROOT / "docs/agent.md").run(tmp_path)

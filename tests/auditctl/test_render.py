@@ -54,6 +54,51 @@ def test_harmless(user: str, reason: str, key: str, value: str, kind: str) -> No
     assert render.record_line(decode(line)).isprintable()
 
 
+@given(room=st.integers(60, 200), user=st.text(max_size=90), value=st.text(max_size=90))
+def test_fits(room: int, user: str, value: str) -> None:
+    line, _ = make_line("queen-rbee@hive1", 1, actor={"user_id": user}, details={"key": value})
+    whole = render.record_line(decode(line))
+    shown = render.record_line(decode(line), room)
+    assert len(shown) <= room
+    if len(whole) <= room:
+        assert shown == whole
+    else:
+        assert shown[-1] == "\u2026"
+        assert whole.startswith(shown[:-1].rstrip())
+
+
+def test_every_value_of_a_record_has_a_line_in_a_block() -> None:
+    line, _ = make_line("queen-rbee@hive1", 1, details={"a": {"b": "\x1b[2J"}, "c": [1], "d": ""})
+    first, *rest = render.record_block(decode(line))
+    assert "task_submitted" in first
+    assert "    details.a.b        \ufffd[2J" in rest
+    assert "    details.c          [1]" in rest
+    assert '    details.d          ""' in rest
+
+
+@pytest.mark.parametrize(
+    ("columns", "terminal", "room"), [("80", False, 80), ("20", False, 60), ("", False, None)]
+)
+def test_the_width_is_the_terminals_or_columns_and_at_least_60(
+    columns: str, terminal: bool, room: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert render.width() == room
+
+
+def test_bars_are_as_long_as_their_value_and_ascii_where_that_is_all_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [len(render.bar(value, 8, 4)) for value in (0, 1, 4, 8)] == [0, 1, 2, 4]
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    assert [render.bar(value, 8, 4) for value in (0, 1, 8)] == ["", "#", "####"]
+    assert render.cut("abcdefgh", 5) == "ab..."
+    render.print_line("gr\u00fcn")
+    ascii_only.flush()
+    assert ascii_only.buffer.getvalue() == b"gr?n\n"  # type: ignore[attr-defined]  # a BytesIO
+
+
 @pytest.mark.parametrize("fields", [{"actor": None}, {"actor": "x"}, {"resource": [1]}])
 def test_a_record_with_members_of_another_shape_is_shown_all_the_same(
     fields: dict[str, object],

@@ -1,0 +1,170 @@
+"""``auditctl setup``: make ready what logs are shipped to; see shippers.sinks.setup_plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from auditctl import render
+from auditctl.config import load, sink_for_target
+from auditctl.credentials import as_user, credential_options
+from auditctl.errors import ConfigError
+from auditctl.exit_codes import ExitCode
+from auditctl.options import config_option, json_option
+from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
+
+if TYPE_CHECKING:
+    from auditctl.config import SinkConfig
+    from shippers.sinks.setup_plan import SetupPlan, State
+
+_COLOURS: Final[dict[State, render.Colour]] = {
+    "ok": "green",
+    "change": "cyan",
+    "warning": "yellow",
+    "missing": "red",
+}
+
+
+@click.group
+def setup() -> None:
+    """Prepare an Elasticsearch for audit logs, and say what is missing there."""
+
+
+@setup.command
+@config_option
+@click.option("--sink", "name", metavar="NAME", help="A configured sink, where there are several.")
+@click.option("--to", "target", metavar="URL", help="Or a cluster that is in no configuration.")
+@credential_options
+@click.option("--shards", type=click.IntRange(1), help="Of each day's index; default 1.")
+@click.option("--replicas", type=click.IntRange(0), help="Of each shard; default 1.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be changed; change nothing.")
+@json_option("auditctl.setup/1")
+def elasticsearch(
+    config_path: Path | None,
+    *,
+    name: str | None,
+    target: str | None,
+    username: str | None,
+    password_file: Path | None,
+    api_key_file: Path | None,
+    ca_file: Path | None,
+    shards: int | None,
+    replicas: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Put the index template, and check all that shipping relies on.
+
+    Needs a user who may manage index templates (deploy/elasticsearch/role-auditlog_setup.json),
+    which the shipper's own may not; its password comes from --password-file or AUDITLOG_PASSWORD,
+    an API key from --api-key-file or AUDITLOG_API_KEY. Run it as often as you like: what is as it
+    should be is left alone. Exits with 1 when something is missing.
+
+    \b
+    Examples:
+      auditctl setup elasticsearch --dry-run --to http://127.0.0.1:9200
+      auditctl setup elasticsearch --username admin --password-file /root/es.password
+    """
+    sink = _sink(config_path, name, target)
+    if shards is not None:
+        sink = replace(sink, shards=shards)
+    if replicas is not None:
+        sink = replace(sink, replicas=replicas)
+    chosen = as_user(
+        sink,
+        username=username,
+        password_file=password_file,
+        api_key_file=api_key_file,
+        ca_file=ca_file,
+    )
+    plan = _set_up(chosen, sink if target is None else None, dry_run=dry_run)
+    if as_json:
+        render.print_json(_to_json(plan, chosen, dry_run=dry_run), indent=True)
+    else:
+        _print(plan, dry_run=dry_run)
+    return ExitCode.OK if plan.ok else ExitCode.FAILED
+
+
+def _sink(config_path: Path | None, name: str | None, target: str | None) -> SinkConfig:
+    if target is not None:
+        sink = sink_for_target(target)
+        if sink.kind != "elasticsearch":
+            raise ConfigError("--to has to be a URL", hint="A SQLite file needs no set-up.")
+        return sink
+    sinks = [s for s in load(config_path).sinks if s.kind == "elasticsearch"]
+    found = [s for s in sinks if name in (None, s.name)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        what = f"no sink {name}" if name else "no sink"
+        raise ConfigError(
+            f"{what} of kind elasticsearch is configured",
+            path=config_path,
+            hint="Give --to URL, or add [sinks.main] to the configuration.",
+        )
+    names = ", ".join(s.name for s in sinks)
+    raise ConfigError(f"there are several sinks: {names}", hint="Name one with --sink.")
+
+
+def _set_up(chosen: SinkConfig, shipper: SinkConfig | None, *, dry_run: bool) -> SetupPlan:
+    # Imported here since config errors should not wait for the client.
+    from shippers.sinks.cluster import Setup  # noqa: PLC0415  (see above)
+    from shippers.sinks.connection import Connection  # noqa: PLC0415  (see above)
+
+    connection = Connection(elasticsearch_options(chosen), elasticsearch_credentials(chosen))
+    own = None
+    try:
+        if shipper is not None:
+            own = Connection(elasticsearch_options(shipper), elasticsearch_credentials(shipper))
+        made = Setup(connection, own)
+        plan = made.plan()
+        if not dry_run and plan.ok:
+            made.apply(plan)
+        return plan
+    finally:
+        connection.close()
+        if own is not None:
+            own.close()
+
+
+def _print(plan: SetupPlan, *, dry_run: bool) -> None:
+    for finding in plan.findings:
+        mark = render.paint(finding.state.ljust(7), _COLOURS[finding.state])
+        hint = f". {finding.hint}" if finding.hint else ""
+        render.print_line(f"{mark} {finding.check}: {render.clean(finding.detail)}{hint}")
+    for line in plan.diff if dry_run else ():
+        colour: render.Colour = "red" if line.startswith("-") else "green"
+        render.print_line(render.paint(f"  {render.clean(line)}", colour))
+    if plan.action in ("create", "update"):
+        if not plan.ok:
+            render.say("auditctl: nothing was changed; mend what is missing first.")
+        elif dry_run:
+            render.say("auditctl: nothing was changed; run it without --dry-run.")
+        else:
+            render.say(f"auditctl: the index template was {plan.action}d.")
+
+
+def _to_json(plan: SetupPlan, sink: SinkConfig, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "schema": "auditctl.setup/1",
+        "ok": plan.ok,
+        "dry_run": dry_run,
+        "address": sink.address,
+        "template": {
+            "action": plan.action,
+            "done": plan.ok and not dry_run and plan.action in ("create", "update"),
+            "diff": list(plan.diff),
+        },
+        "checks": [
+            {
+                "check": finding.check,
+                "state": finding.state,
+                "detail": finding.detail,
+                "hint": finding.hint,
+            }
+            for finding in plan.findings
+        ],
+    }

@@ -1,0 +1,219 @@
+"""The answers in directories of segments, plain and compressed, in the order of time.
+
+Segments are read day by day, since a record lies in the segment of its day: what is outside the
+range is not opened, and newest first needs no more than the newest days.  Within a day the logs
+are merged by time.  A log's own records keep the order of their numbers; only where a clock was
+set back within a day do the two orders differ, and then the numbers are believed.
+
+Invariants (tests of the same name in tests/auditctl/query/test_files.py):
+  naive      the answers are those of a loop over all lines, in all three forms, in both directions
+  skipped    a segment of another day, or of a log that was not asked for, is not opened
+  early      an answer comes before the rest of the day is read
+  told       a line that cannot be read as a record is told and stepped over
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import tempfile
+from array import array
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from auditctl.query.lines import BLOCK_BYTES, Block, backward, forward
+from auditctl.query.needles import needles
+from auditctl.query.packed import open_zstd
+from auditctl.query.predicate import predicate
+from auditlog.errors import LogDamaged
+from auditlog.inventory import SegmentFile, scan
+from auditlog.reader import open_any_form
+from auditlog.record import Record, parse_header
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from auditctl.query.needles import Needles
+    from auditctl.query.predicate import Predicate
+    from auditctl.query.scope import Scope
+    from auditctl.query.syntax import Query
+    from auditlog.segment_names import LogId, SegmentName
+
+__all__ = ["Ends", "FileSource", "Trouble"]
+
+if TYPE_CHECKING:
+    Trouble = Callable[[str, int, str], None]
+    """Told the segment, the byte and what is wrong there."""
+    Ends = Mapping[LogId, tuple[SegmentName, int]]
+    """Where to stop in each log: at this byte of this segment; logs without an end are left out."""
+
+_Key = tuple[str, str, int]
+_Step = tuple[_Key, Record | None]  # how far one log was read, and the answer there if it is one
+_ALL_BLOCKS_BYTES: Final = 32 << 20  # of all logs that are read at the same time
+_SPOOL_BYTES: Final = 8 << 20  # answers of one compressed segment kept in memory, to be reversed
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Directories of logs.  ``ends`` bounds the reading, as Follower.positions does."""
+
+    directories: Sequence[Path]
+    trouble: Trouble
+    ends: Ends | None = None
+
+    def records(self, query: Query, scope: Scope, *, reverse: bool = False) -> Iterator[Record]:
+        """The answers, oldest first, or newest first.  Raises OSError."""
+        days: dict[dt.date, dict[tuple[Path, LogId], list[SegmentFile]]] = {}
+        newest: set[SegmentFile] = set()
+        for directory in self.directories:
+            for log, segments in scan(directory).logs.items():
+                if not scope.has_log(str(log)) or (self.ends is not None and log not in self.ends):
+                    continue
+                newest.add(segments[-1])
+                for segment in segments:
+                    if scope.has_day(segment.name.day):
+                        logs = days.setdefault(segment.name.day, defaultdict(list))
+                        logs[directory, log].append(segment)
+        for day in sorted(days, reverse=reverse):
+            block_bytes = min(BLOCK_BYTES, _ALL_BLOCKS_BYTES // len(days[day]))
+            look = _Look(
+                predicate(query), needles(query), scope.since, scope.until, reverse, block_bytes
+            )
+            streams = [
+                self._log(segments[::-1] if reverse else segments, look, newest)
+                for segments in days[day].values()
+            ]
+            if len(streams) == 1:
+                steps = streams[0]
+            else:
+                steps = heapq.merge(*streams, key=lambda step: step[0], reverse=reverse)
+            for _, record in steps:
+                if record is not None:
+                    yield record
+
+    def _log(
+        self, segments: Sequence[SegmentFile], look: _Look, newest: set[SegmentFile]
+    ) -> Iterator[_Step]:
+        """One log's day.  Between answers come steps without one, so that no log runs ahead."""
+        for segment in segments:
+            end = None
+            if self.ends is not None:
+                last, offset = self.ends[segment.name.log]
+                if segment.name > last:
+                    continue
+                end = offset if segment.name == last else None
+            tell = self._teller(segment, may_be_torn=segment in newest)
+            try:
+                yield from _segment(segment, look, end, tell)
+            except LogDamaged as error:
+                self.trouble(segment.name.logical, error.offset or 0, error.reason)
+
+    def _teller(self, segment: SegmentFile, *, may_be_torn: bool) -> Callable[[int, bytes], None]:
+        def tell(offset: int, line: bytes) -> None:
+            torn = may_be_torn and line and not line.endswith(b"\n")
+            if not torn:  # else it is being written, or what a crash left
+                self.trouble(segment.name.logical, offset, "the line is not a record")
+
+        return tell
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is looked for, the same in every segment of a day."""
+
+    holds: Predicate
+    needles: Needles
+    since: str
+    until: str
+    reverse: bool
+    block_bytes: int
+
+    def answers(
+        self, lines: list[tuple[int, bytes]], tell: Callable[[int, bytes], None]
+    ) -> Iterator[Record]:
+        since, until, holds = self.since, self.until, self.holds
+        for offset, line in lines:
+            header = parse_header(line)
+            if header is None:
+                tell(offset, line)
+            elif since <= header.timestamp < until:
+                record = Record(line, header)
+                try:
+                    if holds(record):
+                        yield record
+                except LogDamaged:
+                    tell(offset, line)
+
+
+def _segment(
+    segment: SegmentFile, look: _Look, end: int | None, tell: Callable[[int, bytes], None]
+) -> Iterator[_Step]:
+    try:
+        stream, path = _open(segment)
+    except FileNotFoundError:
+        return  # deleted by retention since it was listed
+    with stream:
+        if not look.reverse:
+            blocks = forward(stream, look.needles, path=path, end=end, block_bytes=look.block_bytes)
+        elif path.name == segment.name.logical:
+            fd = stream.fileno()
+            size = os.fstat(fd).st_size
+            end = size if end is None else min(end, size)
+            blocks = backward(fd, end, look.needles, block_bytes=look.block_bytes)
+        else:
+            blocks = forward(stream, look.needles, path=path, end=end, block_bytes=look.block_bytes)
+            yield from _turned_round(blocks, look, tell)
+            return
+        for block in blocks:
+            for record in look.answers(block.lines, tell):
+                yield _key(record), record
+            edge = parse_header(block.edge)
+            if edge is not None:
+                yield (edge.timestamp, edge.log, edge.seq), None
+
+
+def _open(segment: SegmentFile) -> tuple[BinaryIO, Path]:
+    if segment.name.compression == ".zst":
+        try:
+            return open_zstd(segment.path), segment.path
+        except FileNotFoundError:
+            pass  # it may have another form by now
+    return open_any_form(segment)
+
+
+def _turned_round(
+    blocks: Iterator[Block], look: _Look, tell: Callable[[int, bytes], None]
+) -> Iterator[_Step]:
+    """The answers of a compressed segment, which can be read forwards only, from the last one on.
+
+    Its damage is met before its answers are given, which then are given all the same.
+    """
+    sizes = array("L")
+    damage: LogDamaged | None = None
+    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
+        try:
+            for block in blocks:
+                for record in look.answers(block.lines, tell):
+                    spool.write(record.line)
+                    sizes.append(len(record.line))
+        except LogDamaged as error:
+            damage = error
+        place = spool.tell()
+        for size in reversed(sizes):
+            place -= size
+            spool.seek(place)
+            line = spool.read(size)
+            header = parse_header(line)
+            if header is not None:
+                record = Record(line, header)
+                yield _key(record), record
+    if damage is not None:
+        raise damage
+
+
+def _key(record: Record) -> _Key:
+    return record.header.timestamp, record.log, record.seq

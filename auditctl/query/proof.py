@@ -1,0 +1,84 @@
+"""Which records the hash chain proves, and in words what it does not.
+
+Each directory is verified whole, since a chain proves nothing but from its beginning on.  What lies
+behind the first finding is not proven, and what was written meanwhile was not looked at.
+
+Invariants (tests of the same name in tests/auditctl/query/test_proof.py):
+  prefix   of each log what is covered ends before the first finding, whatever stands behind it
+  said     whatever is left out is said, with the log, the reason and what to do
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditlog.inventory import scan
+from auditlog.record import line_hash
+from auditlog.segment_names import LogId, SegmentName
+from auditlog.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from auditctl.query.files import Ends
+    from auditctl.query.scope import Scope
+    from auditlog.record import Record
+    from auditlog.verify import LogReport
+
+__all__ = ["Proof", "proven"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Where what is proven ends in each log; ``unproven`` are sentences about the rest."""
+
+    through: Mapping[str, int]
+    ends: Ends
+    unproven: tuple[str, ...]
+
+    def covers(self, record: Record) -> bool:
+        """Of a record that lies before its log's end: whether it is still what was verified."""
+        proven = record.seq <= self.through.get(record.log, 0)
+        return proven and line_hash(record.line) == record.hash
+
+
+def proven(directories: Sequence[Path], scope: Scope) -> Proof:
+    """Verify the directories.  Raises AuditLogError, OSError."""
+    through: dict[str, int] = {}
+    ends: dict[LogId, tuple[SegmentName, int]] = {}
+    unproven: list[str] = []
+    for directory in directories:
+        found = scan(directory).logs
+        for log in verify(directory).logs:
+            if not scope.has_log(log.log):
+                continue
+            if not log.ok:
+                unproven.append(_sentence(directory, log))
+            name = LogId.parse(log.log)
+            if name in found:
+                through[log.log] = log.verified_through_seq
+                ends[name] = _end(log) or (found[name][-1].name, sys.maxsize)
+    return Proof(through, ends, tuple(unproven))
+
+
+def _end(log: LogReport) -> tuple[SegmentName, int] | None:
+    """The place of the first finding that has one."""
+    for finding in log.findings:
+        if finding.fatal and finding.segment and finding.line:
+            return SegmentName.parse(finding.segment), finding.offset
+    return None
+
+
+def _sentence(directory: Path, log: LogReport) -> str:
+    first = next(finding for finding in log.findings if finding.fatal)
+    if log.suspect_records:
+        kept = f"proven through seq {log.verified_through_seq:,}; left out are the lines from there"
+        kept += f" on, {log.suspect_records:,} of them"
+    else:
+        kept = "what is there is proven, but something is missing"
+    place = f" in {first.segment}" if first.segment else ""
+    why = f"{first.kind}{place}: {first.detail}"
+    return f"{log.log}: {kept} ({why}). See auditctl verify {directory}."

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auditctl.follow import Follower
+from auditctl.query.files import FileSource
+from auditctl.query.scope import Scope
+from auditctl.query.syntax import Query, parse
+from auditlog.record import parse_header
+from tests.support.logs import START, LogBuilder, write_log
+from tests.support.questions import bodies, naive, queries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditctl.query.files import Trouble
+    from auditlog.record import Record
+
+Told = list[tuple[str, int, str]]
+
+
+def nobody(*told: object) -> None:
+    raise AssertionError(told)
+
+
+def source(*directories: Path, told: Told | None = None) -> FileSource:
+    tell: Trouble = nobody if told is None else lambda *what: told.append(what)
+    return FileSource(directories, tell)
+
+
+def ids(records: list[Record]) -> list[str]:
+    return [f"{record.log}#{record.seq}" for record in records]
+
+
+LOGS = ("queen-rbee@hive1", "rbee-hive@gpu1", "rbee-hive@gpu2")
+logs = st.lists(
+    st.tuples(
+        st.lists(st.lists(bodies, min_size=1, max_size=4), min_size=1, max_size=3),  # segments
+        st.sampled_from(["", ".zst", ".gz"]),
+        st.sampled_from([1, 700, 86_000]),  # seconds between two records
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@st.composite
+def _scopes(draw: st.DrawFn) -> Scope:
+    begin, length = draw(st.integers(0, 90_000)), draw(st.integers(0, 200_000))
+    since = START + dt.timedelta(seconds=begin) if begin > 10 else None
+    until = START + dt.timedelta(seconds=begin + length + 1) if length > 10 else None
+    return Scope(draw(st.sampled_from(["*", "rbee-*", "*@hive1"])), since, until)
+
+
+scopes = _scopes()
+
+
+def build(directory: Path, drawn: list[tuple[list[list[dict[str, Any]]], str, int]]) -> list[bytes]:
+    """Write the logs, compressed but for the newest segment; returns every line."""
+    lines: list[bytes] = []
+    for name, (segments, form, seconds) in zip(LOGS, drawn, strict=False):
+        built = LogBuilder(directory, name, step=dt.timedelta(seconds=seconds))
+        for index, segment in enumerate(segments):
+            if index:
+                built.rotate()
+            for body in segment:
+                built.append(1, **body)
+        for index in range(len(built.names) - 1):
+            if form:
+                built.compress(index, form)
+        if form and seconds == 1:
+            built.compress(len(built.names) - 1, form)
+        lines += built.lines
+    return lines
+
+
+def order(line: bytes) -> tuple[str, str, int]:
+    header = parse_header(line)
+    assert header is not None
+    return header.timestamp, header.log, header.seq
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    drawn=logs,
+    query=queries,
+    scope=scopes,
+    reverse=st.booleans(),
+)
+def test_naive(
+    tmp_path_factory: pytest.TempPathFactory,
+    drawn: Any,
+    query: Query,
+    scope: Scope,
+    reverse: bool,
+) -> None:
+    directory = tmp_path_factory.mktemp("logs")
+    lines = build(directory, drawn)
+    expected = sorted(
+        (
+            line
+            for line in lines
+            if naive(query, line)
+            and scope.has_log(order(line)[1])
+            and scope.since <= order(line)[0] < scope.until
+        ),
+        key=order,
+        reverse=reverse,
+    )
+    found = [record.line for record in source(directory).records(query, scope, reverse=reverse)]
+    assert found == expected
+
+
+def test_naive_of_a_query_that_was_parsed(tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=20, segments=3, days=1)
+    built.compress(0)
+    built.compress(1, ".gz")
+    found = [*source(tmp_path).records(parse("details.task_id~5$ actor=alice"), Scope())]
+    assert ids(found) == [f"queen-rbee@hive1#{seq}" for seq in (5, 15, 25, 35, 45, 55)]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_skipped(tmp_path: Path, reverse: bool) -> None:
+    """Segments of other days and logs are full of what would be told, were they opened."""
+    built = write_log(tmp_path, records=2, segments=3, days=1)
+    other = write_log(tmp_path, "rbee-hive@gpu1", records=1)
+    for path in (built.paths[0], built.paths[2], other.active):
+        path.write_bytes(b"no record\n" * 10)
+    day = Scope("queen-*", START + dt.timedelta(hours=20), START + dt.timedelta(hours=40))
+    assert ids([*source(tmp_path).records(parse(""), day, reverse=reverse)]) == [
+        f"queen-rbee@hive1#{seq}" for seq in ((4, 3) if reverse else (3, 4))
+    ]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_early(tmp_path: Path, reverse: bool) -> None:
+    """The first answer is there although the other log's day is long and goes on with nonsense."""
+    write_log(tmp_path, records=1, at=START + dt.timedelta(hours=1 if reverse else 0))
+    long = LogBuilder(tmp_path, "rbee-hive@gpu1", at=START + dt.timedelta(seconds=1))
+    long.append(9000, details={"text": "x" * 300})
+    content = long.active.read_bytes()
+    half = content.index(b"\n", len(content) // 2) + 1
+    nonsense = b"no record\n"
+    long.active.write_bytes(nonsense + content[half:] if reverse else content[:half] + nonsense)
+    told: Told = []
+    look = source(tmp_path, told=told)
+    found = look.records(parse("log=queen-rbee@hive1"), Scope(), reverse=reverse)
+    assert next(found).log == "queen-rbee@hive1"
+    everything = look.records(parse("seq>0"), Scope(), reverse=reverse)
+    next(everything)
+    assert told == []
+    for _ in everything:
+        pass
+    assert [what[0] for what in told] == [long.active.name]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_told(tmp_path: Path, reverse: bool) -> None:
+    built = write_log(tmp_path, records=1)
+    offset = built.active.stat().st_size
+    built.append_raw(b"not a record\n")
+    built.append(1)
+    (line,) = built.make(1)
+    built.append_raw(line[:50])  # being written
+    told: Told = []
+    found = [*source(tmp_path, told=told).records(parse(""), Scope(), reverse=reverse)]
+    assert sorted(record.seq for record in found) == [1, 2]
+    assert told == [(built.active.name, offset, "the line is not a record")]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_told_where_a_compressed_segment_is_cut_off(tmp_path: Path, reverse: bool) -> None:
+    built = write_log(tmp_path, records=3000, segments=2)
+    path = built.compress(0)
+    path.write_bytes(path.read_bytes()[:-100])
+    told: Told = []
+    found = [*source(tmp_path, told=told).records(parse(""), Scope(), reverse=reverse)]
+    assert {record.seq for record in found} >= set(range(3001, 6001))
+    assert [(segment, "decompressed" in reason) for segment, _, reason in told] == [
+        (built.names[0].logical, True)
+    ]
+
+
+def test_a_clock_that_was_set_back_leaves_a_log_in_its_own_order(tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=3)
+    built.at -= dt.timedelta(minutes=5)
+    built.append(2)
+    write_log(tmp_path, "rbee-hive@gpu1", records=4)
+    for reverse in (False, True):
+        found = [*source(tmp_path).records(parse(""), Scope(), reverse=reverse)]
+        numbers = [record.seq for record in found if record.log == "queen-rbee@hive1"]
+        assert numbers == [1, 2, 3, 4, 5][:: -1 if reverse else 1]
+        assert len(found) == 9
+
+
+@pytest.mark.parametrize("form", ["", ".zst"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_reading_ends_where_a_follower_goes_on(tmp_path: Path, form: str, reverse: bool) -> None:
+    built = write_log(tmp_path, records=3, segments=2)
+    follower = Follower([tmp_path], lambda *_: None)
+    follower.newest(0)
+    bounded = FileSource([tmp_path], nobody, follower.positions)
+    built.append(2)
+    built.rotate()
+    built.append(1)
+    write_log(tmp_path, "rbee-hive@gpu1", records=1)
+    if form:
+        built.compress(1, form)
+    found = [*bounded.records(parse(""), Scope(), reverse=reverse)]
+    assert sorted(record.seq for record in found) == [1, 2, 3, 4, 5, 6]
+    assert ids(follower.poll()) == [
+        "rbee-hive@gpu1#1",
+        *(f"queen-rbee@hive1#{seq}" for seq in (7, 8, 9)),
+    ]

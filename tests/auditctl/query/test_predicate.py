@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditctl.query.predicate import predicate
+from auditctl.query.syntax import Query, parse
+from auditlog.record import decode
+from tests.support.logs import make_line
+from tests.support.questions import bodies, naive, queries
+
+
+@given(query=queries, body=bodies, seq=st.sampled_from([1, 7, 42]))
+def test_naive(query: Query, body: dict[str, Any], seq: int) -> None:
+    line, _ = make_line("queen-rbee@hive1", seq, **body)
+    assert predicate(query)(decode(line)) is naive(query, line)
+
+
+@given(
+    field=st.sampled_from(["details.a", "seq", "outcome", "actor.user_id"]),
+    pair=st.sampled_from([("=", "!="), ("~", "!~")]),
+    value=st.sampled_from(["7", "alice", "success", "."]),
+    body=bodies,
+)
+def test_opposite(field: str, pair: tuple[str, str], value: str, body: dict[str, Any]) -> None:
+    record = decode(make_line("queen-rbee@hive1", 7, **body)[0])
+    same, other = (predicate(parse(f"{field}{op}{value}"))(record) for op in pair)
+    assert same is not other
+
+
+@pytest.mark.parametrize(
+    ("details", "question", "answer"),
+    [
+        ({"n": 5}, "details.n=5", True),
+        ({"n": 5.0}, "details.n=5", True),
+        ({"n": "5"}, "details.n=5", True),
+        ({"n": 5}, "details.n='5'", False),
+        ({"n": True}, "details.n=1", False),
+        ({"n": True}, "details.n=true", True),
+        ({"n": "true"}, "details.n=true", True),
+        ({"n": None}, "details.n=null", True),
+        ({}, "details.n=null", False),
+        ({}, "details.n!=5", True),
+        ({"n": 10}, "details.n>9", True),
+        ({"n": "10"}, "details.n>9", False),
+        ({"n": "b"}, "details.n>a", True),
+        ({"n": {"m": 1}}, "details.n.m=1", True),
+        ({"n.m": 1}, "details.n.m=1", True),
+        ({"n": [{"m": 1}, {"m": [2, 3]}]}, "details.n.m=3", True),
+        ({"n": "xay"}, "details.n~a", True),
+        ({"n": 1234}, "details.n~23", True),
+        ({"n": 2.5}, "details.n~2", False),
+        ({"n": 987654}, "8765", True),
+    ],
+)
+def test_what_a_test_means(details: dict[str, Any], question: str, answer: bool) -> None:
+    line, _ = make_line("queen-rbee@hive1", 1, details=details)
+    assert predicate(parse(question))(decode(line)) is answer

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditctl.errors import QueryError
+from auditctl.query.scope import Scope
+from auditlog.record import format_timestamp
+
+instants = st.datetimes(
+    dt.datetime(2026, 1, 1), dt.datetime(2026, 1, 4), timezones=st.just(dt.UTC)  # noqa: DTZ001  (the strategy adds the zone)
+)  # fmt: skip
+
+
+@given(since=st.none() | instants, until=st.none() | instants, at=instants)
+def test_days(since: dt.datetime | None, until: dt.datetime | None, at: dt.datetime) -> None:
+    if since and until and until <= since:
+        return
+    scope = Scope("*", since, until)
+    if scope.since <= format_timestamp(at) < scope.until:
+        assert scope.has_day(at.date())
+
+
+def test_half_open() -> None:
+    first = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    scope = Scope("*", first, first + dt.timedelta(days=1))
+    assert [scope.has_day(dt.date(2026, 11, day)) for day in (22, 23, 24)] == [False, True, False]
+    assert scope.since == "2026-11-23T00:00:00.000000Z"
+    assert scope.until == "2026-11-24T00:00:00.000000Z"
+
+
+def test_a_range_that_ends_before_it_begins_is_refused() -> None:
+    at = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    for until in (at, at - dt.timedelta(seconds=1)):
+        with pytest.raises(QueryError, match="swap --since and --until"):
+            Scope("*", at, until)
+
+
+def test_logs_by_a_glob() -> None:
+    assert Scope("queen-rbee@*").has_log("queen-rbee@hive1")
+    assert not Scope("queen-rbee@*").has_log("rbee-hive@gpu1")
