@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditlog.cursors import CursorStore
-from auditlog.inventory import scan
 from auditlog.record import parse_header
 from shippers.backoff import Backoff
 from shippers.batch import Shipment
 from shippers.delivery import Delivery, DeliveryOptions
 from shippers.outcome import INDEXED, Outcome, quarantined, retry
 from shippers.service import ShippingOptions, ShippingService
+from shippers.sources.log_directories import LogDirectories
 from tests.support.logs import LogBuilder, write_log
 from tests.support.shipments import FakeSink
 from tests.support.waiting import eventually
@@ -393,15 +393,18 @@ def test_a_cut_in_the_middle_of_delivery_is_resumed_from_the_files_alone(tmp_pat
 def test_a_delivery_has_ended_when_it_says_so(tmp_path: Path) -> None:
     """Who waits for its last word must not find it running still, and then wait for another."""
     write_log(tmp_path / "logs", records=3)
+    source = LogDirectories([tmp_path / "logs"])
     seen: list[bool] = []
     delivery = Delivery(
         FakeSink(),
         tmp_path / "state",
         DeliveryOptions(),
+        [source],
         drain=True,
         on_end=lambda: seen.append(delivery.ended),
     )
-    delivery.inventory(scan(tmp_path / "logs"))
+    for sighting in source.look(None, strict=True):
+        delivery.sighted(source.name, sighting)
     assert not delivery.ended
     delivery.start()
     assert delivery.join(60)
