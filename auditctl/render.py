@@ -36,6 +36,7 @@ __all__ = [
     "clean",
     "count",
     "cut",
+    "duration_text",
     "paint",
     "print_json",
     "print_line",
@@ -159,12 +160,22 @@ def bytes_text(size_bytes: int) -> str:
 
 
 def since(duration: dt.timedelta) -> str:
-    """How long ago, in the largest unit of which there are two; the future counts as now."""
+    """How long ago; the future counts as now."""
+    return f"{duration_text(duration)} ago"
+
+
+def duration_text(duration: dt.timedelta) -> str:
+    """In the largest unit of which there are two.
+
+    >>> import datetime as dt
+    >>> duration_text(dt.timedelta(hours=30))
+    '30 h'
+    """
     seconds = max(0, int(duration.total_seconds()))
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * length:
-            return f"{seconds // length} {unit} ago"
-    return f"{seconds} s ago"
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> list[str]:

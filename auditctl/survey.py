@@ -4,6 +4,7 @@ Reads names, the ends of segments, cursors and small state files; never a whole 
 
 Invariants (tests of the same name in tests/auditctl/test_survey.py):
   healthy    shipped, undamaged logs under a retention that runs need nobody
+  partition  every segment is counted in exactly one state
   problems   damage, a stuck sink, a quarantine and an overdue retention are each named
   reads_only nothing is created or changed
 """
@@ -19,10 +20,11 @@ from auditlog.errors import AuditLogError
 from auditlog.inventory import SegmentFile, scan
 from auditlog.reader import bounds, iter_lines, open_any_form
 from auditlog.record import Header, format_timestamp, parse_header, parse_timestamp
+from retention.holds import Hold, HoldStore
 from retention.last_run import LastRunStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from auditctl.config import Config
@@ -32,6 +34,10 @@ __all__ = ["LogState", "SinkState", "Survey", "survey"]
 
 _LAG_ALLOWED: Final = dt.timedelta(hours=1)
 _RETENTION_ALLOWED: Final = 2  # intervals without a success
+_RATE_SPAN: Final = dt.timedelta(minutes=10)
+_RATE_BYTES: Final = 1 << 16
+_MIN_RATE_RECORDS: Final = 20
+_DAY: Final = dt.timedelta(days=1) - dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,11 @@ class SinkState:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """One log in one directory; ``first_seq`` is the oldest record that is still there."""
+    """One log in one directory; ``first_seq`` is the oldest record that is still there.
+
+    ``per_minute`` is how fast it grew in the last ten minutes, as far as its newest records tell.
+    ``states`` counts its segments: active (the newest), held, not_shipped, compressed, plain.
+    """
 
     log: str
     directory: Path
@@ -65,6 +75,8 @@ class LogState:
     first_seq: int | None
     last_seq: int | None
     last_record_at: dt.datetime | None
+    per_minute: float
+    states: Mapping[str, int]
     sinks: tuple[SinkState, ...]
     problems: tuple[str, ...]
 
@@ -79,6 +91,8 @@ class LogState:
             "first_seq": self.first_seq,
             "last_seq": self.last_seq,
             "last_record_at": None if last is None else format_timestamp(last),
+            "records_per_minute": round(self.per_minute, 2),
+            "states": dict(self.states),
             "sinks": [sink.to_json() for sink in self.sinks],
             "problems": list(self.problems),
         }
@@ -86,11 +100,16 @@ class LogState:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All logs, and the problems that belong to no single one."""
+    """All logs, and the problems that belong to no single one.
+
+    ``retention`` has the last success in each directory; ``every`` is the agent's interval, None
+    where no agent is configured.
+    """
 
     at: dt.datetime
     logs: tuple[LogState, ...]
     retention: tuple[tuple[Path, dt.datetime | None], ...]
+    every: dt.timedelta | None
     quarantined: tuple[tuple[str, int], ...]
     problems: tuple[str, ...]
 
@@ -99,6 +118,10 @@ class Survey:
         """Each is one sentence that says what to do; none of them means that nobody is needed."""
         of_logs = tuple(f"{log.log}: {problem}" for log in self.logs for problem in log.problems)
         return of_logs + self.problems
+
+    def next_retention(self, last: dt.datetime | None) -> dt.datetime | None:
+        """When the agent runs retention next; None where that is not known."""
+        return None if last is None or self.every is None else last + self.every
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -111,6 +134,9 @@ class Survey:
                 {
                     "directory": str(directory),
                     "last_success_at": None if at is None else format_timestamp(at),
+                    "next_at": None
+                    if (due := self.next_retention(at)) is None
+                    else format_timestamp(due),
                 }
                 for directory, at in self.retention
             ],
@@ -125,13 +151,13 @@ def survey(
     store = CursorStore(state_dir)
     configured = tuple(sink.name for sink in config.sinks)
     sinks = configured or tuple(store.sinks())
-    look = _Look(store, sinks, now)
+    problems: list[str] = []
+    look = _Look(store, sinks, _holds(state_dir, now, problems), now)
     logs = tuple(
         _log_state(look, directory, log, segments)
         for directory in directories
         for log, segments in scan(directory).logs.items()
     )
-    problems: list[str] = []
     # Retention by hand has no timetable, so only a configured directory can be overdue.
     scheduled = bool(configured)
     retention = tuple(
@@ -149,7 +175,8 @@ def survey(
         for sink, count in quarantined
         if count
     ]
-    return Survey(now, logs, retention, quarantined, tuple(problems))
+    every = config.schedule.every if scheduled else None
+    return Survey(now, logs, retention, every, quarantined, tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +185,7 @@ class _Look:
 
     store: CursorStore
     sinks: Sequence[str]
+    holds: Sequence[Hold]
     now: dt.datetime
 
 
@@ -197,9 +225,68 @@ def _log_state(
         None if first is None else first.seq,
         last_seq,
         last_at,
+        _per_minute(segments[-1], look.now),
+        _states(look, log, segments),
         tuple(states),
         tuple(problems),
     )
+
+
+def _per_minute(newest: SegmentFile, now: dt.datetime) -> float:
+    """From the timestamps at the end of the active segment; 0 where it is compressed."""
+    if "" not in newest.forms:
+        return 0.0
+    try:
+        with newest.form_path("").open("rb") as file:
+            file.seek(max(0, newest.size_bytes - _RATE_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:  # told where the segment's ends are read
+        return 0.0
+    since = format_timestamp(now - _RATE_SPAN)
+    headers = [header for line in lines if (header := parse_header(line + b"\n")) is not None]
+    recent = [header.timestamp for header in headers if header.timestamp >= since]
+    if len(recent) < len(headers) or len(recent) < _MIN_RATE_RECORDS:
+        return len(recent) / (_RATE_SPAN / dt.timedelta(minutes=1))
+    span = max(now - parse_timestamp(min(recent)), dt.timedelta(seconds=1))
+    return len(recent) / (span / dt.timedelta(minutes=1))
+
+
+def _states(look: _Look, log: LogId, segments: tuple[SegmentFile, ...]) -> dict[str, int]:
+    """Each segment by what keeps it; by names, cursors and holds alone."""
+    unshipped = _first_unshipped(look, log)
+    states = dict.fromkeys(("active", "held", "not_shipped", "compressed", "plain"), 0)
+    for segment in segments:
+        day = dt.datetime.combine(segment.name.day, dt.time(), dt.UTC)
+        if segment is segments[-1]:
+            state = "active"
+        elif any(hold.covers(str(log), day, day + _DAY) for hold in look.holds):
+            state = "held"
+        elif unshipped is not None and segment.name.logical >= unshipped:
+            state = "not_shipped"
+        else:
+            state = "plain" if "" in segment.forms else "compressed"
+        states[state] += 1
+    return states
+
+
+def _first_unshipped(look: _Look, log: LogId) -> str | None:
+    """The oldest segment that some sink has not wholly acknowledged; None: there is no sink."""
+    names = []
+    for sink in look.sinks:
+        try:
+            cursor = look.store.load(sink, log)
+        except AuditLogError:  # a problem that is told of the sink; nothing is shipped then
+            cursor = None
+        names.append("" if cursor is None else cursor.segment)
+    return min(names, default=None)
+
+
+def _holds(state_dir: Path, now: dt.datetime, problems: list[str]) -> list[Hold]:
+    try:
+        return [hold for hold in HoldStore(state_dir).load() if hold.in_force(now)]
+    except AuditLogError as error:
+        problems.append(str(error))
+        return []
 
 
 def _sink_state(

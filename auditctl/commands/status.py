@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
+import textwrap
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,60 +17,127 @@ from auditctl.options import PATH, chosen, config_option, json_option
 from auditctl.survey import survey
 
 if TYPE_CHECKING:
-    from auditctl.survey import LogState, Survey
+    from collections.abc import Iterator
+
+    from auditctl.survey import LogState, SinkState, Survey
+
+_WATCH_SECONDS: Final = 2.0
+_HOME: Final = "\x1b[H\x1b[J"
 
 
 @click.command
 @click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @config_option
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @json_option("auditctl.status/1")
-def status(directory: Path | None, *, config_path: Path | None, as_json: bool) -> int:
+def status(directory: Path | None, *, config_path: Path | None, watch: bool, as_json: bool) -> int:
     """Show each log's state, problems first.
 
-    Of DIR, or of all configured directories. Exits with 1 when something needs a person.
+    Of DIR, or of all configured directories. Exits with 1 when something needs a person. Reads
+    names, the ends of segments and cursors, never a whole log.
 
     \b
     Examples:
       auditctl status /var/log/llama-orch/audit
+      auditctl status --watch
       auditctl status --json | jq -r '.problems[]'
     """
     config, directories = chosen(directory, config_path)
-    found = survey(config, directories, config.state_directory(), dt.datetime.now(dt.UTC))
-    if as_json:
-        render.print_json(found.to_json(), indent=True)
-    else:
-        _print(found)
-    return ExitCode.FAILED if found.all_problems else ExitCode.OK
+    never = threading.Event()
+    while True:
+        now = dt.datetime.now(dt.UTC)
+        found = survey(config, directories, config.state_directory(), now)
+        if as_json:
+            render.print_json(found.to_json(), indent=not watch)
+        else:
+            if watch and sys.stdout.isatty():
+                sys.stdout.write(_HOME)
+            for line in _screen(found):
+                render.print_line(line)
+        if not watch:
+            return ExitCode.FAILED if found.all_problems else ExitCode.OK
+        sys.stdout.flush()
+        never.wait(_WATCH_SECONDS)
 
 
-def _print(found: Survey) -> None:
+def _screen(found: Survey) -> Iterator[str]:
+    room = render.width()
     for problem in found.all_problems:
-        render.print_line(f"{render.paint('problem', 'red')} {render.clean(problem)}")
+        first, *rest = _wrapped(f"problem {render.clean(problem)}", room)
+        yield render.paint("problem", "red") + first.removeprefix("problem")
+        yield from rest
     if not found.logs:
-        render.print_line("There is no log yet.")
-    rows: list[tuple[str, ...]] = [("LOG", "RECORDS", "SEGMENTS", "SIZE", "LAST RECORD", "SINKS")]
-    rows += [_row(log, found.at) for log in found.logs]
-    if found.logs:
-        for line in render.table(rows):
-            render.print_line(line)
+        yield "There is no log yet."
+    elif not found.all_problems:
+        logs = render.count(len(found.logs), "log")
+        yield f"{render.paint('ok', 'green')} {logs}, nothing needs a person"
+    yield from _logs(found, room)
     for directory, at in found.retention:
         when = "never run" if at is None else f"last success {render.since(found.at - at)}"
-        render.print_line(f"retention of {directory}: {when}")
+        due = found.next_retention(at)
+        if due is not None and due > found.at:
+            when += f", next in {render.duration_text(due - found.at)}"
+        yield from _wrapped(f"retention of {directory}: {when}", room)
+
+
+def _logs(found: Survey, room: int | None) -> Iterator[str]:
+    """A table, or where it is too wide two lines for each log."""
+    head = ("LOG", "RECORDS", "SEGMENTS", "SIZE", "LAST RECORD", "A MINUTE", "SINKS")
+    lines = render.table([head, *(_row(log, found.at) for log in found.logs)])
+    if found.logs and (room is None or max(map(len, lines)) <= room):
+        yield from lines
+        return
+    for log in found.logs:
+        yield from _two_lines(log, found.at, room)
+
+
+def _wrapped(text: str, room: int | None) -> list[str]:
+    if room is None:
+        return [text]
+    # Paths stay whole, so that they can be copied.
+    return textwrap.wrap(
+        text, room, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _row(log: LogState, now: dt.datetime) -> tuple[str, ...]:
-    held = f"{log.segments}"
-    if log.compressed:
-        held += f" ({log.compressed} compressed)"
     return (
         log.log,
-        "-" if log.last_seq is None else f"{log.first_seq or '?'}-{log.last_seq}",
-        held,
+        _numbers(log),
+        _held(log),
         render.bytes_text(log.size_bytes),
         "-" if log.last_record_at is None else render.since(now - log.last_record_at),
-        ", ".join(
-            f"{sink.sink} {f'{sink.lag_records:,} behind' if sink.lag_records else 'up to date'}"
-            for sink in log.sinks
-        )
-        or "none",
+        _rate(log),
+        ", ".join(map(_sink, log.sinks)) or "none",
     )
+
+
+def _two_lines(log: LogState, now: dt.datetime, room: int | None) -> Iterator[str]:
+    last = "-" if log.last_record_at is None else render.since(now - log.last_record_at)
+    yield render.cut(f"{log.log}  {_numbers(log)}  {last}  {_rate(log)}/min", room)
+    noun = "segment" if log.segments == 1 else "segments"
+    held = f"{_held(log, noun)}, {render.bytes_text(log.size_bytes)}; "
+    yield from _wrapped("    " + held + (", ".join(map(_sink, log.sinks)) or "no sink"), room)
+
+
+def _numbers(log: LogState) -> str:
+    return "-" if log.last_seq is None else f"{log.first_seq or '?'}-{log.last_seq}"
+
+
+def _held(log: LogState, noun: str = "") -> str:
+    """How many segments, and how many of them are in a state that is worth a word."""
+    words = {"compressed": "compressed", "not_shipped": "not shipped", "held": "held"}
+    listed = ", ".join(
+        f"{log.states[name]} {word}" for name, word in words.items() if log.states[name]
+    )
+    return " ".join(filter(None, (str(log.segments), noun, listed and f"({listed})")))
+
+
+def _rate(log: LogState) -> str:
+    return f"{log.per_minute:,.0f}" if log.per_minute >= 10 else f"{log.per_minute:.1f}"
+
+
+def _sink(sink: SinkState) -> str:
+    if not sink.lag_records:
+        return f"{sink.sink} up to date"
+    return f"{sink.sink} {sink.lag_records:,} behind"

@@ -8,6 +8,7 @@ import pytest
 from auditctl.config import Config, SinkConfig
 from auditctl.survey import Survey, survey
 from auditlog.cursors import Cursor, CursorStore
+from retention.holds import Hold, HoldStore
 from retention.last_run import LastRunStore
 from retention.policy import Policy
 from tests.support.logs import START, LogBuilder, write_log
@@ -152,3 +153,61 @@ def test_reads_only(built: LogBuilder) -> None:
     before = sorted(built.directory.rglob("*"))
     look(built.directory)
     assert sorted(built.directory.rglob("*")) == before
+
+
+@pytest.mark.parametrize("shipped", [None, 2, 8, 15])
+def test_partition(tmp_path: Path, shipped: int | None) -> None:
+    built = write_log(tmp_path, records=3, segments=5, days=1)
+    built.compress(0)
+    built.compress(3, ".gz")
+    if shipped is not None:
+        ship(built, shipped, segment=(shipped - 1) // 3, offset=0)
+    day = built.names[1].day.isoformat()
+    begin = dt.datetime.fromisoformat(f"{day}T12:00:00Z")
+    HoldStore(tmp_path / ".auditlog").add(
+        Hold("case-1", "legal", "asked for", from_at=begin, until_at=begin + dt.timedelta(hours=1))
+    )
+    (log,) = look(tmp_path).logs
+    assert sum(log.states.values()) == log.segments == 5
+    assert log.states["active"] == log.states["held"] == 1
+    assert log.states["not_shipped"] == {None: 3, 2: 3, 8: 2, 15: 0}[shipped]
+    assert log.states["compressed"] + log.states["plain"] == {None: 0, 2: 0, 8: 1, 15: 3}[shipped]
+
+
+def test_a_hold_that_ended_holds_nothing_and_a_broken_file_is_a_problem(tmp_path: Path) -> None:
+    write_log(tmp_path, records=1, segments=2)
+    store = HoldStore(tmp_path / ".auditlog")
+    store.path.parent.mkdir(exist_ok=True)
+    store.add(Hold("case-1", "legal", "asked for", expires_at=NOW - dt.timedelta(hours=1)))
+    assert look(tmp_path).logs[0].states["held"] == 0
+    store.path.write_bytes(b"?")
+    assert any("holds.json" in problem for problem in look(tmp_path).problems)
+
+
+@pytest.mark.parametrize(
+    ("count", "step", "late", "per_minute"),
+    [
+        (50, 1, 0, 60.0),  # one a second
+        (5000, 1, 0, 60.0),  # of which only the end is read
+        (30, 60, 0, 1.0),
+        (5, 1, 0, 0.5),  # too few to tell: 5 in ten minutes
+        (50, 1, 3600, 0.0),  # none of late
+    ],
+)
+def test_how_fast_a_log_grows(
+    tmp_path: Path, count: int, step: int, late: int, per_minute: float
+) -> None:
+    built = write_log(tmp_path, records=count, step=dt.timedelta(seconds=step))
+    (log,) = look(tmp_path, now=built.at + dt.timedelta(seconds=late)).logs
+    assert log.per_minute == pytest.approx(per_minute, rel=0.1)
+
+
+def test_when_retention_comes_next(tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=1)
+    ship(built, 1)
+    LastRunStore(tmp_path / ".auditlog").save(tmp_path, NOW, Policy(), (), {})
+    found = look(tmp_path)
+    ((_, last),) = found.retention
+    assert found.next_retention(last) == NOW + dt.timedelta(days=1)
+    assert found.to_json()["retention"][0]["next_at"] == "2026-11-24T10:12:00.000000Z"
+    assert look(tmp_path, sinks=()).next_retention(last) is None

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from tests.support.logs import write_log
@@ -42,3 +45,18 @@ def test_json_is_the_documented_object(run: Callable[..., Result], tmp_path: Pat
 
 def test_an_empty_directory_has_no_log_yet(run: Callable[..., Result], tmp_path: Path) -> None:
     assert "no log yet" in run("status", tmp_path).out
+
+
+def test_watch_looks_again_until_ctrl_c(tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=5)
+    command = [sys.executable, "-m", "auditctl", "status", "--watch", "--json", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b'"last_seq":5' in process.stdout.readline()
+        built.append(1)
+        seen = b""
+        while b'"last_seq":6' not in seen:  # the next look may have begun before
+            seen = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert (process.returncode, err) == (130, b"")
