@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: $(STAMP) ## the environment in .venv
@@ -41,6 +41,14 @@ demo: $(STAMP) ## the whole pipeline in a minute: SINK=http://… ships to an El
 .PHONY: test
 test: $(STAMP) ## every test; ARGS="-k writer" passes options on to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-operations
+test-operations: $(STAMP) ## the tests of deploy/ and examples/rbee: Prometheus, Alertmanager, systemd
+	@$(BIN)/python -m pytest tests/operations $(ARGS)
+
+.PHONY: dashboards
+dashboards: $(STAMP) ## build the Grafana dashboards in deploy/grafana/dashboards from their code
+	$(BIN)/python -m deploy.grafana.build
 
 .PHONY: lint
 lint: $(STAMP) ## style, types, layers

@@ -4,6 +4,7 @@ anchor leads somewhere, and the site holds every page.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 import auditlog
 from tests.support.documents import Document
+from tests.support.operations import missing
 from tests.support.pages import broken_links
 
 ROOT: Final = Path(__file__).parent.parent
@@ -75,6 +77,21 @@ def test_retention(tmp_path: Path) -> None:
     assert "actor=alice" in held
     types = [record.event_type for record in auditlog.read(tmp_path / "audit")]
     assert types.count("retention.hold_added") == 2
+
+
+def test_monitoring(tmp_path: Path) -> None:
+    """Needs Debian's prometheus and prometheus-alertmanager."""
+    for program in ("promtool", "amtool"):
+        if reason := missing(program):
+            if os.environ.get("AUDITLOG_REQUIRE_OPERATIONS") == "1":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+    for name in ("deploy", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    printed = "".join(Document.read(DOCS / "monitoring.md").run(tmp_path))
+    routes = [line for line in printed.splitlines() if line.startswith("slack")]
+    assert routes == ["slack-and-mail", "slack"]
+    assert "FAILED" not in printed
 
 
 @pytest.mark.parametrize(

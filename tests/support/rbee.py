@@ -187,7 +187,9 @@ class Rbee:
         self.post("hive", "/v2/models", {"model_ref": "llama", "source": "llama.gguf"})
         asked = {"pool_id": pool_id, "model_ref": "llama", "replicas": replicas, "backend": "cuda"}
         self.post("hive", "/v2/pools", asked)
-        eventually(lambda: self.metric("hive", "rbee_hive_workers_total", state="idle") == replicas)
+        eventually(
+            lambda: [worker["state"] for worker in self.workers(pool_id)] == ["idle"] * replicas
+        )
         return self.workers(pool_id)
 
     def workers(self, pool_id: str = "a") -> list[dict[str, Any]]:
