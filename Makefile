@@ -75,6 +75,10 @@ torture: $(STAMP) ## the durability tests at length: 1,000 kills, 1,000,000 fuzz
 bench: $(STAMP) ## the benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-plots
+bench-plots: $(STAMP) ## docs/benchmarks.md and its pictures anew, from the results that are stored
+	$(BIN)/python -c 'from benchmarks import plots, report; report.write_document(); plots.draw_all()'
+
 # Every Python that the project says it runs on and this machine has.
 PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 	command -v $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$$minor.*/bin/python 2>/dev/null | tail -1) \

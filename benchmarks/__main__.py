@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import harness, report
+from benchmarks import harness, plots, report
 
 NAMES = ("writer", "latency", "shipper", "verify")
 
@@ -26,7 +26,7 @@ def main() -> None:
         result = harness.run(name, arguments.rounds, lambda line: print(line, file=sys.stderr))
         harness.store(result)
         print(report.table(result))
-    print(f"written: {report.write_document()}", file=sys.stderr)
+    print(f"written: {report.write_document()}", *plots.draw_all(), file=sys.stderr)
 
 
 if __name__ == "__main__":

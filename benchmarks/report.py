@@ -32,8 +32,8 @@ def table(result: Mapping[str, Any]) -> str:
         "|---|---:|---:|---|",
     ]
     lines += [
-        f"| {name} | {_figure(case['median'])} | {_figure(case['min'])} to {_figure(case['max'])}"
-        f" | {case['what']} |"
+        f"| {name} | {figure_text(case['median'])}"
+        f" | {figure_text(case['min'])} to {figure_text(case['max'])} | {case['what']} |"
         for name, case in result["cases"].items()
     ]
     lines += ["", "| ratio | median | min to max | aim | |", "|---|---:|---:|---:|---|"]
@@ -47,12 +47,21 @@ def table(result: Mapping[str, Any]) -> str:
 
 def write_document() -> Path:
     """docs/benchmarks.md, made anew from every stored result."""
-    results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
-    DOCUMENT.write_text("\n".join([_INTRODUCTION, *map(table, results)]), "utf-8")
+    DOCUMENT.write_text(document(), "utf-8")
     return DOCUMENT
 
 
-def _figure(value: float) -> str:
+def document() -> str:
+    """The tables of every stored result, each below its picture (see plots)."""
+    parts = [_INTRODUCTION]
+    for path in sorted(RESULTS.glob("*.json")):
+        heading, _, rest = table(json.loads(path.read_text("utf-8"))).partition("\n")
+        picture = f"![{heading.removeprefix('## ')}](images/{path.stem}.svg)"
+        parts.append(f"{heading}\n\n{picture}\n{rest}")
+    return "\n".join(parts)
+
+
+def figure_text(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
 
 
