@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "emit": "Append one event to a log; returns when it is durable.",
     "tail": "Show the newest records, and follow what is written.",
     "search": "Find records by what they say.",
+    "export": "Hand records to an auditor, or to another program.",
     "verify": "Prove that logs are complete and unchanged, or show where not.",
     "status": "Show each log's state, problems first.",
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",

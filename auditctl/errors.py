@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditlog.errors import AuditLogError
 
-__all__ = ["BadPath", "CommandFailed", "ConfigError", "QueryError"]
+__all__ = ["ArchiveDamaged", "BadPath", "CommandFailed", "ConfigError", "QueryError"]
 
 
 class ConfigError(AuditLogError):
@@ -21,3 +21,7 @@ class CommandFailed(AuditLogError):
 
 class QueryError(AuditLogError):
     """A query or a time cannot be understood; nothing was looked for.  Exit code 2."""
+
+
+class ArchiveDamaged(AuditLogError):
+    """An archive is no export of ours, or no longer whole.  Exit code 65."""

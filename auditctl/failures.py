@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from auditctl.errors import BadPath, ConfigError, QueryError
+from auditctl.errors import ArchiveDamaged, BadPath, ConfigError, QueryError
 from auditctl.exit_codes import ExitCode
 from auditlog import errors as log_errors
 from retention import errors as retention_errors
@@ -49,6 +49,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (shipper_errors.QuarantineDamaged, ExitCode.DATA),
     (shipper_errors.SchemaTooNew, ExitCode.DATA),
     (ConfigError, ExitCode.DATA),
+    (ArchiveDamaged, ExitCode.DATA),
     (BadPath, ExitCode.USAGE),
     (QueryError, ExitCode.USAGE),
 )

@@ -18,6 +18,7 @@ import auditlog
 from tests.support.documents import Document
 from tests.support.operations import missing
 from tests.support.pages import broken_links
+from tests.support.programs import require
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -60,6 +61,15 @@ def test_search(tmp_path: Path) -> None:
     assert raw.startswith('{"v":1,')
     assert proven == "7\n"
     assert indexed.count("mallory") == 2
+
+
+def test_evidence(tmp_path: Path) -> None:
+    require("zstd")  # which tar calls
+    _, exported, checked, verified, _ = Document.read(DOCS / "evidence.md").run(tmp_path)
+    digest = exported.split()[-1]
+    assert "ok: complete and unchanged" in checked
+    assert checked.split()[-1] == verified.split()[-1] == digest
+    assert (tmp_path / "alice.csv").read_text("utf-8").count("\n") == 3
 
 
 def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

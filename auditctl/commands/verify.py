@@ -10,6 +10,7 @@ import click
 from auditctl import render
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
+from auditctl.export.archive import is_archive, verify_archive
 from auditctl.options import PATH, chosen, config_option, json_option
 from auditlog.errors import InvalidName
 from auditlog.verify import Report
@@ -27,13 +28,17 @@ def verify(path: Path | None, *, config_path: Path | None, as_json: bool) -> int
     """Prove that logs are complete and unchanged, or show where not.
 
     Reads every record of every log in DIR, or of one segment FILE (.ndjson, .ndjson.zst,
-    .ndjson.gz), or of all configured directories. Exits with 1 when something is wrong.
+    .ndjson.gz), or of an export (.tar.zst), or of all configured directories. Exits with 1 when
+    something is wrong.
 
     \b
     Examples:
       auditctl verify /var/log/llama-orch/audit
+      auditctl verify case-17.tar.zst
       auditctl verify --json /var/log/llama-orch/audit | jq '.logs[].findings'
     """
+    if path is not None and is_archive(path) and path.is_file():
+        return _verify_export(path, as_json=as_json)
     if path is not None:
         report = _verify(path)  # without the configuration: a copy is verified anywhere
     else:
@@ -46,6 +51,19 @@ def verify(path: Path | None, *, config_path: Path | None, as_json: bool) -> int
         for log in report.logs:
             _print_log(log)
     return ExitCode.OK if report.ok else ExitCode.FAILED
+
+
+def _verify_export(path: Path, *, as_json: bool) -> int:
+    found = verify_archive(path)
+    if as_json:
+        render.print_json(found.to_json(), indent=True)
+        return ExitCode.OK if found.ok else ExitCode.FAILED
+    for problem in found.problems:
+        render.print_line(f"{render.paint('FAILED', 'red')} {render.clean(problem)}")
+    for log in found.logs.logs:
+        _print_log(log)
+    render.print_line(f"SHA-256 of its MANIFEST.json: {found.manifest_sha256}")
+    return ExitCode.OK if found.ok else ExitCode.FAILED
 
 
 def _verify(path: Path) -> Report:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 EXPECTED = {
     "AlreadyShipping": ExitCode.LOCKED,
     "AuditLogError": ExitCode.FAILED,
+    "ArchiveDamaged": ExitCode.DATA,
     "BadPath": ExitCode.USAGE,
+    "QueryError": ExitCode.USAGE,
     "BufferFull": ExitCode.FAILED,
     "Busy": ExitCode.LOCKED,
     "CommandFailed": ExitCode.FAILED,

@@ -1,0 +1,177 @@
+"""``auditctl export``: evidence, or records for another program; see auditctl.export."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import orjson
+
+from auditctl import render
+from auditctl.errors import BadPath
+from auditctl.exit_codes import ExitCode
+from auditctl.export.bundle import Asked, write_bundle
+from auditctl.export.rows import COLUMNS, ecs, row
+from auditctl.options import PATH, chosen, config_option
+from auditctl.query.files import FileSource
+from auditctl.query.scope import Scope
+from auditctl.query.syntax import parse
+from auditctl.query.times import parse_time
+from auditlog import _fs
+from retention.holds import HoldStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from auditctl.export.manifest import Manifest
+    from auditlog.record import Record
+
+_SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson"}
+
+
+@click.command
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@config_option
+@click.option("--since", metavar="TIME", help="From then on: 2026-11-23, yesterday, 7d ago.")
+@click.option("--until", metavar="TIME", help="Before then; a day is included whole.")
+@click.option("--log", "logs", default="*", metavar="GLOB", help="Only logs like rbee-hive@*.")
+@click.option("--query", metavar="QUERY", help="The records that answer it; see search.")
+@click.option("-o", "--output", "target", required=True, type=PATH, metavar="FILE|-")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["bundle", "ndjson", "csv", "ecs"]),
+    help="Default: by the name, .tar.zst (bundle), .csv or .ndjson.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (auditctl.exported/1).")
+def export(
+    directory: Path | None,
+    *,
+    config_path: Path | None,
+    since: str | None,
+    until: str | None,
+    logs: str,
+    query: str | None,
+    target: Path,
+    form: str | None,
+    as_json: bool,
+) -> int:
+    """Hand records to an auditor, or to another program.
+
+    A bundle holds whole log files with their proofs, holds and tombstones, a manifest, a README
+    and a program that checks it all with Python alone; auditctl verify checks it too. ndjson, csv
+    and ecs are the records alone. Exits with 3 when what was exported is damaged.
+
+    \b
+    Examples:
+      auditctl export --since 2026-11-01 --until 2026-11-23 -o case-17.tar.zst
+      auditctl export /var/log/llama-orch/audit --query actor=mallory -o case-18.tar.zst
+      auditctl export --query 'event_type~^auth_' --format csv -o - | less -S
+    """
+    form = form or next((f for end, f in _SUFFIXES.items() if target.name.endswith(end)), None)
+    if form is None:
+        raise click.UsageError(f"{target} does not say what it is to be; give --format")
+    now = dt.datetime.now(dt.UTC)
+    scope = Scope(
+        logs,
+        None if since is None else parse_time(since, now),
+        None if until is None else parse_time(until, now, end=True),
+    )
+    config, directories = chosen(directory, config_path)
+    damaged = 0
+
+    def tell(place: str, offset: int, reason: str) -> None:
+        nonlocal damaged
+        damaged += 1
+        render.say(f"auditctl: {place}: {reason} (byte {offset}).")
+
+    parsed = parse(query or "")
+    source = FileSource(directories, tell)
+    if form != "bundle":
+        count = _write(target, form, source.records(parsed, scope))
+        if str(target) != "-":
+            _summary({"file": str(target), "records": count}, as_json=as_json)
+        return ExitCode.PARTLY if damaged else ExitCode.OK
+    asked = Asked(
+        directories,
+        scope,
+        HoldStore(config.state_directory()).load(),
+        query,
+        None if query is None else (lambda: source.records(parsed, scope)),
+    )
+    manifest, digest = write_bundle(target, asked, now)
+    _bundle_summary(target, manifest, digest, as_json=as_json)
+    return ExitCode.OK if manifest.ok and not damaged else ExitCode.PARTLY
+
+
+def _write(target: Path, form: str, records: Iterable[Record]) -> int:
+    """Raises BadPath when the target is there already, OSError."""
+    count = 0
+    if str(target) == "-":
+        for line in _lines(form, records):
+            sys.stdout.buffer.write(line)
+            count += 1
+        return count
+    if target.exists():
+        raise BadPath("it is there already", path=target, hint="Choose another name.")
+    temporary = target.with_name(f".{target.name}.tmp")
+    fd = _fs.create_exclusive(temporary)
+    try:
+        with open(fd, "wb", closefd=True) as file:  # noqa: PTH123  (a descriptor has no path)
+            for line in _lines(form, records):
+                file.write(line)
+                count += 1
+            file.flush()
+            _fs.fsync(fd)
+        _fs.rename(temporary, target)
+        _fs.fsync_directory(target.parent)
+    except BaseException:
+        _fs.unlink(temporary)
+        raise
+    return count - (form == "csv")
+
+
+def _lines(form: str, records: Iterable[Record]) -> Iterator[bytes]:
+    if form == "csv":
+        yield _csv_line(COLUMNS)
+    for record in records:
+        if form == "csv":
+            yield _csv_line(row(record))
+        elif form == "ecs":
+            yield orjson.dumps(ecs(record), option=orjson.OPT_APPEND_NEWLINE)
+        else:
+            yield record.line
+
+
+def _csv_line(cells: Iterable[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)  # RFC 4180: CRLF, quotes doubled
+    return text.getvalue().encode("utf-8")
+
+
+def _bundle_summary(target: Path, manifest: Manifest, digest: str, *, as_json: bool) -> None:
+    findings = sum(len(log.findings) for log in manifest.logs)
+    if as_json:
+        found = {"file": str(target), "records": manifest.records, "logs": len(manifest.logs)}
+        _summary({**found, "manifest_sha256": digest, "findings": findings}, as_json=True)
+        return
+    held = (
+        f"{render.count(manifest.records, 'record')} of {render.count(len(manifest.logs), 'log')}"
+    )
+    render.print_line(f"{target}: {held}")
+    render.print_line(f"SHA-256 of its MANIFEST.json: {digest}")
+    if findings:
+        problem = render.count(findings, "finding")
+        render.say(f"auditctl: the logs are not whole: {problem}, named in MANIFEST.json.")
+
+
+def _summary(found: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        render.print_json({"schema": "auditctl.exported/1", **found}, indent=True)
+    else:
+        render.print_line(f"{found['file']}: {render.count(int(str(found['records'])), 'record')}")

@@ -1,0 +1,203 @@
+"""Check an export without unpacking it: what check.py does, by the code that checks logs.
+
+Nothing of the archive is written to disk or run.
+
+Invariants (tests of the same name in tests/auditctl/export/test_archive.py):
+  changed   a change of any byte of any file in it is found
+  foreign   an archive that is none of ours is refused, not half read
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, cast
+
+import orjson
+
+from auditctl.errors import ArchiveDamaged
+from auditctl.export.manifest import Manifest
+from auditctl.query.packed import open_zstd
+from auditlog.chain import ChainCheck
+from auditlog.errors import InvalidName
+from auditlog.reader import NotWhole, iter_lines
+from auditlog.record import parse_header
+from auditlog.segment_names import SegmentName
+from auditlog.tombstones import Tombstone, by_log, parse_tombstone
+from auditlog.verify import LogReport, Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["ArchiveReport", "is_archive", "verify_archive"]
+
+_HINT: Final = "Name an archive that auditctl export has made, as it was made."
+_CHUNK_BYTES: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveReport:
+    """``logs`` as verify reports them; ``problems`` are sentences about the archive itself."""
+
+    logs: Report
+    problems: tuple[str, ...]
+    manifest: Manifest
+    manifest_sha256: str
+
+    @property
+    def ok(self) -> bool:
+        return self.logs.ok and not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.logs.to_json(),
+            "ok": self.ok,
+            "archive": {
+                "problems": list(self.problems),
+                "manifest_sha256": self.manifest_sha256,
+                "created_at": self.manifest.created_at,
+            },
+        }
+
+
+def is_archive(path: Path) -> bool:
+    """By its name alone."""
+    return path.name.endswith((".tar.zst", ".tar"))
+
+
+def verify_archive(path: Path) -> ArchiveReport:
+    """Raises ArchiveDamaged for what is no export, or is one no longer; OSError."""
+    reading = _Reading()
+    try:
+        with _open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tar:
+                reading.member(
+                    member.name.partition("/")[2],
+                    tar.extractfile(member) if member.isreg() else None,
+                )
+        return reading.report()
+    except (tarfile.TarError, NotWhole) as error:
+        raise ArchiveDamaged("it cannot be read to its end", path=path, hint=_HINT) from error
+    except ArchiveDamaged as error:
+        raise ArchiveDamaged(error.reason, path=path, hint=error.hint or _HINT) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    return open_zstd(path) if path.name.endswith(".zst") else path.open("rb")
+
+
+class _Hashing:
+    """Hashes what is read through it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        chunk = self._stream.read(min(size, _CHUNK_BYTES))
+        self.digest.update(chunk)
+        self.size += len(chunk)
+        return chunk
+
+    def drain(self) -> None:
+        while self.read(_CHUNK_BYTES):
+            pass
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What was seen so far, member by member."""
+
+    checks: dict[str, ChainCheck] = field(default_factory=dict)
+    tombstones: list[Tombstone] = field(default_factory=list)
+    seen: dict[str, tuple[int, str]] = field(default_factory=dict)
+    manifest: Manifest | None = None
+    manifest_sha256: str = ""
+
+    def member(self, name: str, content: IO[bytes] | None) -> None:
+        if content is None:
+            raise ArchiveDamaged("it holds something that is no plain file", hint=_HINT)
+        if name in self.seen:
+            raise ArchiveDamaged(f"{name} is in it twice", hint=_HINT)
+        hashing = _Hashing(content)
+        if name == "MANIFEST.json":
+            text = b"".join(iter(lambda: hashing.read(_CHUNK_BYTES), b""))
+            self.manifest_sha256 = hashing.digest.hexdigest()
+            try:
+                self.manifest = Manifest.from_json(orjson.loads(text))
+            except orjson.JSONDecodeError:
+                raise ArchiveDamaged("its manifest is not JSON", hint=_HINT) from None
+            return
+        if name.startswith("logs/"):
+            self._segment(name, hashing)
+        hashing.drain()
+        self.seen[name] = (hashing.size, hashing.digest.hexdigest())
+
+    def _segment(self, name: str, content: _Hashing) -> None:
+        try:
+            segment = SegmentName.parse(name.removeprefix("logs/"))
+        except InvalidName:
+            raise ArchiveDamaged(f"{name} is no segment", hint=_HINT) from None
+        log = str(segment.log)
+        if log not in self.checks:
+            proofs = by_log(self.tombstones).get(log, ())
+            self.checks[log] = ChainCheck(log, proofs, whole=False)
+        check = self.checks[log]
+        check.segment(segment)
+        for offset, line in iter_lines(cast("BinaryIO", content)):
+            check.line(line, offset)
+            header = parse_header(line) if segment.log.service == "retention" else None
+            tombstone = None if header is None else parse_tombstone(header, line)
+            if tombstone is not None:
+                self.tombstones.append(tombstone)
+
+    def report(self) -> ArchiveReport:
+        if self.manifest is None:
+            raise ArchiveDamaged("it has no MANIFEST.json", hint=_HINT)
+        reports = []
+        for check in self.checks.values():
+            check.finish()
+            reports.append(_report(check))
+        problems = [*self._problems(self.manifest)]
+        return ArchiveReport(
+            Report(tuple(sorted(reports, key=lambda report: report.log))),
+            tuple(problems),
+            self.manifest,
+            self.manifest_sha256,
+        )
+
+    def _problems(self, manifest: Manifest) -> list[str]:
+        listed = {file.name: (file.bytes, file.sha256) for file in manifest.files}
+        problems = [f"{name}: it is missing" for name in sorted(listed.keys() - self.seen)]
+        problems += [
+            f"{name}: it does not belong to the export"
+            for name in sorted(self.seen - listed.keys())
+        ]
+        problems += [
+            f"{name}: it is not the file that was exported"
+            for name in sorted(listed.keys() & self.seen.keys())
+            if listed[name] != self.seen[name]
+        ]
+        for log in manifest.logs:
+            check = self.checks.get(log.log)
+            if check is None or (check.last_seq, check.head_hash) != (log.last_seq, log.head_hash):
+                problems.append(f"{log.log}: it does not end where the manifest says")
+        return problems
+
+
+def _report(check: ChainCheck) -> LogReport:
+    return LogReport(
+        check.log,
+        check.segments,
+        check.records,
+        check.first_seq,
+        check.last_seq,
+        check.head_hash,
+        check.verified_through_seq,
+        check.suspect_records,
+        tuple(check.findings),
+        check.findings_omitted,
+        tuple(check.deleted),
+    )

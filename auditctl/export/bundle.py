@@ -1,0 +1,259 @@
+"""Write an export: an archive that is whole under its name, or not there at all.
+
+    NAME/README.txt  check.py  holds.json  logs/…  records.ndjson  MANIFEST.json      (.tar.zst)
+
+The retention logs come first and whole, since they hold the proofs of what was deleted.  What is
+damaged is exported as it is, and the findings with it: it is evidence too.
+
+Invariants (tests of the same name in tests/auditctl/export/test_bundle.py):
+  verbatim     a segment in the archive is its file's bytes, decompressed
+  proven       check.py and auditctl verify find it complete, and find every changed byte
+  all_or_none  a failure leaves no file, and a file that is there is not replaced
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import importlib.metadata
+import io
+import os
+import socket
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+import orjson
+import zstandard
+
+from auditctl.errors import BadPath, CommandFailed
+from auditctl.export.manifest import ExportedLog, File, Manifest, readme
+from auditlog import _fs
+from auditlog.chain import ChainCheck
+from auditlog.inventory import SegmentFile, scan
+from auditlog.reader import iter_lines, open_any_form
+from auditlog.record import format_timestamp, line_hash, parse_header
+from auditlog.tombstones import by_log
+from auditlog.verify import tombstones_in
+
+if TYPE_CHECKING:
+    from auditctl.query.scope import Scope
+    from auditlog.record import Record
+    from auditlog.segment_names import LogId
+    from auditlog.tombstones import Tombstone
+    from retention.holds import Hold
+
+__all__ = ["Asked", "write_bundle"]
+
+_CHECKER: Final = Path(__file__).with_name("check.py")
+_CHUNK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to export; ``answers`` gives the records that answer ``query``, where there is one."""
+
+    directories: Sequence[Path]
+    scope: Scope
+    holds: Sequence[Hold] = ()
+    query: str | None = None
+    answers: Callable[[], Iterable[Record]] | None = None
+
+
+def write_bundle(target: Path, asked: Asked, now: dt.datetime) -> tuple[Manifest, str]:
+    """The manifest, and the SHA-256 of its file.
+
+    Raises BadPath when the target is there already, CommandFailed when there is nothing to export,
+    LogDamaged for a segment that cannot be decompressed, OSError.
+    """
+    if target.exists():
+        raise BadPath("it is there already", path=target, hint="Choose another name.")
+    temporary = target.with_name(f".{target.name}.tmp")
+    fd = _fs.create_exclusive(temporary)
+    try:
+        with os.fdopen(fd, "wb", closefd=False) as file:
+            compressor = zstandard.ZstdCompressor(level=6, write_checksum=True)
+            name = target.name.partition(".tar")[0]
+            with (
+                compressor.stream_writer(file, closefd=False) as packed,
+                tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+            ):
+                made = _Writer(tar, name, target.parent, now).write(asked)
+        _fs.fsync(fd)
+        _fs.rename(temporary, target)
+        _fs.fsync_directory(target.parent)
+    except BaseException:
+        _fs.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+    return made
+
+
+@dataclass(slots=True)
+class _Writer:
+    tar: tarfile.TarFile
+    name: str
+    scratch: Path
+    now: dt.datetime
+    files: list[File] = field(default_factory=list)
+
+    def write(self, asked: Asked) -> tuple[Manifest, str]:
+        logs = tuple(self._logs(asked))
+        if not any(log.records for log in logs):
+            raise CommandFailed(
+                "there is no record to export", hint="auditctl search shows which days have some."
+            )
+        holds = tuple(hold.to_json() for hold in asked.holds)
+        if holds:
+            self._add("holds.json", orjson.dumps({"holds": holds}, option=orjson.OPT_INDENT_2))
+        answers = None if asked.answers is None else self._answers(asked.answers())
+        self._add("check.py", _CHECKER.read_bytes())
+        scope = asked.scope
+        manifest = Manifest(
+            created_at=format_timestamp(self.now),
+            created_on=socket.gethostname(),
+            program=f"auditctl {_version()}",
+            asked={
+                "since": None if scope.since_at is None else scope.since,
+                "until": None if scope.until_at is None else scope.until,
+                "logs": scope.logs,
+                "query": asked.query,
+            },
+            logs=logs,
+            files=(),
+            holds=holds,
+            answers=answers,
+        )
+        self._add("README.txt", readme(manifest).encode())
+        fields = {**manifest.to_json(), "files": [*map(_file_json, self.files)]}
+        content = orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        self._add("MANIFEST.json", content)
+        return Manifest.from_json(orjson.loads(content)), hashlib.sha256(content).hexdigest()
+
+    def _logs(self, asked: Asked) -> Iterator[ExportedLog]:
+        for directory in asked.directories:
+            found = scan(directory).logs
+            tombstones = by_log(tombstones_in(found))
+            # Who checks reads from the first to the last: proofs before what they prove.
+            for log in sorted(found, key=lambda log: (log.service != "retention", log)):
+                proofs = log.service == "retention"
+                if not proofs and not asked.scope.has_log(str(log)):
+                    continue
+                segments = [
+                    segment
+                    for segment in found[log]
+                    if proofs or asked.scope.has_day(segment.name.day)
+                ]
+                if segments:
+                    yield self._log(log, segments, tombstones.get(str(log), ()))
+
+    def _log(
+        self, log: LogId, segments: Sequence[SegmentFile], tombstones: tuple[Tombstone, ...]
+    ) -> ExportedLog:
+        check = ChainCheck(str(log), tombstones, whole=False)
+        ends = _Ends()
+        names = []
+        for segment in segments:
+            check.segment(segment.name)
+            with tempfile.TemporaryFile(dir=self.scratch) as scratch:
+                stream, path = open_any_form(segment)
+                with stream:
+                    tee = cast("BinaryIO", _Tee(stream, scratch))
+                    for offset, line in iter_lines(tee, path=path):
+                        if not line.endswith(b"\n") and segment is segments[-1]:
+                            scratch.truncate(offset)  # being written, or what a crash left
+                            break
+                        check.line(line, offset)
+                        ends.line(line)
+                names.append(self._add_file(f"logs/{segment.name.logical}", scratch))
+        check.finish()
+        return ExportedLog(
+            log=str(log),
+            segments=tuple(names),
+            records=ends.records,
+            first_seq=ends.first_seq,
+            last_seq=ends.last_seq,
+            first_prev_hash=ends.first_prev_hash,
+            head_hash=ends.head_hash,
+            findings=tuple(
+                {"kind": f.kind, "segment": f.segment, "line": f.line, "detail": f.detail}
+                for f in check.findings
+                if f.fatal
+            ),
+            deleted=tuple(
+                {"segment": t.segment, "first_seq": t.first_seq, "last_seq": t.last_seq}
+                for t in check.deleted
+            ),
+        )
+
+    def _answers(self, records: Iterable[Record]) -> int:
+        count = 0
+        with tempfile.TemporaryFile(dir=self.scratch) as scratch:
+            for record in records:
+                scratch.write(record.line)
+                count += 1
+            self._add_file("records.ndjson", scratch)
+        return count
+
+    def _add(self, name: str, content: bytes) -> None:
+        self._add_file(name, io.BytesIO(content))
+
+    def _add_file(self, name: str, content: BinaryIO) -> str:
+        digest = hashlib.sha256()
+        content.seek(0)
+        while chunk := content.read(_CHUNK_BYTES):
+            digest.update(chunk)
+        info = tarfile.TarInfo(f"{self.name}/{name}")
+        info.size, info.mode, info.mtime = content.tell(), 0o444, int(self.now.timestamp())
+        content.seek(0)
+        self.tar.addfile(info, content)
+        self.files.append(File(name, info.size, digest.hexdigest()))
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class _Tee:
+    """Copies what is read through it, byte for byte."""
+
+    source: BinaryIO
+    copy: BinaryIO
+
+    def read(self, size: int) -> bytes:
+        chunk = self.source.read(size)
+        self.copy.write(chunk)
+        return chunk
+
+
+@dataclass(slots=True)
+class _Ends:
+    """The first and the last intact record of what was copied, as check.py counts them."""
+
+    records: int = 0
+    first_seq: int = 1
+    last_seq: int = 0
+    first_prev_hash: str = ""
+    head_hash: str = ""
+
+    def line(self, line: bytes) -> None:
+        header = parse_header(line)
+        if header is None or line_hash(line) != header.hash:
+            return
+        if not self.records:
+            self.first_seq, self.first_prev_hash = header.seq, header.prev_hash
+        self.records += 1
+        self.last_seq, self.head_hash = header.seq, header.hash
+
+
+def _file_json(file: File) -> dict[str, object]:
+    return {"name": file.name, "bytes": file.bytes, "sha256": file.sha256}
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("llama-orch-auditlog")
+    except importlib.metadata.PackageNotFoundError:
+        return "(run from its source)"

@@ -1,0 +1,136 @@
+"""What an export holds: MANIFEST.json for programs, README.txt for people.  Pure.
+
+Invariants (tests of the same name in tests/auditctl/export/test_manifest.py):
+  round_trip   from_json gives back what to_json was given
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from auditctl.errors import ArchiveDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ExportedLog", "File", "Manifest", "readme"]
+
+SCHEMA: Final = "auditctl.export/1"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of the export, by its path inside it."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedLog:
+    """A log's exported part; the numbers are those of the records that are intact.
+
+    ``segments`` are paths inside the export, in the order of writing; ``findings`` are those of
+    verify, as in its JSON, and ``deleted`` the segments that tombstones account for.
+    """
+
+    log: str
+    segments: tuple[str, ...]
+    records: int
+    first_seq: int
+    last_seq: int
+    first_prev_hash: str
+    head_hash: str
+    findings: tuple[Mapping[str, Any], ...] = ()
+    deleted: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that is known about an export; ``asked`` says what was asked for, in words."""
+
+    created_at: str
+    created_on: str
+    program: str
+    asked: Mapping[str, str | None]
+    logs: tuple[ExportedLog, ...]
+    files: tuple[File, ...]
+    holds: tuple[Mapping[str, Any], ...] = ()
+    answers: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not any(log.findings for log in self.logs)
+
+    @property
+    def records(self) -> int:
+        return sum(log.records for log in self.logs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "ok": self.ok, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Manifest:
+        """Raises ArchiveDamaged."""
+        try:
+            if fields.pop("schema") != SCHEMA:
+                raise ArchiveDamaged("its manifest is of a version this program does not know")
+            del fields["ok"]
+            logs = tuple(
+                ExportedLog(**{**log, **{name: tuple(log[name]) for name in _TUPLES}})
+                for log in fields.pop("logs")
+            )
+            files = tuple(File(**file) for file in fields.pop("files"))
+            holds = tuple(fields.pop("holds"))
+            return cls(logs=logs, files=files, holds=holds, **fields)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ArchiveDamaged("its manifest cannot be understood") from error
+
+
+_TUPLES: Final = ("segments", "findings", "deleted")
+
+
+def readme(manifest: Manifest) -> str:
+    """For whoever opens the archive and has never heard of us."""
+    asked = manifest.asked
+    lines = [
+        "EXPORT OF AUDIT LOGS",
+        "",
+        f"Made {manifest.created_at} on {manifest.created_on} by {manifest.program}.",
+        f"From: {asked.get('since') or 'the beginning'}. Until: {asked.get('until') or 'the end'}.",
+        f"Logs: {asked.get('logs') or '*'}.",
+        "",
+        "How to check it, on any computer with Python 3, offline:",
+        "",
+        "    python3 check.py",
+        "",
+        "It says ok, or what is wrong, and prints the SHA-256 of MANIFEST.json. Compare that with",
+        "the one you were told by whoever gave you this. check.py is short: read it.",
+        "",
+        "What is here:",
+        "",
+        "    logs/*.ndjson    the log files, byte for byte: one record a line, as JSON",
+        "    MANIFEST.json    every file with its size and SHA-256, every log with its ends",
+        "    check.py         the check",
+    ]
+    if manifest.answers is not None:
+        lines += [
+            f"    records.ndjson   the {manifest.answers} records that answer the question",
+            f"                     {asked.get('query')}",
+        ]
+    if manifest.holds:
+        lines.append("    holds.json       legal holds that were in force or had been")
+    lines += [
+        "",
+        "Each record states the SHA-256 of its own line and that of the record before it, so that",
+        "none can be changed, removed or put in without the next one not fitting. Deletions under",
+        "the retention policy are themselves records, in the log of the service 'retention'.",
+        "Whole files of whole days (UTC) are here, so there is more in them than was asked for.",
+        "",
+    ]
+    if not manifest.ok:
+        lines += ["WHEN IT WAS MADE, THE LOGS WERE NOT WHOLE: see findings in MANIFEST.json.", ""]
+    return "\n".join(lines)

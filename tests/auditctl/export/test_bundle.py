@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+import zstandard
+
+from auditctl.errors import BadPath, CommandFailed
+from auditctl.export.archive import verify_archive
+from auditctl.export.bundle import Asked, write_bundle
+from auditctl.query.scope import Scope
+from auditlog.errors import LogDamaged
+from auditlog.record import decode
+from retention.holds import Hold, HoldStore
+from tests.support.logs import START, LogBuilder, write_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.auditctl.conftest import Result
+
+NOW = START + dt.timedelta(days=9)
+
+
+def unpack(archive: Path, place: Path) -> Path:
+    with (
+        archive.open("rb") as file,
+        zstandard.ZstdDecompressor().stream_reader(file) as stream,
+        tarfile.open(fileobj=stream, mode="r|") as tar,
+    ):
+        tar.extractall(place, filter="data")
+    return place / archive.name.removesuffix(".tar.zst")
+
+
+def check(directory: Path) -> tuple[int, str]:
+    """What check.py says, run by a Python that has nothing of ours, from somewhere else."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", directory / "check.py"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def export(directory: Path, target: Path, scope: Scope = Scope()) -> str:  # noqa: B008  (frozen)
+    return write_bundle(target, Asked([directory], scope), NOW)[1]
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> LogBuilder:
+    built = write_log(tmp_path / "audit", records=5, segments=3, days=1)
+    built.compress(0)
+    built.compress(1, ".gz")
+    return built
+
+
+def test_verbatim(tmp_path: Path, built: LogBuilder) -> None:
+    (torn,) = built.make(1)
+    built.append_raw(torn[:40])
+    digest = export(built.directory, tmp_path / "case.tar.zst")
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    assert hashlib.sha256((place / "MANIFEST.json").read_bytes()).hexdigest() == digest
+    content = b"".join((place / "logs" / name.logical).read_bytes() for name in built.names)
+    assert content == b"".join(built.lines)
+    manifest = orjson.loads((place / "MANIFEST.json").read_bytes())
+    assert manifest["ok"] is True
+    assert manifest["logs"][0]["head_hash"] == built.headers[-1].hash
+    assert "python3 check.py" in (place / "README.txt").read_text()
+
+
+def test_proven(tmp_path: Path, built: LogBuilder) -> None:
+    """Both checks pass on what was exported, and fail on every file in which a byte changed."""
+    digest = export(built.directory, tmp_path / "case.tar.zst")
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    code, said = check(place)
+    assert (code, digest in said, "ok: complete and unchanged" in said) == (0, True, True)
+    for path in sorted(place.rglob("*")):
+        if not path.is_file() or path.name in ("check.py", "MANIFEST.json"):
+            continue
+        content = path.read_bytes()
+        path.chmod(0o644)
+        changed = bytearray(content)
+        changed[len(content) // 2] ^= 1
+        path.write_bytes(changed)
+        code, said = check(place)
+        assert (code, f"{path.name}: it is not the file that was exported" in said) == (1, True)
+        path.write_bytes(content)
+    (place / "logs" / "more.ndjson").touch()
+    assert "logs/more.ndjson: it does not belong here" in check(place)[1]
+    (place / "logs" / "more.ndjson").unlink()
+    (place / "holds.json").touch()
+    assert check(place)[0] == 1
+
+
+def test_proven_also_where_the_manifest_was_made_to_fit(tmp_path: Path, built: LogBuilder) -> None:
+    """Whoever changes a record and the manifest is found by the chain or the manifest's hash."""
+    export(built.directory, tmp_path / "case.tar.zst")
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    segment = place / "logs" / built.names[1].logical
+    segment.chmod(0o644)
+    (place / "MANIFEST.json").chmod(0o644)
+    original, before = segment.read_bytes(), (place / "MANIFEST.json").read_bytes()
+    for changed, words in (
+        (original.replace(b"task-7", b"task-x"), "line 2: its hash is not of its content"),
+        (original[: original.index(b"\n") + 1] * 2 + original, "does not follow record 6"),
+        (original[original.index(b"\n") + 1 :], "line 1: it does not follow record 5"),
+        (b"", "does not follow record 5"),
+    ):
+        segment.write_bytes(changed)
+        manifest = orjson.loads(before)
+        for file in manifest["files"]:
+            if file["name"].endswith(segment.name):
+                file.update(bytes=len(changed), sha256=hashlib.sha256(changed).hexdigest())
+        (place / "MANIFEST.json").write_bytes(orjson.dumps(manifest))
+        code, said = check(place)
+        assert (code, words in said) == (1, True), said
+
+
+def test_a_part_of_a_log_is_whole_days_of_it(tmp_path: Path, built: LogBuilder) -> None:
+    day = START + dt.timedelta(days=1)
+    scope = Scope("*", day, day + dt.timedelta(seconds=1))
+    export(built.directory, tmp_path / "case.tar.zst", scope)
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    code, said = check(place)
+    assert code == 0
+    assert "queen-rbee@hive1: 5 records, 6 to 10" in said
+    assert verify_archive(tmp_path / "case.tar.zst").ok
+
+
+def test_deletions_on_record_are_no_gap(
+    tmp_path: Path, built: LogBuilder, run: Callable[..., Result]
+) -> None:
+    """A hold keeps the first day, retention deletes the second: by a tombstone that is exported."""
+    until = START + dt.timedelta(hours=1)
+    hold = Hold("case-1", "legal", "asked for", from_at=START, until_at=until)
+    store = HoldStore(built.directory / ".auditlog")
+    store.path.parent.mkdir(exist_ok=True)
+    store.add(hold)
+    later = (START + dt.timedelta(days=100)).isoformat()
+    pruned = run("prune", built.directory, "--at", later, "--confirm")
+    assert pruned.code == 0, pruned.err
+    assert not built.paths[1].with_name(built.paths[1].name + ".gz").exists()
+    asked = Asked([built.directory], Scope(), store.load())
+    manifest, _ = write_bundle(tmp_path / "case.tar.zst", asked, NOW)
+    assert manifest.ok
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    code, said = check(place)
+    assert (code, "queen-rbee@hive1: 10 records, 1 to 15" in said) == (0, True), said
+    assert orjson.loads((place / "holds.json").read_bytes())["holds"][0]["id"] == "case-1"
+    found = verify_archive(tmp_path / "case.tar.zst")
+    assert found.ok
+    assert sum(len(log.deleted) for log in found.logs.logs) == 1
+
+
+def test_what_is_damaged_is_exported_with_its_findings(tmp_path: Path, built: LogBuilder) -> None:
+    built.active.write_bytes(built.active.read_bytes().replace(b"task-12", b"task-99"))
+    manifest, _ = write_bundle(tmp_path / "case.tar.zst", Asked([built.directory], Scope()), NOW)
+    assert not manifest.ok
+    assert [finding["kind"] for finding in manifest.logs[0].findings] == ["hash_mismatch"]
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    code, said = check(place)
+    assert (code, "line 2: its hash is not of its content" in said) == (1, True)
+    assert "THE LOGS WERE NOT WHOLE" in (place / "README.txt").read_text()
+    assert not verify_archive(tmp_path / "case.tar.zst").ok
+
+
+def test_answers_are_in_it_and_have_to_be_in_the_logs(tmp_path: Path, built: LogBuilder) -> None:
+    records = [decode(built.lines[index]) for index in (3, 11)]
+    asked = Asked([built.directory], Scope(), query="seq=4 or seq=12", answers=lambda: records)
+    write_bundle(tmp_path / "case.tar.zst", asked, NOW)
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    assert (place / "records.ndjson").read_bytes() == built.lines[3] + built.lines[11]
+    assert check(place)[0] == 0
+    asked = Asked([built.directory], Scope(), query="?", answers=lambda: [decode(foreign)])
+    (foreign,) = LogBuilder(tmp_path / "other").make(1, actor={"user_id": "mallory"})
+    write_bundle(tmp_path / "other.tar.zst", asked, NOW)
+    code, said = check(unpack(tmp_path / "other.tar.zst", tmp_path))
+    assert (code, "records.ndjson: 1 of its records are in no log" in said) == (1, True)
+
+
+def test_all_or_none(tmp_path: Path, built: LogBuilder) -> None:
+    target = tmp_path / "case.tar.zst"
+    packed = built.path(0)
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(LogDamaged):
+        export(built.directory, target)
+    with pytest.raises(CommandFailed, match="no record to export"):
+        export(built.directory, target, Scope("nobody@*"))
+    assert sorted(os.listdir(tmp_path)) == ["audit"]  # noqa: PTH208  (names are enough)
+    target.write_bytes(b"something else")
+    packed.unlink()
+    with pytest.raises(BadPath, match="there already"):
+        export(built.directory, target)
+    assert target.read_bytes() == b"something else"
+
+
+def test_memory_does_not_grow_with_what_is_exported(tmp_path: Path) -> None:
+    import tracemalloc
+
+    built = write_log(tmp_path / "audit", records=200, segments=2)
+    built.active.write_bytes(built.active.read_bytes() + b"x" * 60_000_000 + b"\n")
+    size = built.active.stat().st_size
+    tracemalloc.start()
+    write_bundle(tmp_path / "case.tar.zst", Asked([built.directory], Scope()), NOW)
+    found = verify_archive(tmp_path / "case.tar.zst")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not found.ok
+    assert found.problems == ()
+    assert max(file.bytes for file in found.manifest.files) == size
+    assert peak < 20 << 20
