@@ -14,10 +14,14 @@ from auditctl import render
 from auditctl.exit_codes import ExitCode
 from auditctl.follow import Follower
 from auditctl.options import PATH, chosen, config_option, existing_directory
+from auditctl.query.predicate import predicate
+from auditctl.query.syntax import parse
+from auditlog.errors import LogDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from auditctl.query.predicate import Predicate
     from auditlog.record import Record
 
 _LOOK_SECONDS: Final = 0.25
@@ -28,14 +32,15 @@ _LOOK_SECONDS: Final = 0.25
 @config_option
 @click.option("-n", "--lines", default=10, show_default=True, type=click.IntRange(min=0))
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
+@click.option("--query", metavar="QUERY", default="", help="Only what answers it; see search.")
 @click.option("--log", "pattern", default="*", metavar="GLOB", help="Only logs like rbee-hive@*.")
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["short", "json"]),
+    type=click.Choice(["short", "verbose", "json"]),
     default="short",
     show_default=True,
-    help="A line for people, or the records as they stand in the file.",
+    help="A line for people, every value on a line, or the records as they stand in the file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
 def tail(
@@ -44,18 +49,21 @@ def tail(
     config_path: Path | None,
     lines: int,
     follow: bool,
+    query: str,
     pattern: str,
     output: str,
     as_json: bool,
 ) -> int:
     """Show the newest records, and follow what is written.
 
-    Of all logs in DIR, or in all configured directories, in the order of their timestamps. Nothing
-    is verified here.
+    Of all logs in DIR, or in all configured directories, in the order of their timestamps. --query
+    chooses among the newest records, and among those that come; search looks at all. Nothing is
+    verified here.
 
     \b
     Examples:
       auditctl tail /var/log/llama-orch/audit
+      auditctl tail -f --query 'severity=critical or outcome=failure'
       auditctl tail -f --log 'queen-rbee@*' -o json /var/log/llama-orch/audit | jq .event_type
     """
     damaged = 0
@@ -66,20 +74,34 @@ def tail(
         render.say(f"auditctl: {segment}: the line at byte {offset} is not a record.")
 
     places = [existing_directory(directory)] if directory else chosen(None, config_path)[1]
+    holds = predicate(parse(query))
     follower = Follower(places, tell, lambda log: fnmatchcase(log, pattern))
-    raw = as_json or output == "json"
-    _print(follower.newest(lines), raw=raw)
+    form = "json" if as_json else output
+    _print(follower.newest(lines), holds, form)
     never = threading.Event()
     while follow:
         never.wait(_LOOK_SECONDS)
-        _print(follower.poll(), raw=raw)
+        _print(follower.poll(), holds, form)
     return ExitCode.DATA if damaged else ExitCode.OK
 
 
-def _print(records: Iterable[Record], *, raw: bool) -> None:
+def _print(records: Iterable[Record], holds: Predicate, form: str) -> None:
+    room = render.width()  # a window can be resized
     for record in records:
-        if raw:
-            sys.stdout.buffer.write(record.line)
+        if not _answers(record, holds):
+            continue
+        if form == "json":
+            render.print_raw(record.line)
+        elif form == "verbose":
+            for line in render.record_block(record):
+                render.print_line(line)
         else:
-            render.print_line(render.record_line(record))
+            render.print_line(render.record_line(record, room))
     sys.stdout.flush()
+
+
+def _answers(record: Record, holds: Predicate) -> bool:
+    try:
+        return holds(record)
+    except LogDamaged:  # shown as what it is, rather than left out
+        return True

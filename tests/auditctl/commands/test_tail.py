@@ -4,6 +4,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.logs import write_log
 
 if TYPE_CHECKING:
@@ -67,3 +69,26 @@ def test_follow_shows_what_is_written_from_now_on(tmp_path: Path) -> None:
         built.append(2)
         assert [process.stdout.readline() for _ in range(2)] == built.lines[2:]
         process.terminate()
+
+
+def test_verbose_shows_every_value(run: Callable[..., Result], tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=2)
+    words = [line.split() for line in run("tail", tmp_path, "-o", "verbose").out.splitlines()]
+    assert ["details.task_id", "task-2"] in words
+    assert ["hash", built.headers[0].hash] in words
+
+
+def test_a_query_chooses_among_the_newest(run: Callable[..., Result], tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=30)
+    out = run("tail", tmp_path, "--query", "details.task_id~5$ or seq=1", "--json").out
+    assert out.encode() == built.lines[24]
+    assert run("tail", tmp_path, "--query", "seq>").code == 2
+
+
+def test_a_line_is_as_wide_as_there_is_room(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_log(tmp_path, records=1, details={"text": "x" * 300})
+    assert len(run("tail", tmp_path).out) > 300
+    monkeypatch.setenv("COLUMNS", "70")
+    assert len(run("tail", tmp_path).out.rstrip("\n")) == 70

@@ -1,0 +1,75 @@
+"""The interactive parts, as a person has them: on a terminal, with keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.logs import write_log
+from tests.support.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RED, CYAN = "\x1b[31m", "\x1b[36m"
+
+
+def test_tail_follows_in_colour_until_ctrl_c(tmp_path: Path) -> None:
+    built = write_log(tmp_path / "audit", records=2)
+    with Terminal(tmp_path) as terminal:
+        terminal.start("auditctl tail -f audit")
+        terminal.shows("queen-rbee@hive1#2")
+        built.append(1, event_type="auth_failure", severity="critical", outcome="failure")
+        built.rotate()
+        built.append(1)
+        built.compress(0)
+        terminal.shows("queen-rbee@hive1#4")
+        seen = terminal.screen(colours=True)
+        assert f"{RED}auth_failure[critical]" in seen
+        assert f"{CYAN}queen-rbee@hive1#3" in seen
+        assert seen.count("queen-rbee@hive1#3") == 1
+        terminal.press("C-c")
+        assert terminal.code() == 130
+        assert "Traceback" not in terminal.screen()
+
+
+def test_no_color_is_heeded_on_a_terminal_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_log(tmp_path / "audit", records=1, severity="critical")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with Terminal(tmp_path) as terminal:
+        terminal.start("auditctl tail audit")
+        assert terminal.code() == 0
+        assert "task_submitted[critical]" in terminal.screen()
+        assert "\x1b[3" not in terminal.screen(colours=True)
+
+
+def test_search_draws_bars_as_wide_as_the_terminal_and_follows(tmp_path: Path) -> None:
+    built = write_log(tmp_path / "audit", records=5)
+    with Terminal(tmp_path, columns=60) as terminal:
+        terminal.start("auditctl search '' audit --by hour")
+        assert terminal.code() == 0
+        (line,) = [line for line in terminal.screen().splitlines() if "2026-11-23T07" in line]
+        assert len(line) == 60
+        assert line.endswith("\u2588")
+        terminal.start("auditctl search 'seq>4' audit --follow")
+        terminal.shows("hive1#5")
+        built.append(1)
+        terminal.shows("hive1#6")
+        terminal.press("C-c")
+        assert terminal.code() == 130
+
+
+def test_status_looks_again_in_its_place_until_ctrl_c(tmp_path: Path) -> None:
+    built = write_log(tmp_path / "audit", records=5)
+    with Terminal(tmp_path) as terminal:
+        terminal.start("auditctl status --watch audit")
+        terminal.shows("1-5")
+        built.append(2)
+        terminal.shows("1-7")
+        assert terminal.screen().count("queen-rbee@hive1") == 1
+        terminal.press("C-c")
+        assert terminal.code() == 130
+        assert "Traceback" not in terminal.screen()
