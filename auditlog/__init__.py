@@ -11,33 +11,40 @@
 True
 >>> [record.event_type for record in auditlog.read(directory)]
 ['log.segment_opened', 'log.opened', 'pool.drained', 'log.closed']
+
+Importing it costs next to nothing: what a name stands for is loaded when it is first used.
 """
 
-from auditlog import events
-from auditlog.actor import Actor, Resource
-from auditlog.context import bind
-from auditlog.errors import (
-    AuditLogError,
-    BufferFull,
-    CursorDamaged,
-    ForkedLog,
-    InvalidEvent,
-    InvalidName,
-    LogClosed,
-    LogDamaged,
-    LogFailed,
-    LogLocked,
-    RecordTooLarge,
-    UnsafePath,
-)
-from auditlog.flush_policy import FlushPolicy
-from auditlog.opening import open_log as open  # noqa: A004  (as io.open and gzip.open: auditlog.open)
-from auditlog.reader import read
-from auditlog.record import Record
-from auditlog.stats import Stats
-from auditlog.ticket import Ticket
-from auditlog.verify import Report, verify
-from auditlog.writer import Log
+import sys
+from importlib import import_module
+
+TYPE_CHECKING = False  # typing's own would cost the import of typing
+if TYPE_CHECKING:
+    from auditlog import events
+    from auditlog.actor import Actor, Resource
+    from auditlog.context import bind
+    from auditlog.errors import (
+        AuditLogError,
+        BufferFull,
+        CursorDamaged,
+        ForkedLog,
+        InvalidEvent,
+        InvalidName,
+        LogClosed,
+        LogDamaged,
+        LogFailed,
+        LogLocked,
+        RecordTooLarge,
+        UnsafePath,
+    )
+    from auditlog.flush_policy import FlushPolicy
+    from auditlog.opening import open_log as open  # noqa: A004  (as io.open and gzip.open: auditlog.open)
+    from auditlog.reader import read
+    from auditlog.record import Record
+    from auditlog.stats import Stats
+    from auditlog.ticket import Ticket
+    from auditlog.verify import Report, verify
+    from auditlog.writer import Log
 
 __all__ = [
     "Actor",
@@ -66,3 +73,47 @@ __all__ = [
     "read",
     "verify",
 ]
+
+_HOMES = {
+    "Actor": "actor",
+    "FlushPolicy": "flush_policy",
+    "Log": "writer",
+    "Record": "record",
+    "Report": "verify",
+    "Resource": "actor",
+    "Stats": "stats",
+    "Ticket": "ticket",
+    "bind": "context",
+    "events": "events",
+    "open": "opening",
+    "read": "reader",
+}
+"""The module of each name; what is not here is an error."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
+    found = module if name == "events" else getattr(module, "open_log" if name == "open" else name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(type(sys)):  # type: ignore[misc]  # the class of every module
+    """Keeps ``auditlog.verify`` the function, also once the module of that name was imported."""
+
+    @property
+    def verify(self) -> object:
+        return import_module(f"{__name__}.verify").verify
+
+    @verify.setter
+    def verify(self, module: object) -> None:
+        """The import system would put the module here."""
+
+
+sys.modules[__name__].__class__ = _Package
