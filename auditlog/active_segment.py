@@ -62,7 +62,8 @@ class ActiveSegment:
         A call that was broken off, by an error or by what a signal handler raised, may simply be
         repeated.  Raises OSError, LogFailed (see check); then nothing is acknowledged.
         """
-        self.mend()
+        if self._unsynced:
+            self.cut_back()
         if self.end == offset + len(data):
             return  # the call that was broken off had come to its end
         if self.end != offset:

@@ -9,20 +9,21 @@ looks after the log (see Log).
 Invariants (tests of the same name in tests/auditlog/test_committer.py):
   in_order     commits become durable in the order of their records
   poisoned     after a failed write or sync nothing is ever written or synced again
+  lost_leader  a leader that a signal handler threw out is replaced within a second or so
   disk_full    ENOSPC and EDQUOT lose nothing: the partial line is cut, the queue kept, retried
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from auditlog.active_segment import DISK_FULL, ActiveSegment
 from auditlog.errors import AuditLogError, LogFailed
-from auditlog.recovery import remember_head
+from auditlog.log_end import LogEnd
 from auditlog.ticket import Commit, Waiter
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ _logger = logging.getLogger("auditlog")
 class Committer:
     """Takes commits from ``pending`` and makes them durable.
 
-    ``lock`` guards both; ``room`` is notified when the queue shrinks.  ``tick`` is called by the
-    keeper about once a second, without the lock; ``failed`` once, with it, when the log has failed.
+    ``lock`` guards both; ``room`` is notified when the queue shrinks, for whoever has set
+    ``room_wanted``.  ``tick`` is called by the keeper about once a second, without the lock;
+    ``failed`` once, with it, when the log has failed.
     """
 
     def __init__(
@@ -58,15 +60,14 @@ class Committer:
         tick: Callable[[], None],
         failed: Callable[[AuditLogError], None],
     ) -> None:
-        self._directory = directory
         self._pending = pending
         self._policy = policy
         self._lock = lock
-        self._file_mode = file_mode
         self._tick = tick
         self._failed = failed
         self.room = threading.Condition(lock)
-        self.segment: ActiveSegment | None = None
+        self.room_wanted = False
+        self._end = LogEnd(directory, file_mode)
         self.failure: AuditLogError | None = None
         self.durable_seq = 0
         self.stalled_by: OSError | None = None
@@ -75,12 +76,12 @@ class Committer:
         self._crowd = 0
         self._retries = 0
         self._retry_at = 0.0
-        self._head_due = False
         self._leader: Waiter | None = None
         self._leader_thread: int | None = None
         self._keepers_own = Waiter()
         # No threading.Event: what a signal handler raises inside one leaves its lock held for ever.
         self._wake = Waiter()
+        self._wake.arm()
         self._stopping = False
         self._keeper = threading.Thread(
             target=self._keep, name=f"auditlog-keeper-{pending.log}", daemon=True
@@ -104,8 +105,7 @@ class Committer:
         try:
             while not commit.done:
                 if self._take_lead(me, commit):
-                    self._lead(commit)
-                    self._pass_on(me)
+                    self._lead(me, commit)
                 elif not commit.done:
                     me.sleep(None)
         finally:
@@ -121,6 +121,7 @@ class Committer:
             self.wake_keeper()
             if timeout <= 0:
                 return False
+            me.arm()
             commit.watchers.append(me)
         try:
             me.sleep(timeout)
@@ -132,33 +133,52 @@ class Committer:
 
     def led_by_this_thread(self) -> bool:
         """Whether the caller is, in a signal handler, behind a commit that its thread is making."""
-        return self._leader_thread == threading.get_ident()
+        return self._leader_thread == threading.get_ident() and self._leads()
+
+    def _leads(self) -> bool:
+        """Whether the thread that took the lead is still about it.
+
+        Two exceptions from signal handlers in a row, the second where the first would have made it
+        pass the lead on, throw a thread out of wait while it is still called the leader.
+        """
+        thread = self._leader_thread
+        frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001  (documented)
+        while frame is not None:
+            if frame.f_code is _WAIT and frame.f_locals.get("me") is self._leader:
+                return True
+            frame = frame.f_back
+        return False
 
     def _take_lead(self, me: Waiter, commit: Commit) -> bool:
         """Whether the caller leads now; else it is among those who are woken."""
+        thread = threading.get_ident()
         with self._lock:
+            if self._leader_thread == thread:
+                if self._leads():
+                    raise LogFailed(
+                        "a signal handler waits for a commit that the code it interrupted is"
+                        " making",
+                        hint="Emit from the main program, or do not wait in a signal handler.",
+                    )
+                self._leader = None
             if self._leader is None and self.stalled_by is None:
-                self._leader_thread = threading.get_ident()
+                self._leader_thread = thread
                 self._leader = me
                 return True
-            if self.led_by_this_thread():
-                raise LogFailed(
-                    "a signal handler waits for a commit that the code it interrupted is making",
-                    hint="Emit from the main program, or do not wait in a signal handler.",
-                )
             if not commit.done and me not in commit.waiters:
+                me.arm()
                 commit.waiters.append(me)
             return commit.done and self._leader is me
 
     def _leave(self, me: Waiter, commit: Commit) -> None:
         if self._leader is not me and me not in commit.waiters and not me.woken():
-            return  # nearly always: it was woken because its commit is done
+            return  # nearly always: it led, or was woken because its commit is done
         with self._lock:
             if me in commit.waiters:
                 commit.waiters.remove(me)
             elif me.woken():
                 self._wake_next()  # woken to lead, and going without having done so
-        self._pass_on(me)
+            self._pass_on(me)
 
     def stop(self) -> None:
         """End the keeper; nothing may be queued any more."""
@@ -167,8 +187,7 @@ class Committer:
             self._wake.wake()
         if self._keeper is not threading.current_thread() and self._keeper.ident is not None:
             self._keeper.join()
-        if self.segment is not None:
-            self.segment.close()
+        self._end.close()
 
     def fail(self, error: AuditLogError) -> None:
         """Poison the log: every pending and later record gets this error."""
@@ -191,22 +210,30 @@ class Committer:
         for commit in self._pending.commits:
             commit.error, commit.done = error, True
         self._pending.commits.clear()
-        if self.segment is not None:
-            self.segment.close()
+        self._end.close()
 
     def wake_keeper(self) -> None:
         """Have the keeper look whether something is due; called with the lock held."""
         self._wake.wake()
 
-    def _lead(self, until: Commit) -> None:
-        """Commit in order until ``until`` is done; the caller is the leader."""
+    def _lead(self, me: Waiter, until: Commit) -> None:
+        """Commit in order until ``until`` is done, then pass the lead on; the caller has it."""
         while not until.done:
-            self._gather(until)
+            if self._crowd:
+                self._gather(until)
             with self._lock:
                 if self.stalled_by is not None or not self._pending.commits:
-                    return
+                    break
                 commit = self._pending.oldest()
-            self._settle(commit, self._write(commit))
+            outcome = self._write(commit)
+            with self._lock:
+                self._settle(commit, outcome)
+                if outcome is None and until.done:
+                    self._pass_on(me)
+                    return
+            if isinstance(outcome, AuditLogError):
+                self.fail(outcome)  # before anybody else can take the lead
+        self._pass_on(me)
 
     def _gather(self, commit: Commit) -> None:
         """Let those who waited for the commit before queue their next record, if they have one.
@@ -238,88 +265,41 @@ class Committer:
             self.wake_keeper()
 
     def _settle(self, commit: Commit, outcome: OSError | AuditLogError | None) -> None:
+        """Tell everyone how the write ended; the lock is held."""
         if isinstance(outcome, OSError):
-            with self._lock:
-                if self._retries == 0:
-                    _logger.error(
-                        "%s: the disk is full; events wait in memory until space returns: %s",
-                        self._pending.log,
-                        outcome,
-                    )
-                delay = _RETRY_SECONDS[min(self._retries, len(_RETRY_SECONDS) - 1)]
-                self._retry_at = time.monotonic() + delay
-                self._retries += 1
-                self.stalled_by = outcome
+            self._stall(outcome)
             return
-        with self._lock:
-            if outcome is None:
-                self.durable_seq = commit.last_seq
-            self._crowd = len(commit.waiters)
-            commit.resolve(outcome)
-            self._pending.finished(commit)
+        if outcome is None:
+            self.durable_seq = commit.last_seq
+        self._crowd = len(commit.waiters)
+        commit.resolve(outcome)
+        self._pending.finished(commit)
+        if self.room_wanted:
+            self.room_wanted = False
             self.room.notify_all()
-        if outcome is not None:
-            self.fail(outcome)
+
+    def _stall(self, error: OSError) -> None:
+        if self._retries == 0:
+            _logger.error(
+                "%s: the disk is full; events wait in memory until space returns: %s",
+                self._pending.log,
+                error,
+            )
+        delay = _RETRY_SECONDS[min(self._retries, len(_RETRY_SECONDS) - 1)]
+        self._retry_at = time.monotonic() + delay
+        self._retries += 1
+        self.stalled_by = error
 
     def _write(self, commit: Commit) -> OSError | AuditLogError | None:
         """Make it durable.  Returns None, the OSError of a full disk, or why the log has failed."""
         if self.failure is not None:
             return self.failure
         began = time.perf_counter()
-        segment = self.segment
-        try:
-            if segment is None or segment.name != commit.segment:
-                if segment is not None:
-                    segment.close()
-                self.segment = None
-                segment = ActiveSegment(
-                    self._directory, commit.segment, commit.offset, self._file_mode
-                )
-                self.segment = segment
-                self._head_due = True
-            segment.append(b"".join(commit.lines), commit.offset)
-            if self._head_due:
-                self._remember_head(segment)
-        except OSError as error:
-            return self._after_error(error, commit)
-        except AuditLogError as error:
-            return error
-        self.commit_seconds.append(time.perf_counter() - began)
-        self.commits += 1
-        return None
-
-    def _remember_head(self, segment: ActiveSegment) -> None:
-        try:
-            remember_head(self._directory, segment.name)
-            self._head_due = False
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            # The records themselves are durable; the note is tried again with the next commit.
-
-    def _after_error(self, error: OSError, commit: Commit) -> OSError | AuditLogError:
-        segment = self.segment
-        path = self._directory / commit.segment.logical
-        try:
-            if segment is not None:
-                # Whatever failed: after a failed sync the kernel still shows records that are not
-                # on the disk, and recovery would build on them.
-                segment.cut_back()
-        except OSError as second:
-            error = second if error.errno in DISK_FULL else error
-        else:
-            if error.errno in DISK_FULL:
-                return error
-        if segment is not None:
-            segment.close()
-        return LogFailed(
-            "records could not be made durable",
-            path=path,
-            offset=commit.offset,
-            errno=error.errno,
-            hint="Mend the disk or the directory, then open the log again;"
-            " it goes on behind the last durable record.",
-        )
+        outcome = self._end.write(commit)
+        if outcome is None:
+            self.commit_seconds.append(time.perf_counter() - began)
+            self.commits += 1
+        return outcome
 
     def _keep(self) -> None:
         next_tick = time.monotonic() + _TICK_SECONDS
@@ -328,6 +308,7 @@ class Committer:
             self._lead_if_due()
             if time.monotonic() >= next_tick and not self._stopping:
                 next_tick = time.monotonic() + _TICK_SECONDS
+                self._replace_a_lost_leader()
                 self._look()
 
     def _deadline(self) -> float:
@@ -362,34 +343,37 @@ class Committer:
                 return
             self._leader = self._keepers_own
             last = commits[-1]
-        self._lead(last)
-        self._pass_on(self._keepers_own)
+        self._lead(self._keepers_own, last)
         if self.stalled_by is None and self._retries:
             self._retries = 0
             if self.failure is None:
                 _logger.warning("%s: space has returned; writing goes on", self._pending.log)
 
+    def _replace_a_lost_leader(self) -> None:
+        """What a signal handler broke off twice in a row: nobody leads, or nobody woken came."""
+        with self._lock:
+            if self._leader is not None and self._leader is not self._keepers_own:
+                if self._leads():
+                    return
+                self._leader = self._leader_thread = None
+            if self._leader is None:
+                self._wake_next()
+
     def _look(self) -> None:
         """What has to be noticed although nobody writes."""
         with self._lock:
-            if self._leader is not None or self.failure is not None or self.segment is None:
+            if self._leader is not None or self.failure is not None:
                 return
             self._leader = self._keepers_own
         try:
-            self.segment.mend()
-            self.segment.check()
-        except AuditLogError as error:
-            self.fail(error)
-        except OSError as error:
-            self.fail(
-                LogFailed(
-                    "the segment can no longer be looked at",
-                    path=self.segment.path,
-                    errno=error.errno,
-                    hint="Mend the directory, then open the log again.",
-                )
-            )
+            failure = self._end.look()
+            if failure is not None:
+                self.fail(failure)
         finally:
             self._pass_on(self._keepers_own)
         if self.failure is None:
             self._tick()
+
+
+_WAIT: Final = Committer.wait.__code__
+"""What a thread that leads runs somewhere down its stack."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final
 
+import auditlog.event_code  # noqa: F401  (loaded now: the first event may come in a chroot)
 from auditlog.actor import Outcome, Severity
 from auditlog.event import Event
 from auditlog.field_kinds import (

@@ -20,6 +20,7 @@ from auditlog.errors import AuditLogError
 
 if TYPE_CHECKING:
     import asyncio
+    from _thread import LockType
     from collections.abc import Callable, Generator
 
     from auditlog.segment_names import SegmentName
@@ -33,20 +34,26 @@ class Waiter:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = allocate_lock()
-        self._lock.acquire()
+        self._lock: LockType | None = None  # most lead at once and never sleep
+
+    def arm(self) -> None:
+        """From now on wake is noticed; called with the committer's lock held."""
+        if self._lock is None:
+            self._lock = allocate_lock()
+            self._lock.acquire()
 
     def wake(self) -> None:
         """End the sleep, or the next one; called with the committer's lock held."""
-        if self._lock.locked():
+        if self._lock is not None and self._lock.locked():
             self._lock.release()
 
     def woken(self) -> bool:
         """Whether a wake has not been slept through yet."""
-        return not self._lock.locked()
+        return self._lock is not None and not self._lock.locked()
 
     def sleep(self, timeout: float | None) -> bool:
         """Returns False when nobody woke it within ``timeout`` seconds."""
+        assert self._lock is not None  # noqa: S101  (armed before; for the type checker)
         return self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
 
 
@@ -103,10 +110,15 @@ class Commit:
         """Tell everyone who waits; called once, by the committer, under its lock."""
         self.error = error
         self.done = True
-        for waiter in (*self.waiters, *self.watchers):
-            waiter.wake()
-        self.waiters.clear()
-        self.watchers.clear()
+        if self.waiters or self.watchers:
+            for waiter in (*self.waiters, *self.watchers):
+                waiter.wake()
+            self.waiters.clear()
+            self.watchers.clear()
+        if self.futures:
+            self._resolve_futures()
+
+    def _resolve_futures(self) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for future in self.futures:
             by_loop.setdefault(future.get_loop(), []).append(future)

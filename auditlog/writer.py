@@ -286,6 +286,7 @@ class Log:
                     path=self.directory,
                     hint="The disk is full or too slow: see the log's stats and free space.",
                 )
+            self._committer.room_wanted = True
             self._committer.room.wait(remaining)
         self._inside = True
         if self._refusal is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -157,3 +159,64 @@ def test_a_commit_that_ctrl_c_broke_off_is_made_by_the_keeper(
         assert log.emit("after.it").wait(timeout=5).done()
     assert auditlog.verify(tmp_path).ok
     assert [r.event_type for r in auditlog.read(tmp_path)].count("struck.one") == 1
+
+
+class _Struck(Exception):
+    """What a signal handler raises."""
+
+
+def _strike_twice(
+    log: auditlog.Log, monkeypatch: pytest.MonkeyPatch, event_type: str, second_at: int
+) -> bool:
+    """Strike in the sync that emit leads, and once more so many calls later; whether it came.
+
+    The interpreter runs signal handlers where a function begins and behind a call of a built-in
+    one; these are the moments of which a profiler is told.
+    """
+    real, strikes, moments = _fs.fdatasync, [True], [0]
+
+    def second(_frame: FrameType, event: str, _argument: object) -> None:
+        if event in ("call", "c_return"):
+            moments[0] += 1
+            if moments[0] == second_at:
+                raise _Struck
+
+    def first(fd: int) -> None:
+        if not strikes or threading.current_thread() is not threading.main_thread():
+            real(fd)
+            return
+        strikes.clear()
+        sys.setprofile(second)
+        raise _Struck
+
+    monkeypatch.setattr(_fs, "fdatasync", first)
+    try:
+        log.emit(event_type, durable=True)
+    except _Struck:
+        return moments[0] >= second_at
+    finally:
+        sys.setprofile(None)
+        monkeypatch.undo()
+    pytest.fail("nothing was struck")
+
+
+def test_lost_leader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Struck a second time wherever the first strike would have passed the lead on."""
+    policy = auditlog.FlushPolicy.batched(max_delay=600)  # the timer does not help
+    lost = second_at = 0
+    with open_log(tmp_path, flush=policy) as log:
+        while _strike_twice(log, monkeypatch, "struck.twice", second_at + 1):
+            second_at += 1
+            lost += log._committer._leader is not None
+            other = threading.Thread(
+                target=log.emit, args=("other.thread",), kwargs={"durable": True}, daemon=True
+            )
+            if second_at % 2:  # the struck thread itself comes back first, or another one waits
+                assert log.emit("same.thread", durable=True).done()
+            other.start()
+            other.join(20)
+            assert not other.is_alive(), f"nobody leads after a second strike at call {second_at}"
+    assert lost > 3, "no strike came where it does harm"
+    assert auditlog.verify(tmp_path).ok
+    types = [record.event_type for record in auditlog.read(tmp_path)]
+    assert types.count("struck.twice") == second_at + 1

@@ -28,6 +28,7 @@ class Committer:
         if timeout == 0:
             return commit.done
         waiter = Waiter()
+        waiter.arm()
         commit.waiters.append(waiter)
         return waiter.sleep(timeout) and commit.done
 
@@ -152,6 +153,7 @@ def test_awaiting_a_ticket_that_failed_raises() -> None:
 
 def test_a_waiter_sleeps_until_it_is_woken() -> None:
     waiter = Waiter()
+    waiter.arm()
     assert not waiter.sleep(0)
     assert not waiter.sleep(0.001)
     assert not waiter.sleep(-1), "a deadline that has passed"

@@ -141,7 +141,7 @@ def test_a_forked_child_does_not_keep_the_log_locked(tmp_path: Path) -> None:
 def test_bounded(tmp_path: Path) -> None:
     """A full queue blocks, then refuses; what was refused is counted in the chain."""
     with open_log(tmp_path, flush="batched", max_queue_bytes=100_000, block_timeout=0.05) as log:
-        segment = log._committer.segment
+        segment = log._committer._end._segment
         assert segment is not None
         with log._committer._lock:
             log._committer._leader = Waiter()  # as if a sync took for ever

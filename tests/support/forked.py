@@ -26,6 +26,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import auditlog
+
 __all__ = ["Child", "ForkServer", "at_barrier", "strace_missing"]
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -137,6 +139,8 @@ def _run(task: Callable[..., None], arguments: dict[str, Any]) -> None:
 
 def _serve() -> None:
     importlib.import_module("tests.support.writers")
+    for name in auditlog.__all__:  # loaded here, and not by the child, whose calls are counted
+        getattr(auditlog, name)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     for line in sys.stdin:
         question = json.loads(line)
