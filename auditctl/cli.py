@@ -24,12 +24,13 @@ COMMANDS: Final = {
     "export": "Hand records to an auditor, or to another program.",
     "verify": "Prove that logs are complete and unchanged, or show where not.",
     "status": "Show each log's state, problems first.",
+    "doctor": "Check whether this host is fit for audit logs.",
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",
     "prune": "Compress and delete old segments that every sink has.",
     "hold": "Keep segments from retention, with a reason.",
     "agent": "Run shippers and retention as one service.",
     "setup": "Prepare an Elasticsearch for audit logs, and say what is missing there.",
-    "config": "Check and show the configuration.",
+    "config": "Begin, check and show the configuration.",
 }
 
 _EPILOG: Final = (

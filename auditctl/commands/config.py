@@ -10,8 +10,11 @@ import click
 
 from auditctl import render
 from auditctl.config import load
+from auditctl.config_template import template
 from auditctl.config_values import RETENTION, SINK, Address
-from auditctl.options import config_option, json_option
+from auditctl.errors import BadPath
+from auditctl.options import PATH, config_option, json_option
+from auditlog import _fs
 from retention.policy import format_duration
 
 if TYPE_CHECKING:
@@ -24,7 +27,30 @@ _SECRETS: Final = ("password", "api_key")
 
 @click.group
 def config() -> None:
-    """Check and show the configuration."""
+    """Begin, check and show the configuration."""
+
+
+@config.command
+@click.option("-o", "--output", "target", type=PATH, metavar="FILE", help="A new file to write.")
+def init(target: Path | None) -> None:
+    """Print a configuration to begin with, every setting explained.
+
+    \b
+    Examples:
+      auditctl config init -o /etc/auditlog/config.toml
+      auditctl config init | less
+    """
+    if target is None:
+        render.print_line(template().rstrip("\n"))
+        return
+    try:
+        fd = _fs.create_exclusive(target, mode=0o644)  # it holds no secret; those have own files
+    except FileExistsError:
+        hint = "Edit it, or choose another name."
+        raise BadPath("it is there already", path=target, hint=hint) from None
+    with open(fd, "wb") as file:  # noqa: PTH123  (a descriptor has no path)
+        file.write(template().encode())
+    render.say(f"auditctl: {target} is written; edit it, then run auditctl config check.")
 
 
 @config.command

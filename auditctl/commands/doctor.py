@@ -1,0 +1,82 @@
+"""``auditctl doctor``: see auditctl.doctor for what is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from auditctl import render
+from auditctl.config import load
+from auditctl.doctor.disks import check_directory, check_state
+from auditctl.doctor.finding import Finding
+from auditctl.doctor.host import check_host
+from auditctl.doctor.services import check_agent, check_sink
+from auditctl.errors import ConfigError
+from auditctl.exit_codes import ExitCode
+from auditctl.options import PATH, chosen, config_option, json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditctl.doctor.finding import State
+
+_COLOURS: Final[dict[State, render.Colour]] = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@config_option
+@json_option("auditctl.doctor/1")
+def doctor(directory: Path | None, *, config_path: Path | None, as_json: bool) -> int:
+    """Check whether this host is fit for audit logs.
+
+    Looks at the configuration, at DIR or all configured directories and the disks below them, at
+    clock, kernel limits, agent and sinks, and says what mends what is not as it should be. It
+    writes and syncs 400 KiB in each directory, which are gone afterwards, and changes nothing.
+    Exits with 1 when something fails; a warning is for a person to judge.
+
+    \b
+    Examples:
+      sudo -u auditlog auditctl doctor
+      auditctl doctor /var/log/llama-orch/audit
+      auditctl doctor --json | jq -r '.checks[] | select(.state != "ok") | .mend'
+    """
+    findings = [*_findings(directory, config_path)]
+    failed = any(finding.state == "fail" for finding in findings)
+    if as_json:
+        checks = [finding.to_json() for finding in findings]
+        found = {"schema": "auditctl.doctor/1", "ok": not failed, "checks": checks}
+        render.print_json(found, indent=True)
+    else:
+        for finding in findings:
+            mark = render.paint(finding.state.ljust(4), _COLOURS[finding.state])
+            render.print_line(f"{mark} {finding.check}: {render.clean(finding.detail)}")
+            if finding.state != "ok":
+                render.print_line(f"     {render.clean(finding.mend)}")
+    return ExitCode.FAILED if failed else ExitCode.OK
+
+
+def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Finding]:
+    try:
+        config = load(config_path)
+        config.check_logs()
+        if directory is not None or config.directories:
+            config, _ = chosen(directory, config_path)
+    except ConfigError as error:
+        yield Finding("configuration", "fail", str(error), "auditctl config check")
+        return
+    yield Finding("configuration", "ok", "it can be used")
+    yield from check_host()
+    for place in config.directories:
+        yield from check_directory(place)
+    if not config.directories:
+        mend = "auditctl config init > /etc/auditlog/config.toml, and name them there"
+        yield Finding("directories", "warn", "none is configured, and none was given", mend)
+    elif config.state_dir is not None or len(config.directories) == 1:
+        yield from check_state(config.state_directory())
+    if config.sinks:
+        yield check_agent(config)
+    for sink in config.sinks:
+        yield from check_sink(sink)

@@ -1,0 +1,118 @@
+"""What a directory of logs lies on, who may write there, and whether its disk syncs.
+
+Invariants (tests of the same name in tests/auditctl/doctor/test_disks.py):
+  reads_only   but for one file of 400 KiB with a hidden name, which is gone afterwards
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from auditctl.doctor.finding import Finding, judge_filesystem, judge_space, judge_syncs
+from auditlog import _fs
+from auditlog.errors import UnsafePath
+from auditlog.inventory import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["check_directory", "check_state", "filesystem_of"]
+
+_SYNCS: Final = 100
+_SYNC_SECONDS: Final = 2.0  # a slow disk is known to be slow by then
+_WRITE_BYTES: Final = 4096
+
+
+def check_directory(place: Path) -> Iterator[Finding]:
+    """Everything about a directory of logs."""
+    try:
+        _fs.check_directory(place, allow_other_owner=True)
+        found = scan(place)
+    except FileNotFoundError:
+        mend = f"install -d -m 0700 -o SERVICE_USER {place}, or let its service make it."
+        yield Finding("directory", "warn", f"{place} is not there yet", mend)
+        return
+    except UnsafePath as error:
+        yield Finding("directory", "fail", f"{place}: {error.reason}", error.hint)
+        return
+    except OSError as error:
+        mend = "Run as its owner, or as a member of its group."
+        yield Finding("directory", "fail", f"{place}: {error.strerror}", mend)
+        return
+    logs = len(found.logs)
+    yield Finding("directory", "ok", f"{place} holds {logs} {'log' if logs == 1 else 'logs'}")
+    yield _open_to_all(place)
+    yield from _disk(place)
+
+
+def check_state(place: Path) -> Iterator[Finding]:
+    """The agent's own directory: it has to be able to write there."""
+    if not place.exists():
+        mend = f"install -d -m 0700 {place}; the agent makes it itself where it may."
+        may = os.access(place.parent, os.W_OK)
+        yield Finding("state", "ok" if may else "warn", f"{place} is not there yet", mend)
+    elif not os.access(place, os.W_OK | os.X_OK):
+        mend = f"chown it to the agent's user, or run this as that user: ls -ld {place}"
+        yield Finding("state", "fail", f"{place} cannot be written to", mend)
+    else:
+        yield Finding("state", "ok", f"{place} can be written to")
+
+
+def _open_to_all(place: Path) -> Finding:
+    found = [
+        path
+        for path in sorted(place.glob("*.ndjson*"))
+        if path.stat(follow_symlinks=False).st_mode & (stat.S_IROTH | stat.S_IWOTH)
+    ]
+    if not found:
+        return Finding("permissions", "ok", f"{place}: no file is open to everybody")
+    files = "1 file" if len(found) == 1 else f"{len(found)} files"
+    detail = f"{files} in {place} can be read or written by everybody"
+    return Finding("permissions", "warn", detail, f"chmod o-rwx {place}/*.ndjson*")
+
+
+def _disk(place: Path) -> Iterator[Finding]:
+    yield judge_filesystem(str(place), filesystem_of(place))
+    free = os.statvfs(place)
+    files = free.f_favail if free.f_files else None
+    yield judge_space(str(place), free.f_bavail * free.f_frsize, files)
+    try:
+        yield judge_syncs(str(place), _time_syncs(place))
+    except OSError as error:
+        mend = "Run it as the user who writes there, to see how fast the disk is."
+        yield Finding("sync", "warn", f"{place}: not measured ({error.strerror})", mend)
+
+
+def _time_syncs(place: Path) -> list[dt.timedelta]:
+    path = place / f".auditctl-doctor.{os.getpid()}"
+    fd = _fs.create_exclusive(path)
+    times: list[dt.timedelta] = []
+    try:
+        stop = time.perf_counter() + _SYNC_SECONDS
+        while len(times) < _SYNCS and time.perf_counter() < stop:
+            began = time.perf_counter()
+            _fs.write_all(fd, b"\n" * _WRITE_BYTES)
+            _fs.fdatasync(fd)
+            times.append(dt.timedelta(seconds=time.perf_counter() - began))
+    finally:
+        os.close(fd)
+        _fs.unlink(path)
+    return times
+
+
+def filesystem_of(place: Path) -> str:
+    """The type of the file system at the path, by the longest mount point above it."""
+    best, kind = "", "unknown"
+    resolved = str(place.resolve())
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
+        before, _, after = line.partition(" - ")
+        mounted = before.split(" ")[4].replace("\\040", " ")
+        inside = resolved == mounted or resolved.startswith(mounted.rstrip("/") + "/")
+        if inside and len(mounted) >= len(best):
+            best, kind = mounted, after.split(" ")[0]
+    return kind

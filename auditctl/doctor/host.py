@@ -1,0 +1,51 @@
+"""The host's clock and the kernel's limits, as the shippers and the writer rely on them."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from auditctl.doctor.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["check_host"]
+
+_INOTIFY: Final = Path("/proc/sys/fs/inotify")
+_LIMITS: Final = {"max_user_watches": 8192, "max_user_instances": 128}
+_TIMEX_BYTES: Final = 512  # struct timex has 208 on 64 bit
+_TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
+
+
+def check_host(inotify: Path = _INOTIFY) -> Iterator[Finding]:
+    yield _clock()
+    yield from _limits(inotify)
+
+
+def _clock() -> Finding:
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes = 0: only look
+    state = ctypes.CDLL(None).adjtimex(timex)
+    if state < 0:
+        mend = "Look yourself: timedatectl"
+        return Finding("clock", "warn", "the kernel does not tell whether it is right", mend)
+    if state == _TIME_ERROR:
+        mend = "timedatectl set-ntp true; in a virtual machine the host may keep its time instead."
+        return Finding("clock", "warn", "the kernel says that nothing keeps it right", mend)
+    return Finding("clock", "ok", "synchronised")
+
+
+def _limits(inotify: Path) -> Iterator[Finding]:
+    for name, least in _LIMITS.items():
+        try:
+            value = int((inotify / name).read_text("ascii"))
+        except (OSError, ValueError):
+            detail = f"fs.inotify.{name} cannot be read; logs are looked at every 30 s instead"
+            yield Finding("inotify", "warn", detail, "Mount /proc, or live with the delay.")
+            continue
+        if value < least:
+            mend = f"sysctl fs.inotify.{name}={least}, and the same in /etc/sysctl.d/"
+            yield Finding("inotify", "warn", f"fs.inotify.{name} is {value:,}", mend)
+        else:
+            yield Finding("inotify", "ok", f"fs.inotify.{name} is {value:,}")

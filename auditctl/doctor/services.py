@@ -1,0 +1,107 @@
+"""The agent, and what it ships to: reachable, and as shipping needs it.
+
+Looks only: the index template, for one, is put by `auditctl setup elasticsearch`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from auditctl.doctor.finding import Finding
+from auditctl.errors import ConfigError
+from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
+from shippers.errors import ShipperError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditctl.config import Config, SinkConfig
+    from shippers.sinks.setup_plan import SetupPlan
+
+__all__ = ["check_agent", "check_sink"]
+
+_SECONDS: Final = 3.0
+_OK: Final = 200
+
+
+def check_agent(config: Config) -> Finding:
+    """Whether an agent answers on the metrics' address, and says that it is ready."""
+    if config.metrics is None:
+        return Finding("agent", "ok", "it serves no metrics, so it is not asked")
+    connection = http.client.HTTPConnection(
+        config.metrics.host, config.metrics.port, timeout=_SECONDS
+    )
+    where = f"http://{config.metrics}/readyz"
+    mend = "systemctl status the agent's unit; or start it: auditctl agent"
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        if answer.status == _OK:
+            return Finding("agent", "ok", f"{where} says ready")
+        return Finding("agent", "warn", f"{where} answers {answer.status}", f"curl {where}")
+    except (OSError, http.client.HTTPException):
+        return Finding("agent", "warn", f"no agent answers at {where}", mend)
+    finally:
+        connection.close()
+
+
+def check_sink(sink: SinkConfig) -> Iterator[Finding]:
+    name = f"sink {sink.name}"
+    try:
+        if sink.kind == "sqlite":
+            yield _sqlite(name, sink)
+        else:
+            yield from _elasticsearch(name, sink)
+    except (ConfigError, ShipperError) as error:
+        yield Finding(name, "fail", str(error), error.hint or "Mend the configuration.")
+
+
+def _sqlite(name: str, sink: SinkConfig) -> Finding:
+    path = sink.path
+    if path is None or not path.exists():
+        return Finding(name, "ok", f"{sink.address} is made with the first record")
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        mend = f"ls -ld {path.parent} {path}: both have to be the agent's"
+        return Finding(name, "fail", f"{path} cannot be written to", mend)
+    try:
+        uri = f"file:{quote(str(path))}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_SECONDS)) as connection:
+            connection.execute("SELECT log FROM records LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        mend = "Name a file that this program made, or one that does not exist yet."
+        return Finding(name, "fail", f"{path}: {error}", mend)
+    return Finding(name, "ok", f"{path} can be read and written")
+
+
+def _elasticsearch(name: str, sink: SinkConfig) -> Iterator[Finding]:
+    plan = _plan(sink)
+    if all(finding.state == "missing" for finding in plan.findings):
+        detail = f"{sink.address}: {plan.findings[0].detail}"
+        yield Finding(name, "fail", detail, "Check address, network and credentials.")
+        return
+    for found in plan.findings:
+        detail = f"{found.check}: {found.detail}"
+        mend = found.hint or f"auditctl setup elasticsearch --sink {sink.name}"
+        if found.state == "ok":
+            yield Finding(name, "ok", detail)
+        elif found.check == "privileges" and found.state == "missing":
+            yield Finding(name, "fail", detail, mend)
+        else:
+            yield Finding(name, "warn", detail, mend)
+
+
+def _plan(sink: SinkConfig) -> SetupPlan:
+    # Imported here: the Elasticsearch client takes a third of a second.
+    from shippers.sinks.cluster import Setup  # noqa: PLC0415  (see above)
+    from shippers.sinks.connection import Connection  # noqa: PLC0415  (see above)
+
+    connection = Connection(elasticsearch_options(sink), elasticsearch_credentials(sink))
+    try:
+        return Setup(connection, connection).plan()
+    finally:
+        connection.close()
