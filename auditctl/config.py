@@ -118,6 +118,7 @@ class Config:
     host: str = field(default_factory=socket.gethostname)
     metrics: Address | None = field(default_factory=lambda: Address("127.0.0.1", 9464))
     max_in_flight_bytes: int = 32 << 20
+    linger: dt.timedelta = dt.timedelta(0)
     sinks: tuple[SinkConfig, ...] = ()
     policy: Policy = field(default_factory=Policy)
     schedule: Schedule = field(default_factory=Schedule)

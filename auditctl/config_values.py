@@ -172,6 +172,7 @@ TOP: Final[Mapping[str, Converter]] = {
     "host": to_host,
     "metrics": to_address,
     "max_in_flight": to_in_flight,
+    "linger": to_duration,
 }
 SINK: Final[Mapping[str, Converter]] = {
     "kind": to_kind,

@@ -140,7 +140,11 @@ class Parts:
 def _options(config: Config) -> ShippingOptions:
     held_bytes = config.max_in_flight_bytes
     batch_bytes = min(DeliveryOptions().batch_bytes, held_bytes)
-    return ShippingOptions(delivery=DeliveryOptions(batch_bytes=batch_bytes, held_bytes=held_bytes))
+    return ShippingOptions(
+        delivery=DeliveryOptions(
+            batch_bytes=batch_bytes, held_bytes=held_bytes, linger=config.linger
+        )
+    )
 
 
 def _schedule(config: Config) -> RetentionSchedule:

@@ -56,6 +56,7 @@ class DeliveryOptions:
     slow_batch                    a batch that takes longer than this is followed by smaller ones
     held_bytes                    read and not passed, over all logs of a sink
     save_interval                 how often a log's cursor is written, at most
+    linger                        how long the first new record of a log waits for others
     """
 
     batch_records: int = 2000
@@ -63,6 +64,7 @@ class DeliveryOptions:
     slow_batch: dt.timedelta = dt.timedelta(seconds=2)
     held_bytes: int = 32 << 20
     save_interval: dt.timedelta = dt.timedelta(seconds=0.5)
+    linger: dt.timedelta = dt.timedelta(0)
     backoff: Backoff = field(default_factory=Backoff)
 
     def __post_init__(self) -> None:
@@ -70,6 +72,8 @@ class DeliveryOptions:
             raise ValueError("a batch needs at least one record, and must fit into held_bytes")
         if min(self.save_interval, self.slow_batch) <= dt.timedelta(0):
             raise ValueError("save_interval and slow_batch must be positive")
+        if self.linger < dt.timedelta(0):
+            raise ValueError("linger must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class Delivery:
         self.trouble = ""
         self._trouble_said_at = -_SAY_SECONDS
         self._options = options
+        self._linger_seconds = options.linger.total_seconds()
         self._size = BatchSize(
             options.batch_records,
             options.batch_bytes,
@@ -307,6 +312,9 @@ class Delivery:
                 self._woken.discard(event)
             for follower in self._followers.values():
                 if (woken := follower.woken(event)) is not None:
+                    if self._linger_seconds and woken.at_end and not woken.in_flight:
+                        # What was the end goes on: others may follow, and go in the same batch.
+                        woken.not_before = time.monotonic() + self._linger_seconds
                     woken.at_end = False
                     self._enqueue(woken)
 

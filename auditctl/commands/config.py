@@ -111,6 +111,8 @@ def _effective(loaded: Config) -> dict[Key, Any]:
         ("metrics",): loaded.metrics or "",
         ("max_in_flight",): loaded.max_in_flight_bytes,
     }
+    if loaded.linger:
+        values["linger",] = loaded.linger
     for sink in loaded.sinks:
         shown = ["kind", "path"] if sink.kind == "sqlite" else [n for n in SINK if n != "path"]
         for name in shown:

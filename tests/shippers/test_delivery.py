@@ -137,6 +137,28 @@ def test_bounded(tmp_path: Path, running: Callable[..., object]) -> None:
     assert stats.written == stats.indexed + stats.pending
 
 
+def test_records_that_linger_are_sent_together(
+    tmp_path: Path, running: Callable[..., object]
+) -> None:
+    log = write_log(tmp_path / "logs", records=2000)
+    sink = FakeSink()
+    linger = 0.4
+    options = DeliveryOptions(linger=dt.timedelta(seconds=linger))
+    shipping = ShippingService(
+        [tmp_path / "logs"], [sink], tmp_path / "state", ShippingOptions(delivery=options)
+    )
+    running(shipping)
+    eventually(lambda: len(sink.stored) == 2000)  # a backlog does not wait
+    before, began = sink.deliveries, time.monotonic()
+    for _ in range(40):
+        log.append(1)
+        time.sleep(0.01)
+    eventually(lambda: len(sink.stored) == 2040)
+    elapsed = time.monotonic() - began
+    assert elapsed >= linger
+    assert sink.deliveries - before <= elapsed / linger + 2
+
+
 def test_durable(tmp_path: Path, running: Callable[..., object]) -> None:
     """durable: when the loop has ended, cursors on disk say what has its final outcome"""
     log = write_log(tmp_path / "logs", records=300, segments=2)
