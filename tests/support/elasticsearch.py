@@ -33,7 +33,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -145,6 +145,7 @@ class ElasticsearchServer:
         self._heap = heap
         self._process: subprocess.Popen[bytes] | None = None
         self._secured: dict[str, str] = {}
+        self._cluster: dict[str, str] = {}
         self._context: ssl.SSLContext | None = None
         self._authorization = ""
 
@@ -169,6 +170,18 @@ class ElasticsearchServer:
     @property
     def url(self) -> str:
         return f"{'https' if self._secured else 'http'}://127.0.0.1:{self.port}"
+
+    @staticmethod
+    def join(nodes: Sequence[ElasticsearchServer]) -> None:
+        """Before the first start: make one cluster of these nodes.  ``launch`` all, then wait."""
+        names = [f"node-{number}" for number in range(1, len(nodes) + 1)]
+        for name, node in zip(names, nodes, strict=True):
+            node._cluster = {
+                "cluster.name": f"auditlog-test-{nodes[0].port}",
+                "node.name": name,
+                "discovery.seed_hosts": ",".join(f"127.0.0.1:{n._transport_port}" for n in nodes),
+                "cluster.initial_master_nodes": ",".join(names),
+            }
 
     def secure(self, authority: trustme.CA, users: Mapping[str, User], roles: str) -> None:
         """Before the first start: TLS with a certificate of the authority, users, roles.yml.
@@ -221,8 +234,13 @@ class ElasticsearchServer:
 
     def start(self) -> None:
         """Start the node on the same port and data as before and wait until it takes writes."""
+        self.launch()
+        self.wait_until_up()
+
+    def launch(self) -> None:
+        """Start without waiting, as several nodes of a cluster have to be."""
         settings = {
-            "discovery.type": "single-node",
+            **(self._cluster or {"discovery.type": "single-node"}),
             "xpack.security.enabled": "false",
             "network.host": "127.0.0.1",
             "http.port": str(self.port),
@@ -258,7 +276,6 @@ class ElasticsearchServer:
                 },
                 **identity,
             )
-        self._wait_until_up()
 
     def kill(self) -> None:
         """SIGKILL to the launcher and the server, as a power cut would."""
@@ -288,7 +305,7 @@ class ElasticsearchServer:
         while _group_lives(process.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
 
-    def _wait_until_up(self) -> None:
+    def wait_until_up(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             assert self._process is not None
