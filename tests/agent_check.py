@@ -39,6 +39,9 @@ def check() -> None:
         run("ship", log, "--to", str(Path(directory) / "audit.sqlite"), "--once")
         run("prune", log, "--dry-run")
         run("status", log)
+        page = Path(directory) / "report.html"
+        run("report", log, "-o", str(page))
+        assert "verified" in page.read_text("utf-8")
     print(f"agent-check: {version} ran {len(COMMANDS)} commands")
 
 

@@ -104,6 +104,12 @@ def test_monitoring(tmp_path: Path) -> None:
     assert "FAILED" not in printed
 
 
+def test_report(tmp_path: Path) -> None:
+    printed = Document.read(DOCS / "report.md").run(tmp_path)
+    assert printed[1].startswith("report.html: 4 events\n")
+    assert '"auth_failure":{"failure":3}' in printed[1]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -61,7 +61,7 @@ PURE = {  # what the design calls pure; any other module joins by saying "Pure" 
     "shippers/sinks/bulk.py",
     "shippers/sinks/index_template.py",
 }
-HEAVY = ("apscheduler", "click", "elasticsearch", "prometheus_client", "rich", "watchdog")
+HEAVY = ("apscheduler", "click", "elasticsearch", "jinja2", "prometheus_client", "rich", "watchdog")
 
 
 def name_of(path: Path) -> str:

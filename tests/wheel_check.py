@@ -12,7 +12,7 @@ from pathlib import Path
 
 import auditlog
 
-HEAVY = ("apscheduler", "click", "elasticsearch", "prometheus_client", "rich", "watchdog")
+HEAVY = ("apscheduler", "click", "elasticsearch", "jinja2", "prometheus_client", "rich", "watchdog")
 
 
 def check() -> None:

@@ -1,0 +1,80 @@
+"""``auditctl report``: see auditctl.report for what is counted and where it comes from."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import click
+
+from auditctl import render
+from auditctl.errors import QueryError
+from auditctl.exit_codes import ExitCode
+from auditctl.options import PATH, chosen, config_option, json_option
+from auditctl.query.times import parse_time
+from auditctl.report.page import render_page
+from auditctl.report.sources import collect
+from auditlog import _fs
+from retention.errors import PolicyError
+from retention.policy import parse_duration
+
+
+@click.command
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@config_option
+@click.option(
+    "--since",
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    help="From then on: 30d, 2026-11-01, yesterday.",
+)
+@click.option(
+    "--until", metavar="TIME", help="Before then; a day is included whole.  [default: now]"
+)
+@click.option("-o", "--output", metavar="FILE", type=PATH, help="Where to write the HTML page.")
+@json_option("auditctl.report/1")
+def report(
+    directory: Path | None,
+    *,
+    config_path: Path | None,
+    since: str,
+    until: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """Write a page on a time: who did what, what was refused, is it proven.
+
+    One HTML file without script or network, to be opened, printed or mailed: events over time by
+    type and outcome, top actors, refused logins, gaps, the result of verification, what was shipped
+    and deleted, each number with its source. The file is readable for its owner only. Of DIR, or of
+    all configured directories. Exits with 1, and still writes it, when a log does not verify.
+
+    \b
+    Examples:
+      auditctl report --since 30d -o report.html
+      auditctl report audit --since 2026-11-01 --until 2026-11-30 -o november.html
+      auditctl report --since 7d --json | jq .by_actor
+    """
+    if output is None and not as_json:
+        raise click.UsageError("Give -o FILE for the page, or --json for its numbers.")
+    config, directories = chosen(directory, config_path)
+    now = dt.datetime.now(dt.UTC)
+    until_at = now if until is None else parse_time(until, now, end=True)
+    found = collect(config, directories, _since(since, now), until_at, now)
+    if output is not None:
+        _fs.replace_durably(output, render_page(found).encode())
+        render.say(f"{output}: {render.count(found.facts.events, 'event')}")
+    if as_json:
+        render.print_json(found.to_json(), indent=True)
+    return ExitCode.OK if found.ok else ExitCode.FAILED
+
+
+def _since(text: str, now: dt.datetime) -> dt.datetime:
+    """A duration counts back from now; everything else is a time.  Raises QueryError."""
+    try:
+        return now - parse_duration(text)
+    except PolicyError:
+        return parse_time(text, now)
+    except OverflowError:
+        raise QueryError(f"{text!r} is too long ago", hint="Write 30d, or a day.") from None

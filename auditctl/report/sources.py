@@ -1,0 +1,120 @@
+"""Where each number of a report comes from: the segments, the chain, the cursors, the tombstones.
+
+Reads only.  Every record of the time is read once and counted; the chain of every log is verified
+from its beginning, since a shorter proof would be none.
+
+Invariants (tests of the same name in tests/auditctl/report/test_sources.py):
+  reads_only   nothing is created or changed
+  sourced      every number on the page is there again in what it was taken from
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from auditctl.query.files import FileSource
+from auditctl.query.scope import Scope
+from auditctl.query.syntax import parse
+from auditctl.report.facts import Facts
+from auditctl.survey import Survey, survey
+from auditlog.errors import LogDamaged
+from auditlog.inventory import scan
+from auditlog.record import format_timestamp
+from auditlog.verify import LogReport
+from auditlog.verify import verify as verify_logs
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from auditctl.config import Config
+    from auditlog.tombstones import Tombstone
+
+__all__ = ["Report", "collect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything the page shows.  ``deleted`` are the segments deleted within the time."""
+
+    at: dt.datetime
+    directories: tuple[Path, ...]
+    state_dir: Path
+    facts: Facts
+    verified: tuple[LogReport, ...]
+    survey: Survey
+    deleted: tuple[Tombstone, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(log.ok for log in self.verified)
+
+    @property
+    def gaps(self) -> int:
+        """Places where a chain does not hold, and what was only counted beyond the first ones."""
+        findings = [finding for log in self.verified for finding in log.findings if finding.fatal]
+        return len(findings) + sum(log.findings_omitted for log in self.verified)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``auditctl report --json`` prints."""
+        return {
+            "schema": "auditctl.report/1",
+            "at": format_timestamp(self.at),
+            "since": format_timestamp(self.facts.since_at),
+            "until": format_timestamp(self.facts.until_at),
+            "ok": self.ok,
+            **self.facts.to_json(),
+            "verify": [log.to_json() for log in self.verified],
+            "status": self.survey.to_json(),
+            "deleted": [
+                {
+                    "log": gone.log,
+                    "segment": gone.segment,
+                    "first_seq": gone.first_seq,
+                    "last_seq": gone.last_seq,
+                    "records": gone.records,
+                    "deleted_at": gone.deleted_at,
+                }
+                for gone in self.deleted
+            ],
+        }
+
+
+def collect(
+    config: Config,
+    directories: Sequence[Path],
+    since_at: dt.datetime,
+    until_at: dt.datetime,
+    now: dt.datetime,
+) -> Report:
+    """Read it all.  Raises OSError; QueryError for a time that ends before it begins."""
+    state_dir = config.state_directory()
+    scope = Scope("*", since_at, until_at)
+    facts = Facts(since_at, until_at)
+
+    def trouble(segment: str, offset: int, reason: str) -> None:
+        del segment, offset, reason  # where and why is verification's to say
+        facts.unreadable += 1
+
+    for record in FileSource(directories, trouble).records(parse(""), scope):
+        try:
+            facts.add(record)
+        except LogDamaged:
+            facts.unreadable += 1
+    # A directory without any log yet has nothing to verify.
+    verified = tuple(
+        log
+        for directory in directories
+        if scan(directory).logs
+        for log in verify_logs(directory).logs
+    )
+    gone = {tombstone for log in verified for tombstone in log.deleted}
+    deleted = tuple(
+        tombstone
+        for tombstone in sorted(gone, key=lambda each: (each.deleted_at, each.log, each.first_seq))
+        if scope.since <= tombstone.deleted_at < scope.until
+    )
+    found = survey(config, directories, state_dir, now)
+    return Report(now, tuple(directories), state_dir, facts, verified, found, deleted)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditctl.report import facts as module
+from auditctl.report.facts import OUTCOMES, REST, Facts
+from auditlog.record import Record, parse_header
+from tests.support.logs import START, make_line
+
+DAY = dt.timedelta(days=1)
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["task_submitted", "auth_failure", "pool.drained", "log.opened"]),
+        st.sampled_from(OUTCOMES),
+        st.sampled_from(["alice", "bob", None, "x" * 500]),
+        st.integers(0, 40),
+    ),
+    max_size=40,
+)
+
+
+def record(event_type: str, outcome: str, user: str | None, day: int) -> Record:
+    fields: dict[str, Any] = {"event_type": event_type, "outcome": outcome}
+    fields["actor"] = {} if user is None else {"user_id": user, "ip": "192.0.2.7"}
+    line, _ = make_line("queen-rbee@hive1", 1, at=START + day * DAY, **fields)
+    header = parse_header(line)
+    assert header is not None
+    return Record(line, header)
+
+
+@given(events)
+def test_counted(made: list[tuple[str, str, str | None, int]]) -> None:
+    """counted: the counts are those of a naive loop over the same records"""
+    facts = Facts(START, START + 50 * DAY)
+    for each in made:
+        facts.add(record(*each))
+    real = [each for each in made if each[0] != "log.opened"]
+    assert (facts.records, facts.events) == (len(made), len(real))
+    assert facts.types == Counter((kind, outcome) for kind, outcome, *_ in real)
+    users = Counter((user or "")[:5] for _, _, user, _ in real if user)
+    assert Counter({name[:5]: 0 for name, _ in facts.actors}) | users == users
+    assert facts.actors.total() == users.total()
+    days = Counter(((START + day * DAY).date().isoformat(), out) for _, out, _, day in real)
+    assert facts.when == days
+    assert facts.refused_logins == sum(kind == "auth_failure" for kind, *_ in real)
+
+
+def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bounded: any number of different names keeps at most MAX_NAMES of them, loses no count"""
+    monkeypatch.setattr(module, "MAX_NAMES", 10)
+    facts = Facts(START, START + DAY)
+    for number in range(100):
+        facts.add(record("auth_failure", "failure", f"user-{number}", 0))
+    for counter in (facts.actors, facts.refusals):
+        assert counter.total() == 100
+        assert len(counter) <= 10 + len(OUTCOMES)
+        assert sum(count for (name, _), count in counter.items() if name == REST) == 90
+    assert len(facts.newest_refusals) == 20
+    assert facts.newest_refusals[-1].user == "user-99"
+
+
+def test_a_few_days_are_counted_hour_by_hour() -> None:
+    facts = Facts(START, START + DAY)
+    facts.add(record("task_submitted", "success", "alice", 0))
+    assert list(facts.when) == [("2026-11-23T07", "success")]
+
+
+def test_what_a_log_says_of_missing_events_is_a_notice() -> None:
+    facts = Facts(START, START + DAY)
+    facts.add(record("log.events_refused", "success", None, 0))
+    facts.add(record("log.opened", "success", None, 0))
+    assert facts.notices == {"log.events_refused": 1}
+    assert facts.events == 0
