@@ -34,6 +34,7 @@ from typing import Any, Final, Literal
 from auditctl.config_sources import Key, Setting, nearest, read_environment, read_files
 from auditctl.config_values import RETENTION, SINK, TOP, Address, Converter, to_text
 from auditctl.errors import ConfigError
+from auditctl.source_config import SourceConfig, build_sources, is_source
 from auditlog.errors import InvalidName
 from auditlog.inventory import STATE_DIRECTORY, scan
 from auditlog.segment_names import LogId
@@ -120,6 +121,7 @@ class Config:
     max_in_flight_bytes: int = 32 << 20
     linger: dt.timedelta = dt.timedelta(0)
     sinks: tuple[SinkConfig, ...] = ()
+    sources: tuple[SourceConfig, ...] = ()
     policy: Policy = field(default_factory=Policy)
     schedule: Schedule = field(default_factory=Schedule)
     settings: Mapping[Key, Setting] = field(default_factory=dict, repr=False)
@@ -175,7 +177,8 @@ def load(
         path = Path(environ["AUDITLOG_CONFIG"])
     settings = read_files(path)
     for key, setting in settings.items():
-        _check_key(key, setting)
+        if not is_source(key):
+            _check_key(key, setting)
     known = {section: set(fields) for section, fields in _SECTIONS.items()}
     known["sinks"] |= set(_SECRETS)
     sinks = {key[1] for key in settings if key[0] == "sinks"}
@@ -244,7 +247,7 @@ def _check_key(key: Key, setting: Setting) -> None:
             hint=f"Put it into a file of its own and name it with {name}_file.",
         )
     if name not in fields or len(key) > place + 1:
-        known = [*fields, *("sinks", "retention")] if not section else [*fields]
+        known = [*fields, *("sinks", "sources", "retention")] if not section else [*fields]
         near = ".".join((*key[:place], nearest(name, known)))
         raise ConfigError(
             f"there is no setting {'.'.join(key)}",
@@ -257,7 +260,7 @@ def _build(settings: Mapping[Key, Setting]) -> Config:
     values: dict[Key, Any] = {
         key: _convert(key, setting)
         for key, setting in settings.items()
-        if setting.value != {} or key[0] not in ("sinks", "retention")
+        if not is_source(key) and (setting.value != {} or key[0] not in ("sinks", "retention"))
     }
     top = {key[0]: value for key, value in values.items() if len(key) == 1}
     if "max_in_flight" in top:
@@ -275,6 +278,7 @@ def _build(settings: Mapping[Key, Setting]) -> Config:
     return Config(
         **top,
         sinks=tuple(_build_sink(name, values, settings) for name in names),
+        sources=build_sources(settings),
         policy=policy,
         schedule=schedule,
         settings=settings,

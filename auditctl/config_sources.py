@@ -97,8 +97,15 @@ def _flatten(table: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, A
         key = (*above, name)
         if isinstance(value, dict) and value:
             yield from _flatten(value, key)
+        elif above and isinstance(value, list) and value and all(map(_has_name, value)):
+            for item in value:  # [[sources.ndjson]]: a table of its own for each name
+                yield from _flatten(item, (*key, item["name"]))
         else:
             yield key, value
+
+
+def _has_name(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("name"), str)
 
 
 def read_environment(

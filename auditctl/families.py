@@ -165,6 +165,24 @@ def _of_sinks(stats: Stats) -> Iterator[Family]:
         "Duplicates whose stored hash could not be compared.",
         lambda e: e.unverified,
     )
+    yield total(
+        "counter",
+        "bad_lines",
+        "Lines of other programs that are no JSON object, delivered as text.",
+        lambda e: e.bad_lines,
+    )
+    yield total(
+        "counter",
+        "cut_lines",
+        "Lines of other programs that were too long, delivered in part.",
+        lambda e: e.cut_lines,
+    )
+    yield total(
+        "counter",
+        "source_restarts",
+        "Times that reading a file or journal had to begin anew.",
+        lambda e: e.restarts,
+    )
     for name, text, value in _SINK_GAUGES:
         samples = tuple(
             ((sink.name,), figure) for sink in stats.sinks if (figure := value(sink)) is not None

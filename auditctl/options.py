@@ -105,7 +105,8 @@ def chosen(
     """The configuration, and the directories of it that the command is about.
 
     A directory given by hand that is configured keeps its configuration: its sinks and their
-    cursors guard it.  Another one stands alone, with its state inside it.  Raises ConfigError,
+    cursors guard it.  Another one stands alone, with its state inside it.  Other sources are not
+    meant then.  Raises ConfigError,
     BadPath.
     """
     config = load(config_path, flags=flags)
@@ -120,7 +121,7 @@ def chosen(
     given = existing_directory(directory.absolute())
     for known in config.directories:
         if known.resolve() == given.resolve():
-            return config, (known,)
+            return replace(config, sources=()), (known,)
     if config.directories:
         config = replace(config, state_dir=None, sinks=())
-    return replace(config, directories=(given,)), (given,)
+    return replace(config, directories=(given,), sources=()), (given,)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from auditctl.errors import ConfigError
 from auditctl.sinks import make_sinks
+from auditctl.sources import make_sources
 from shippers.delivery import DeliveryOptions
 from shippers.service import ShippingOptions, ShippingService
 
@@ -66,6 +67,7 @@ class Parts:
                 config.state_directory(),
                 _options(config),
                 lock=lock,
+                sources=make_sources(config),
             )
         if retain:
             self._schedule = _schedule(config)

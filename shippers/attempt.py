@@ -64,7 +64,7 @@ class Attempt:
         outcomes = self._try(documents, self._sink.deliver_documents)
         self._enter(
             [
-                (n, _document_entry(batch.log, documents[n], outcome))
+                (n, _document_entry(documents[n], outcome))
                 for n, outcome in enumerate(outcomes)
                 if outcome.kind is Kind.QUARANTINED
             ],
@@ -139,11 +139,11 @@ def _entry(batch: Batch, index: int, outcome: Outcome) -> Entry:
     )
 
 
-def _document_entry(log: str, document: Document, outcome: Outcome) -> Entry:
+def _document_entry(document: Document, outcome: Outcome) -> Entry:
     return Entry(
         "refused",
         outcome.reason,
-        log,
+        document.source,
         "",
         0,
         None,

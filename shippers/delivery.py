@@ -444,7 +444,7 @@ class Delivery:
     def _save_cursors(self, now: float, *, everything: bool) -> None:
         if not everything and now < self._next_save:
             return
-        if not any(lane.dirty for lane in self._lanes()):
+        if not everything and not any(lane.dirty for lane in self._lanes()):
             return
         try:
             for follower in self._followers.values():

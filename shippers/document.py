@@ -12,16 +12,18 @@ Invariants (tests of the same name in tests/shippers/test_document.py):
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from shippers.batch import Finding
 
-__all__ = ["Document", "DocumentBatch", "content_id"]
+__all__ = ["Document", "DocumentBatch", "check_source_name", "content_id"]
 
-_ID_BYTES = 20
+_ID_BYTES: Final = 20
+_SOURCE: Final = re.compile(r"[a-z][a-z0-9_-]{0,49}", re.ASCII)
 
 
 class Document(NamedTuple):
@@ -77,3 +79,15 @@ def content_id(*parts: str | bytes) -> str:
         digest.update(b"%d:" % len(content))
         digest.update(content)
     return base64.urlsafe_b64encode(digest.digest()[:_ID_BYTES]).rstrip(b"=").decode("ascii")
+
+
+def check_source_name(name: str) -> str:
+    """The name, when it can stand in an index name beside the audit log's.  Raises ValueError."""
+    if _SOURCE.fullmatch(name) is None:
+        raise ValueError(
+            f"the source name {name!r} is not usable: lower-case letters, digits, _ and - are "
+            "allowed, up to 50, beginning with a letter"
+        )
+    if name == "audit" or name.startswith("audit-"):
+        raise ValueError(f"the source name {name!r} belongs to the audit logs")
+    return name

@@ -79,6 +79,14 @@ def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "everything acknowledged is recorded" in printed
 
 
+def test_shipping(tmp_path: Path) -> None:
+    checked, shipped, found = Document.read(DOCS / "shipping.md").run(tmp_path)
+    assert "ok: 1 directory, 1 source, 1 sink" in checked
+    assert re.search(r"^worker +main +3 ", shipped, re.MULTILINE)
+    assert "2026-11-23 started" in found
+    assert "json: not JSON" in found
+
+
 def test_retention(tmp_path: Path) -> None:
     looked, held = Document.read(ROOT / "docs/retention.md").run(tmp_path)
     assert "ACTION  SEGMENT" in looked

@@ -14,6 +14,7 @@ from auditctl.config_template import template
 from auditctl.config_values import RETENTION, SINK, Address
 from auditctl.errors import BadPath
 from auditctl.options import PATH, config_option, json_option
+from auditctl.sources import make_sources
 from auditlog import _fs
 from retention.policy import format_duration
 
@@ -73,7 +74,10 @@ def check(config_path: Path | None) -> None:
     else:
         render.say("auditctl: no directory is configured; each command needs one given by hand.")
     directories = render.count(len(loaded.directories), "directory", "directories")
-    render.print_line(f"ok: {directories}, {render.count(len(loaded.sinks), 'sink')}")
+    sources = f", {render.count(len(loaded.sources), 'source')}" if loaded.sources else ""
+    sinks = render.count(len(loaded.sinks), "sink")
+    make_sources(loaded)
+    render.print_line(f"ok: {directories}{sources}, {sinks}")
 
 
 @config.command
@@ -121,6 +125,9 @@ def _effective(loaded: Config) -> dict[Key, Any]:
         for name in _SECRETS:
             if name in sink.secrets:
                 values["sinks", sink.name, name] = _HIDDEN
+    for source in loaded.sources:
+        for name, value in source.given().items():
+            values["sources", source.kind, source.name, name] = value
     policy = loaded.policy
     for name in RETENTION:
         if name not in ("every", "logs"):
