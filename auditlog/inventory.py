@@ -35,12 +35,17 @@ class SegmentFile:
     """One logical segment: its preferred form, and which forms (compressions) there are."""
 
     name: SegmentName
-    path: Path
+    directory: Path
     size_bytes: int
     forms: tuple[str, ...]
 
+    @property
+    def path(self) -> Path:
+        """Where the preferred form lies; made when asked for, since most are never opened."""
+        return self.directory / str(self.name)
+
     def form_path(self, compression: str) -> Path:
-        return self.path.with_name(self.name.logical + compression)
+        return self.directory / (self.name.logical + compression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +60,33 @@ class Inventory:
 def scan(directory: str | os.PathLike[str]) -> Inventory:
     """List the directory.  Raises OSError; a file that vanishes meanwhile is left out."""
     directory = Path(directory)
-    forms: dict[SegmentName, dict[str, int]] = defaultdict(dict)
+    # By logical name, since that is a text: it is hashed and compared a hundred thousand times.
+    forms: dict[str, dict[str, tuple[SegmentName, int]]] = defaultdict(dict)
     foreign: list[Path] = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            text = entry.name
+            if text.startswith("."):
                 continue
             try:
-                name = SegmentName.parse(entry.name)
+                name = SegmentName.parse(text)
                 if entry.is_symlink() or not entry.is_file():
-                    foreign.append(directory / entry.name)
+                    foreign.append(directory / text)
                 else:
-                    forms[name][name.compression] = entry.stat(follow_symlinks=False).st_size
+                    size_bytes = entry.stat(follow_symlinks=False).st_size
+                    logical = text.removesuffix(name.compression)
+                    forms[logical][name.compression] = (name, size_bytes)
             except InvalidName:
-                foreign.append(directory / entry.name)
+                foreign.append(directory / text)
             except FileNotFoundError:
                 continue
     logs: dict[LogId, list[SegmentFile]] = defaultdict(list)
-    for name in sorted(forms):
-        present = tuple(form for form in COMPRESSIONS if form in forms[name])
-        preferred = SegmentName(name.log, name.day, name.part, present[0])
-        logs[name.log].append(
-            SegmentFile(preferred, directory / str(preferred), forms[name][present[0]], present)
-        )
+    for sizes in forms.values():
+        present = tuple(form for form in COMPRESSIONS if form in sizes)
+        name, size_bytes = sizes[present[0]]
+        logs[name.log].append(SegmentFile(name, directory, size_bytes, present))
+    for segments in logs.values():
+        segments.sort(key=lambda segment: (segment.name.day, segment.name.part))
     return Inventory(
         directory,
         {log: tuple(segments) for log, segments in sorted(logs.items())},

@@ -255,7 +255,7 @@ def segments_of(path: str | os.PathLike[str]) -> tuple[SegmentFile, ...]:
         return tuple(segment for log in scan(path).logs.values() for segment in log)
     size = path.stat().st_size
     name = SegmentName.parse(path.name)
-    return (SegmentFile(name, path, size, (name.compression,)),)
+    return (SegmentFile(name, path.parent, size, (name.compression,)),)
 
 
 def read(path: str | os.PathLike[str]) -> Iterator[Record]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from auditlog.errors import InvalidName
@@ -115,14 +116,26 @@ class SegmentName:
         match = _SEGMENT.fullmatch(text)
         if match is None:
             raise InvalidName(f"{text!r} is not a segment name")
+        log, day_text, part_text, compression = match.groups()
         try:
-            day = dt.date.fromisoformat(match["day"])
+            day = _day(day_text)
         except ValueError:
             raise InvalidName(f"{text!r} names a day that does not exist") from None
-        name = cls(LogId.parse(match["log"]), day, int(match["part"]), match["compression"] or "")
-        if str(name) != text:  # 00001 and 0001 would be two names of one part
+        name = cls(_log(log), day, int(part_text), compression or "")
+        if part_text != f"{name.part:04d}":  # 00001 and 0001 would be two names of one part
             raise InvalidName(f"{text!r} is not how the segment {name} is written")
         return name
+
+
+# A directory holds thousands of segments of a few logs and a few days.
+@lru_cache(maxsize=1024)
+def _log(text: str) -> LogId:
+    return LogId.parse(text)
+
+
+@lru_cache(maxsize=4096)
+def _day(text: str) -> dt.date:
+    return dt.date.fromisoformat(text)
 
 
 def is_segment_name(text: str) -> bool:

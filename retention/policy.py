@@ -13,6 +13,7 @@ import datetime as dt
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
 from retention.errors import PolicyError
@@ -47,6 +48,7 @@ def parse_duration(text: str) -> dt.timedelta:
     return int(match[1]) * _UNITS[match[2]]
 
 
+@lru_cache(maxsize=64)  # a policy has few, and each of its segments is told of them
 def format_duration(duration: dt.timedelta) -> str:
     """The shortest text that parse_duration reads as the same; fractions of a second are cut.
 

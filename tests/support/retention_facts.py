@@ -74,7 +74,7 @@ def segment(
         record_hash(log, last),
         begins + DAY / 2 if last_at is None else last_at,
     )
-    file = SegmentFile(name, DIRECTORY / str(name), 100 + day, forms)
+    file = SegmentFile(name, DIRECTORY, 100 + day, forms)
     return SegmentFacts(file, None if damage else bounds, damage)
 
 
