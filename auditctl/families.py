@@ -246,6 +246,27 @@ def _of_retention(status: Status) -> Iterator[Family]:
         ("reason",),
         tuple(((reason,), segments) for reason, segments in sorted(status.kept.items())),
     )
+    yield Family(
+        "gauge",
+        "auditlog_retention_bytes",
+        "Bytes on disk after the last run: of plain and of compressed segments, of foreign files.",
+        ("form",),
+        tuple(((form,), size) for form, size in sorted(status.bytes_by_form.items())),
+    )
+    oldest = status.oldest_record_at
+    yield Family(
+        "gauge",
+        "auditlog_retention_oldest_record_timestamp_seconds",
+        "When the oldest record that is kept was written. Absent while there is none.",
+        (),
+        () if oldest is None else (((), oldest.timestamp()),),
+    )
+    yield _plain(
+        "gauge",
+        "retention_over_bytes",
+        "Bytes above max_total_bytes that no rule lets go.",
+        status.over_bytes,
+    )
     yield _plain(
         "counter", "retention_compressed_segments", "Segments compressed.", status.compressed
     )

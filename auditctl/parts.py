@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from auditctl.errors import ConfigError
+from auditctl.index_count import SinkCounts
 from auditctl.sinks import make_sinks
 from auditctl.sources import make_sources
 from shippers.delivery import DeliveryOptions
@@ -161,4 +162,5 @@ def _schedule(config: Config) -> RetentionSchedule:
         Timetable(interval=config.schedule.every),
         host=config.host,
         instances={place: config.retention_instance(place) for place in config.directories},
+        index=SinkCounts(config.sinks, config.state_directory()),
     )

@@ -10,6 +10,7 @@ Invariants (tests of the same name in tests/retention/test_schedule.py):
   patient     a run that fails is not repeated before retry_after
   stops       stop ends a run in the middle of a large segment within seconds
   reported    status tells what the last run did and when the next one is
+  gives_way   a run has the lowest priorities, and no other thread has
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from auditlog.errors import AuditLogError
 from auditlog.inventory import STATE_DIRECTORY
 from retention.errors import PolicyError, Refused
 from retention.last_run import LastRunStore
+from retention.priority import give_way
 from retention.service import run_retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from retention.apply import IndexCount
     from retention.policy import Policy
     from retention.service import RunResult
 
@@ -93,7 +96,11 @@ class Timetable:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a metrics page shows.  Totals count since the schedule was started."""
+    """What a metrics page shows.  Totals count since the schedule was started.
+
+    ``kept``, ``bytes_by_form`` (plain, compressed and foreign, as the run found them),
+    ``oldest_record_at`` (of what stays) and ``over_bytes`` are of the last run.
+    """
 
     last_success_at: dt.datetime | None = None
     next_run_at: dt.datetime | None = None
@@ -103,6 +110,9 @@ class Status:
     refused: bool = False
     last_error: str = ""
     kept: Mapping[str, int] = field(default_factory=dict)
+    bytes_by_form: Mapping[str, int] = field(default_factory=dict)
+    oldest_record_at: dt.datetime | None = None
+    over_bytes: int = 0
     compressed: int = 0
     deleted: int = 0
     freed_bytes: int = 0
@@ -121,6 +131,7 @@ class RetentionSchedule:
         *,
         host: str | None = None,
         instances: Mapping[Path, str] | None = None,
+        index: IndexCount | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._directories = tuple(directories)
@@ -130,6 +141,7 @@ class RetentionSchedule:
         self._timetable = timetable or Timetable()
         self._host = host
         self._instances = instances or {}
+        self._index = index
         self._clock = clock
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -194,9 +206,18 @@ class RetentionSchedule:
         return directory / STATE_DIRECTORY if self._state_dir is None else self._state_dir
 
     def _run(self) -> None:
+        give_way()
         with self._lock:
             self._tried_at = self._clock()
-            self._status = replace(self._status, running=True, kept={}, refused=False)
+            self._status = replace(
+                self._status,
+                running=True,
+                kept={},
+                bytes_by_form={},
+                oldest_record_at=None,
+                over_bytes=0,
+                refused=False,
+            )
         try:
             for directory in self._directories:
                 if not self._stop.is_set():
@@ -217,6 +238,7 @@ class RetentionSchedule:
                 host=self._host,
                 instance=self._instances.get(directory, ""),
                 stop=self._stop,
+                index=self._index,
             )
         except (AuditLogError, OSError) as error:
             _logger.error("%s", error)  # noqa: TRY400  (expected errors say it all themselves)
@@ -245,7 +267,38 @@ class RetentionSchedule:
                 failures=before.failures + len(errors),
                 last_error=errors[-1] if errors else "",
                 kept=dict(Counter(before.kept) + kept),
+                bytes_by_form=dict(Counter(before.bytes_by_form) + _bytes_by_form(result)),
+                oldest_record_at=_oldest(result, before.oldest_record_at),
+                over_bytes=before.over_bytes + result.plan.over_bytes,
                 compressed=before.compressed + done["compress"],
                 deleted=before.deleted + done["delete"],
                 freed_bytes=before.freed_bytes + sum(step.freed_bytes for step in result.steps),
             )
+
+
+def _bytes_by_form(result: RunResult) -> Counter[str]:
+    """What is on disk after the run, in bytes."""
+    sizes: Counter[str] = Counter()
+    for step in result.steps:
+        file = step.action.file
+        if file is None:
+            sizes["foreign"] += step.action.size_bytes
+        elif step.done and step.action.action == "compress":
+            sizes["compressed"] += step.action.size_bytes - step.freed_bytes
+        elif not step.done:
+            sizes["plain" if "" in file.forms else "compressed"] += step.action.size_bytes
+    return sizes
+
+
+def _oldest(result: RunResult, before: dt.datetime | None) -> dt.datetime | None:
+    """The first instant of the oldest segment that stays; by its name where it was not read."""
+    instants = [] if before is None else [before]
+    for step in result.steps:
+        action = step.action
+        if action.file is None or (step.done and action.action == "delete"):
+            continue
+        if action.bounds is not None:
+            instants.append(action.bounds.first_at)
+        else:
+            instants.append(dt.datetime.combine(action.file.name.day, dt.time(), dt.UTC))
+    return min(instants, default=None)

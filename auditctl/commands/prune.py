@@ -13,6 +13,7 @@ import click
 from auditctl import render
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
+from auditctl.index_count import SinkCounts
 from auditctl.options import DURATION, INSTANT, PATH, chosen, config_option, json_option
 from auditlog.cursors import CursorStore
 from auditlog.record import format_timestamp
@@ -104,6 +105,7 @@ def prune(
                 host=config.host,
                 instance=config.retention_instance(place),
                 by=user(),
+                index=SinkCounts(config.sinks, state_dir),
             )
         except Refused as refused:
             _show_plan(refused.plan, as_json=as_json)

@@ -52,6 +52,7 @@ def test_names() -> None:
         assert name.fullmatch(served), served
         assert family.text.endswith(".")
         assert set(family.labels) <= {
+            "form",
             "sink",
             "log",
             "outcome",

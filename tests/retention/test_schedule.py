@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import shutil
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
@@ -147,10 +150,30 @@ def test_reported(begin: Callable[..., RetentionSchedule]) -> None:
     assert status.kept == {"too_recent": 2, "active": 1}
     assert (status.compressed, status.deleted) == (3, 4)
     assert status.freed_bytes > 0
+    assert set(status.bytes_by_form) == {"plain", "compressed"}
+    assert status.oldest_record_at == START + 4 * DAY
+    assert status.over_bytes == 0
     assert status.last_success_at == NOW
     assert status.next_run_at is not None
     assert status.next_run_at.utcoffset() == dt.timedelta(0)
     assert status.last_error == ""
+
+
+def test_gives_way(daily: LogBuilder, begin: Callable[..., RetentionSchedule]) -> None:
+    wait_for(begin(), lambda status: status.last_success_at is not None)
+    ionice = shutil.which("ionice")
+    assert ionice, "ionice (util-linux) is not installed"
+    lowest = []
+    for thread in threading.enumerate():
+        nice = os.getpriority(os.PRIO_PROCESS, thread.native_id or 0)
+        told = subprocess.run(
+            [ionice, "-p", str(thread.native_id)], capture_output=True, text=True, check=True
+        )
+        if nice == 19 and told.stdout.strip() == "best-effort: prio 7":
+            lowest.append(thread)
+    assert lowest
+    assert threading.main_thread() not in lowest
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < 19
 
 
 def test_a_run_that_fails_is_reported_and_not_a_success(

@@ -1,0 +1,43 @@
+"""Give way to everybody else: the lowest CPU and I/O priority, for the calling thread.
+
+On Linux both belong to a thread and are inherited by the threads it starts (setpriority(2),
+ioprio_set(2)); so the process's other threads keep theirs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import platform
+import threading
+from typing import Final
+
+__all__ = ["give_way"]
+
+_logger = logging.getLogger("auditlog.retention")
+
+_NICE: Final = 19
+_WHO_PROCESS: Final = 1  # IOPRIO_WHO_PROCESS: one thread, by its id
+# Best effort, last in line.  The idle class could wait for ever on a busy disk, and with it a stop.
+_IOPRIO: Final = (2 << 13) | 7
+_IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}
+
+
+def give_way() -> bool:
+    """Lower the calling thread's priorities; whether both could be.  Never raises."""
+    thread = threading.get_native_id()
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, _NICE)
+    except OSError as error:
+        _logger.warning("retention runs at the usual CPU priority: %s", error.strerror)
+        return False
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is None:
+        return False  # only the CPU gives way where the call's number is not known
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, _WHO_PROCESS, thread, _IOPRIO) != 0:
+        error_text = os.strerror(ctypes.get_errno())
+        _logger.warning("retention runs at the usual I/O priority: %s", error_text)
+        return False
+    return True
