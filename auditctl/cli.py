@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "agent": "Run shippers and retention as one service.",
     "setup": "Prepare an Elasticsearch for audit logs, and say what is missing there.",
     "config": "Begin, check and show the configuration.",
+    "install": "Put units, users, directories and a configuration onto a host.",
 }
 
 _EPILOG: Final = (

@@ -75,15 +75,25 @@ def fsync_directory(path: str | os.PathLike[str]) -> None:
 
 
 def make_directory(path: str | os.PathLike[str], mode: int = 0o700) -> None:
-    """Create the directory and its missing parents, each durable in its own parent."""
+    """Create the directory and its missing parents, each durable in its own parent.
+
+    In a directory that its group shares (see _shared) the group may read the new one, too.
+    """
     path = Path(path)
     if path.is_dir():
         return
     if not path.parent.exists():
         make_directory(path.parent, mode)
+    if _shared(path.parent):
+        mode |= stat.S_IRGRP | stat.S_IXGRP
     try:
         path.mkdir(mode)
-        path.chmod(mode)  # a umask of 077 would take from the group what the option gives it
+        made = stat.S_IMODE(path.stat().st_mode)
+        if made & 0o777 != mode:
+            # A umask of 077 would take from the group what the option gives it.  Where the mode is
+            # right, chmod(2) would only be refused: it names the set-group-id bit that mkdir(2)
+            # inherits (systemd.exec(5), RestrictSUIDSGID=).
+            path.chmod(made & stat.S_ISGID | mode)
     except FileExistsError:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
@@ -179,10 +189,18 @@ def unlink(path: str | os.PathLike[str]) -> None:
     os.unlink(path)
 
 
+def _shared(directory: Path) -> bool:
+    """Whether the group of the directory is meant to read what is made in it: set-group-id."""
+    mode = directory.stat().st_mode
+    return bool(mode & stat.S_ISGID and mode & stat.S_IRGRP)
+
+
 def replace_durably(
-    path: str | os.PathLike[str], content: bytes, *, keep: Path | None = None, mode: int = 0o600
+    path: str | os.PathLike[str], content: bytes, *, keep: Path | None = None
 ) -> None:
     """Replace a small file so that a crash leaves the old or the new content, never a mixture.
+
+    Its mode is 0600, or 0640 in a directory that its group shares.
 
     With ``keep`` the old file stays under that name.  Between the two renames only ``keep`` is
     there: a reader that finds nothing at ``path`` looks at ``keep`` next.
@@ -190,10 +208,12 @@ def replace_durably(
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     fd = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
     )
     try:
         with _naming(temporary):
+            if _shared(path.parent):
+                os.fchmod(fd, 0o640)  # whatever the umask
             write_all(fd, content)
             os.fsync(fd)
     finally:

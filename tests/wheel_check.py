@@ -5,6 +5,7 @@ package needs and its metadata does not name fails here and nowhere else.
 """
 
 import importlib.metadata
+import importlib.resources
 import importlib.util
 import sys
 import tempfile
@@ -20,6 +21,8 @@ def check() -> None:
     assert installed.is_relative_to(Path(sys.prefix).resolve()), f"{installed} is not the wheel's"
     present = [name for name in HEAVY if importlib.util.find_spec(name)]
     assert not present, f"the environment is not clean: {present}"
+    units = importlib.resources.files("auditctl") / "deploy/systemd/auditlog-agent.service"
+    assert units.is_file(), "the wheel has no units for auditctl install"
     with tempfile.TemporaryDirectory() as directory:
         with auditlog.open(directory, service="wheel", host="check") as log:
             written = [log.emit("wheel.checked", details={"n": n}).wait() for n in range(10)]

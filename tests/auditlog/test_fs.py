@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -219,3 +220,27 @@ def test_a_lock_file_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic link"):
         _fs.FileLock(tmp_path / "a.lock", "me")
     assert (tmp_path / "target").read_text() == "precious"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077], ids=oct)
+def test_the_group_reads_what_is_made_in_a_directory_that_it_shares(
+    tmp_path: Path, umask: int
+) -> None:
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    for directory, mode in ((shared, 0o2770), (own, 0o0750)):
+        directory.mkdir()
+        directory.chmod(mode)
+    before = os.umask(umask)
+    try:
+        for directory in (shared, own):
+            _fs.make_directory(directory / "cursors" / "main")
+            _fs.replace_durably(directory / "cursors" / "main" / "log", b"1")
+    finally:
+        os.umask(before)
+
+    def modes(directory: Path) -> list[str]:
+        below = ("cursors", "cursors/main", "cursors/main/log")
+        return [oct(stat.S_IMODE((directory / name).stat().st_mode)) for name in below]
+
+    assert modes(shared) == ["0o2750", "0o2750", "0o640"]
+    assert modes(own) == ["0o700", "0o700", "0o600"]

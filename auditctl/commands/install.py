@@ -1,0 +1,75 @@
+"""``auditctl install``: put units, users, directories and a configuration onto a host."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from auditctl import render
+from auditctl.installation import Installation
+from auditctl.options import PATH, json_option
+
+
+@click.command
+@click.option(
+    "--root", type=PATH, default=Path("/"), help="Below this directory, such as an image."
+)
+@click.option("--user", default="auditlog", help="Who ships: reads audit logs, changes none.")
+@click.option("--writer", default="llama-orch", help="Who writes: the user of the services.")
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    default=("queen-rbee", "rbee-hive"),
+    help="A service that writes, for its drop-in; may be given several times.",
+)
+@click.option("--directory", default="/var/log/llama-orch/audit", help="Where audit logs are.")
+@click.option("--program", help="Path of auditctl on that host instead of this one's.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@json_option("auditctl.install/1")
+def install(
+    *,
+    root: Path,
+    user: str,
+    writer: str,
+    services: tuple[str, ...],
+    directory: str,
+    program: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Put units, users, directories and a configuration onto a host.
+
+    Writes files below etc/ and starts nothing; run again, it changes only what has changed. A
+    configuration that is there stays as it is.
+
+    \b
+    Examples:
+      auditctl install --dry-run
+      auditctl install --root /mnt/image --user shipper
+    """
+    installation = Installation(
+        program=program or str(Path(sys.argv[0]).absolute()),
+        directory=directory,
+        agent=user,
+        writer=writer,
+        services=services,
+    )
+    steps = installation.plan(root)
+    if not dry_run:
+        installation.apply(steps)
+    if as_json:
+        files = [{"path": str(step.path), "state": step.state} for step in steps]
+        answer = {"schema": "auditctl.install/1", "root": str(root), "dry_run": dry_run}
+        render.print_json({**answer, "files": files}, indent=True)
+        return
+    for line in render.table([(step.state, str(step.path)) for step in steps]):
+        render.print_line(line)
+    if any(step.state in ("create", "update") for step in steps) and not dry_run:
+        render.say(
+            f"auditctl: look at {root / 'etc/auditlog/config.toml'}, then run on that host: "
+            "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && "
+            "systemctl enable --now auditlog-agent auditlog-retention"
+        )

@@ -1,0 +1,155 @@
+"""What ``auditctl install`` puts onto a host: units, users, directories, a configuration.
+
+The files are those of deploy/systemd, which stand for themselves: names of users, the directory and
+the program are exchanged where others are wanted.
+
+    etc/systemd/system/auditlog-agent.service, auditlog-retention.service
+    etc/systemd/system/<service>.service.d/50-auditlog.conf     for each service that writes
+    etc/sysusers.d/auditlog.conf, etc/tmpfiles.d/auditlog.conf
+    etc/auditlog/config.toml                                    once; then it is the operator's
+
+Invariants (tests of the same name in tests/auditctl/test_installation.py):
+  idempotent   a second installation finds everything as it is, and changes nothing
+  yours        a configuration that is there is never overwritten
+  whole_words  a name is exchanged where it stands alone, never inside another one
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final, Literal
+
+from auditctl.errors import CommandFailed
+from auditlog import _fs
+from auditlog.errors import InvalidName
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+__all__ = ["Installation", "State", "Step"]
+
+State = Literal["create", "update", "unchanged", "yours"]
+
+_PROGRAM: Final = "/usr/bin/auditctl"
+_DIRECTORY: Final = "/var/log/llama-orch/audit"
+_AGENT: Final = "auditlog"
+_WRITER: Final = "llama-orch"
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # useradd(8)
+_SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}")  # systemd.unit(5)
+_PATH: Final = re.compile(r"/[A-Za-z0-9._/+-]+")  # needs no quoting in units, tmpfiles.d and TOML
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One file, and what becomes of it; ``path`` is below the root."""
+
+    path: Path
+    text: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Who writes, who ships, where, with which program.  Raises InvalidName."""
+
+    program: str = _PROGRAM
+    directory: str = _DIRECTORY
+    agent: str = _AGENT
+    writer: str = _WRITER
+    services: tuple[str, ...] = ("queen-rbee", "rbee-hive")
+
+    def __post_init__(self) -> None:
+        for what, value, allowed in (
+            ("the user", self.agent, _NAME),
+            ("the writers' user", self.writer, _NAME),
+            ("the program", self.program, _PATH),
+            ("the directory", self.directory, _PATH),
+            *(("the service", service, _SERVICE) for service in self.services),
+        ):
+            if allowed.fullmatch(value) is None:
+                raise InvalidName(
+                    f"{what} {value!r} cannot be used in a unit",
+                    hint="Letters, digits, and _ - are allowed; in an absolute path also . / +.",
+                )
+        if self.agent == self.writer:
+            raise InvalidName(
+                f"the shipper and the writers are both to be {self.agent}",
+                hint="Give them different users: whoever ships shall not be able to change.",
+            )
+
+    def plan(self, root: Path) -> tuple[Step, ...]:
+        """What would be done below the root.  Raises OSError."""
+        return tuple(
+            Step(
+                root / target,
+                text := self._text(source),
+                _state(root / target, text, keep=target.suffix == ".toml"),
+            )
+            for source, target in self._targets()
+        )
+
+    def apply(self, steps: tuple[Step, ...]) -> None:
+        """Do it, durably.  Raises OSError."""
+        for step in steps:
+            if step.state in ("create", "update"):
+                step.path.parent.mkdir(0o755, parents=True, exist_ok=True)
+                _fs.replace_durably(step.path, step.text.encode())
+                step.path.chmod(0o644)  # no secret is in any of them, and systemd's users read them
+
+    def _targets(self) -> list[tuple[str, PurePosixPath]]:
+        units = PurePosixPath("etc/systemd/system")
+        found = [(f"auditlog-{name}.service", units) for name in ("agent", "retention")]
+        targets = [(name, where / name) for name, where in found]
+        for service in self.services:
+            name = service.removesuffix(".service")
+            targets.append(("audit-writer.conf", units / f"{name}.service.d/50-auditlog.conf"))
+        return [
+            *targets,
+            ("sysusers.conf", PurePosixPath("etc/sysusers.d/auditlog.conf")),
+            ("tmpfiles.conf", PurePosixPath("etc/tmpfiles.d/auditlog.conf")),
+            ("config.toml", PurePosixPath("etc/auditlog/config.toml")),
+        ]
+
+    def _text(self, source: str) -> str:
+        text = _templates().joinpath(source).read_text("utf-8")
+        exchanged = {
+            _PROGRAM: self.program,
+            _DIRECTORY: self.directory,
+            _AGENT: self.agent,
+            _WRITER: self.writer,
+        }
+        # One pass, so that what one name became is not taken for another.
+        # A path may follow a hyphen (systemd.exec(5): it need not be there); a name is a word.
+        words = "|".join(
+            (r"(?<![\w./])" if word.startswith("/") else r"(?<![\w./-])") + re.escape(word)
+            for word in exchanged
+        )
+        return re.sub(rf"(?:{words})(?![\w.-])", lambda found: exchanged[found[0]], text)
+
+
+def _state(path: Path, text: str, *, keep: bool) -> State:
+    try:
+        there = path.read_text("utf-8")
+    except FileNotFoundError:
+        return "create"
+    except UnicodeDecodeError:
+        there = ""
+    if there == text:
+        return "unchanged"
+    return "yours" if keep else "update"
+
+
+def _templates() -> Traversable:
+    """deploy/systemd: inside the wheel, or beside the package in a checkout."""
+    inside = resources.files("auditctl").joinpath("deploy/systemd")
+    if inside.is_dir():
+        return inside
+    beside = Path(__file__).parent.parent / "deploy" / "systemd"
+    if beside.is_dir():
+        return beside
+    raise CommandFailed(
+        "the units are missing from this installation", hint="Install the package anew."
+    )
