@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from typing import Final
+import os
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from auditctl.exit_codes import ExitCode
 
-__all__ = ["COMMANDS", "cli"]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["COMMANDS", "COMPLETE_VARIABLE", "cli", "root"]
 
 COMMANDS: Final = {
     "demo": "See the whole pipeline run, with crashes, in a minute.",
@@ -33,7 +37,12 @@ COMMANDS: Final = {
     "setup": "Prepare an Elasticsearch for audit logs, and say what is missing there.",
     "config": "Begin, check and show the configuration.",
     "install": "Put units, users, directories and a configuration onto a host.",
+    "completion": "Print what makes a shell complete commands and options.",
+    "manual": "Print a command's man page, or write all of them.",
 }
+
+COMPLETE_VARIABLE: Final = "_AUDITCTL_COMPLETE"
+"""What a shell sets to ask for completions; see `auditctl completion`."""
 
 _EPILOG: Final = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 refused by a safety rule, 65 bad config or "
@@ -64,6 +73,16 @@ class _LazyGroup(click.Group):
             meant = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"There is no command {name!r}.{meant}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click's own, which would load every command for its summary."""
+        shell = importlib.import_module("click.shell_completion")
+        found: list[CompletionItem] = [
+            shell.CompletionItem(name, help=summary)
+            for name, summary in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
@@ -96,7 +115,7 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) 
     callback=_print_version,
     help="Show the version and exit.",
 )
-def _group() -> None:
+def root() -> None:
     """Audit logs that survive crashes, reach the index exactly once and prove what was deleted.
 
     Data goes to stdout, talk to stderr. Every command that prints data has --json.
@@ -109,9 +128,12 @@ def cli(arguments: list[str]) -> int:
     Raises whatever the command raises; usage errors are rendered here, since only click knows the
     command they belong to.
     """
+    if asked := os.environ.get(COMPLETE_VARIABLE):
+        shell = importlib.import_module("click.shell_completion")
+        return int(shell.shell_complete(root, {}, "auditctl", COMPLETE_VARIABLE, asked))
     try:
-        with _group.make_context("auditctl", arguments) as context:
-            code = _group.invoke(context)
+        with root.make_context("auditctl", arguments) as context:
+            code = root.invoke(context)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.USAGE

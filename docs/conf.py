@@ -21,3 +21,15 @@ myst_heading_anchors = 6  # every heading has the anchor that a forge gives it
 myst_enable_extensions = ["strikethrough"]
 suppress_warnings = ["misc.highlighting_failure"]  # JSON with an ellipsis in it is meant so
 lexers["mermaid"] = TextLexer()  # a forge draws it
+
+
+def _commands(app, name: str, source: list[str]) -> None:  # noqa: ANN001, ARG001  (as Sphinx calls it)
+    """Put every command's help where cli.md says so: it cannot grow old."""
+    if name == "cli":
+        from auditctl.manual import markdown, pages  # noqa: PLC0415  (only for this page)
+
+        source[0] = source[0].replace("<!-- commands -->", markdown(pages()))
+
+
+def setup(app) -> None:  # noqa: ANN001  (as Sphinx calls it)
+    app.connect("source-read", _commands)

@@ -1,7 +1,10 @@
 """Retention: compress and delete segments, never the wrong one, and prove what was deleted.
 
-``schedule`` needs APScheduler and is imported by itself.
+``schedule`` needs APScheduler and is imported by itself.  ``service`` is loaded when it is first
+used: it writes a log of its own, and who only asks for a policy needs no writer.
 """
+
+from typing import TYPE_CHECKING
 
 from retention.errors import (
     Busy,
@@ -15,7 +18,9 @@ from retention.errors import (
 from retention.holds import Hold, HoldStore
 from retention.plan import Action, Plan, plan
 from retention.policy import Policy, format_duration, parse_duration
-from retention.service import RunResult, run_retention
+
+if TYPE_CHECKING:
+    from retention.service import RunResult, run_retention
 
 __all__ = [
     "Action",
@@ -36,3 +41,11 @@ __all__ = [
     "plan",
     "run_retention",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in ("RunResult", "run_retention"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from retention import service  # noqa: PLC0415  (see above)
+
+    return getattr(service, name)

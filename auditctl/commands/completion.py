@@ -1,0 +1,26 @@
+"""``auditctl completion``: what a shell needs to complete our commands; click has made it."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from auditctl import render
+from auditctl.cli import COMPLETE_VARIABLE, root
+
+
+@click.command
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands and options.
+
+    \b
+    Examples:
+      auditctl completion bash > /etc/bash_completion.d/auditctl
+      auditctl completion zsh > "${fpath[1]}/_auditctl"
+      auditctl completion fish > ~/.config/fish/completions/auditctl.fish
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101  (the choices are those that click has)
+    source = kind(root, {}, "auditctl", COMPLETE_VARIABLE)
+    render.print_line(source.source_template % source.source_vars())

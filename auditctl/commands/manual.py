@@ -1,0 +1,37 @@
+"""``auditctl manual``: the man pages; see auditctl.manual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from auditctl import manual as made
+from auditctl import render
+from auditctl.options import PATH
+
+
+@click.command
+@click.argument("command", nargs=-1)
+@click.option("--to", "directory", metavar="DIR", type=PATH, help="Write all pages there instead.")
+def manual(command: tuple[str, ...], directory: Path | None) -> None:
+    """Print a command's man page, or write all of them.
+
+    \b
+    Examples:
+      auditctl manual search | man -l -
+      auditctl manual --to /usr/local/share/man/man1
+    """
+    pages = made.pages()
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        for page in pages:
+            text = made.roff(page, pages)
+            (directory / f"{page.name.replace(' ', '-')}.1").write_text(text, "utf-8")
+        return
+    name = " ".join(("auditctl", *command))
+    for page in pages:
+        if page.name == name:
+            render.print_line(made.roff(page, pages).rstrip("\n"))
+            return
+    raise click.UsageError(f"there is no command {name!r}")

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.programs import require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.auditctl.conftest import Result
+
+ROOT = Path(__file__).parents[3]
+
+
+def complete(place: Path, *words: str) -> list[str]:
+    """What bash offers, with the completion as a user installs it."""
+    place.mkdir(exist_ok=True)
+    program = place / "auditctl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m auditctl "$@"\n')
+    program.chmod(0o755)
+    typed = " ".join(f"'{word}'" for word in words)
+    script = (
+        "source <(auditctl completion bash)\n"
+        f"COMP_WORDS=({typed}) COMP_CWORD={len(words) - 1}\n"
+        "_auditctl_completion auditctl\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    environment = {**os.environ, "PATH": f"{place}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [require("bash"), "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["auditctl", "sea"], ["search"]),
+        (["auditctl", "config", "sh"], ["show"]),
+        (["auditctl", "search", "x", "--ver"], ["--verified"]),
+        (["auditctl", "tail", "-o", "v"], ["verbose"]),
+        (["auditctl", "xyz"], []),
+    ],
+)
+def test_bash_completes(tmp_path: Path, words: list[str], offered: list[str]) -> None:
+    assert complete(tmp_path / "bin", *words) == offered
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_ask_the_program(
+    shell: str, run: Callable[..., Result], program: Callable[..., Result]
+) -> None:
+    script = run("completion", shell)
+    assert script.code == 0
+    assert f"_AUDITCTL_COMPLETE={shell}_complete" in script.out
+    asked = {
+        "_AUDITCTL_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "auditctl sta" if shell == "zsh" else "auditctl",
+        "COMP_CWORD": "1" if shell == "zsh" else "sta",
+    }
+    found = program(env=asked)
+    assert (found.code, "status" in found.out, "search" in found.out) == (0, True, False)
+
+
+def test_completing_the_commands_loads_none_of_them() -> None:
+    code = (
+        "import sys; from auditctl.main import main; main([]); "
+        "sys.exit(' '.join(name for name in sys.modules if name.startswith('auditctl.commands')))"
+    )
+    asked = {"_AUDITCTL_COMPLETE": "bash_complete", "COMP_WORDS": "auditctl s", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.strip() == ""
+    assert "search" in done.stdout
