@@ -12,6 +12,7 @@ Invariants (tests of the same name in tests/auditlog/test_body.py):
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -94,8 +95,9 @@ def encode_free(
 ) -> bytes:
     """The body of an event given by its type's name.
 
-    A type of the vocabulary has that type's default outcome and severity, any other success and
-    info.  Raises InvalidEvent naming the field.
+    A type of the vocabulary is that type: its own fields are looked for below ``details`` and in
+    the context, checked, and cleaned.  Of any other name outcome and severity are success and info
+    when not given.  Raises InvalidEvent naming the field.
     """
     if strange:
         _refuse_strange(event_type, strange)
@@ -109,13 +111,24 @@ def encode_free(
             f"{event_type}: types that start with log. are the library's own",
             hint="Choose another first word.",
         )
-    known = EVENT_TYPES.get(event_type, Event)
+    known = EVENT_TYPES.get(event_type)
+    if known is not None:
+        common = {
+            "actor": actor,
+            "resource": resource,
+            "outcome": outcome,
+            "reason": reason,
+            "severity": severity,
+            "correlation_id": correlation_id,
+        }
+        event = _by_name(known, common, details, context)
+        return encode_body(event, service_host=service_host, context=context)
     if outcome is None:
-        outcome = known.default_outcome
+        outcome = Event.default_outcome
     elif outcome not in OUTCOMES:
         refuse_choice("outcome", OUTCOMES)
     if severity is None:
-        severity = known.default_severity
+        severity = Event.default_severity
     elif severity not in SEVERITIES:
         refuse_choice("severity", SEVERITIES)
     given = {} if details is None else clean(check_mapping("details", details), "details")
@@ -134,6 +147,43 @@ def encode_free(
         None if correlation_id is None else check_string("correlation_id", correlation_id),
         _members(given),
     )
+
+
+def _by_name(
+    kind: type[Event],
+    common: Mapping[str, Any],
+    details: Mapping[str, Any] | None,
+    context: Context | None,
+) -> Event:
+    """The typed event whose own fields stand below ``details``, or in the context's."""
+    more = dict(check_mapping(f"{kind.event_type}.details", {} if details is None else details))
+    bound = context.details if context is not None and context.details else {}
+    own: dict[str, Any] = {}
+    missing = []
+    for field in kind.own_fields:
+        name = field.name
+        if name not in more and name not in bound:
+            if field.required:
+                missing.append(name)
+            continue
+        value = more.pop(name) if name in more else bound[name]
+        own[name] = _as_instant(value) if field.kind_name == "Instant" else value
+    if missing:
+        raise InvalidEvent(
+            f"{kind.event_type}.details lacks {', '.join(missing)}",
+            hint="Give what the type asks for (see auditlog.events), or use a name of your own.",
+        )
+    return kind(**own, **common, details=more or None)
+
+
+def _as_instant(value: object) -> object:
+    """The datetime of a text that is one: what is given by name may come from JSON."""
+    if isinstance(value, str):
+        try:
+            return dt.datetime.fromisoformat(value)
+        except ValueError:
+            pass  # the field's own check says what it wants
+    return value
 
 
 def _add_bound(

@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import orjson
 
 from auditlog.actor import OUTCOMES, Outcome, Severity
 from auditlog.errors import InvalidEvent
+from auditlog.event import EVENT_TYPE, LIBRARYS_OWN
+from auditlog.events import EVENT_TYPES
 from auditlog.redaction import clean
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ __all__ = ["LIBRARYS_LOGGER", "LogCall", "is_librarys", "severity_of"]
 LIBRARYS_LOGGER: Final = "auditlog"
 """What this library logs about itself; it must not become an event of itself."""
 
+_PLAIN_TYPE: Final = "app.logged"
 _TAKEN: Final = ("actor", "resource", "outcome", "correlation_id", "details")
 _MAX_REASON_BYTES: Final = 16_384
 _MAX_VALUE_BYTES: Final = 4_096
@@ -80,13 +83,19 @@ class LogCall:
             "details": {**details, **self._own()},
         }
 
-    def reduced(self) -> EventFields:
-        """Fields that always make a record: all of ``extra`` is below details, cut to size."""
+    def reduced(self, event_type: object) -> tuple[str, EventFields]:
+        """A type and fields that always make a record: all of ``extra`` below details, cut to size.
+
+        A type of the vocabulary asks for fields that the call may not have, and is not claimed
+        without them; what is no name cannot be one.  Then ``claimed_type`` says what was given.
+        """
+        kept_type = event_type if _is_free(event_type) else _PLAIN_TYPE
+        claimed = {} if kept_type == event_type else {"claimed_type": event_type}
         outcome = self.extra.get("outcome")
         kept: dict[str, Any] = {}
         left = _MAX_DETAILS_BYTES
         omitted = 0
-        for name, value in {**self.extra, **self._own()}.items():
+        for name, value in {**claimed, **self.extra, **self._own()}.items():
             member = {_key(name): _plain(value)}
             size = _size(member)
             if size > left:
@@ -100,7 +109,7 @@ class LogCall:
         if _size(reason) > _MAX_REASON_BYTES:
             reason = "the message is too long for a record"
             kept["message"] = _summary(_text(self.message))
-        return {
+        return kept_type, {
             "outcome": cast("Outcome", outcome) if _is_outcome(outcome) else self._outcome(),
             "reason": reason,
             "severity": self.severity,
@@ -119,6 +128,15 @@ class LogCall:
                 "message": _message_of(self.exception),
             }
         return own
+
+
+def _is_free(event_type: object) -> TypeGuard[str]:
+    return (
+        isinstance(event_type, str)
+        and EVENT_TYPE.fullmatch(event_type) is not None
+        and not event_type.startswith(LIBRARYS_OWN)
+        and event_type not in EVENT_TYPES
+    )
 
 
 def _is_outcome(value: object) -> bool:

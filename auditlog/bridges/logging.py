@@ -73,7 +73,8 @@ class AuditHandler(logging.Handler):
             try:
                 self._log.emit(event_type, **call.fields())
             except InvalidEvent:
-                self._log.emit(event_type, **call.reduced())
+                kept_type, fields = call.reduced(event_type)
+                self._log.emit(kept_type, **fields)
         except AuditLogError as error:
             if self._strict:
                 raise

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Any
 
@@ -179,10 +180,68 @@ def test_the_librarys_names_are_free_below_details() -> None:
 
 
 def test_a_type_of_the_vocabulary_has_its_defaults_when_given_by_name() -> None:
-    record = _record(encode_free("auth_failure", service_host=_ME))
+    details = {"ip": "192.0.2.7"}
+    record = _record(encode_free("auth_failure", service_host=_ME, details=details))
     assert (record["outcome"], record["severity"]) == ("failure", "critical")
-    record = _record(encode_free("auth_failure", service_host=_ME, outcome="success"))
-    assert record["outcome"] == "success"
+    body = encode_free("auth_failure", service_host=_ME, details=details, outcome="success")
+    assert _record(body)["outcome"] == "success"
+
+
+def test_a_type_of_the_vocabulary_is_that_type_when_given_by_name() -> None:
+    own = {"token_fingerprint": "a3f2c1", "scope": ["read"], "expires_at": "2026-11-23T00:00:00Z"}
+    typed = events.TokenCreated(
+        token_fingerprint="a3f2c1",
+        scope=["read"],
+        expires_at=dt.datetime(2026, 11, 23, tzinfo=dt.UTC),
+        actor=Actor("alice"),
+        details={"more": 1},
+    )
+    assert encode_free(
+        "token_created",
+        service_host=_ME,
+        actor={"user_id": "alice"},
+        details={**own, "more": 1},
+    ) == encode_body(typed, service_host=_ME)
+
+
+def test_a_field_of_a_named_type_may_be_bound() -> None:
+    bound = Context(details={"task_id": "t-1", "worker_id": "w-1"})
+    body = encode_free(
+        "task_canceled", service_host=_ME, context=bound, details={"worker_id": "w-2"}
+    )
+    record = _record(body)
+    assert record["details"] == {"task_id": "t-1", "worker_id": "w-2"}
+    assert record["resource"] == {"resource_type": "task", "resource_id": "t-1"}
+
+
+@pytest.mark.parametrize(
+    ("event_type", "details", "words"),
+    [
+        ("task_submitted", None, "task_submitted.details lacks task_id, model_ref"),
+        ("task_submitted", [], "task_submitted.details is list, not a mapping"),
+        ("task_submitted", {"task_id": 7, "model_ref": "m"}, "task_submitted.task_id is int"),
+        (
+            "task_submitted",
+            {"task_id": "t", "model_ref": "m", "prompt_hash": "write me a poem"},
+            "task_submitted.prompt_hash is not a digest",
+        ),
+        (
+            "token_created",
+            {"token_fingerprint": "f", "scope": [], "expires_at": "soon"},
+            "token_created.expires_at is str, not a datetime",
+        ),
+        (
+            "token_created",
+            {"token_fingerprint": "f", "scope": [], "expires_at": "2026-11-23"},
+            "token_created.expires_at is a datetime without a time zone",
+        ),
+    ],
+)
+def test_a_named_type_refuses_what_the_type_refuses(
+    event_type: str, details: Any, words: str
+) -> None:
+    with pytest.raises(InvalidEvent, match=words):
+        encode_free(event_type, service_host=_ME, details=details)
 
 
 def test_context_fills_only_what_an_event_lacks() -> None:

@@ -182,7 +182,7 @@ def test_hybrid_makes_critical_and_durable_events_durable_before_it_returns(tmp_
     policy = auditlog.FlushPolicy.hybrid(max_delay=60)
     with open_log(tmp_path, flush=policy) as log:
         assert not log.emit("not.urgent").done()
-        assert log.emit("auth_failure", reason="wrong password").done()
+        assert log.emit("auth_failure", details={"ip": "192.0.2.7"}).done()
         waiting = log.emit("not.urgent")
         assert log.emit("asked.for", durable=True).done()
         assert waiting.done(), "what was queued before goes out with it"

@@ -41,8 +41,9 @@ ANYTHING = st.recursive(
 )
 
 
-def record_of(call: LogCall) -> dict[str, Any]:
-    body = encode_free("app.logged", service_host='"service":"s"', **call.reduced())
+def record_of(call: LogCall, event_type: object = "app.logged") -> dict[str, Any]:
+    kept_type, fields = call.reduced(event_type)
+    body = encode_free(kept_type, service_host='"service":"s"', **fields)
     assert len(body) < MAX_RECORD_BYTES - 512
     record: dict[str, Any] = orjson.loads(b"{" + body + b"}")
     return record
@@ -51,11 +52,17 @@ def record_of(call: LogCall) -> dict[str, Any]:
 @given(
     st.text(st.characters()) | st.just("long " * 30_000),
     st.dictionaries(st.text(st.characters(), max_size=400), ANYTHING, max_size=8),
+    st.sampled_from(
+        ["pool.drained", "auth_failure", "auth_success", "log.closed", "No", 7, "\ud800"]
+    ),
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_never_lost(message: str, extra: dict[str, Any]) -> None:
-    record = record_of(LogCall(message, "info", "queen", extra))
+def test_never_lost(message: str, extra: dict[str, Any], event_type: object) -> None:
+    record = record_of(LogCall(message, "info", "queen", extra), event_type)
     assert record["details"]["logger"] == "queen"
+    kept = event_type == "pool.drained"
+    assert record["event_type"] == (event_type if kept else "app.logged")
+    assert kept or "claimed_type" in record["details"]
 
 
 def test_never_lost_with_more_fields_than_a_record_holds() -> None:
