@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "status": "Show each log's state, problems first.",
     "doctor": "Check whether this host is fit for audit logs.",
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",
+    "reconcile": "Prove that a sink holds what the files hold; ship what is missing.",
     "prune": "Compress and delete old segments that every sink has.",
     "hold": "Keep segments from retention, with a reason.",
     "agent": "Run shippers and retention as one service.",

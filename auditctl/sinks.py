@@ -11,17 +11,25 @@ if TYPE_CHECKING:
 
     from auditctl.config import SinkConfig
     from shippers.sinks.connection import Credentials, ElasticsearchOptions
+    from shippers.sinks.holdings import Holdings
     from shippers.sinks.protocol import Sink
 
-__all__ = ["elasticsearch_credentials", "elasticsearch_options", "make_sinks"]
+__all__ = [
+    "elasticsearch_credentials",
+    "elasticsearch_options",
+    "make_holdings",
+    "make_sink",
+    "make_sinks",
+]
 
 
 def make_sinks(configs: Iterable[SinkConfig]) -> tuple[Sink, ...]:
     """Connects to nothing yet.  Raises ConfigError when a secret cannot be read, ShipperError."""
-    return tuple(_make(config) for config in configs)
+    return tuple(make_sink(config) for config in configs)
 
 
-def _make(config: SinkConfig) -> Sink:
+def make_sink(config: SinkConfig) -> Sink:
+    """As make_sinks, of one."""
     # Only what is used is imported: the Elasticsearch client takes a third of a second.
     if config.kind == "sqlite":
         from shippers.sinks.sqlite import SqliteSink  # noqa: PLC0415  (see above)
@@ -33,6 +41,24 @@ def _make(config: SinkConfig) -> Sink:
 
     return ElasticsearchSink(
         config.name, elasticsearch_options(config), elasticsearch_credentials(config)
+    )
+
+
+def make_holdings(config: SinkConfig) -> Holdings:
+    """What reads the sink back.  Raises as make_sinks, and when a SQLite file is not there."""
+    if config.kind == "sqlite":
+        from shippers.sinks.sqlite_holdings import SqliteHoldings  # noqa: PLC0415  (see above)
+
+        if config.path is None:
+            raise ConfigError(f"sinks.{config.name}: path is missing")
+        return SqliteHoldings(config.path)
+    from shippers.sinks.connection import Connection  # noqa: PLC0415  (see above)
+    from shippers.sinks.elasticsearch_holdings import (  # noqa: PLC0415  (see above)
+        ElasticsearchHoldings,
+    )
+
+    return ElasticsearchHoldings(
+        Connection(elasticsearch_options(config), elasticsearch_credentials(config))
     )
 
 

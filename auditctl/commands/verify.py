@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from auditctl import render
+from auditctl.commands.reconcile import compare_with, print_receipt
+from auditctl.config import sink_for_target
+from auditctl.credentials import as_user, credential_options
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.export.archive import is_archive, verify_archive
@@ -17,28 +20,57 @@ from auditlog.verify import Report
 from auditlog.verify import verify as verify_logs
 
 if TYPE_CHECKING:
+    from auditctl.config import Config, SinkConfig
     from auditlog.verify import LogReport
 
 
 @click.command
 @click.argument("path", metavar="[DIR|FILE]", required=False, type=PATH)
 @config_option
+@click.option("--against", metavar="URL|FILE", help="Compare with this sink as well.")
+@credential_options
 @json_option("auditctl.verify/1")
-def verify(path: Path | None, *, config_path: Path | None, as_json: bool) -> int:
+def verify(
+    path: Path | None,
+    *,
+    config_path: Path | None,
+    against: str | None,
+    username: str | None,
+    password_file: Path | None,
+    api_key_file: Path | None,
+    ca_file: Path | None,
+    as_json: bool,
+) -> int:
     """Prove that logs are complete and unchanged, or show where not.
 
     Reads every record of every log in DIR, or of one segment FILE (.ndjson, .ndjson.zst,
     .ndjson.gz), or of an export (.tar.zst), or of all configured directories. Exits with 1 when
     something is wrong.
 
+    With --against, each record is also compared with its copy in an Elasticsearch or SQLite file
+    (or in the configured sink of that name); nothing is changed there. The comparison is in the
+    JSON as "against", an auditctl.reconcile/1.
+
     \b
     Examples:
       auditctl verify /var/log/llama-orch/audit
       auditctl verify case-17.tar.zst
       auditctl verify --json /var/log/llama-orch/audit | jq '.logs[].findings'
+      auditctl verify /var/log/llama-orch/audit --against audit.sqlite
     """
     if path is not None and is_archive(path) and path.is_file():
         return _verify_export(path, as_json=as_json)
+    receipt = None
+    if against is not None:
+        config, directories = chosen(path, config_path)
+        sink = as_user(
+            _sink(config, against),
+            username=username,
+            password_file=password_file,
+            api_key_file=api_key_file,
+            ca_file=ca_file,
+        )
+        receipt = compare_with(sink, directories, config, ship=False)
     if path is not None:
         report = _verify(path)  # without the configuration: a copy is verified anywhere
     else:
@@ -46,11 +78,22 @@ def verify(path: Path | None, *, config_path: Path | None, as_json: bool) -> int
         reports = [_verify(directory) for directory in directories]
         report = Report(tuple(log for found in reports for log in found.logs))
     if as_json:
-        render.print_json(report.to_json(), indent=True)
+        compared = {} if receipt is None else {"against": receipt.to_json()}
+        render.print_json({**report.to_json(), **compared}, indent=True)
     else:
         for log in report.logs:
             _print_log(log)
-    return ExitCode.OK if report.ok else ExitCode.FAILED
+        if receipt is not None:
+            print_receipt(receipt)
+    return ExitCode.OK if report.ok and (receipt is None or receipt.ok) else ExitCode.FAILED
+
+
+def _sink(config: Config, against: str) -> SinkConfig:
+    """The configured sink of that name, or the one at that place."""
+    for sink in config.sinks:
+        if against in (sink.name, sink.address):
+            return sink
+    return sink_for_target(against)
 
 
 def _verify_export(path: Path, *, as_json: bool) -> int:

@@ -1,0 +1,181 @@
+"""``auditctl reconcile``: see shippers.reconcile for what is compared and how."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+
+from auditctl import render
+from auditctl.config import sink_for_target
+from auditctl.credentials import as_user, credential_options
+from auditctl.errors import ConfigError
+from auditctl.exit_codes import ExitCode
+from auditctl.logs import log_to_stderr
+from auditctl.options import DURATION, PATH, chosen, config_option, json_option
+from auditctl.sinks import make_holdings, make_sink
+from auditlog import _fs
+from auditlog.cursors import CursorStore
+from shippers.reconcile import Reconciliation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auditctl.config import Config, SinkConfig
+    from shippers.receipt import LogReceipt, Receipt
+
+__all__ = ["compare_with", "print_receipt", "reconcile"]
+
+
+@click.command
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@config_option
+@click.option("--sink", "name", metavar="NAME", help="Only this one of the configured sinks.")
+@click.option("--to", "target", metavar="URL|FILE", help="An Elasticsearch, or a SQLite file.")
+@credential_options
+@click.option("-n", "--dry-run", is_flag=True, help="Compare only; ship nothing.")
+@click.option("--receipt", type=PATH, metavar="FILE", help="Keep the receipt there as well.")
+@click.option(
+    "--give-up-after",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="End when the sink took nothing for so long.",
+)
+@json_option("auditctl.reconcile/1, one object a sink")
+def reconcile(
+    directory: Path | None,
+    *,
+    config_path: Path | None,
+    name: str | None,
+    target: str | None,
+    username: str | None,
+    password_file: Path | None,
+    api_key_file: Path | None,
+    ca_file: Path | None,
+    dry_run: bool,
+    receipt: Path | None,
+    give_up_after: dt.timedelta,
+    as_json: bool,
+) -> int:
+    """Prove that a sink holds what the files hold; ship what is missing.
+
+    Compares every record of DIR, or of all configured directories, with --to or the configured
+    sinks. What is missing there is shipped again; what differs, or should not be there, is named
+    and left as it is. Needs a user who may read (and create documents, to ship): see
+    deploy/elasticsearch/. Exits with 3 when something is left wrong.
+
+    \b
+    Examples:
+      auditctl reconcile --dry-run --json | jq .totals
+      auditctl reconcile /var/log/llama-orch/audit --to audit.sqlite --receipt today.json
+    """
+    config, directories = chosen(directory, config_path)
+    sinks = _sinks(config, name, target)
+    if receipt is not None and len(sinks) > 1:
+        raise ConfigError("one receipt is of one sink", hint="Name a sink with --sink.")
+    log_to_stderr()
+    codes = []
+    for sink in sinks:
+        asked = as_user(
+            sink,
+            username=username,
+            password_file=password_file,
+            api_key_file=api_key_file,
+            ca_file=ca_file,
+        )
+        made = compare_with(
+            asked, directories, config, ship=not dry_run, give_up_after=give_up_after
+        )
+        if receipt is not None:
+            content = orjson.dumps(made.to_json(), option=orjson.OPT_INDENT_2) + b"\n"
+            _fs.replace_durably(receipt, content)
+        if as_json:
+            render.print_json(made.to_json(), indent=True)
+        else:
+            print_receipt(made)
+        codes.append(ExitCode.OK if made.ok else ExitCode.PARTLY)
+    return max(codes)
+
+
+def compare_with(
+    sink: SinkConfig,
+    directories: Sequence[Path],
+    config: Config | None,
+    *,
+    ship: bool,
+    give_up_after: dt.timedelta = dt.timedelta(seconds=60),
+) -> Receipt:
+    """Compare the directories with one sink.
+
+    With a configuration, records that the sink's cursor has not passed are pending, and no fault.
+    """
+    store = None if config is None else CursorStore(config.state_directory())
+
+    def acknowledged(log: str) -> int | None:
+        cursor = None if store is None else store.load(sink.name, log)
+        return None if cursor is None else cursor.seq
+
+    target = make_sink(sink) if ship else None
+    holdings = make_holdings(sink)
+    try:
+        made = Reconciliation(
+            directories,
+            holdings,
+            name=sink.name,
+            sink=target,
+            acknowledged=acknowledged,
+            give_up_after=give_up_after,
+        )
+        return made.run(dt.datetime.now(dt.UTC))
+    finally:
+        holdings.close()
+        if target is not None:
+            target.close()
+
+
+def _sinks(config: Config, name: str | None, target: str | None) -> Sequence[SinkConfig]:
+    if target is not None:
+        return (sink_for_target(target),)
+    found = [sink for sink in config.sinks if name in (None, sink.name)]
+    if not found:
+        what = f"there is no sink {name}" if name else "there is no sink to compare with"
+        raise ConfigError(what, hint="Give --to URL or --to FILE.sqlite, or add [sinks.main].")
+    return found
+
+
+def print_receipt(receipt: Receipt) -> None:
+    """For people: one line a log, and one for everything that is left wrong."""
+    for log in receipt.logs:
+        _print_log(log, receipt.sink)
+    count, names = receipt.strangers
+    if count:
+        mark = render.paint("FAILED", "red")
+        shown = ", ".join(render.clean(name) for name in names)
+        render.print_line(f"{mark} {count} in the sink are of no log: {shown}")
+
+
+def _print_log(log: LogReceipt, sink: str) -> None:
+    mark = render.paint("ok    ", "green") if log.ok else render.paint("FAILED", "red")
+    files = sum(day.files.records for day in log.days)
+    there = sum(day.sink.records for day in log.days)
+    text = f"{render.count(files, 'record')} in the files, {there:,} in {sink}"
+    for name, words in (
+        ("reshipped", "shipped again"),
+        ("pending", "not shipped yet"),
+        ("unsearchable", "there and not searchable yet"),
+    ):
+        if number := log.total(name):
+            text += f", {number:,} {words}"
+    if gone := sum(check.records for check in log.deleted):
+        text += f", {gone:,} deleted here"
+    render.print_line(f"{mark} {log.log}: {text}")
+    for finding in log.findings:
+        place = finding.day + (f" seq {finding.seq}" if finding.seq is not None else "")
+        kind = render.paint(finding.kind, "red")
+        render.print_line(f"       {kind}: {place}: {render.clean(finding.detail)}")
+    if log.findings_omitted:
+        render.print_line(f"       and {log.findings_omitted:,} more")

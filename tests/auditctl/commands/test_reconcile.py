@@ -1,0 +1,163 @@
+"""``auditctl reconcile`` and ``verify --against``: files, sink, receipt, exit codes."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from tests.support.elasticsearch import SecuredCluster
+from tests.support.logs import LogBuilder, write_log
+
+if TYPE_CHECKING:
+    from tests.auditctl.conftest import Result
+
+DAY = "2026-11-23"
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> LogBuilder:
+    return write_log(tmp_path / "audit", records=20)
+
+
+@pytest.fixture
+def target(run: Callable[..., Result], built: LogBuilder, tmp_path: Path) -> Path:
+    path = tmp_path / "records.sqlite"
+    assert run("ship", built.directory, "--to", path, "--once").code == 0
+    return path
+
+
+def sql(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_a_whole_copy_is_one_line_a_log(
+    run: Callable[..., Result], built: LogBuilder, target: Path
+) -> None:
+    result = run("reconcile", built.directory, "--to", target)
+    assert result.code == 0
+    assert result.out.startswith("ok     queen-rbee@hive1: 20 records in the files, 20 in sqlite-")
+
+
+def test_what_is_missing_is_shipped_again_and_only_where_that_is_wanted(
+    run: Callable[..., Result], built: LogBuilder, target: Path
+) -> None:
+    sql(target, "DELETE FROM records WHERE seq IN (3, 4)")
+    for command in (
+        ("reconcile", built.directory, "--to", target, "--dry-run"),
+        ("verify", built.directory, "--against", target),
+    ):
+        seen = run(*command)
+        assert seen.code == (3 if command[0] == "reconcile" else 1)
+        assert f"       missing: {DAY} seq 3: it is not in the sink" in seen.out
+    mended = run("reconcile", built.directory, "--to", target, "--json")
+    assert mended.code == 0
+    assert (mended.json["totals"]["missing"], mended.json["totals"]["reshipped"]) == (2, 2)
+    assert run("verify", built.directory, "--against", target).code == 0
+
+
+def test_the_receipt_can_be_checked_with_jq_and_sha256sum(
+    run: Callable[..., Result], built: LogBuilder, target: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "receipt.json"
+    assert run("reconcile", built.directory, "--to", target, "--receipt", path).code == 0
+    receipt = orjson.loads(path.read_bytes())
+    assert (receipt["schema"], receipt["ok"]) == ("auditctl.reconcile/1", True)
+    ((day,),) = (log["days"] for log in receipt["logs"])
+    hashes = b"".join(b"%b\n" % orjson.loads(line)["hash"].encode() for line in built.lines)
+    computed = subprocess.run(["sha256sum"], input=hashes, capture_output=True, check=True).stdout
+    assert day["files"] == day["sink"] == {
+        "records": 20,
+        "first_seq": 1,
+        "last_seq": 20,
+        "head_hash": built.hash,
+        "hashes_sha256": computed.split()[0].decode(),
+    }  # fmt: skip
+
+
+def test_a_changed_copy_is_named_and_left_alone(
+    run: Callable[..., Result], built: LogBuilder, target: Path
+) -> None:
+    sql(target, "UPDATE records SET line = replace(line, 'task-7', 'task-8') WHERE seq = 7")
+    result = run("verify", "--json", built.directory, "--against", target)
+    assert result.code == 1
+    assert result.json["ok"], "the files are as they were"
+    (log,) = result.json["against"]["logs"]
+    assert [(f["kind"], f["seq"]) for f in log["findings"]] == [("different", 7)]
+    assert run("reconcile", built.directory, "--to", target).code == 3
+
+
+def test_what_is_not_shipped_yet_is_no_fault(
+    run: Callable[..., Result], built: LogBuilder, target: Path
+) -> None:
+    built.append(5)
+    result = run("reconcile", built.directory, "--to", target)
+    assert result.code == 0
+    assert "5 not shipped yet" in result.out
+
+
+def test_a_sink_that_is_not_there_is_one_paragraph(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    missing = run("verify", built.directory, "--against", tmp_path / "missing.sqlite")
+    assert (missing.code, missing.out) == (1, "")
+    assert "missing.sqlite: it cannot be read" in missing.err
+    assert run("reconcile", built.directory).code == 65
+
+
+def test_the_roles_suffice_and_what_they_lack_is_said(
+    run: Callable[..., Result],
+    built: LogBuilder,
+    secured_elasticsearch: SecuredCluster,
+    tmp_path: Path,
+) -> None:
+    prefix = f"llama-orch-test-{uuid.uuid4().hex[:8]}"
+    for name, user in secured_elasticsearch.users.items():
+        (tmp_path / name).write_text(user.password)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"directories = ['{built.directory}']\n[sinks.main]\nkind = 'elasticsearch'\n"
+        f"urls = ['{secured_elasticsearch.url}']\nca_file = '{secured_elasticsearch.ca_file}'\n"
+        f"index_prefix = '{prefix}'\nreplicas = 0\n"
+        f"username = 'shipper'\npassword_file = '{tmp_path}/shipper'\n"
+    )
+
+    def user(name: str) -> tuple[str, ...]:
+        return (
+            "--config",
+            str(config),
+            "--username",
+            name,
+            "--password-file",
+            f"{tmp_path}/{name}",
+        )
+
+    try:
+        assert run("setup", "elasticsearch", *user("setup")).code == 0
+        assert run("ship", "--config", config, "--once").code == 0
+        refused = run("reconcile", "--config", config)
+        assert refused.code == 1
+        assert "cannot be read back" in refused.err
+        assert "role-auditlog_auditor.json" in refused.err
+        index = f"{prefix}-2026.11.23"
+        gone = f"/{index}/_doc/queen-rbee@hive1:5?refresh=true"
+        assert secured_elasticsearch.request("DELETE", gone)[0] == 200
+        auditor = run("verify", "--against", "main", *user("auditor"), "--json")
+        assert auditor.code == 1
+        assert auditor.json["against"]["totals"]["missing"] == 1
+        mended = run("reconcile", *user("reconciler"), "--json")
+        assert (mended.code, mended.json["totals"]["reshipped"]) == (0, 1)
+        status, document = secured_elasticsearch.request("GET", gone.partition("?")[0])
+        assert (status, document["_source"]) == (200, orjson.loads(built.lines[4]))
+    finally:
+        secured_elasticsearch.request("DELETE", f"/{prefix}-2026.11.23")
+        secured_elasticsearch.request("DELETE", f"/_index_template/{prefix}")
