@@ -10,15 +10,26 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import pytest
 
 import auditlog
+from auditctl import config, config_values, failures
+from auditctl import errors as control_errors
+from auditctl.exit_codes import ExitCode
+from auditctl.source_config import SOURCES
+from auditlog import errors as log_errors
+from auditlog.chain import Kind
+from retention import errors as retention_errors
+from shippers import errors as shipper_errors
 from tests.support.documents import Document
 from tests.support.operations import missing
 from tests.support.pages import broken_links
 from tests.support.programs import require
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -110,6 +121,97 @@ def test_monitoring(tmp_path: Path) -> None:
     routes = [line for line in printed.splitlines() if line.startswith("slack")]
     assert routes == ["slack-and-mail", "slack"]
     assert "FAILED" not in printed
+
+
+def test_tutorial(tmp_path: Path) -> None:
+    """The walk of a newcomer, from an empty directory on."""
+    assert not list(tmp_path.iterdir())
+    printed = Document.read(DOCS / "tutorial.md").run(tmp_path)
+    assert printed[0].startswith("queen-rbee@hive1 ")
+    assert "the secret was not written" in printed[1]
+    assert printed[3].count("ok     ") == 2
+    assert "hash_mismatch" in printed[4]
+    assert "verify exits with 1" in printed[4]
+    assert "verify exits with 1" in printed[5]
+    assert "mallory" in printed[6]
+    assert "keep" in printed[7]
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "mallory" in page
+    assert "NOT verified" not in page
+
+
+def test_recover_a_damaged_log(tmp_path: Path) -> None:
+    printed = Document.read(DOCS / "recover-a-damaged-log.md").run(tmp_path)
+    assert "hash_mismatch" in printed[1]
+    assert "it exits with 1" in printed[1]
+    assert printed[2].endswith("line 3 is not what was shipped\n")
+    assert "ok     queen-rbee@hive1+after-damage: " in printed[3]
+
+
+def test_restore_after_disk_loss(tmp_path: Path) -> None:
+    printed = Document.read(DOCS / "restore-after-disk-loss.md").run(tmp_path)
+    assert "ok     queen-rbee@hive1: " in printed[2]
+    assert "ok     queen-rbee@hive1: " in printed[3]
+    fields = [record.fields for record in auditlog.read(tmp_path / "audit")]
+    assert [each["details"]["n"] for each in fields if each["event_type"] == "task.done"] == [
+        1,
+        2,
+        3,
+    ]
+    assert any(each["event_type"] == "disk.replaced" for each in fields)
+
+
+def test_exit_codes(tmp_path: Path) -> None:
+    page = DOCS / "exit-codes.md"
+    Document.read(page).run(tmp_path)
+    rows = re.findall(r"^\| +(\d+) \| (\w+) \|", page.read_text("utf-8"), re.MULTILINE)
+    assert {int(code): name for code, name in rows} == {
+        code.value: code.name.lower() for code in ExitCode
+    }
+
+
+def test_every_error_is_in_the_catalogue_with_its_exit_code() -> None:
+    text = (DOCS / "errors.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| .+ \| .+ \|$", text, re.MULTILINE)
+    bases = {"AuditLogError", "ShipperError", "RetentionError"}
+    codes = {}
+    for module in (log_errors, shipper_errors, retention_errors, control_errors):
+        for name in set(module.__all__) - bases:
+            error = getattr(module, name)
+            found = [code for kind, code in failures._CODES if issubclass(error, kind)]
+            codes[name] = int(found[0]) if found else int(ExitCode.FAILED)
+    assert sorted(name for name, _ in rows) == sorted(codes), "give each a row in docs/errors.md"
+    assert {name: int(code) for name, code in rows} == codes
+
+
+@pytest.mark.parametrize(
+    ("heading", "known"),
+    [
+        ("At the top", config_values.TOP),
+        ("`[sinks.NAME]`", config_values.SINK),
+        ("`[retention]`", config_values.RETENTION),
+        *((f"`[[sources.{kind}]]`", known) for kind, known in SOURCES.items()),
+    ],
+)
+def test_every_setting_is_in_the_reference(heading: str, known: Mapping[str, object]) -> None:
+    text = (DOCS / "configuration.md").read_text("utf-8")
+    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", section, re.MULTILINE)
+    assert sorted(rows) == sorted(known), "docs/configuration.md has a row for each"
+
+
+def test_the_configuration_on_its_page_can_be_used(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
+    path = tmp_path / "config.toml"
+    path.write_text(block)
+    loaded = config.load(path, environ={})
+    assert [sink.name for sink in loaded.sinks] == ["main"]
+
+
+def test_every_finding_of_verify_is_explained() -> None:
+    text = (DOCS / "recover-a-damaged-log.md").read_text("utf-8")
+    missing = [kind for kind in get_args(Kind) if f"`{kind}`" not in text]
+    assert not missing
 
 
 def test_report(tmp_path: Path) -> None:
