@@ -4,6 +4,10 @@
     name = "worker"
     paths = ["/var/log/llama-orch/worker/*.ndjson*"]
 
+    [[sources.journald]]
+    name = "journal"
+    units = ["queen-rbee.service", "rbee-hive.service"]
+
 A file in conf.d adds its sources to the others'; one of the same kind and name has its settings
 replaced one by one.
 
@@ -16,11 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from auditctl.config_sources import Key, Setting, nearest
-from auditctl.config_values import Converter, to_size, to_text, to_texts
+from auditctl.config_values import Converter, to_path, to_size, to_text, to_texts
 from auditctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["SOURCES", "SourceConfig", "build_sources", "is_source"]
 
@@ -39,10 +46,16 @@ SOURCES: Final[Mapping[str, Mapping[str, Converter]]] = {
         "timestamp_field": to_text,
         "max_line_bytes": to_size,
     },
+    "journald": {
+        "name": to_text,
+        "units": to_texts,
+        "directory": to_path,
+        "since": to_text,
+    },
 }
 """By kind: the settings of a source."""
 
-_NEEDED: Final = {"ndjson": "paths"}
+_NEEDED: Final = {"ndjson": "paths", "journald": "units"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,9 @@ class SourceConfig:
     paths: tuple[str, ...] | None = None
     timestamp_field: str | None = None
     max_line_bytes: int | None = None
+    units: tuple[str, ...] | None = None
+    directory: Path | None = None
+    since: str | None = None
 
     def given(self) -> dict[str, Any]:
         """The settings that have a value, as the kind's options take them."""
@@ -97,7 +113,7 @@ def build_sources(settings: Mapping[Key, Setting]) -> tuple[SourceConfig, ...]:
 def _parts(key: Key, setting: Setting) -> tuple[str, str, str]:
     kind = key[1] if len(key) > 1 else ""
     if kind not in SOURCES:
-        hint = "Write [[sources.ndjson]]."
+        hint = "Write [[sources.ndjson]] or [[sources.journald]]."
         raise ConfigError(
             f"{'.'.join(key[:2])} is no kind of source", path=setting.origin, hint=hint
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditctl.errors import ConfigError
+from shippers.sources.journald import JournaldOptions, JournaldSource
 from shippers.sources.ndjson import NdjsonOptions, NdjsonSource
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def make_sources(config: Config) -> tuple[Source, ...]:
 
 def _make(source: SourceConfig, host: str) -> Source:
     try:
+        if source.kind == "journald":
+            return JournaldSource(JournaldOptions(**source.given()))
         return NdjsonSource(NdjsonOptions(host=host, **source.given()))
     except ValueError as error:
         raise ConfigError(

@@ -16,6 +16,7 @@ __all__ = [
     "ShipperError",
     "ShippingStalled",
     "SinkRefused",
+    "SourceUnreadable",
 ]
 
 
@@ -41,6 +42,10 @@ class ShippingStalled(ShipperError):
 
 class SinkRefused(ShipperError):
     """The sink refuses a set-up step: credentials, privileges, or it is no such server."""
+
+
+class SourceUnreadable(ShipperError):
+    """What a source reads by does not give anything; it is tried again."""
 
 
 class SchemaTooNew(ShipperError):

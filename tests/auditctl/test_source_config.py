@@ -7,6 +7,7 @@ import pytest
 from auditctl.config import Config, load
 from auditctl.errors import ConfigError
 from auditctl.sources import make_sources
+from shippers.sources.journald import JournaldSource
 
 LEAST = """
 directories = ["/var/log/llama-orch/audit"]
@@ -67,6 +68,27 @@ def test_conf_d_adds_sources_and_replaces_single_settings(tmp_path: Path) -> Non
     assert (other.name, other.paths) == ("other", ("/b",))
     assert (worker.paths, worker.max_line_bytes) == (("/var/log/worker/*.log*",), 2 << 20)
     assert [source.name for source in make_sources(config)] == ["other", "worker"]
+
+
+def test_the_journal_of_some_units(tmp_path: Path) -> None:
+    text = """
+    [[sources.journald]]
+    name = "journal"
+    units = ["queen-rbee.service"]
+    directory = "/var/log/journal/remote"
+    since = "-7d"
+    """
+    config = loaded(tmp_path, text)
+    (source,) = make_sources(config)
+    assert isinstance(source, JournaldSource)
+    command = source.options.command(follow=True)
+    assert "--unit=queen-rbee.service" in command
+    assert "--directory=/var/log/journal/remote" in command
+    assert source.options.since == "-7d"
+    with pytest.raises(ConfigError, match="units is missing"):
+        loaded(tmp_path, '[[sources.journald]]\nname = "a"\n')
+    with pytest.raises(ConfigError, match="another source has this name"):
+        loaded(tmp_path, LEAST + text.replace('"journal"', '"worker"'))
 
 
 def test_no_sources_are_none(tmp_path: Path) -> None:
