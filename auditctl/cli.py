@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "doctor": "Check whether this host is fit for audit logs.",
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",
     "reconcile": "Prove that a sink holds what the files hold; ship what is missing.",
+    "quarantine": "See what no retry could deliver, and move it on once its cause is mended.",
     "prune": "Compress and delete old segments that every sink has.",
     "hold": "Keep segments from retention, with a reason.",
     "agent": "Run shippers and retention as one service.",

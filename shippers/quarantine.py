@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from shippers.document import Document
 
-__all__ = ["Entry", "Quarantine"]
+__all__ = ["Entry", "Quarantine", "lock_file"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _REMEMBERED_DOCUMENTS: Final = 100_000
@@ -173,6 +173,13 @@ class Quarantine:
 
     def _append(self, content: bytes) -> None:
         _fs.make_directory(self.path.parent)
+        lock = lock_file(self.path)  # a release may be replacing the file; then we are tried again
+        try:
+            self._append_locked(content)
+        finally:
+            lock.release()
+
+    def _append_locked(self, content: bytes) -> None:
         if not self.path.exists():
             os.close(_fs.create_exclusive(self.path))
             _fs.fsync_directory(self.path.parent)
@@ -223,6 +230,11 @@ class Quarantine:
             for line in file:
                 if line.endswith(b"\n"):
                     yield line
+
+
+def lock_file(path: Path) -> _fs.FileLock:
+    """Held by whoever changes a quarantine file, for as long as that takes.  Raises OSError."""
+    return _fs.FileLock(path.with_suffix(".lock"), f"pid {os.getpid()}")
 
 
 def _key(entry: Entry) -> tuple[str, object]:

@@ -1,0 +1,204 @@
+"""``auditctl quarantine``: look at what no retry could deliver, and move it on once it can be."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from auditctl import render
+from auditctl.config import sink_for_target
+from auditctl.credentials import as_user, credential_options
+from auditctl.errors import CommandFailed, ConfigError
+from auditctl.exit_codes import ExitCode
+from auditctl.logs import log_to_stderr
+from auditctl.options import DURATION, PATH, chosen, config_option, json_option
+from auditctl.sinks import make_sink
+from shippers.release import Kept, kept, release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditctl.config import Config, SinkConfig
+    from shippers.release import Release
+
+# Without the payload, and without the server's words, which may quote it.
+_LISTED: Final = ("at", "sink", "kind", "log", "segment", "offset", "seq", "status", "reason")
+
+_directory = click.option(
+    "--directory", "-d", type=PATH, metavar="DIR", help="Of this directory's own state."
+)
+
+
+@click.group
+def quarantine() -> None:
+    """See what no retry could deliver, and move it on once its cause is mended."""
+
+
+@quarantine.command("list")
+@config_option
+@_directory
+@click.option("--sink", "name", metavar="NAME", help="Only this sink's.")
+@json_option("auditctl.quarantine/1")
+def list_(
+    *, config_path: Path | None, directory: Path | None, name: str | None, as_json: bool
+) -> None:
+    """List what is in quarantine, without its content."""
+    config, _ = chosen(directory, config_path)
+    entries = list(_entries(config, name))
+    if as_json:
+        listed = [_listed(entry) for entry in entries]
+        render.print_json({"schema": "auditctl.quarantine/1", "entries": listed}, indent=True)
+        return
+    if not entries:
+        render.print_line("Nothing is in quarantine.")
+        return
+    rows: list[tuple[str, ...]] = [("ID", "AT", "SINK", "KIND", "LOG", "SEQ", "REASON")]
+    for entry in entries:
+        shown = entry.fields
+        seq = "" if shown.get("seq") is None else str(shown["seq"])
+        texts = (shown["at"], shown["sink"], shown["kind"], shown["log"], seq, shown["reason"])
+        rows.append((entry.id, *(render.clean(str(text)) for text in texts)))
+    for line in render.table(rows):
+        render.print_line(line)
+
+
+@quarantine.command
+@click.argument("entry_id", metavar="ID")
+@config_option
+@_directory
+def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> None:
+    """Show one entry in full, with the record and the server's own words.
+
+    Prints JSON; it holds whatever the record holds.
+    """
+    config, _ = chosen(directory, config_path)
+    for entry in _entries(config, None):
+        if entry.id == entry_id:
+            render.print_json({"id": entry.id, **entry.fields}, indent=True)
+            return
+    raise _no_such([entry_id])
+
+
+@quarantine.command
+@click.argument("entry_ids", metavar="[ID]...", nargs=-1)
+@config_option
+@_directory
+@click.option("--sink", "name", metavar="NAME", help="Only this sink's.")
+@click.option("--to", "target", metavar="URL|FILE", help="What ship --to named.")
+@credential_options
+@click.option(
+    "--give-up-after",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="End when the sink took nothing for so long.",
+)
+@json_option("auditctl.quarantine_retry/1")
+def retry(
+    entry_ids: tuple[str, ...],
+    *,
+    config_path: Path | None,
+    directory: Path | None,
+    name: str | None,
+    target: str | None,
+    username: str | None,
+    password_file: Path | None,
+    api_key_file: Path | None,
+    ca_file: Path | None,
+    give_up_after: dt.timedelta,
+    as_json: bool,
+) -> int:
+    """Deliver entries again, all of them or those named, and take out what arrives.
+
+    For when a mapping was mended or a limit raised. Alarms stay. It can be interrupted at any
+    point and run beside the agent: nothing is lost, nothing arrives twice. Exits with 3 when
+    something is still refused.
+    """
+    config, _ = chosen(directory, config_path)
+    sinks = _sinks(config, name, target)
+    wanted = set(entry_ids)
+    known = {entry.id for sink in sinks for entry in kept(_path(config, sink.name))}
+    if missing := sorted(wanted - known):
+        raise _no_such(missing)
+    log_to_stderr()
+    results = []
+    for sink in sinks:
+        asked = as_user(
+            sink,
+            username=username,
+            password_file=password_file,
+            api_key_file=api_key_file,
+            ca_file=ca_file,
+        )
+        made = make_sink(asked)
+        try:
+            result = release(
+                _path(config, sink.name),
+                made,
+                lambda entry: not wanted or entry.id in wanted,
+                give_up_after=give_up_after,
+            )
+        finally:
+            made.close()
+        results.append((sink.name, result))
+    _print(results, as_json=as_json)
+    return ExitCode.OK if all(result.complete for _, result in results) else ExitCode.PARTLY
+
+
+def _print(results: list[tuple[str, Release]], *, as_json: bool) -> None:
+    if as_json:
+        sinks = [
+            {
+                "sink": name,
+                "released": result.released,
+                "refused": [{"id": e.id, "reason": reason} for e, reason in result.refused],
+                "waiting": [{"id": e.id, "reason": reason} for e, reason in result.waiting],
+            }
+            for name, result in results
+        ]
+        render.print_json({"schema": "auditctl.quarantine_retry/1", "sinks": sinks}, indent=True)
+        return
+    for name, result in results:
+        left = len(result.refused) + len(result.waiting)
+        render.print_line(f"{name}: {result.released:,} released, {left:,} left")
+        for entry, reason in (*result.refused, *result.waiting):
+            render.print_line(f"  {entry.id}: {render.clean(reason)}")
+
+
+def _path(config: Config, sink: str) -> Path:
+    return config.state_directory() / "quarantine" / f"{sink}.ndjson"
+
+
+def _entries(config: Config, name: str | None) -> Iterator[Kept]:
+    """Of every sink that has a quarantine, configured or not."""
+    for path in sorted((config.state_directory() / "quarantine").glob("*.ndjson")):
+        if name in (None, path.stem):
+            yield from kept(path)
+
+
+def _sinks(config: Config, name: str | None, target: str | None) -> list[SinkConfig]:
+    if target is not None:
+        return [sink_for_target(target)]
+    found = [sink for sink in config.sinks if name in (None, sink.name)]
+    if not found:
+        raise ConfigError(
+            f"there is no sink {name}" if name else "there is no sink to deliver to",
+            hint="Give --to as ship was given it, or configure the sink.",
+        )
+    return found
+
+
+def _listed(entry: Kept) -> dict[str, Any]:
+    listed = {"id": entry.id, **{name: entry.fields.get(name) for name in _LISTED}}
+    if "document" in entry.fields:
+        listed["document"] = entry.fields["document"]
+    return listed
+
+
+def _no_such(ids: list[str]) -> CommandFailed:
+    return CommandFailed(
+        f"there is no entry {', '.join(ids)}", hint="See auditctl quarantine list."
+    )
