@@ -67,6 +67,14 @@ def test_fits(room: int, user: str, value: str) -> None:
         assert whole.startswith(shown[:-1].rstrip())
 
 
+def test_fits_at_every_width() -> None:
+    line, _ = make_line("queen-rbee@hive1", 1, reason="x y", details={"a": 1, "key": "value"})
+    whole = render.record_line(decode(line))
+    for room in range(60, len(whole)):
+        shown = render.record_line(decode(line), room)
+        assert shown == render.cut(whole, room)
+
+
 def test_every_value_of_a_record_has_a_line_in_a_block() -> None:
     line, _ = make_line("queen-rbee@hive1", 1, details={"a": {"b": "\x1b[2J"}, "c": [1], "d": ""})
     first, *rest = render.record_block(decode(line))

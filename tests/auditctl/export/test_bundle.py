@@ -128,6 +128,23 @@ def test_proven_also_where_the_manifest_was_made_to_fit(tmp_path: Path, built: L
         assert (code, words in said) == (1, True), said
 
 
+def test_proven_also_where_the_last_records_were_cut_off(tmp_path: Path, built: LogBuilder) -> None:
+    export(built.directory, tmp_path / "case.tar.zst")
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    segment, manifest_file = place / "logs" / built.names[-1].logical, place / "MANIFEST.json"
+    segment.chmod(0o644)
+    manifest_file.chmod(0o644)
+    cut = b"".join(built.lines[10:14])
+    segment.write_bytes(cut)
+    manifest = orjson.loads(manifest_file.read_bytes())
+    for file in manifest["files"]:
+        if file["name"].endswith(segment.name):
+            file.update(bytes=len(cut), sha256=hashlib.sha256(cut).hexdigest())
+    manifest_file.write_bytes(orjson.dumps(manifest))
+    code, said = check(place)
+    assert (code, "it does not end where the manifest says" in said) == (1, True)
+
+
 def test_a_part_of_a_log_is_whole_days_of_it(tmp_path: Path, built: LogBuilder) -> None:
     day = START + dt.timedelta(days=1)
     scope = Scope("*", day, day + dt.timedelta(seconds=1))

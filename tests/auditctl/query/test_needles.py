@@ -42,6 +42,8 @@ def test_necessary(query: Query, body: dict[str, Any]) -> None:
         ("details.port=8080", (b'port"',)),
         ("details.port>80", (b'port"',)),
         ("details.n=1", ()),
+        ("details.tries!=3", ()),
+        ("details.tries!~x", ()),
         ("details.gpu.id='42'", (b'"42"',)),
         ("grün", ("grün".encode(),)),
         ("'say \"x\"'", (b'say \\"x\\"',)),
