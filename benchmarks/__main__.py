@@ -7,7 +7,7 @@ import sys
 
 from benchmarks import harness, plots, report
 
-NAMES = ("writer", "latency", "shipper", "verify")
+NAMES = ("writer", "latency", "shipper", "verify", "retention")
 
 
 def main() -> None:
