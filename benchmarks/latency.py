@@ -85,6 +85,17 @@ def _python(code: str) -> float:
     return time.perf_counter() - began
 
 
+def _help() -> float:
+    command = [sys.executable, "-m", "auditctl", "--help"]
+
+    def once() -> float:
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+    return _percentile([once() for _ in range(9)], 0.5)
+
+
 def _open_gibibyte() -> float:
     seconds = []
     for _ in range(5):
@@ -120,6 +131,7 @@ CASES = {
         "the same when the writer and the vocabulary are used at once",
         _over_bare("import auditlog; auditlog.open, auditlog.events"),
     ),
+    "auditctl --help": Case("what a shell waits for it; the aim is 150,000", _help),
 }
 RATIOS = (
     Ratio("immediate p99", "write+fdatasync p99", 3, at_least=False),

@@ -104,7 +104,11 @@ class Facts:
         if user:
             _count(self.actors, user, outcome)
         if record.event_type == _REFUSED_LOGIN:
-            address = _cut(actor.get("ip", ""))
+            # The type says in its details who it claimed to be, and from where.
+            details = fields.get("details")
+            details = details if isinstance(details, dict) else {}
+            user = _cut(details.get("attempted_user")) or user
+            address = _cut(details.get("ip")) or _cut(actor.get("ip"))
             _count(self.refusals, user, address)
             reason = _cut(fields.get("reason", ""))
             self.newest_refusals.append(

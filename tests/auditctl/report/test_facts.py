@@ -77,3 +77,13 @@ def test_what_a_log_says_of_missing_events_is_a_notice() -> None:
     facts.add(record("log.opened", "success", None, 0))
     assert facts.notices == {"log.events_refused": 1}
     assert facts.events == 0
+
+
+def test_a_refused_login_is_whom_it_claimed_to_be_and_from_where() -> None:
+    details = {"attempted_user": "root", "ip": "203.0.113.9"}
+    line, _ = make_line("queen-rbee@hive1", 1, event_type="auth_failure", details=details)
+    header = parse_header(line)
+    assert header is not None
+    facts = Facts(START, START + DAY)
+    facts.add(Record(line, header))
+    assert facts.refusals == {("root", "203.0.113.9"): 1}
