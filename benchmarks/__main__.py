@@ -7,7 +7,7 @@ import sys
 
 from benchmarks import harness, plots, report
 
-NAMES = ("writer", "latency", "shipper", "verify", "retention")
+NAMES = ("writer", "latency", "shipper", "verify", "retention", "search", "glance")
 
 
 def main() -> None:
