@@ -20,7 +20,10 @@ from auditlog.verify import Report
 from auditlog.verify import verify as verify_logs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from auditctl.config import Config, SinkConfig
+    from auditlog.tombstones import Tombstone
     from auditlog.verify import LogReport
 
 
@@ -126,6 +129,12 @@ def _verify(path: Path) -> Report:
         ) from None
 
 
+def _when(deleted: Sequence[Tombstone]) -> str:
+    """On which days, by what the tombstones tell."""
+    days = sorted({tombstone.deleted_at[:10] for tombstone in deleted})
+    return f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+
+
 def _print_log(log: LogReport) -> None:
     mark = render.paint("ok    ", "green") if log.ok else render.paint("FAILED", "red")
     held = f"{render.count(log.records, 'record')} in {render.count(log.segments, 'segment')}"
@@ -133,7 +142,7 @@ def _print_log(log: LogReport) -> None:
         held += f", seq {log.first_seq} to {log.last_seq}"
     if log.deleted:
         gone = sum(tombstone.records for tombstone in log.deleted)
-        held += f", {render.count(gone, 'record')} deleted with proof"
+        held += f", {render.count(gone, 'record')} deleted under policy {_when(log.deleted)}"
     state = f"head {log.head_hash[:12]}"
     if not log.ok:
         state = f"verified through seq {log.verified_through_seq}, {log.suspect_records:,} suspect"
