@@ -14,7 +14,7 @@ Invariants (tests of the same name in tests/auditlog/test_chain.py):
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from auditlog.record import (
     GENESIS_HASH,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from auditlog.segment_names import SegmentName
     from auditlog.tombstones import Tombstone
 
-__all__ = ["MAX_FINDINGS", "ChainCheck", "Finding", "Kind"]
+__all__ = ["MAX_FINDINGS", "ChainCheck", "Finding", "Intact", "Kind"]
 
 MAX_FINDINGS: Final = 1000
 """How many findings of one log are listed; more are counted."""
@@ -70,6 +70,15 @@ class Finding:
     def fatal(self) -> bool:
         """Whether it makes the log not ok; a torn tail is what a crash leaves, and repaired."""
         return self.kind != "torn_tail"
+
+
+class Intact(NamedTuple):
+    """So many records, each intact and following the one before, of one segment's day."""
+
+    first_seq: int
+    prev_hash: str
+    records: int
+    last_hash: str
 
 
 @dataclass(slots=True)
@@ -131,6 +140,24 @@ class ChainCheck:
         self._end = offset + len(line)
         if not self._follows(line):
             self._look_closely(line, offset, last_of_log=last_of_log)
+
+    def join(self, intact: Intact, end: int) -> bool:
+        """Whether the segment's next lines, up to byte ``end``, simply go on with the log.
+
+        If so they are done; if not nothing has changed, and they have to be given line by line.
+        """
+        if self._broken or self._at_start or self._strange:
+            return False
+        if intact.first_seq != self._expected or intact.prev_hash != self.head_hash:
+            return False
+        self._line += intact.records
+        self._end = end
+        self.records += intact.records
+        self._expected += intact.records
+        self.last_seq = self.verified_through_seq = self._expected - 1
+        self.head_hash = intact.last_hash
+        self._hashes = (intact.last_hash,)
+        return True
 
     def _follows(self, line: bytes) -> bool:
         """Whether the line is simply the next record, with nothing wrong before it."""

@@ -10,6 +10,8 @@ Invariants (tests of the same name in tests/auditlog/test_verify.py):
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,10 @@ from auditlog.chain import ChainCheck, Finding
 from auditlog.errors import AuditLogError, InvalidName, LogDamaged
 from auditlog.inventory import SegmentFile, scan
 from auditlog.reader import iter_lines, open_any_form, segments_of
-from auditlog.record import parse_header
+from auditlog.record import MAX_RECORD_BYTES, parse_header
 from auditlog.recovery import known_head, known_logs
 from auditlog.segment_names import LogId
+from auditlog.stretches import Workers, cuts
 from auditlog.tombstones import SEGMENT_DELETED, Tombstone, by_log, parse_tombstone
 
 if TYPE_CHECKING:
@@ -105,26 +108,33 @@ class Report:
         return {"schema": SCHEMA, "ok": self.ok, "logs": [log.to_json() for log in self.logs]}
 
 
-def verify(path: str | os.PathLike[str]) -> Report:
+def verify(path: str | os.PathLike[str], *, jobs: int = 1) -> Report:
     """Verify all logs in a directory, or one segment by itself.
 
+    With ``jobs`` of 2 or more so many processes of their own share the work of plain segments; the
+    report is the same.
     A single segment may start anywhere in its log; of a directory each log has to be whole, from
     its first record on or from what tombstones account for.  Raises AuditLogError when there is no
     log at the path, OSError as it comes.
     """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; at least one process has to do it")
     path = Path(path)
-    if not path.is_dir():
-        segments = segments_of(path)
-        log = segments[0].name.log
-        return Report((_verify_log(ChainCheck(str(log), whole=False), segments, None)[0],))
-    while True:
-        report, vanished = _verify_directory(path)
-        if report.ok or not vanished:
-            return report
-        # Retention deleted a segment after its tombstone was looked for: look again.
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(Workers(jobs)) if jobs > 1 else None
+        if not path.is_dir():
+            segments = segments_of(path)
+            log = segments[0].name.log
+            check = ChainCheck(str(log), whole=False)
+            return Report((_verify_log(check, segments, None, workers)[0],))
+        while True:
+            report, vanished = _verify_directory(path, workers)
+            if report.ok or not vanished:
+                return report
+            # Retention deleted a segment after its tombstone was looked for: look again.
 
 
-def _verify_directory(path: Path) -> tuple[Report, bool]:
+def _verify_directory(path: Path, workers: Workers | None) -> tuple[Report, bool]:
     inventory = scan(path)
     tombstones = by_log(tombstones_in(inventory.logs))
     # A log of which every segment is gone is still known by what was noted about it.
@@ -140,6 +150,7 @@ def _verify_directory(path: Path) -> tuple[Report, bool]:
             ChainCheck(str(log), tombstones.get(str(log), ())),
             inventory.logs.get(log, ()),
             known_head(path, log),
+            workers,
         )
         for log in sorted(logs)
     ]
@@ -180,8 +191,37 @@ def _lines(segment: SegmentFile) -> Iterator[tuple[int, bytes]]:
         yield from iter_lines(stream, path=path)
 
 
+def _check_by_stretches(
+    check: ChainCheck, segment: SegmentFile, workers: Workers, *, last_of_log: bool
+) -> None:
+    stream, path = open_any_form(segment)
+    with stream:
+        done = 0
+        if path.name == segment.name.logical:
+            size = os.fstat(stream.fileno()).st_size
+            first = stream.readline(MAX_RECORD_BYTES + 1)
+            if first.endswith(b"\n"):
+                check.line(first, 0, last_of_log=last_of_log)
+                done = len(first)
+            day = segment.name.day.isoformat()
+            stretches = list(cuts(stream, done, size)) if done else []
+            for start, end, intact in workers.checked(path, check.log, day, stretches):
+                if intact is None or not check.join(intact, end):
+                    stream.seek(start)
+                    content = io.BytesIO(stream.read(end - start))
+                    for offset, line in iter_lines(content, start):
+                        check.line(line, offset, last_of_log=last_of_log)
+                done = end
+            stream.seek(done)
+        for offset, line in iter_lines(stream, done, path=path):
+            check.line(line, offset, last_of_log=last_of_log)
+
+
 def _verify_log(
-    check: ChainCheck, segments: tuple[SegmentFile, ...], head: SegmentName | None
+    check: ChainCheck,
+    segments: tuple[SegmentFile, ...],
+    head: SegmentName | None,
+    workers: Workers | None,
 ) -> tuple[LogReport, bool]:
     """The log's report, and whether a segment vanished since it was listed."""
     vanished = False
@@ -189,8 +229,11 @@ def _verify_log(
         check.segment(segment.name)
         newest = segment is segments[-1]
         try:
-            for offset, line in _lines(segment):
-                check.line(line, offset, last_of_log=newest)
+            if workers is None:
+                for offset, line in _lines(segment):
+                    check.line(line, offset, last_of_log=newest)
+            else:
+                _check_by_stretches(check, segment, workers, last_of_log=newest)
         except LogDamaged as error:
             check.unreadable(error.reason)
         except FileNotFoundError:

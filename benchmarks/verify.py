@@ -39,10 +39,10 @@ def _segment() -> Path:
     return next(Path(os.environ["BENCHMARK_LOG"]).glob("*.ndjson"))
 
 
-def _verify() -> float:
+def _verify(jobs: int) -> float:
     size = _segment().stat().st_size
     began = time.perf_counter()
-    report = auditlog.verify(os.environ["BENCHMARK_LOG"])
+    report = auditlog.verify(os.environ["BENCHMARK_LOG"], jobs=jobs)
     seconds = time.perf_counter() - began
     if not report.ok or report.logs[0].records < RECORDS:
         raise RuntimeError("the log does not verify")
@@ -58,6 +58,9 @@ def _sha256sum() -> float:
 
 CASES = {
     "sha256sum": Case("coreutils' `sha256sum SEGMENT`", _sha256sum),
-    "verify": Case("`auditlog.verify(DIR)`: every hash, every link, one process", _verify),
+    "verify": Case(
+        "`auditlog.verify(DIR)`: every hash, every link, one process", lambda: _verify(1)
+    ),
+    "verify, 2 jobs": Case("the same by two processes", lambda: _verify(2)),
 }
-RATIOS = (Ratio("verify", "sha256sum", 0.4),)
+RATIOS = (Ratio("verify", "sha256sum", 0.4), Ratio("verify, 2 jobs", "sha256sum", 0.7))

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="[DIR|FILE]", required=False, type=PATH)
 @config_option
 @click.option("--against", metavar="URL|FILE", help="Compare with this sink as well.")
+@click.option(
+    "--jobs", metavar="N", type=click.IntRange(1, 64), default=1, help="So many processes; 1."
+)
 @credential_options
 @json_option("auditctl.verify/1")
 def verify(
@@ -38,6 +41,7 @@ def verify(
     *,
     config_path: Path | None,
     against: str | None,
+    jobs: int,
     username: str | None,
     password_file: Path | None,
     api_key_file: Path | None,
@@ -75,10 +79,10 @@ def verify(
         )
         receipt = compare_with(sink, directories, config, ship=False)
     if path is not None:
-        report = _verify(path)  # without the configuration: a copy is verified anywhere
+        report = _verify(path, jobs)  # without the configuration: a copy is verified anywhere
     else:
         _, directories = chosen(None, config_path)
-        reports = [_verify(directory) for directory in directories]
+        reports = [_verify(directory, jobs) for directory in directories]
         report = Report(tuple(log for found in reports for log in found.logs))
     if as_json:
         compared = {} if receipt is None else {"against": receipt.to_json()}
@@ -112,9 +116,9 @@ def _verify_export(path: Path, *, as_json: bool) -> int:
     return ExitCode.OK if found.ok else ExitCode.FAILED
 
 
-def _verify(path: Path) -> Report:
+def _verify(path: Path, jobs: int) -> Report:
     try:
-        return verify_logs(path)
+        return verify_logs(path, jobs=jobs)
     except FileNotFoundError:
         if path.exists():
             raise  # something in it vanished

@@ -85,7 +85,7 @@ def test_one_paragraph(run: Callable[..., Result], tmp_path: Path) -> None:
 def test_no_traceback(
     run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the payload of a record")
 
     monkeypatch.setattr("auditctl.commands.verify.verify_logs", fail)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import auditlog
+from auditlog import stretches
+from auditlog.chain import ChainCheck
+from auditlog.segment_names import SegmentName
+from auditlog.verify import verify
+from tests.support.logs import write_log
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stretches of a few records, so that a small log has many."""
+    monkeypatch.setattr(stretches, "STRETCH_BYTES", 3000)
+
+
+def _harm(path: Path, rng: random.Random) -> None:
+    """Change, remove, repeat or swap lines, or tear the last one off."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = rng.randrange(1, len(lines) - 1)
+    match rng.randrange(6):
+        case 0:
+            byte = rng.randrange(len(lines[at]))
+            lines[at] = lines[at][:byte] + bytes([rng.randrange(256)]) + lines[at][byte + 1 :]
+        case 1:
+            del lines[at]
+        case 2:
+            lines.insert(at, lines[at])
+        case 3:
+            lines[at - 1], lines[at] = lines[at], lines[at - 1]
+        case 4:
+            lines[-1] = lines[-1][: rng.randrange(1, len(lines[-1]))]
+        case 5:
+            lines.insert(at, b"x" * rng.randrange(1, 9000))
+    path.write_bytes(b"".join(lines))
+
+
+@pytest.mark.usefixtures("small")
+def test_same_report(tmp_path: Path) -> None:
+    write_log(tmp_path, records=200)
+    [path] = tmp_path.glob("*.ndjson")
+    whole = path.read_bytes()
+    rng = random.Random(7)
+    for harms in [0, *[1] * 8, *[2] * 3]:
+        path.write_bytes(whole)
+        for _ in range(harms):
+            _harm(path, rng)
+        assert verify(tmp_path, jobs=2) == verify(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_work_is_done_by_the_processes(tmp_path: Path) -> None:
+    write_log(tmp_path, records=200)
+    [path] = tmp_path.glob("*.ndjson")
+    with path.open("rb") as stream, stretches.Workers(2) as workers:
+        first = len(stream.readline())
+        cut = list(stretches.cuts(stream, first, path.stat().st_size))
+        log, _, _ = path.name.partition(".2")
+        day = next(iter(auditlog.read(path))).header.day
+        found = [intact for _, _, intact in workers.checked(path, log, day, cut)]
+    assert len(cut) > 10
+    assert all(found)
+    for one, following in itertools.pairwise(found):
+        assert one is not None
+        assert following is not None
+        assert (following.first_seq, following.prev_hash) == (
+            one.first_seq + one.records,
+            one.last_hash,
+        )
+
+
+@pytest.mark.usefixtures("small")
+def test_fallen_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_log(tmp_path, records=200)
+    real = stretches.Workers.__init__
+
+    def killed(self: stretches.Workers, processes: int) -> None:
+        real(self, processes)
+        self._processes[0].kill()
+        self._processes[0].wait()
+
+    monkeypatch.setattr(stretches.Workers, "__init__", killed)
+    assert verify(tmp_path, jobs=2) == verify(tmp_path)
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_process_at_all_is_refused(tmp_path: Path, jobs: Any) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        verify(tmp_path, jobs=jobs)
+
+
+def test_a_stretch_joins_only_where_number_and_hash_fit(tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=4)
+    [path] = tmp_path.glob("*.ndjson")
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    log, name = str(built.log), SegmentName.parse(path.name)
+    intact = stretches.check_stretch(log, name.day.isoformat(), rest)
+    assert intact is not None
+    for given, joins in [
+        (intact, True),
+        (intact._replace(prev_hash="0" * 64), False),
+        (intact._replace(first_seq=intact.first_seq + 1), False),
+    ]:
+        check = ChainCheck(log)
+        check.segment(name)
+        check.line(first, 0)
+        assert check.join(given, path.stat().st_size) is joins
+        assert (check.records, check.last_seq) == ((4, 4) if joins else (1, 1))
+    assert stretches.check_stretch(log, "2000-01-01", rest) is None
+    assert stretches.check_stretch("other@hive1", name.day.isoformat(), rest) is None
+    assert stretches.check_stretch(log, name.day.isoformat(), [*rest, b"x\n"]) is None
