@@ -47,6 +47,7 @@ EXPECTED = {
     "ShipperError": ExitCode.FAILED,
     "ShippingStalled": ExitCode.FAILED,
     "SinkRefused": ExitCode.FAILED,
+    "SourceUnreadable": ExitCode.FAILED,
     "StateDamaged": ExitCode.DATA,
     "Stopped": ExitCode.FAILED,
     "UnsafePath": ExitCode.REFUSED,
