@@ -7,12 +7,13 @@ import sys
 
 from benchmarks import harness, plots, report
 
-NAMES = ("writer", "latency", "shipper", "verify", "retention", "search", "glance")
+NAMES = ("writer", "latency", "shipper", "cost", "verify", "retention", "search", "glance")
+PEERS = ("peers.speed", "peers.faults")  # only when named: they fetch packages of Debian
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES + PEERS)}")
     parser.add_argument("--rounds", type=int, default=5, help="turns of every case (5)")
     parser.add_argument("--case", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -20,8 +21,10 @@ def main() -> None:
         name, case = arguments.names
         print(harness.load(name).CASES[case].run())
         return
-    if unknown := set(arguments.names) - set(NAMES):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if unknown := set(arguments.names) - {*NAMES, *PEERS}:
+        parser.error(
+            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES + PEERS)}"
+        )
     for name in arguments.names or NAMES:
         result = harness.run(name, arguments.rounds, lambda line: print(line, file=sys.stderr))
         harness.store(result)
