@@ -71,6 +71,11 @@ torture: $(STAMP) ## the durability tests at length: 1,000 kills, 1,000,000 fuzz
 	AUDITLOG_TORTURE_KILLS=1000 AUDITLOG_POWER_LOSS_STATES=200 AUDITLOG_FUZZ=1000000 \
 		AUDITLOG_MODEL_EXAMPLES=2000 $(BIN)/python -m pytest tests/durability $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP) ## every fault there is, with 1,000,000 events; and a cluster whose nodes are killed
+	AUDITLOG_TEST_CHAOS_EVENTS=1000000 AUDITLOG_TEST_CLUSTER_EVENTS=400000 \
+		$(BIN)/python -m pytest tests/chaos/test_chaos.py tests/chaos/test_cluster.py $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP) ## the benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
