@@ -50,6 +50,19 @@ test-operations: $(STAMP) ## the tests of deploy/ and examples/rbee: Prometheus,
 dashboards: $(STAMP) ## build the Grafana dashboards in deploy/grafana/dashboards from their code
 	$(BIN)/python -m deploy.grafana.build
 
+# Its own packages come first, those of the environment behind them.
+ELASTICSEARCH8 := $(VENV)/elasticsearch8
+ELASTICSEARCH8_TESTS := $(addprefix tests/shippers/test_,sink_contract.py elasticsearch.py \
+	setup_plan.py index_template.py reconcile.py)
+
+.PHONY: test-elasticsearch8
+test-elasticsearch8: $(STAMP) ## the tests of the sink with client and server 8.19, in an environment of their own
+	@rm -rf $(ELASTICSEARCH8)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(ELASTICSEARCH8) -r requirements/elasticsearch8.txt
+	@AUDITLOG_TEST_ELASTICSEARCH_VERSION=8.19.0 PYTHONPATH=$(CURDIR)/$(ELASTICSEARCH8) \
+		$(BIN)/python -m pytest -m elasticsearch $(ARGS) $(ELASTICSEARCH8_TESTS)
+
 .PHONY: lint
 lint: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import elasticsearch
 import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
@@ -19,7 +20,7 @@ from shippers.outcome import DUPLICATE, INDEXED, Kind, Outcome
 from shippers.sinks.connection import Credentials
 from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
 from shippers.sinks.index_template import index_template
-from tests.support.elasticsearch import Cluster, request
+from tests.support.elasticsearch import VERSION, Cluster, request
 from tests.support.shipments import shipments
 
 RECORDS = shipments(4)
@@ -391,3 +392,9 @@ def test_a_read_only_index_is_retried_until_it_is_not(
     request(elasticsearch.url, "POST", f"/{index_prefix}-2026.11.23/_open")
     assert sink.deliver(RECORDS) == [DUPLICATE, INDEXED, INDEXED, INDEXED]
     sink.close()
+
+
+@pytest.mark.elasticsearch
+def test_the_client_is_the_one_that_this_run_is_for() -> None:
+    """Version 8 of the server is tested with version 8 of the client, not with what was there."""
+    assert f"{elasticsearch.__version__[0]}." == VERSION[:2]
