@@ -116,6 +116,13 @@ def test_retention(tmp_path: Path) -> None:
     assert types.count("retention.hold_added") == 2
 
 
+def test_migrate_from_filebeat_and_cron(tmp_path: Path) -> None:
+    printed = Document.read(DOCS / "migrate-from-filebeat-and-cron.md").run(tmp_path)
+    assert printed[0].strip() == "5"
+    assert "not_shipped" not in printed[-1]
+    assert (tmp_path / "old/queen.1.ndjson.gz").exists(), "nothing touches what is not its own"
+
+
 def test_monitoring(tmp_path: Path) -> None:
     """Needs Debian's prometheus and prometheus-alertmanager."""
     for program in ("promtool", "amtool"):

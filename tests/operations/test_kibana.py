@@ -11,7 +11,7 @@ import auditlog
 from auditlog.events import EVENT_TYPES
 from shippers.sinks.index_template import DEFAULT_PREFIX, index_template
 from tests.support.elasticsearch import Cluster, request
-from tests.support.operations import DEPLOY
+from tests.support.operations import DEPLOY, loaded_toml
 
 LINES: Final = (DEPLOY / "kibana/llama-orch-audit.ndjson").read_text("utf-8").splitlines()
 OBJECTS: Final[list[dict[str, Any]]] = [json.loads(line) for line in LINES]
@@ -45,9 +45,11 @@ def test_every_reference_leads_to_an_object_of_the_file() -> None:
 
 
 def test_the_view_is_of_the_indices_that_the_shipper_makes() -> None:
-    [view] = [saved for saved in OBJECTS if saved["type"] == "index-pattern"]
-    assert view["attributes"]["title"] == f"{DEFAULT_PREFIX}-*"
-    assert view["attributes"]["timeFieldName"] == "@timestamp"
+    views = [saved["attributes"] for saved in OBJECTS if saved["type"] == "index-pattern"]
+    [journal] = loaded_toml(DEPLOY / "systemd/config.toml")["sources"]["journald"]
+    of_the_journal = DEFAULT_PREFIX.replace("audit", journal["name"])
+    assert [view["title"] for view in views] == [f"{DEFAULT_PREFIX}-*", f"{of_the_journal}-*"]
+    assert {view["timeFieldName"] for view in views} == {"@timestamp"}
 
 
 def test_every_event_type_that_is_searched_for_is_in_the_vocabulary() -> None:

@@ -15,7 +15,8 @@ import pytest
 
 import auditlog
 from tests.support.elasticsearch import Cluster, request
-from tests.support.operations import DEPLOY, ran
+from tests.support.journal import Journal, need_journal
+from tests.support.operations import DEPLOY, loaded_toml, ran
 from tests.support.rbee import Process, Rbee, free_port, value_of
 from tests.support.waiting import eventually
 
@@ -110,6 +111,42 @@ def test_a_request_is_found_by_its_correlation_id_and_retention_ends_its_files(
     compressed = {path.name.split("@")[0] for path in rbee.audit.glob("*.zst")}
     assert compressed == {"queen-rbee", "rbee-hive"}
     assert auditlog.verify(rbee.audit).ok
+
+
+def test_the_journal_of_both_units_is_in_the_index(
+    config: Path, tmp_path: Path, elasticsearch: Cluster, index_prefix: str
+) -> None:
+    """What the services say; no systemd runs here, so it is put into a journal by its own tool."""
+    need_journal()
+    journal = Journal(tmp_path / "journal")
+    with Rbee(tmp_path) as rbee:
+        rbee.start("hive", "queen")
+        rbee.tokens_file.unlink()
+        for name, unit in (("queen", "queen-rbee.service"), ("hive", "rbee-hive.service")):
+            assert rbee.ask("GET", name, "/v2/nodes").status_code == 503
+            rbee.services[name].stop()
+            [said] = rbee.services[name].said().splitlines()
+            journal.add(MESSAGE=said, _SYSTEMD_UNIT=unit, PRIORITY="3")
+    journal.add(_SYSTEMD_UNIT="cron.service")
+    [source] = loaded_toml(DEPLOY / "systemd/config.toml")["sources"]["journald"]
+    with config.open("a") as file:
+        file.write(
+            f"[[sources.journald]]\nname = '{source['name']}'\nunits = {source['units']}\n"
+            f"directory = '{journal.directory}'\n"
+        )
+    ship = ("ship", "--config", config, "--once")
+    ran(sys.executable, "-m", "auditctl", *ship, cwd=ROOT)
+    # The source's name stands where audit stands in the prefix, or else behind it.
+    pattern = f"{index_prefix}*{source['name']}-*"
+    request(elasticsearch.url, "POST", f"/{pattern}/_refresh")
+    status, answer = request(elasticsearch.url, "GET", f"/{pattern}/_search")
+    assert status == 200
+    mine = [hit["_source"] for hit in answer["hits"]["hits"]]
+    assert sorted(entry["systemd"]["unit"] for entry in mine) == [
+        "queen-rbee.service",
+        "rbee-hive.service",
+    ]
+    assert all("the tokens cannot be read" in entry["message"] for entry in mine)
 
 
 def _completed(records: Any, task_id: str) -> bool:

@@ -90,7 +90,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(tmp_path: Path) -> None:
 
 def test_the_configuration_that_is_installed_is_valid(image: Path) -> None:
     path = image / "etc/auditlog/config.toml"
-    assert "ok: 1 directory, 1 sink" in auditctl("config", "check", "--config", path)
+    assert "ok: 1 directory, 1 source, 1 sink" in auditctl("config", "check", "--config", path)
 
 
 # With real users ----------------------------------------------------------------------------------

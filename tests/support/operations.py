@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-__all__ = ["DEPLOY", "PROGRAMS", "alerts", "loaded", "missing", "ran"]
+__all__ = ["DEPLOY", "PROGRAMS", "alerts", "loaded", "loaded_toml", "missing", "ran"]
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 PROGRAMS: Final = {
@@ -50,6 +51,11 @@ def ran(*command: object, code: int = 0, **options: Any) -> str:
 def loaded(path: Path) -> Any:
     """A YAML file of deploy/ or of a test."""
     return yaml.safe_load(path.read_text("utf-8"))
+
+
+def loaded_toml(path: Path) -> Any:
+    """A TOML file of deploy/."""
+    return tomllib.loads(path.read_text("utf-8"))
 
 
 def alerts() -> Iterator[tuple[Path, dict[str, Any]]]:
