@@ -46,7 +46,7 @@ __all__ = [
 
 Op = Literal["=", "!=", "~", "!~", "<", "<=", ">", ">="]
 
-_SYNTAX: Final = "See auditctl search --help, or docs/search.md."
+_SYNTAX: Final = "See auditctl search --help, or docs/investigate.md."
 _MAX_DEPTH: Final = 100
 _OPS: Final[tuple[Op, ...]] = ("!=", "!~", "<=", ">=", "=", "~", "<", ">")
 _NAME: Final = re.compile(r"[^\s()\"'=!~<>]+")
