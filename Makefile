@@ -89,6 +89,10 @@ chaos: $(STAMP) ## every fault there is, with 1,000,000 events; and a cluster wh
 	AUDITLOG_TEST_CHAOS_EVENTS=1000000 AUDITLOG_TEST_CLUSTER_EVENTS=400000 \
 		$(BIN)/python -m pytest tests/chaos/test_chaos.py tests/chaos/test_cluster.py $(ARGS)
 
+.PHONY: leak
+leak: $(STAMP) ## ten minutes of load, and the agent's memory stays flat
+	AUDITLOG_TEST_LEAK_SECONDS=600 $(BIN)/python -m pytest tests/chaos/test_leak.py -s $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP) ## the benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)

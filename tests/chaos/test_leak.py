@@ -1,0 +1,116 @@
+"""Minutes of load, and the agent's memory stays flat.
+
+Everything that could pile up happens on the way: rotation, compression and deletion of segments,
+new logs, reloads, scrapes, a sink that is down now and then.  AUDITLOG_TEST_LEAK_SECONDS=600 makes
+it longer; ``make leak`` does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from auditctl.demo.stage import Auditctl
+from tests.support.elasticsearch import Cluster
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.load import Services
+from tests.support.waiting import eventually
+
+SECONDS = float(os.environ.get("AUDITLOG_TEST_LEAK_SECONDS", "24"))
+MOST_GROWTH_BYTES = 8 << 20
+MOST_RESIDENT_BYTES = 200 << 20
+RATE = 600
+
+pytestmark = pytest.mark.timeout(SECONDS * 3 + 300)
+
+
+@pytest.fixture
+def proxy(elasticsearch: Cluster) -> Iterator[FaultProxy]:
+    with FaultProxy(int(elasticsearch.url.rpartition(":")[2]), seed=1) as proxy:
+        yield proxy
+
+
+def resident_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("the process has no memory")
+
+
+def test_memory_is_flat_under_load(tmp_path: Path, proxy: FaultProxy, index_prefix: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        metrics = f"127.0.0.1:{free.getsockname()[1]}"
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"""
+        host = "hive1"
+        directories = ["{tmp_path}/audit"]
+        state_dir = "{tmp_path}/state"
+        metrics = "{metrics}"
+        [sinks.main]
+        kind = "elasticsearch"
+        urls = ["{proxy.url}"]
+        index_prefix = "{index_prefix}"
+        [sinks.copy]
+        kind = "sqlite"
+        path = "{tmp_path}/copy.sqlite"
+        [retention]
+        compress_after = "1s"
+        delete_after = "4s"
+        max_delete_fraction = 1.0
+        """
+    )
+    program = Auditctl(f"--config={config}")
+    logs = ("queen-rbee@hive1", "rbee-hive@gpu-1")
+    services = Services(
+        tmp_path / "audit", logs, int(RATE * SECONDS * 1.1), rate=RATE, segment_bytes=100_000
+    )
+    with (tmp_path / "agent.log").open("wb") as output:
+        agent = subprocess.Popen(program.command("agent"), stderr=output)
+    samples: list[tuple[float, int]] = []
+    try:
+        services.start()
+        said = tmp_path / "agent.log"
+        eventually(lambda: "started" in said.read_text(), "the agent at work", 120)
+        began = time.monotonic()
+        turn = 0
+        while (now := time.monotonic() - began) < SECONDS:
+            turn += 1
+            proxy.outage = Fault.UNAVAILABLE if turn % 10 == 0 else None
+            if turn % 6 == 0:
+                agent.send_signal(signal.SIGHUP)
+            if turn % 4 == 0:
+                subprocess.run(
+                    program.command("prune", "--confirm"), capture_output=True, check=False
+                )
+            with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=30) as answer:
+                assert b"auditlog_shipper_lag_seconds" in answer.read()
+            samples.append((now, resident_bytes(agent.pid)))
+            time.sleep(0.5)
+        assert not services.failed()
+        assert agent.poll() is None
+    finally:
+        services.close()
+        agent.kill()
+        agent.wait()
+    text = said.read_text()
+    assert text.count("reloaded: ") >= 2, text[-2000:]
+    # The first third is for what is made once: code, pools, the allocator's arenas.
+    second = [size for at, size in samples if SECONDS / 3 <= at < SECONDS * 2 / 3]
+    third = [size for at, size in samples if at >= SECONDS * 2 / 3]
+    growth = statistics.median(third) - statistics.median(second)
+    most = max(size for _, size in samples)
+    print(f"grew by {growth / 1e6:.1f} MB, at most {most / 1e6:.0f} MB", file=sys.stderr)
+    assert growth < MOST_GROWTH_BYTES, samples
+    assert most < MOST_RESIDENT_BYTES
