@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import auditlog
-from auditlog import Record
+from auditlog import Record, events
+from auditlog.bridges.asgi import AuditMiddleware
+from rbee.queen import Queen, Task
+from rbee.service import Answered
+from rbee.settings import Settings
+from rbee.trail import Trail
 from tests.support.rbee import MODEL_SHA256, Rbee
 from tests.support.waiting import eventually
 
@@ -371,35 +379,42 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def submit(rbee: Rbee) -> int:
+def submit(rbee: Rbee, told: list[int] | None = None) -> int:
+    """The status, which is also added to ``told``."""
     asked = {"model_ref": "llama", "prompt": "x"}
-    return rbee.ask("POST", "queen", "/v2/tasks", asked, request_id="req-full").status_code
+    request_id = "r" * (1 + 37 * len(told or ()) % 120)  # records of many sizes
+    status = rbee.ask("POST", "queen", "/v2/tasks", asked, request_id=request_id).status_code
+    if told is not None:
+        told.append(status)
+    return status
 
 
-def submit_until_full(rbee: Rbee) -> int:
+def submit_until_full(rbee: Rbee, told: list[int]) -> int:
     """A segment may have room in its last page: the status of the first that found none."""
     for _ in range(200):
-        if (status := submit(rbee)) != 202:
+        if (status := submit(rbee, told)) != 202:
             return status
     raise AssertionError("the disk did not become full")
 
 
 def test_a_full_disk_refuses_tasks_until_there_is_room(small_disk: Path, tmp_path: Path) -> None:
-    with Rbee(tmp_path, audit_dir=small_disk / "audit", record_timeout=1) as rbee:
+    with Rbee(tmp_path, audit_dir=small_disk / "audit", record_timeout=0.5) as rbee:
         rbee.audit = small_disk / "audit"
         rbee.start("queen")
-        assert submit(rbee) == 202
-        ballast = fill(small_disk)
-        assert submit_until_full(rbee) == 503
-        assert submit(rbee) == 503
-        assert rbee.metric("queen", "queen_rbee_tasks_refused_total", reason="unrecorded") == 2
+        told: list[int] = []
+        assert submit(rbee, told) == 202
+        for outages in range(1, 4):
+            ballast = fill(small_disk)
+            assert submit_until_full(rbee, told) == 503
+            ballast.unlink()
+            eventually(lambda: submit(rbee, told) == 202, "it takes tasks again")
+            said = rbee.services["queen"].said()
+            assert said.count("queen-rbee: events are not recorded") <= outages
+        eventually(lambda: rbee.metric("queen", "queen_rbee_tasks_running") == 0)
+        assert rbee.metric("queen", "queen_rbee_tasks_refused_total", reason="unrecorded") >= 3
         taken_on = rbee.metric("queen", "queen_rbee_tasks_submitted_total")
-        ballast.unlink()
-        eventually(lambda: submit(rbee) == 202, "it takes tasks again")
+        assert taken_on == told.count(202), "what was refused was not done"
         assert rbee.services["queen"].stop() == 0
-        said = rbee.services["queen"].said()
-        assert said.count("queen-rbee: events are not recorded") == 1
-        assert said.count("queen-rbee: events are recorded again") == 1
         submitted = {
             record.fields["details"]["task_id"]
             for record in recorded(rbee, "task_submitted", service="queen-rbee")
@@ -414,8 +429,48 @@ def test_a_full_disk_refuses_tasks_until_there_is_room(small_disk: Path, tmp_pat
             for record in recorded(rbee, "task_completed", service="queen-rbee")
         }
         assert submitted - refused == done
-        assert len(done) == taken_on + 1
+        assert len(done) == taken_on
         assert auditlog.verify(rbee.audit).ok
+
+
+def test_a_task_whose_answer_became_503_is_not_done(tmp_path: Path) -> None:
+    """Its own record is durable, that of its request is not: the log ends in between."""
+
+    async def story() -> tuple[list[int], Queen]:
+        settings = Settings(audit_dir=tmp_path / "audit")
+        trail = Trail("queen-rbee", settings)
+        service = Queen(settings, trail)
+        task = Task("task-1", "llama", "alice", 1, 0.0)
+        sent: list[int] = []
+
+        async def route(scope: Any, receive: Any, send: Any) -> None:
+            await trail.record(events.TaskSubmitted(task_id="task-1", model_ref="llama"))
+            context = contextvars.copy_context()
+            scope["rbee.answered"] = lambda status: service._begin(task, status, context)
+            trail.open().close()
+            await send({"type": "http.response.start", "status": 202, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                sent.append(message["status"])
+
+        audited = AuditMiddleware(route, trail.open(), fail_closed=True)
+        scope = {"type": "http", "method": "POST", "path": "/v2/tasks", "headers": []}
+        await Answered(audited)(scope, _nothing, send)
+        return sent, service
+
+    sent, service = asyncio.run(story())
+    assert sent == [503]
+    assert not service._running
+    refused = service.registry.get_sample_value(
+        "queen_rbee_tasks_refused_total", {"reason": "unrecorded"}
+    )
+    assert refused == 1
+
+
+async def _nothing() -> Any:
+    return {"type": "http.disconnect"}
 
 
 def test_fail_open_goes_on_and_says_once_what_is_missing(small_disk: Path, tmp_path: Path) -> None:
