@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.elasticsearch import (
     Cluster,
@@ -19,6 +20,10 @@ from tests.support.elasticsearch import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A loaded machine draws and runs slowly: how long an example takes says nothing about the code.
+settings.register_profile("auditlog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("auditlog")
 
 _NOT_RUN = pytest.StashKey[dict[str, int]]()
 _NEED_A_SERVER = {"elasticsearch", "secured_elasticsearch"}

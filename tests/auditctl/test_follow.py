@@ -20,7 +20,7 @@ def follower(directory: Path, damaged: list[tuple[str, int]] | None = None) -> F
     return Follower([directory], lambda segment, offset: told.append((segment, offset)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(count=st.integers(0, 40), records=st.integers(1, 5), segments=st.integers(1, 4))
 def test_newest_over_all_logs_and_forms(
     tmp_path_factory: pytest.TempPathFactory, count: int, records: int, segments: int

@@ -89,7 +89,7 @@ def test_goes_on_in_the_first_segment_too(directory: Path) -> None:
         st.integers(1, 100_000).map(lambda size: bytes(size) + b"tail\n"),
     ),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_goes_on_behind_holes_and_garbage_of_any_length(
     tmp_path_factory: pytest.TempPathFactory, records: int, pad: int, torn: bytes
 ) -> None:

@@ -121,7 +121,7 @@ def test_a_window_without_any_line_end_is_damage() -> None:
     pad=st.sampled_from([0, 1000, MAX_RECORD_BYTES - 700]),
     torn=st.integers(0, MAX_COMMIT_BYTES),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_window_holds_the_last_record_whatever_a_crash_tore(pad: int, torn: int) -> None:
     lines = chain(4 if pad > 1000 else 200, pad=pad)
     content = b"".join(lines) + bytes(torn)

@@ -92,7 +92,7 @@ def test_any_byte(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_byte_changed_cut_or_inserted(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

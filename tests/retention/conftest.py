@@ -7,7 +7,6 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from auditlog import _fs
 from tests.support.logs import LogBuilder, write_log
@@ -15,10 +14,6 @@ from tests.support.logs import LogBuilder, write_log
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-# A loaded machine draws slowly: how long an example takes says nothing about retention.
-settings.register_profile("retention", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("retention")
 
 STEPS = ("fsync", "fsync_directory", "rename", "unlink", "create_exclusive", "write_all")
 

@@ -49,7 +49,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=steps)
 def test_rotation(steps: list[str]) -> None:
     """rotation: every line is delivered, whatever becomes of its file, and has one document"""

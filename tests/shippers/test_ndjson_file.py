@@ -58,7 +58,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "app.log"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cuts=st.lists(st.integers(0, 120), max_size=8), unit=st.sampled_from([b"\n", b"\r\n"]))
 def test_whole_lines(cuts: list[int], unit: bytes) -> None:
     """whole_lines: a line that may still grow is never given out"""
@@ -76,7 +76,7 @@ def test_whole_lines(cuts: list[int], unit: bytes) -> None:
         reader.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=20), batch=st.integers(1, 5))
 def test_resumes(sizes: list[int], batch: int) -> None:
     """resumes: from any place given out, exactly the lines behind it follow"""

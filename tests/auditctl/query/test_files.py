@@ -85,7 +85,7 @@ def order(line: bytes) -> tuple[str, str, int]:
     return header.timestamp, header.log, header.seq
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     drawn=logs,
     query=st.just(All()) | queries,

@@ -51,7 +51,7 @@ def short(found: Lines) -> Lines:
     return [(at, line) for at, line in found if line and len(line) < module._TOO_LONG_BYTES]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pieces=PIECES, needles=NEEDLES, cut=st.none() | st.integers(0, 2000))
 def test_same(
     tmp_path_factory: pytest.TempPathFactory,
@@ -67,7 +67,7 @@ def test_same(
     assert short(found) == short(expected(content, needles, cut))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pieces=PIECES, needles=NEEDLES)
 def test_backwards(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], needles: tuple[bytes, ...]

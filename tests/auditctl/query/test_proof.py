@@ -31,7 +31,7 @@ def test_all_of_a_log_that_is_whole(tmp_path: Path) -> None:
     assert shown(tmp_path, reverse=True) == (built.lines[::-1], ())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     at=st.floats(0, 1, exclude_max=True),
     form=st.sampled_from(["", ".zst", ".gz"]),
