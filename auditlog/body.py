@@ -95,9 +95,9 @@ def encode_free(
 ) -> bytes:
     """The body of an event given by its type's name.
 
-    A type of the vocabulary is that type: its own fields are looked for below ``details`` and in
-    the context, checked, and cleaned.  Of any other name outcome and severity are success and info
-    when not given.  Raises InvalidEvent naming the field.
+    With a type of the vocabulary its own fields, below ``details`` or in the context, are checked;
+    where none that it requires is missing, the record is the typed event's.  Of any other name
+    outcome and severity are success and info when not given.  Raises InvalidEvent naming the field.
     """
     if strange:
         _refuse_strange(event_type, strange)
@@ -111,24 +111,27 @@ def encode_free(
             f"{event_type}: types that start with log. are the library's own",
             hint="Choose another first word.",
         )
-    known = EVENT_TYPES.get(event_type)
-    if known is not None:
-        common = {
-            "actor": actor,
-            "resource": resource,
-            "outcome": outcome,
-            "reason": reason,
-            "severity": severity,
-            "correlation_id": correlation_id,
-        }
-        event = _by_name(known, common, details, context)
-        return encode_body(event, service_host=service_host, context=context)
+    known = EVENT_TYPES.get(event_type, Event)
+    if known is not Event:
+        own, more = _own_fields(known, details, context)
+        if all(field.name in own for field in known.own_fields if field.required):
+            event = known(
+                **own,
+                actor=actor,
+                resource=resource,
+                outcome=outcome,
+                reason=reason,
+                severity=severity,
+                correlation_id=correlation_id,
+                details=more or None,
+            )
+            return encode_body(event, service_host=service_host, context=context)
     if outcome is None:
-        outcome = Event.default_outcome
+        outcome = known.default_outcome
     elif outcome not in OUTCOMES:
         refuse_choice("outcome", OUTCOMES)
     if severity is None:
-        severity = Event.default_severity
+        severity = known.default_severity
     elif severity not in SEVERITIES:
         refuse_choice("severity", SEVERITIES)
     given = {} if details is None else clean(check_mapping("details", details), "details")
@@ -149,31 +152,24 @@ def encode_free(
     )
 
 
-def _by_name(
-    kind: type[Event],
-    common: Mapping[str, Any],
-    details: Mapping[str, Any] | None,
-    context: Context | None,
-) -> Event:
-    """The typed event whose own fields stand below ``details``, or in the context's."""
+def _own_fields(
+    kind: type[Event], details: Mapping[str, Any] | None, context: Context | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The type's own fields that stand below ``details`` or in the context, checked; the rest."""
     more = dict(check_mapping(f"{kind.event_type}.details", {} if details is None else details))
     bound = context.details if context is not None and context.details else {}
     own: dict[str, Any] = {}
-    missing = []
     for field in kind.own_fields:
         name = field.name
         if name not in more and name not in bound:
-            if field.required:
-                missing.append(name)
             continue
         value = more.pop(name) if name in more else bound[name]
-        own[name] = _as_instant(value) if field.kind_name == "Instant" else value
-    if missing:
-        raise InvalidEvent(
-            f"{kind.event_type}.details lacks {', '.join(missing)}",
-            hint="Give what the type asks for (see auditlog.events), or use a name of your own.",
-        )
-    return kind(**own, **common, details=more or None)
+        if value is None and not field.required:
+            continue
+        if field.kind_name == "Instant":
+            value = _as_instant(value)
+        own[name] = field.kind.check(f"{kind.event_type}.{name}", value)
+    return own, more
 
 
 def _as_instant(value: object) -> object:

@@ -3,7 +3,8 @@
     python -m auditlog.schema > docs/schema/record.schema.json
 
 It describes what typed events and the log itself write.  ``details`` may always hold more than the
-fields of its type: what the caller or the context added.  A free event type may hold anything.
+fields of its type: what the caller or the context added.  A free event type may hold anything; an
+event by a name of the vocabulary without all of its fields is one that the schema does not know.
 
 Invariants (tests of the same name in tests/auditlog/test_schema.py):
   current    docs/schema/record.schema.json is what this prints

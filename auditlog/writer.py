@@ -137,7 +137,7 @@ class Log:
     ) -> Ticket:
         """Append one event: a typed one from auditlog.events, or a type by name with its fields.
 
-        A name of the vocabulary is that type: ``details`` hold its own fields, and are checked.
+        With a name of the vocabulary ``details`` hold that type's fields, and those are checked.
         The fields of an event by name: actor, resource, outcome, reason, severity, correlation_id,
         details.  A typed event carries its fields itself.
 

@@ -86,8 +86,8 @@ class LogCall:
     def reduced(self, event_type: object) -> tuple[str, EventFields]:
         """A type and fields that always make a record: all of ``extra`` below details, cut to size.
 
-        A type of the vocabulary asks for fields that the call may not have, and is not claimed
-        without them; what is no name cannot be one.  Then ``claimed_type`` says what was given.
+        A type of the vocabulary refuses a field of another kind, and is then not claimed; what is
+        no name cannot be one.  ``claimed_type`` says what was given.
         """
         kept_type = event_type if _is_free(event_type) else _PLAIN_TYPE
         claimed = {} if kept_type == event_type else {"claimed_type": event_type}

@@ -214,15 +214,30 @@ def test_a_field_of_a_named_type_may_be_bound() -> None:
     assert record["resource"] == {"resource_type": "task", "resource_id": "t-1"}
 
 
+def test_a_name_of_the_vocabulary_is_taken_without_all_of_its_fields() -> None:
+    """Whoever knows less says less; the type's own outcome and severity still hold."""
+    bare = _record(encode_free("auth_failure", service_host=_ME))
+    assert (bare["outcome"], bare["severity"]) == ("failure", "critical")
+    assert "details" not in bare
+    some = {"task_id": "t-1", "prompt_hash": "a3f2c1d4", "more": 1}
+    record = _record(encode_free("task_submitted", service_host=_ME, details=some))
+    assert record["details"] == some
+    assert "resource" not in record
+
+
 @pytest.mark.parametrize(
     ("event_type", "details", "words"),
     [
-        ("task_submitted", None, "task_submitted.details lacks task_id, model_ref"),
         ("task_submitted", [], "task_submitted.details is list, not a mapping"),
         ("task_submitted", {"task_id": 7, "model_ref": "m"}, "task_submitted.task_id is int"),
         (
             "task_submitted",
             {"task_id": "t", "model_ref": "m", "prompt_hash": "write me a poem"},
+            "task_submitted.prompt_hash is not a digest",
+        ),
+        (
+            "task_submitted",
+            {"prompt_hash": "write me a poem"},
             "task_submitted.prompt_hash is not a digest",
         ),
         (

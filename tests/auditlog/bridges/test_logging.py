@@ -40,11 +40,11 @@ def test_a_call_becomes_an_event(
     assert token.startswith("sha256:")
 
 
-def test_a_type_claimed_without_its_fields_is_recorded_as_a_plain_call(
+def test_a_type_claimed_with_fields_of_another_kind_is_recorded_as_a_plain_call(
     log: auditlog.Log, logger: logging.Logger, written: Written
 ) -> None:
     logger.addHandler(AuditHandler(log))
-    logger.warning("refused", extra={"event_type": "auth_failure"})
+    logger.warning("refused", extra={"event_type": "auth_failure", "ip": "nowhere"})
     logger.warning("refused", extra={"event_type": "auth_failure", "ip": "192.0.2.7"})
     logger.warning("refused", extra={"event_type": "No name"})
     claimed, typed, strange = written()
