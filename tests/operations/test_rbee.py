@@ -491,6 +491,9 @@ def test_a_log_that_failed_ends_the_service_for_its_supervisor_to_restart(
 ) -> None:
     rbee.start("queen")
     assert submit(rbee) == 202
+    # What the task itself still records would end the service before anybody has looked.
+    ended = "queen_rbee_tasks_ended_total"
+    eventually(lambda: rbee.metric("queen", ended, state="failed") == 1)
     (segment,) = rbee.audit.glob("queen-rbee*.ndjson")
     segment.rename(rbee.audit / "moved-away")
     eventually(lambda: rbee.metric("queen", "auditlog_writer_failed_state") == 1)
