@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -327,23 +328,53 @@ def test_a_torn_tail_is_cut_kept_and_recorded(tmp_path: Path) -> None:
     assert auditlog.verify(tmp_path).ok
 
 
-@pytest.mark.parametrize("harm", ["unlink", "rename", "truncate", "replace", "append"])
-def test_foreign_hands_on_the_active_segment_are_reported(tmp_path: Path, harm: str) -> None:
-    log = open_log(tmp_path)
+def _link_elsewhere(directory: Path, segment: Path) -> None:
+    elsewhere = directory / "elsewhere"
+    segment.rename(elsewhere)
+    segment.symlink_to(elsewhere)
+
+
+def _another_file(directory: Path, segment: Path) -> None:
+    segment.unlink()
+    segment.touch()
+
+
+def _another_directory(directory: Path, segment: Path) -> None:
+    directory.rename(directory.with_name("elsewhere"))
+    directory.mkdir()
+
+
+def _append(directory: Path, segment: Path) -> None:
+    with segment.open("ab") as file:
+        file.write(b"x")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda _, segment: segment.unlink(),
+        lambda directory, segment: segment.rename(directory / "elsewhere"),
+        lambda _, segment: os.truncate(segment, 10),
+        _another_file,
+        _link_elsewhere,
+        _append,
+        lambda directory, _: shutil.rmtree(directory),
+        lambda directory, _: directory.rename(directory.with_name("elsewhere")),
+        _another_directory,
+    ],
+    ids=[
+        *("removed", "renamed", "truncated", "replaced", "symlink", "appended to"),
+        *("directory removed", "directory renamed", "directory replaced"),
+    ],
+)
+def test_foreign_hands_on_the_active_segment_are_reported(
+    tmp_path: Path, harm: Callable[[Path, Path], None]
+) -> None:
+    directory = tmp_path / "audit"
+    log = open_log(directory)
     log.emit("before.it")
-    segment = next(tmp_path.glob("*.ndjson"))
-    if harm == "unlink":
-        segment.unlink()
-    elif harm == "rename":
-        segment.rename(tmp_path / "elsewhere")
-    elif harm == "truncate":
-        os.truncate(segment, 10)
-    elif harm == "replace":
-        segment.unlink()
-        segment.touch()
-    else:
-        with segment.open("ab") as file:
-            file.write(b"x")
+    segment = next(directory.glob("*.ndjson"))
+    harm(directory, segment)
     assert eventually(lambda: log.stats().failed, 3), "noticed although nothing is emitted"
     with pytest.raises(auditlog.LogFailed, match=r"by another (process|file)"):
         log.emit("after.it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,29 @@ def test_a_stepped_clock_is_recorded_and_no_segment_comes_twice(
     days = [line.day for line in chain]
     assert days == sorted(days), "a day never goes backwards"
     assert any(line.event_type == "log.clock_stepped" for line in chain)
+    assert auditlog.verify(directory).ok
+
+
+def test_sleep_of_the_machine_is_no_step_and_what_follows_is_in_its_own_day(
+    places: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suspend: wall clock and boot clock go on together, and nothing of ours ran meanwhile."""
+    read, asleep = time.clock_gettime_ns, [0]
+
+    def clock_gettime_ns(clock: int) -> int:  # only the boot clock goes on in suspend
+        return read(clock) + (asleep[0] if clock == time.CLOCK_BOOTTIME else 0)
+
+    monkeypatch.setattr(time, "clock_gettime_ns", clock_gettime_ns)
+    start = NOON_NS - read(time.CLOCK_BOOTTIME)
+    directory = places()
+    with open_log(directory, lambda: start + time.clock_gettime_ns(time.CLOCK_BOOTTIME)) as log:
+        log.emit("crash.test", details={"number": 1})
+        asleep[0] = 3 * DAY_NS
+        log.emit("crash.test", details={"number": 2})
+    chain = whole_chain(directory)
+    days = {line.number: line.day for line in chain if line.number is not None}
+    assert days == {1: "2026-11-23", 2: "2026-11-26"}
+    assert "log.clock_stepped" not in {line.event_type for line in chain}
     assert auditlog.verify(directory).ok
 
 

@@ -402,5 +402,35 @@ def test_an_immutable_file_is_named(what: str, tmp_path: Path) -> None:
     assert len(whole_chain(directory)) > 4
 
 
+def test_a_segment_made_immutable_while_it_is_written_fails_the_log(tmp_path: Path) -> None:
+    """Whether the kernel refuses the open descriptor (ext4) or only the next one (others)."""
+    directory = tmp_path / "log"
+    clock = [1_795_435_200_000_000_000]
+    log = auditlog.open(directory, service="queen-rbee", host="hive1", clock=lambda: clock[0])
+    durable = [log.emit("crash.test", details={"number": 1}).seq]
+    segment = next(directory.glob("*.ndjson"))
+    if shutil.which("chattr") is None or _chattr("+i", segment):
+        log.close()
+        pytest.skip("chattr +i is not supported here")
+    try:
+        try:
+            durable.append(log.emit("crash.test", details={"number": 2}).seq)
+        except auditlog.LogFailed as refused:
+            assert refused.errno == errno.EPERM  # noqa: PT017  (some file systems let it pass)
+            assert refused.path == segment  # noqa: PT017
+            with pytest.raises(auditlog.LogFailed):
+                log.emit("crash.test")
+            with pytest.raises(auditlog.LogFailed):
+                log.close()
+        else:
+            log.close()
+    finally:
+        assert _chattr("-i", segment) == 0
+    with auditlog.open(directory, service="queen-rbee", host="hive1", clock=lambda: clock[0]):
+        pass
+    assert set(durable) <= {line.seq for line in whole_chain(directory)}
+    assert auditlog.verify(directory).ok
+
+
 def _chattr(flag: str, path: Path) -> int:
     return subprocess.run(["chattr", flag, path], capture_output=True, check=False).returncode
