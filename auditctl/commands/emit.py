@@ -12,12 +12,13 @@ import orjson
 from auditctl import render
 from auditctl.errors import BadPath
 from auditctl.options import DURATION, PATH
-from auditlog.errors import LogLocked
+from auditlog.errors import LogFailed, LogLocked
 from auditlog.opening import open_log
 
 if TYPE_CHECKING:
     import datetime as dt
 
+    from auditlog.ticket import Ticket
     from auditlog.writer import Log
 
 _RETRY_SECONDS: Final = 0.05
@@ -97,8 +98,12 @@ def emit(
             path=directory.absolute().parent,
             hint=f"Only {directory.name} itself would be created; check the path.",
         )
-    with _open(directory, service, host, instance, wait) as log:
-        ticket = log.emit(event_type, **fields, durable=True).wait()
+    log = _open(directory, service, host, instance, wait)
+    ticket = None
+    try:
+        ticket = log.emit(event_type, **fields, durable=True)
+    finally:
+        _close(log, ticket)
     if as_json:
         render.print_json(
             {
@@ -124,6 +129,15 @@ def _open(
             if time.monotonic() >= deadline:
                 raise
         time.sleep(_RETRY_SECONDS)
+
+
+def _close(log: Log, ticket: Ticket | None) -> None:
+    """Close; what is durable stays so, and a script that is told otherwise would write it again."""
+    try:
+        log.close()
+    except LogFailed as error:
+        if ticket is not None:
+            render.say(f"The event is durable; log.closed could not be written behind it: {error}")
 
 
 def _resource(text: str) -> dict[str, str]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -76,6 +79,42 @@ def test_what_cannot_be_a_record_is_refused_and_nothing_is_written(
     assert (result.code, result.out) == (code, "")
     assert says in result.err
     assert not [record for record in read(tmp_path) if not record.event_type.startswith("log.")]
+
+
+def _limited(limit_bytes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """auditctl where no file may become larger: a disk that takes so much and then refuses."""
+    return subprocess.run(
+        [sys.executable, "-m", "auditctl", *map(str, arguments)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("fit", [0, 1, 2, 3])
+def test_the_exit_code_says_whether_the_record_is_durable(tmp_path: Path, fit: int) -> None:
+    """Of log.opened, the event and log.closed so many find room, and half of the next one."""
+    event = ("a.b", "--service", "s", "--host", "h", "--detail", f"pad={'x ' * 1500}")
+    for name in ("roomy", "narrow"):
+        with open_log(tmp_path / name, service="s", host="h"):
+            pass
+    [roomy], [narrow] = ((tmp_path / name).glob("*.ndjson") for name in ("roomy", "narrow"))
+    assert _limited(1 << 20, "emit", roomy.parent, *event).returncode == 0
+    lines = [len(line) for line in roomy.read_bytes().splitlines(keepends=True)[3:]] + [400]
+    room = sum(lines[:fit]) + lines[fit] // 2
+    result = _limited(narrow.stat().st_size + room, "emit", narrow.parent, *event)
+    types = [record.event_type for record in read(narrow.parent)][3:]
+    assert types == ["log.opened", "a.b", "log.closed"][:fit]
+    if fit < 2:
+        assert (result.returncode, result.stdout) == (1, "")
+        assert "File too large" in result.stderr
+    else:
+        [record] = [record for record in read(narrow.parent) if record.event_type == "a.b"]
+        assert (result.returncode, result.stdout) == (0, f"s@h {record.seq} {record.hash}\n")
+        assert ("log.closed could not be written" in result.stderr) is (fit == 2)
+    assert verify(narrow.parent).ok
 
 
 def test_a_missing_parent_is_not_created(run: Callable[..., Result], tmp_path: Path) -> None:
