@@ -19,6 +19,7 @@ from typing import Final
 import pytest
 
 import auditlog
+from tests.support.waiting import eventually
 
 ROOT: Final = Path(__file__).parents[3]
 CLIENTS: Final = 6
@@ -154,6 +155,18 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in children.split()]
 
 
+def writes(worker: int, audit: Path) -> bool:
+    """Whether the worker has a log open."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError):  # it ended, or closed a file meanwhile
+        found = {str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()}
+    return any(name.startswith(f"{audit}/") and name.endswith(".ndjson") for name in found)
+
+
+def times_opened(audit: Path) -> int:
+    return sum(path.read_bytes().count(b'"log.opened"') for path in audit.glob("*.ndjson"))
+
+
 @pytest.mark.parametrize("application", ["wsgi_app:app", "asgi_app:app"])
 def test_what_was_answered_before_a_worker_was_killed_is_in_the_log(
     application: str, tmp_path: Path
@@ -176,12 +189,19 @@ def test_what_was_answered_before_a_worker_was_killed_is_in_the_log(
         clients = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
         for thread in clients:
             thread.start()
-        for _ in range(3):
+        for killed in range(3):
             enough = len(answered) + 40
-            deadline = time.monotonic() + 30
-            while len(answered) < enough and time.monotonic() < deadline:
-                time.sleep(0.01)
-            os.kill(workers_of(process)[0], signal.SIGKILL)
+            eventually(lambda least=enough: len(answered) >= least, "answers", seconds=60)
+            # A worker that was not asked yet has opened no log, nor has one that just took a place.
+            eventually(lambda least=killed: times_opened(audit) > least, "a log opened", seconds=60)
+            eventually(
+                lambda: [pid for pid in workers_of(process) if writes(pid, audit)],
+                "a worker that writes",
+                seconds=60,
+            )
+            writing = [pid for pid in workers_of(process) if writes(pid, audit)]
+            os.kill(writing[0], signal.SIGKILL)
+        eventually(lambda: times_opened(audit) >= 4, "a log opened after the kills", seconds=60)
         stop.set()
         for thread in clients:
             thread.join()
