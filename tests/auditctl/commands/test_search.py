@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.auditctl.conftest import Result
 
+BUFFERED = {"PYTHONUNBUFFERED": ""}  # else Python itself writes each line at once
+
 
 @pytest.fixture
 def built(tmp_path: Path) -> LogBuilder:
@@ -211,7 +213,9 @@ def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     def start(*arguments: object) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "auditctl", "search", *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **BUFFERED}
+        )
         processes.append(process)
         return process
 
@@ -250,6 +254,23 @@ def test_the_first_answer_comes_while_the_rest_is_read(
     assert process.stdout is not None
     assert [process.stdout.readline() for _ in range(3)] == built.lines
     assert process.poll() is None
+
+
+@pytest.mark.parametrize("output", [["--json"], ["-o", "short"], ["-o", "verbose"]])
+def test_the_first_answers_are_in_the_pipe_before_what_is_said_after_them(
+    program: Callable[..., Result], tmp_path: Path, output: list[str]
+) -> None:
+    """Both streams end in one pipe: answers that were kept back would come behind the complaint."""
+    built = write_log(tmp_path / "audit", records=100, segments=2, days=1)
+    built.active.write_bytes(b"no record\n")
+    both = ("sh", "-c", 'exec "$@" 2>&1', "sh")
+    result = program("search", "", built.directory, *output, before=both, env=BUFFERED)
+    assert result.code == 65
+    answers, complaint, rest = result.out.rpartition(f"auditctl: {built.active.name}: ")
+    assert complaint
+    assert rest == "the line is not a record (byte 0).\n"
+    shown = {"--json": '"seq":100,', "-o": "queen-rbee@hive1#100"}[output[0]]
+    assert shown in answers
 
 
 def test_a_closed_pipe_ends_it_silently(

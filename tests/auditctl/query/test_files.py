@@ -126,6 +126,42 @@ def test_naive_of_a_query_that_was_parsed(tmp_path: Path) -> None:
     assert ids([*source(tmp_path).records(query, Scope(), reverse=True)]) == expected[::-1]
 
 
+@pytest.mark.parametrize("form", ["", ".zst", ".gz"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_naive_at_both_ends_of_a_range(tmp_path: Path, form: str, reverse: bool) -> None:
+    """The record of the first instant is in it, that of the last is not."""
+    built = write_log(tmp_path, records=5, step=dt.timedelta(seconds=1))
+    if form:
+        built.compress(0, form)
+    first, second, _, fourth, _ = (
+        dt.datetime.fromisoformat(order(line)[0]) for line in built.lines
+    )
+    instant = dt.timedelta(microseconds=1)
+    for since, until, expected in (
+        (second, fourth, [2, 3]),
+        (second, fourth + instant, [2, 3, 4]),
+        (second + instant, fourth, [3]),
+        (first, first + instant, [1]),
+        (None, second, [1]),
+        (fourth, None, [4, 5]),
+    ):
+        found = source(tmp_path).records(parse(""), Scope("*", since, until), reverse=reverse)
+        assert [record.seq for record in found] == (expected[::-1] if reverse else expected)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_naive_where_a_range_ends_at_midnight(tmp_path: Path, reverse: bool) -> None:
+    day, instant = dt.timedelta(days=1), dt.timedelta(microseconds=1)
+    midnight = START.replace(hour=0, minute=0) + day
+    LogBuilder(tmp_path, at=midnight - instant, step=instant).append(2)
+    for scope, expected in (
+        (Scope("*", midnight - day, midnight), [1]),
+        (Scope("*", midnight, midnight + day), [2]),
+    ):
+        found = source(tmp_path).records(parse(""), scope, reverse=reverse)
+        assert [record.seq for record in found] == expected
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_skipped(tmp_path: Path, reverse: bool) -> None:
     """Segments of other days and logs are full of what would be told, were they opened."""
