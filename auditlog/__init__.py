@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         LogDamaged,
         LogFailed,
         LogLocked,
+        NoLog,
         RecordTooLarge,
         UnsafePath,
     )
@@ -60,6 +61,7 @@ __all__ = [
     "LogDamaged",
     "LogFailed",
     "LogLocked",
+    "NoLog",
     "Record",
     "RecordTooLarge",
     "Report",

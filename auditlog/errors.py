@@ -21,6 +21,7 @@ __all__ = [
     "LogDamaged",
     "LogFailed",
     "LogLocked",
+    "NoLog",
     "RecordTooLarge",
     "UnsafePath",
 ]
@@ -90,6 +91,10 @@ class RecordTooLarge(InvalidEvent):
 
 class UnsafePath(AuditLogError):
     """A directory or file that is a symlink, belongs to another user or is world-writable."""
+
+
+class NoLog(AuditLogError):
+    """There is no log in a directory, nor a trace of one that was there."""
 
 
 class LogLocked(AuditLogError):

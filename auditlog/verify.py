@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditlog.chain import ChainCheck, Finding
-from auditlog.errors import AuditLogError, InvalidName, LogDamaged
+from auditlog.errors import InvalidName, LogDamaged, NoLog
 from auditlog.inventory import SegmentFile, scan
 from auditlog.reader import iter_lines, open_any_form, segments_of
 from auditlog.record import MAX_RECORD_BYTES, parse_header
@@ -114,8 +114,8 @@ def verify(path: str | os.PathLike[str], *, jobs: int = 1) -> Report:
     With ``jobs`` of 2 or more so many processes of their own share the work of plain segments; the
     report is the same.
     A single segment may start anywhere in its log; of a directory each log has to be whole, from
-    its first record on or from what tombstones account for.  Raises AuditLogError when there is no
-    log at the path, OSError as it comes.
+    its first record on or from what tombstones account for.  Raises NoLog where there is
+    no log, InvalidName for a file that is no segment, OSError as it comes.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; at least one process has to do it")
@@ -140,7 +140,7 @@ def _verify_directory(path: Path, workers: Workers | None) -> tuple[Report, bool
     # A log of which every segment is gone is still known by what was noted about it.
     logs = {*inventory.logs, *known_logs(path), *_named(tombstones)}
     if not logs:
-        raise AuditLogError(
+        raise NoLog(
             "there is no log in this directory",
             path=path,
             hint="Name the directory that holds the *.ndjson segments.",

@@ -15,7 +15,7 @@ from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.export.archive import is_archive, verify_archive
 from auditctl.options import PATH, chosen, config_option, json_option
-from auditlog.errors import InvalidName
+from auditlog.errors import InvalidName, NoLog
 from auditlog.verify import Report
 from auditlog.verify import verify as verify_logs
 
@@ -52,7 +52,7 @@ def verify(
 
     Reads every record of every log in DIR, or of one segment FILE (.ndjson, .ndjson.zst,
     .ndjson.gz), or of an export (.tar.zst), or of all configured directories. Exits with 1 when
-    something is wrong.
+    something is wrong, and where there is no log at all: of nothing, nothing is proven.
 
     With --against, each record is also compared with its copy in an Elasticsearch or SQLite file
     (or in the configured sink of that name); nothing is changed there. The comparison is in the
@@ -68,6 +68,7 @@ def verify(
     if path is not None and is_archive(path) and path.is_file():
         return _verify_export(path, as_json=as_json)
     receipt = None
+    directories: Sequence[Path]
     if against is not None:
         config, directories = chosen(path, config_path)
         sink = as_user(
@@ -79,20 +80,27 @@ def verify(
         )
         receipt = compare_with(sink, directories, config, ship=False)
     if path is not None:
-        report = _verify(path, jobs)  # without the configuration: a copy is verified anywhere
+        directories = (path,)  # without the configuration: a copy is verified anywhere
     else:
         _, directories = chosen(None, config_path)
-        reports = [_verify(directory, jobs) for directory in directories]
-        report = Report(tuple(log for found in reports for log in found.logs))
+    reports, lacking = [], False
+    for directory in directories:
+        try:
+            reports.append(_verify(directory, jobs))
+        except NoLog as error:
+            lacking = True
+            render.say(f"auditctl: {error}")
+    report = Report(tuple(log for found in reports for log in found.logs))
+    proven = report.ok and not lacking
     if as_json:
         compared = {} if receipt is None else {"against": receipt.to_json()}
-        render.print_json({**report.to_json(), **compared}, indent=True)
+        render.print_json({**report.to_json(), "ok": proven, **compared}, indent=True)
     else:
         for log in report.logs:
             _print_log(log)
         if receipt is not None:
             print_receipt(receipt)
-    return ExitCode.OK if report.ok and (receipt is None or receipt.ok) else ExitCode.FAILED
+    return ExitCode.OK if proven and (receipt is None or receipt.ok) else ExitCode.FAILED
 
 
 def _sink(config: Config, against: str) -> SinkConfig:

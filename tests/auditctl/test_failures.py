@@ -38,6 +38,7 @@ EXPECTED = {
     "LogDamaged": ExitCode.DATA,
     "LogFailed": ExitCode.FAILED,
     "LogLocked": ExitCode.LOCKED,
+    "NoLog": ExitCode.FAILED,
     "PolicyError": ExitCode.DATA,
     "RecordTooLarge": ExitCode.DATA,
     "RetentionError": ExitCode.FAILED,

@@ -49,6 +49,35 @@ def test_json_is_the_documented_object(run: Callable[..., Result], tmp_path: Pat
     assert (finding["kind"], finding["line"], finding["seq"]) == ("hash_mismatch", 4, 4)
 
 
+def test_where_there_is_no_log_nothing_is_proven(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    result = run("verify", empty, "--json")
+    assert result.code == 1
+    assert result.json == {"schema": "auditctl.verify/1", "ok": False, "logs": []}
+    assert result.err == (
+        f"auditctl: {empty}: there is no log in this directory. "
+        "Name the directory that holds the *.ndjson segments.\n"
+    )
+    told = run("verify", empty)
+    assert (told.code, told.out, told.err) == (1, "", result.err)
+
+
+def test_a_directory_without_a_log_does_not_hide_the_others(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    write_log(tmp_path / "audit", records=2)
+    (tmp_path / "empty").mkdir()
+    config = tmp_path / "config.toml"
+    config.write_text(f"directories = ['{tmp_path}/empty', '{tmp_path}/audit']\n")
+    result = run("verify", "--config", config, "--json")
+    assert (result.code, result.json["ok"]) == (1, False)
+    assert [log["ok"] for log in result.json["logs"]] == [True]
+    assert f"{tmp_path}/empty: there is no log" in result.err
+
+
 def test_one_segment_can_be_verified_by_itself(run: Callable[..., Result], tmp_path: Path) -> None:
     built = write_log(tmp_path, records=5, segments=2)
     assert run("verify", built.compress(1)).code == 0
