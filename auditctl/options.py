@@ -101,17 +101,19 @@ def chosen(
     directory: Path | None,
     config_path: Path | None,
     flags: Mapping[Key, Any] | None = None,
+    *,
+    or_sources: bool = False,
 ) -> tuple[Config, tuple[Path, ...]]:
     """The configuration, and the directories of it that the command is about.
 
     A directory given by hand that is configured keeps its configuration: its sinks and their
     cursors guard it.  Another one stands alone, with its state inside it.  Other sources are not
-    meant then.  Raises ConfigError,
-    BadPath.
+    meant then.  With ``or_sources`` no directory is needed where other sources are configured.
+    Raises ConfigError, BadPath.
     """
     config = load(config_path, flags=flags)
     if directory is None:
-        if not config.directories:
+        if not config.directories and not (or_sources and config.sources):
             raise ConfigError(
                 "no directory is configured",
                 path=config_path,

@@ -70,7 +70,7 @@ class Parts:
                 lock=lock,
                 sources=make_sources(config),
             )
-        if retain:
+        if retain and config.directories:  # what other programs wrote is not ours to delete
             self._schedule = _schedule(config)
         if self._shipping is None and self._schedule is None:
             raise ConfigError(

@@ -26,7 +26,8 @@ def agent(config_path: Path | None, *, only: str | None) -> int:
 
     Ships all configured directories to all configured sinks, compresses and deletes by the policy,
     and serves metrics on the configured address, until SIGTERM or Ctrl-C. SIGHUP reads the
-    configuration and the secrets anew; one that cannot work is said, and changes nothing.
+    configuration and the secrets anew; one that cannot work is said, and changes nothing. Where
+    only other sources are configured, and no directories, there is nothing to retain.
 
     \b
     Examples:
@@ -35,7 +36,7 @@ def agent(config_path: Path | None, *, only: str | None) -> int:
     """
 
     def read() -> Config:
-        config, _ = chosen(None, config_path)
+        config, _ = chosen(None, config_path, or_sources=only != "retain")
         if only == "ship" and not config.sinks:
             raise ConfigError(
                 "there is no sink to ship to",

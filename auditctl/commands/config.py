@@ -69,7 +69,7 @@ def check(config_path: Path | None) -> None:
     for directory in loaded.directories:
         if not directory.is_dir():
             render.say(f"auditctl: {directory}: not there yet; the agent would wait for it.")
-    if loaded.directories:
+    if loaded.directories or loaded.sources:
         loaded.state_directory()
     else:
         render.say("auditctl: no directory is configured; each command needs one given by hand.")

@@ -58,7 +58,7 @@ def ship(
       auditctl ship /var/log/llama-orch/audit --to audit.sqlite --once
       auditctl ship --config /etc/auditlog/config.toml
     """
-    config, directories = chosen(directory, config_path)
+    config, directories = chosen(directory, config_path, or_sources=True)
     if target is not None:
         config = replace(config, sinks=(sink_for_target(target),))
     if not config.sinks:

@@ -23,6 +23,7 @@ from auditlog import _fs
 from auditlog.cursors import CursorStore
 from auditlog.verify import verify
 from tests.support.logs import LogBuilder, write_log
+from tests.support.ndjson import App
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -436,3 +437,65 @@ def test_only_ship_needs_a_sink(tmp_path: Path, program: Callable[..., Result]) 
     result = program("agent", "--only", "ship", "--config", path)
     assert result.code == 65
     assert "[sinks.main]" in result.err
+
+
+def only_sources(config: Path, tmp_path: Path) -> None:
+    """A host without audit logs, where another program's files are all there is to ship."""
+    text = config.read_text().partition("\n")[2]
+    config.write_text(
+        f"{text}[[sources.ndjson]]\nname = 'worker'\npaths = ['{tmp_path}/worker/*.log*']\n"
+    )
+
+
+def documents_in(tmp_path: Path) -> int:
+    path = tmp_path / "sink.sqlite"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM documents").fetchone()[0])
+        except sqlite3.OperationalError:  # the table is about to be made
+            return 0
+
+
+def test_a_host_without_audit_logs_ships_its_other_sources(config: Path, tmp_path: Path) -> None:
+    only_sources(config, tmp_path)
+    app = App(tmp_path / "worker")
+    app.write(20)
+    with running(config) as process:
+        eventually(lambda: documents_in(tmp_path) == 20)
+        app.write(5)
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: 'reloads_total{result="success"} 1.0' in metrics(config))
+        eventually(lambda: documents_in(tmp_path) == 25)
+        assert readiness(config) == (200, "ready\n")
+        process.terminate()
+        assert process.wait(30) == 0
+    assert "retains" not in said(config), "what other programs wrote is not ours to delete"
+    assert "Traceback" not in said(config)
+
+
+def test_a_host_without_audit_logs_ships_them_once(
+    config: Path, tmp_path: Path, program: Callable[..., Result]
+) -> None:
+    only_sources(config, tmp_path)
+    App(tmp_path / "worker").write(20)
+    assert program("config", "check", "--config", config).code == 0
+    assert program("ship", "--once", "--config", config).code == 0
+    assert documents_in(tmp_path) == 20
+
+
+def test_a_host_without_audit_logs_is_told_what_it_lacks(
+    config: Path, tmp_path: Path, program: Callable[..., Result]
+) -> None:
+    only_sources(config, tmp_path)
+    retain = program("agent", "--only", "retain", "--config", config)
+    assert (retain.code, "no directory is configured" in retain.err) == (65, True)
+    whole = config.read_text()
+    set_in(config, f"state_dir = '{tmp_path}/state'\n", "")
+    for command in (("agent",), ("ship", "--once"), ("config", "check")):
+        stateless = program(*command, "--config", config)
+        assert (stateless.code, "Add state_dir = " in stateless.err) == (65, True)
+    config.write_text(whole.partition("[sinks.main]")[0] + whole[whole.index("[[sources") :])
+    sinkless = program("agent", "--config", config)
+    assert (sinkless.code, "there is no sink to ship to" in sinkless.err) == (65, True)
