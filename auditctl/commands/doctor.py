@@ -71,7 +71,7 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Find
     yield from check_host()
     for place in config.directories:
         yield from check_directory(place)
-    if not config.directories:
+    if not config.directories and not config.sources:
         mend = "auditctl config init > /etc/auditlog/config.toml, and name them there"
         yield Finding("directories", "warn", "none is configured, and none was given", mend)
     elif config.state_dir is not None or len(config.directories) == 1:
@@ -79,4 +79,4 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Find
     if config.sinks:
         yield check_agent(config)
     for sink in config.sinks:
-        yield from check_sink(sink)
+        yield from check_sink(sink, [source.name for source in config.sources])

@@ -17,7 +17,9 @@ from auditctl.options import config_option, json_option
 from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
 
 if TYPE_CHECKING:
-    from auditctl.config import SinkConfig
+    from collections.abc import Sequence
+
+    from auditctl.config import Config, SinkConfig
     from shippers.sinks.setup_plan import SetupPlan, State
 
 _COLOURS: Final[dict[State, render.Colour]] = {
@@ -56,7 +58,9 @@ def elasticsearch(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Put the index template, and check all that shipping relies on.
+    """Put the index templates, and check all that shipping relies on.
+
+    One template is for the audit logs, and one for each configured source of other documents.
 
     Needs a user who may manage index templates (deploy/elasticsearch/role-auditlog_setup.json),
     which the shipper's own may not; its password comes from --password-file or AUDITLOG_PASSWORD,
@@ -68,7 +72,8 @@ def elasticsearch(
       auditctl setup elasticsearch --dry-run --to http://127.0.0.1:9200
       auditctl setup elasticsearch --username admin --password-file /root/es.password
     """
-    sink = _sink(config_path, name, target)
+    config = load(config_path)
+    sink = _sink(config, config_path, name, target)
     if shards is not None:
         sink = replace(sink, shards=shards)
     if replicas is not None:
@@ -80,7 +85,8 @@ def elasticsearch(
         api_key_file=api_key_file,
         ca_file=ca_file,
     )
-    plan = _set_up(chosen, sink if target is None else None, dry_run=dry_run)
+    shipper = sink if target is None else None
+    plan = _set_up(chosen, shipper, [source.name for source in config.sources], dry_run=dry_run)
     if as_json:
         render.print_json(_to_json(plan, chosen, dry_run=dry_run), indent=True)
     else:
@@ -88,13 +94,15 @@ def elasticsearch(
     return ExitCode.OK if plan.ok else ExitCode.FAILED
 
 
-def _sink(config_path: Path | None, name: str | None, target: str | None) -> SinkConfig:
+def _sink(
+    config: Config, config_path: Path | None, name: str | None, target: str | None
+) -> SinkConfig:
     if target is not None:
         sink = sink_for_target(target)
         if sink.kind != "elasticsearch":
             raise ConfigError("--to has to be a URL", hint="A SQLite file needs no set-up.")
         return sink
-    sinks = [s for s in load(config_path).sinks if s.kind == "elasticsearch"]
+    sinks = [s for s in config.sinks if s.kind == "elasticsearch"]
     found = [s for s in sinks if name in (None, s.name)]
     if len(found) == 1:
         return found[0]
@@ -109,7 +117,9 @@ def _sink(config_path: Path | None, name: str | None, target: str | None) -> Sin
     raise ConfigError(f"there are several sinks: {names}", hint="Name one with --sink.")
 
 
-def _set_up(chosen: SinkConfig, shipper: SinkConfig | None, *, dry_run: bool) -> SetupPlan:
+def _set_up(
+    chosen: SinkConfig, shipper: SinkConfig | None, sources: Sequence[str], *, dry_run: bool
+) -> SetupPlan:
     # Imported here since config errors should not wait for the client.
     from shippers.sinks.cluster import Setup  # noqa: PLC0415  (see above)
     from shippers.sinks.connection import Connection  # noqa: PLC0415  (see above)
@@ -119,7 +129,7 @@ def _set_up(chosen: SinkConfig, shipper: SinkConfig | None, *, dry_run: bool) ->
     try:
         if shipper is not None:
             own = Connection(elasticsearch_options(shipper), elasticsearch_credentials(shipper))
-        made = Setup(connection, own)
+        made = Setup(connection, own, sources)
         plan = made.plan()
         if not dry_run and plan.ok:
             made.apply(plan)
@@ -135,16 +145,18 @@ def _print(plan: SetupPlan, *, dry_run: bool) -> None:
         mark = render.paint(finding.state.ljust(7), _COLOURS[finding.state])
         hint = f". {finding.hint}" if finding.hint else ""
         render.print_line(f"{mark} {finding.check}: {render.clean(finding.detail)}{hint}")
-    for line in plan.diff if dry_run else ():
-        colour: render.Colour = "red" if line.startswith("-") else "green"
-        render.print_line(render.paint(f"  {render.clean(line)}", colour))
-    if plan.action in ("create", "update"):
-        if not plan.ok:
-            render.say("auditctl: nothing was changed; mend what is missing first.")
-        elif dry_run:
-            render.say("auditctl: nothing was changed; run it without --dry-run.")
-        else:
-            render.say(f"auditctl: the index template was {plan.action}d.")
+    for template in plan.changes if dry_run else ():
+        render.print_line(f"  {template.name}:")
+        for line in template.diff:
+            colour: render.Colour = "red" if line.startswith("-") else "green"
+            render.print_line(render.paint(f"  {render.clean(line)}", colour))
+    if plan.changes and not plan.ok:
+        render.say("auditctl: nothing was changed; mend what is missing first.")
+    elif plan.changes and dry_run:
+        render.say("auditctl: nothing was changed; run it without --dry-run.")
+    else:
+        for template in plan.changes:
+            render.say(f"auditctl: the index template {template.name} was {template.action}d.")
 
 
 def _to_json(plan: SetupPlan, sink: SinkConfig, *, dry_run: bool) -> dict[str, Any]:
@@ -153,11 +165,15 @@ def _to_json(plan: SetupPlan, sink: SinkConfig, *, dry_run: bool) -> dict[str, A
         "ok": plan.ok,
         "dry_run": dry_run,
         "address": sink.address,
-        "template": {
-            "action": plan.action,
-            "done": plan.ok and not dry_run and plan.action in ("create", "update"),
-            "diff": list(plan.diff),
-        },
+        "templates": [
+            {
+                "name": template.name,
+                "action": template.action,
+                "done": plan.ok and not dry_run and template.changes,
+                "diff": list(template.diff),
+            }
+            for template in plan.templates
+        ],
         "checks": [
             {
                 "check": finding.check,

@@ -1,6 +1,6 @@
 """The agent, and what it ships to: reachable, and as shipping needs it.
 
-Looks only: the index template, for one, is put by `auditctl setup elasticsearch`.
+Looks only: the index templates, for one, are put by `auditctl setup elasticsearch`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
 from shippers.errors import ShipperError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from auditctl.config import Config, SinkConfig
     from shippers.sinks.setup_plan import SetupPlan
@@ -50,13 +50,14 @@ def check_agent(config: Config) -> Finding:
         connection.close()
 
 
-def check_sink(sink: SinkConfig) -> Iterator[Finding]:
+def check_sink(sink: SinkConfig, sources: Sequence[str] = ()) -> Iterator[Finding]:
+    """Of the sink; ``sources`` are the names of what is shipped to it besides the audit logs."""
     name = f"sink {sink.name}"
     try:
         if sink.kind == "sqlite":
             yield _sqlite(name, sink)
         else:
-            yield from _elasticsearch(name, sink)
+            yield from _elasticsearch(name, sink, sources)
     except (ConfigError, ShipperError) as error:
         yield Finding(name, "fail", str(error), error.hint or "Mend the configuration.")
 
@@ -78,8 +79,8 @@ def _sqlite(name: str, sink: SinkConfig) -> Finding:
     return Finding(name, "ok", f"{path} can be read and written")
 
 
-def _elasticsearch(name: str, sink: SinkConfig) -> Iterator[Finding]:
-    plan = _plan(sink)
+def _elasticsearch(name: str, sink: SinkConfig, sources: Sequence[str]) -> Iterator[Finding]:
+    plan = _plan(sink, sources)
     if all(finding.state == "missing" for finding in plan.findings):
         detail = f"{sink.address}: {plan.findings[0].detail}"
         yield Finding(name, "fail", detail, "Check address, network and credentials.")
@@ -95,13 +96,13 @@ def _elasticsearch(name: str, sink: SinkConfig) -> Iterator[Finding]:
             yield Finding(name, "warn", detail, mend)
 
 
-def _plan(sink: SinkConfig) -> SetupPlan:
+def _plan(sink: SinkConfig, sources: Sequence[str]) -> SetupPlan:
     # Imported here: the Elasticsearch client takes a third of a second.
     from shippers.sinks.cluster import Setup  # noqa: PLC0415  (see above)
     from shippers.sinks.connection import Connection  # noqa: PLC0415  (see above)
 
     connection = Connection(elasticsearch_options(sink), elasticsearch_credentials(sink))
     try:
-        return Setup(connection, connection).plan()
+        return Setup(connection, connection, sources).plan()
     finally:
         connection.close()

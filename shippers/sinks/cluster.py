@@ -1,4 +1,4 @@
-"""Look at a cluster for set-up, and put the index template there.
+"""Look at a cluster for set-up, and put the index templates there.
 
 Each question is asked by itself: what one user may not see must not hide the rest.
 """
@@ -14,7 +14,9 @@ import elasticsearch
 import orjson
 
 from shippers.errors import SinkRefused
+from shippers.sinks.bulk import documents_prefix
 from shippers.sinks.connection import FAILURES, trouble
+from shippers.sinks.document_template import document_template
 from shippers.sinks.index_template import index_template
 from shippers.sinks.setup_plan import (
     SHIPPER_EXCESS,
@@ -25,7 +27,7 @@ from shippers.sinks.setup_plan import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shippers.sinks.connection import Connection
 
@@ -40,32 +42,42 @@ class Setup:
     """The set-up of one cluster.
 
     ``connection`` is that of a user who may manage index templates, ``shipper`` that of the user
-    who ships, where it is known.  Raises SinkRefused when the cluster cannot be reached.
+    who ships, where it is known; ``sources`` are the names of what is shipped besides the audit
+    logs.  ``templates`` are the bodies that are wanted, by name.  Raises SinkRefused when the
+    cluster cannot be reached.
     """
 
-    def __init__(self, connection: Connection, shipper: Connection | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        shipper: Connection | None = None,
+        sources: Sequence[str] = (),
+    ) -> None:
         self._connection = connection
         self._shipper = shipper
         options = connection.options
-        self.name = options.prefix
-        self.template = index_template(
-            options.prefix, shards=options.shards, replicas=options.replicas
-        )
+        size = {"shards": options.shards, "replicas": options.replicas}
+        self.templates = {options.prefix: index_template(options.prefix, **size)}
+        for source in sources:
+            name = documents_prefix(options.prefix, source)
+            self.templates[name] = document_template(options.prefix, source, **size)
+        self._patterns = [
+            pattern for t in self.templates.values() for pattern in t["index_patterns"]
+        ]
 
     def plan(self) -> SetupPlan:
         """Look at the cluster; changes nothing."""
-        return plan_setup(self.look(), self.name, self.template)
+        return plan_setup(self.look(), self.templates)
 
     def apply(self, plan: SetupPlan) -> None:
-        """Do what the plan says.  Raises SinkRefused."""
-        if plan.action not in ("create", "update"):
-            return
-        try:
-            self._connection.request(
-                "PUT", f"/_index_template/{self.name}", body=orjson.dumps(self.template)
-            )
-        except FAILURES as error:
-            raise self._refused(f"the index template {self.name} was not put", error) from error
+        """Do what the plan says.  Raises SinkRefused; done again, it does what is left."""
+        for change in plan.changes:
+            body = orjson.dumps(self.templates[change.name])
+            try:
+                self._connection.request("PUT", f"/_index_template/{change.name}", body=body)
+            except FAILURES as error:
+                what = f"the index template {change.name} was not put"
+                raise self._refused(what, error) from error
 
     def look(self) -> ClusterState:
         try:
@@ -83,41 +95,29 @@ class Setup:
                 troubles.setdefault(check, trouble(error).reason)
                 return None
 
-        templates = ask("template", self._templates)
-        mine = {} if templates is None else templates.pop(self.name, {})
         state = ClusterState(
             versions=ask("version", self._versions),
-            template=None if templates is None else mine,
-            rivals=None
-            if templates is None
-            else {
-                name: (tuple(body.get("index_patterns", ())), int(body.get("priority") or 0))
-                for name, body in templates.items()
-            },
+            templates=ask("template", self._present),
             durability=ask("indices", self._durability),
             mappings=ask("indices", self._mappings),
             skew=ask("clock", self._skew),
         )
         own = ask("privileges", lambda: _privileges(self._connection, ["manage_index_templates"]))
         if own is not None:
-            secured, held = own
-            state = replace(
-                state,
-                secured=secured,
-                may_manage_templates=held.get("manage_index_templates", True),
-            )
+            may_manage = own.get("cluster", {}).get("manage_index_templates", True)
+            state = replace(state, secured=bool(own), may_manage_templates=may_manage)
         if state.secured and self._shipper is not None:
             shipper = self._shipper
             names = [*SHIPPER_PRIVILEGES, *SHIPPER_EXCESS]
-            asked = ask("shipper", lambda: _privileges(shipper, [], f"{self.name}-*", names))
-            state = replace(state, shipper=None if asked is None else asked[1])
+            asked = ask("shipper", lambda: _privileges(shipper, [], self._patterns, names))
+            state = replace(state, shipper=None if asked is None else asked.get("index", {}))
         return replace(state, troubles=troubles)
 
     def _versions(self) -> tuple[str, ...]:
         nodes = self._connection.request("GET", "/_nodes/_all/jvm", _only("nodes.*.version"))
         return tuple(sorted({node["version"] for node in nodes["nodes"].values()}))
 
-    def _templates(self) -> dict[str, dict[str, Any]]:
+    def _present(self) -> dict[str, dict[str, Any]]:
         answer = self._connection.request("GET", "/_index_template")
         return {entry["name"]: entry["index_template"] for entry in answer["index_templates"]}
 
@@ -135,7 +135,9 @@ class Setup:
 
     def _of_indices(self, what: str, path: str) -> Mapping[str, Any] | None:
         answer: Mapping[str, Any] | None = self._connection.request(
-            "GET", f"/{self.name}-*/{what}", {**_only(path), "allow_no_indices": "true"}
+            "GET",
+            f"/{','.join(self._patterns)}/{what}",
+            {**_only(path), "allow_no_indices": "true"},
         )
         return answer
 
@@ -166,20 +168,21 @@ def _only(path: str) -> dict[str, str]:
 
 
 def _privileges(
-    connection: Connection, cluster: list[str], pattern: str = "", names: list[str] | None = None
-) -> tuple[bool, dict[str, bool]]:
-    """Whether there is security at all, and which of the privileges the user has."""
+    connection: Connection,
+    cluster: Sequence[str],
+    patterns: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the server says of the user's privileges; {} where there is no security at all."""
     body: dict[str, Any] = {"cluster": cluster}
-    if names:
-        body["index"] = [{"names": [pattern], "privileges": names}]
+    if patterns:
+        body["index"] = [{"names": patterns, "privileges": names}]
     try:
         answer = connection.request(
             "POST", "/_security/user/_has_privileges", body=orjson.dumps(body)
         )
     except elasticsearch.ApiError as error:
         if error.status_code in _NO_SECURITY:
-            return False, {}
+            return {}
         raise
-    held: dict[str, bool] = dict(answer.get("cluster", {}))
-    held |= answer.get("index", {}).get(pattern, {})
-    return True, held
+    return dict(answer)

@@ -21,7 +21,7 @@ from shippers.sinks.bulk import documents_prefix
 
 __all__ = ["DOCUMENT_TEMPLATE_VERSION", "document_template"]
 
-DOCUMENT_TEMPLATE_VERSION: Final = 1
+DOCUMENT_TEMPLATE_VERSION: Final = 2
 """Raised with every change of the template; an older one on the server is replaced."""
 
 _PRIORITY: Final = 510  # above the audit log's own
@@ -29,14 +29,16 @@ _PRIORITY: Final = 510  # above the audit log's own
 _KEYWORD: Final[dict[str, Any]] = {"type": "keyword", "ignore_above": 1024}
 _TEXT: Final[dict[str, Any]] = {"type": "text", "norms": False}
 
+# Without ignore_malformed, which is the index's: a field that repeats it is given back without it,
+# and would look like another mapping.
 _PROPERTIES: Final[dict[str, Any]] = {
-    "@timestamp": {"type": "date", "ignore_malformed": True},
+    "@timestamp": {"type": "date"},
     "message": _TEXT,
     "error": {"properties": {"message": _TEXT, "type": _KEYWORD}},
     "log": {
         "properties": {
             "level": _KEYWORD,
-            "offset": {"type": "long", "ignore_malformed": True},
+            "offset": {"type": "long"},
             "flags": _KEYWORD,
             "file": {"properties": {"path": _KEYWORD}},
         }

@@ -120,11 +120,10 @@ class ElasticsearchSink:
                 cause = error.__cause__
                 if not isinstance(cause, elasticsearch.AuthorizationException):
                     return self._troubled(cause)
-                # The shipper's own role is append-only: set-up is done with other credentials.
-                self._say_once(
-                    "template",
-                    "%s: this user may not manage index templates; relying on "
-                    "what set-up with other credentials has put there",
+                # As it should be with the least role; `auditctl setup` says whether it is there.
+                _logger.info(
+                    "%s: the index template is left to auditctl setup, since this user may not "
+                    "manage index templates",
                     self.address,
                 )
             self._template_ready = True

@@ -1,10 +1,13 @@
 """What a cluster still needs before it is fit for audit logs, and what is wrong with it.  Pure.
 
+What is wanted is the index template of the audit logs and one for each other source.  Where several
+of them fit an index, the server takes the one with the highest priority, and so do we.
+
 A finding is one of: ok, change (set-up does it), warning (it works, and a person should know) or
 missing (it will not work, or set-up cannot do its part).
 
 Invariants (tests of the same name in tests/shippers/test_setup_plan.py):
-  idempotent   the template as the server gives it back is no change
+  idempotent   the templates as the server gives them back are no change
   shows        every difference between two templates is in the diff, and nothing else is
 """
 
@@ -18,9 +21,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["SHIPPER_PRIVILEGES", "ClusterState", "Finding", "SetupPlan", "plan_setup"]
+__all__ = [
+    "SHIPPER_PRIVILEGES",
+    "ClusterState",
+    "Finding",
+    "SetupPlan",
+    "TemplatePlan",
+    "plan_setup",
+]
 
 SHIPPER_PRIVILEGES: Final = ("create_doc", "auto_configure")
 SHIPPER_EXCESS: Final = ("index", "delete", "delete_index", "manage")
@@ -36,6 +46,7 @@ _SERVERS_OWN: Final = {
 _NAMED: Final = 5  # indices listed in one finding
 
 State = Literal["ok", "change", "warning", "missing"]
+Action = Literal["create", "update", "keep", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,58 +63,75 @@ class Finding:
 class ClusterState:
     """What was seen of a cluster.  None: it could not be seen; ``troubles`` says why, by check.
 
-    template         the index template of our name as the server has it; {} when there is none
-    rivals           other templates for the same indices: name to (patterns, priority)
+    templates        every index template of the server, ours or not, by name
     durability       index to its translog durability, where it is not the default
     mappings         index to its mapping
     secured          whether the cluster asks for credentials at all
-    shipper          privilege to whether the shipper's user has it; None when nobody is named
+    shipper          index pattern to privilege to whether the shipper's user has it there; None
+                     when nobody is named
     skew             the cluster's clock less ours
     """
 
     versions: tuple[str, ...] | None = None
-    template: Mapping[str, Any] | None = None
-    rivals: Mapping[str, tuple[tuple[str, ...], int]] | None = None
+    templates: Mapping[str, Mapping[str, Any]] | None = None
     durability: Mapping[str, str] | None = None
     mappings: Mapping[str, Any] | None = None
     secured: bool | None = None
     may_manage_templates: bool | None = None
-    shipper: Mapping[str, bool] | None = None
+    shipper: Mapping[str, Mapping[str, bool]] | None = None
     skew: dt.timedelta | None = None
     troubles: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SetupPlan:
-    """``action`` on the template, the ``diff`` it makes (lines with + or -), and all findings."""
+class TemplatePlan:
+    """``action`` on the template of this name, and the ``diff`` it makes (lines with + or -)."""
 
-    action: Literal["create", "update", "keep", "unknown"]
+    name: str
+    action: Action
     diff: tuple[str, ...]
+
+    @property
+    def changes(self) -> bool:
+        return self.action in ("create", "update")
+
+
+@dataclass(frozen=True, slots=True)
+class SetupPlan:
+    """What happens to each template that is wanted, the audit logs' first, and all findings."""
+
+    templates: tuple[TemplatePlan, ...]
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
         return all(finding.state != "missing" for finding in self.findings)
 
+    @property
+    def changes(self) -> tuple[TemplatePlan, ...]:
+        return tuple(template for template in self.templates if template.changes)
 
-def plan_setup(state: ClusterState, name: str, wanted: Mapping[str, Any]) -> SetupPlan:
-    """Compare what was seen with the template that is wanted under the name."""
-    diff = () if state.template is None else tuple(_diff(state.template, wanted))
-    action: Literal["create", "update", "keep", "unknown"] = "keep"
-    if state.template is None:
-        action = "unknown"
-    elif not state.template:
-        action = "create"
-    elif diff:
-        action = "update"
+
+def plan_setup(state: ClusterState, wanted: Mapping[str, Mapping[str, Any]]) -> SetupPlan:
+    """Compare what was seen with the templates that are wanted, by name."""
+    templates = tuple(_plan_template(state, name, body) for name, body in wanted.items())
     findings = (
         *_version(state),
-        *_template(state, name, action, wanted),
+        *_templates(state, templates, wanted),
         *_privileges(state),
         *_indices(state, wanted),
         *_clock(state),
     )
-    return SetupPlan(action, diff, findings)
+    return SetupPlan(templates, findings)
+
+
+def _plan_template(state: ClusterState, name: str, wanted: Mapping[str, Any]) -> TemplatePlan:
+    if state.templates is None:
+        return TemplatePlan(name, "unknown", ())
+    present = state.templates.get(name, {})
+    diff = tuple(_diff(present, wanted))
+    action: Action = "create" if not present else "update" if diff else "keep"
+    return TemplatePlan(name, action, diff)
 
 
 def _unseen(state: ClusterState, check: str, hint: str) -> Finding:
@@ -126,34 +154,53 @@ def _version(state: ClusterState) -> Iterator[Finding]:
         yield Finding("version", "ok", f"Elasticsearch {named}")
 
 
-def _template(
-    state: ClusterState, name: str, action: str, wanted: Mapping[str, Any]
+def _templates(
+    state: ClusterState,
+    plans: Iterable[TemplatePlan],
+    wanted: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Finding]:
-    if state.template is None:
+    if state.templates is None:
         yield _unseen(state, "template", "It needs the cluster privilege manage_index_templates.")
         return
-    if action == "keep":
-        yield Finding("template", "ok", f"{name} is as it should be")
-    elif state.may_manage_templates is False:
-        yield Finding(
+    for plan in plans:
+        yield _template(state, plan)
+        yield from _rivals(state.templates, wanted, wanted[plan.name])
+
+
+def _template(state: ClusterState, plan: TemplatePlan) -> Finding:
+    if not plan.changes:
+        return Finding("template", "ok", f"{plan.name} is as it should be")
+    if state.may_manage_templates is False:
+        return Finding(
             "template",
             "missing",
-            f"{name} has to be {action}d, and this user may not",
+            f"{plan.name} has to be {plan.action}d, and this user may not",
             "Use a user with the role in deploy/elasticsearch/role-auditlog_setup.json.",
         )
-    else:
-        yield Finding("template", "change", f"{name} is to be {action}d")
-    ours = wanted["index_patterns"][0]
-    for rival, (patterns, priority) in sorted((state.rivals or {}).items()):
-        example = ours.replace("*", "2026.11.23")
-        if priority >= wanted["priority"] and any(fnmatch.fnmatch(example, p) for p in patterns):
+    return Finding("template", "change", f"{plan.name} is to be {plan.action}d")
+
+
+def _rivals(
+    present: Mapping[str, Mapping[str, Any]],
+    wanted: Mapping[str, Mapping[str, Any]],
+    ours: Mapping[str, Any],
+) -> Iterator[Finding]:
+    """Templates that are none of ours, and are taken instead of this one."""
+    example = ours["index_patterns"][0].replace("*", "2026.11.23")
+    for name, rival in sorted(present.items()):
+        priority = int(rival.get("priority") or 0)
+        if name not in wanted and priority >= ours["priority"] and _fits(rival, example):
             yield Finding(
                 "template",
                 "missing",
-                f"the template {rival} takes the same indices with priority {priority}, "
-                f"ours has {wanted['priority']}",
+                f"the template {name} takes the same indices with priority {priority}, "
+                f"ours has {ours['priority']}",
                 "Lower its priority, or narrow its index_patterns.",
             )
+
+
+def _fits(template: Mapping[str, Any], index: str) -> bool:
+    return any(fnmatch.fnmatchcase(index, each) for each in template.get("index_patterns", ()))
 
 
 def _privileges(state: ClusterState) -> Iterator[Finding]:
@@ -172,13 +219,19 @@ def _privileges(state: ClusterState) -> Iterator[Finding]:
         if trouble := (state.troubles or {}).get("shipper"):
             yield Finding("privileges", "missing", f"the shipper's user: {trouble}")
         return
-    lacking = [name for name in SHIPPER_PRIVILEGES if not state.shipper.get(name)]
-    too_many = [name for name in SHIPPER_EXCESS if state.shipper.get(name)]
-    if lacking:
+    lacking = [
+        (pattern, names)
+        for pattern, held in state.shipper.items()
+        if (names := [name for name in SHIPPER_PRIVILEGES if not held.get(name)])
+    ]
+    too_many = [
+        name for name in SHIPPER_EXCESS if any(held.get(name) for held in state.shipper.values())
+    ]
+    for pattern, names in lacking:
         yield Finding(
             "privileges",
             "missing",
-            f"the shipper's user lacks {' and '.join(lacking)} on the indices",
+            f"the shipper's user lacks {' and '.join(names)} on {pattern}",
             "Give it the role in deploy/elasticsearch/role-auditlog_shipper.json.",
         )
     if too_many:
@@ -192,7 +245,7 @@ def _privileges(state: ClusterState) -> Iterator[Finding]:
         yield Finding("privileges", "ok", "the shipper's user can append, and nothing else")
 
 
-def _indices(state: ClusterState, wanted: Mapping[str, Any]) -> Iterator[Finding]:
+def _indices(state: ClusterState, wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
     if state.durability is None or state.mappings is None:
         yield _unseen(state, "indices", "The set-up user needs view_index_metadata on the indices.")
         return
@@ -204,11 +257,8 @@ def _indices(state: ClusterState, wanted: Mapping[str, Any]) -> Iterator[Finding
             f"translog.durability is async in {_some(lax)}: an acknowledged record can be lost",
             'PUT /<index>/_settings {"index.translog.durability": "request"}',
         )
-    properties = wanted["template"]["mappings"]["properties"]
     strange = sorted(
-        name
-        for name, mapping in state.mappings.items()
-        if any(_diff(mapping.get("properties", {}), properties))
+        name for name, mapping in state.mappings.items() if _is_strange(name, mapping, wanted)
     )
     if strange:
         yield Finding(
@@ -219,6 +269,21 @@ def _indices(state: ClusterState, wanted: Mapping[str, Any]) -> Iterator[Finding
         )
     if not lax and not strange:
         yield Finding("indices", "ok", f"{len(state.mappings)} there, each as the template has it")
+
+
+def _is_strange(
+    index: str, mapping: Mapping[str, Any], wanted: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether the mapping of an index of ours is not what its template makes."""
+    fitting = [template for template in wanted.values() if _fits(template, index)]
+    if not fitting:
+        return False
+    mappings = max(fitting, key=lambda template: template["priority"])["template"]["mappings"]
+    differences = _diff(mapping.get("properties", {}), mappings["properties"])
+    if mappings.get("dynamic") is not False:
+        # Fields that documents brought are no fault: only what is lacking or other.
+        differences = (line for line in differences if line.startswith("+"))
+    return any(differences)
 
 
 def _clock(state: ClusterState) -> Iterator[Finding]:
@@ -261,4 +326,4 @@ def _flatten(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, s
         elif inner in ([], None) or (key == "type" and inner == "object") or key in _SERVERS_OWN:
             continue
         else:
-            yield path, inner if isinstance(inner, str) else json.dumps(inner)
+            yield path, inner if isinstance(inner, str) else json.dumps(inner, sort_keys=True)

@@ -9,28 +9,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shippers.sinks.document_template import document_template
 from shippers.sinks.index_template import index_template
-from shippers.sinks.setup_plan import ClusterState, Finding, SetupPlan, plan_setup
+from shippers.sinks.setup_plan import ClusterState, Finding, SetupPlan, TemplatePlan, plan_setup
 from tests.support.elasticsearch import Cluster, request
 
 NAME = "llama-orch-audit"
 WANTED = index_template()
+WORKER = "llama-orch-worker"
+OF_WORKER = document_template(NAME, "worker")
+HELD = {"create_doc": True, "auto_configure": True, "delete": False}
 GOOD = ClusterState(
     versions=("9.5.0",),
-    template=WANTED,
-    rivals={},
+    templates={NAME: WANTED},
     durability={},
     mappings={f"{NAME}-2026.11.23": WANTED["template"]["mappings"]},
     secured=True,
     may_manage_templates=True,
-    shipper={"create_doc": True, "auto_configure": True, "delete": False},
+    shipper={f"{NAME}-*": HELD},
     skew=dt.timedelta(0),
     troubles={},
 )
 
 
 def plan(**changes: Any) -> SetupPlan:
-    return plan_setup(replace(GOOD, **changes), NAME, WANTED)
+    return plan_setup(replace(GOOD, **changes), {NAME: WANTED})
 
 
 def found(made: SetupPlan) -> list[tuple[str, str]]:
@@ -40,21 +43,28 @@ def found(made: SetupPlan) -> list[tuple[str, str]]:
 
 def test_a_cluster_that_is_fit_has_nothing_but_ok() -> None:
     made = plan()
-    assert (made.ok, made.action, made.diff, found(made)) == (True, "keep", (), [])
+    assert (made.ok, made.changes, found(made)) == (True, (), [])
+    assert made.templates == (TemplatePlan(NAME, "keep", ()),)
     assert {f.check for f in made.findings} == {
         "version", "template", "privileges", "indices", "clock",
     }  # fmt: skip
 
 
 def test_idempotent(elasticsearch: Cluster, index_prefix: str) -> None:
-    """idempotent: the template as the server gives it back is no change"""
-    wanted = index_template(index_prefix, shards=2, replicas=0)
-    path = f"/_index_template/{index_prefix}"
-    assert request(elasticsearch.url, "PUT", path, wanted)[0] == 200
-    _, answer = request(elasticsearch.url, "GET", path)
-    stored = answer["index_templates"][0]["index_template"]
-    made = plan_setup(replace(GOOD, template=stored), index_prefix, wanted)
-    assert (made.action, made.diff) == ("keep", ())
+    """idempotent: the templates as the server gives them back are no change"""
+    wanted = {
+        index_prefix: index_template(index_prefix, shards=2, replicas=0),
+        f"{index_prefix}-worker": document_template(index_prefix, "worker", replicas=0),
+    }
+    stored = {}
+    for name, body in wanted.items():
+        path = f"/_index_template/{name}"
+        assert request(elasticsearch.url, "PUT", path, body)[0] == 200
+        _, answer = request(elasticsearch.url, "GET", path)
+        stored[name] = answer["index_templates"][0]["index_template"]
+    made = plan_setup(replace(GOOD, templates=stored, mappings={}), wanted)
+    assert made.templates == tuple(TemplatePlan(name, "keep", ()) for name in wanted)
+    assert found(made) == []
 
 
 texts = st.text(alphabet="abcd", min_size=1, max_size=2)
@@ -81,8 +91,8 @@ def test_shows(before: dict[str, Any], after: dict[str, Any]) -> None:
         return made
 
     base = {"index_patterns": ["x"], "priority": 1, "template": {"mappings": {"properties": {}}}}
-    state = replace(GOOD, template={**base, "our": before}, mappings={})
-    made = plan_setup(state, NAME, {**base, "our": after})
+    state = replace(GOOD, templates={NAME: {**base, "our": before}}, mappings={})
+    (made,) = plan_setup(state, {NAME: {**base, "our": after}}).templates
     old, new = flat({"our": before}), flat({"our": after})
     gone = {f"- {key} = {old[key]}" for key in old if new.get(key) != old[key]}
     came = {f"+ {key} = {new[key]}" for key in new if old.get(key) != new[key]}
@@ -110,17 +120,69 @@ def changed(path: str, value: object) -> dict[str, Any]:
     ],
 )
 def test_a_template_that_drifted_is_updated_and_the_diff_names_it(path: str, value: object) -> None:
-    made = plan(template=changed(path, value))
-    assert made.action == "update"
-    assert any(line.startswith(f"+ {path} = ") for line in made.diff)
+    made = plan(templates={NAME: changed(path, value)})
+    (update,) = made.changes
+    assert update.action == "update"
+    assert any(line.startswith(f"+ {path} = ") for line in update.diff)
     assert found(made) == [("template", "change")]
 
 
 def test_a_missing_template_is_created() -> None:
-    made = plan(template={})
+    (made,) = plan(templates={}).changes
     assert made.action == "create"
     assert all(line.startswith("+ ") for line in made.diff)
     assert "+ template.settings.index.translog.durability = request" in made.diff
+
+
+def of_both(**changes: Any) -> SetupPlan:
+    """With a source besides the audit logs; everything there is as it should be."""
+    good = replace(
+        GOOD,
+        templates={NAME: WANTED, WORKER: OF_WORKER},
+        shipper={f"{NAME}-*": HELD, f"{WORKER}-*": HELD},
+    )
+    return plan_setup(replace(good, **changes), {NAME: WANTED, WORKER: OF_WORKER})
+
+
+def test_each_source_has_a_template_of_its_own() -> None:
+    assert (of_both().ok, of_both().changes, found(of_both())) == (True, (), [])
+    made = of_both(templates={NAME: WANTED})
+    assert [(change.name, change.action) for change in made.changes] == [(WORKER, "create")]
+    assert found(made) == [("template", "change")]
+    version = OF_WORKER["version"]
+    drifted = {**OF_WORKER, "version": 0}
+    (change,) = of_both(templates={NAME: WANTED, WORKER: drifted}).changes
+    assert change == TemplatePlan(WORKER, "update", ("- version = 0", f"+ version = {version}"))
+    made = of_both(templates={NAME: WANTED}, may_manage_templates=False)
+    assert found(made) == [("template", "missing")]
+    lacks = of_both(shipper={f"{NAME}-*": HELD, f"{WORKER}-*": {}})
+    assert [f.detail for f in lacks.findings if f.state == "missing"] == [
+        f"the shipper's user lacks create_doc and auto_configure on {WORKER}-*"
+    ]
+
+
+def test_an_index_is_compared_with_the_template_that_made_it() -> None:
+    """Without -audit in the prefix, the audit logs' pattern fits the other sources' indices too."""
+    wanted = {"x": index_template("x"), "x-worker": document_template("x", "worker")}
+    brought = copy.deepcopy(wanted["x-worker"]["template"]["mappings"])
+    brought["properties"]["what_a_document_brought"] = {"type": "keyword"}
+    guessed = {"properties": {"message": {"type": "keyword"}}}
+
+    def warned(mapping: dict[str, Any]) -> list[tuple[str, str]]:
+        state = replace(GOOD, templates=wanted, mappings={"x-worker-2026.11.23": mapping})
+        return found(plan_setup(state, wanted))
+
+    assert warned(brought) == []
+    assert warned(guessed) == [("indices", "warning")]
+    assert warned(wanted["x"]["template"]["mappings"]) == [("indices", "warning")]
+
+
+def rivals(*others: tuple[str, int]) -> dict[str, Any]:
+    """Ours, and templates of others by pattern and priority."""
+    return {NAME: WANTED} | {
+        f"other {pattern}": {"index_patterns": [pattern], "priority": priority}
+        for pattern, priority in others
+    }
 
 
 @pytest.mark.parametrize(
@@ -132,14 +194,14 @@ def test_a_missing_template_is_created() -> None:
         ({"versions": ("10.0.0",)}, [("version", "warning")]),
         ({"versions": None, "troubles": {"version": "the server answered 403"}},
          [("version", "missing")]),
-        ({"template": {}, "may_manage_templates": False}, [("template", "missing")]),
-        ({"template": None}, [("template", "missing")]),
-        ({"rivals": {"llama": (("llama-*",), 500)}}, [("template", "missing")]),
-        ({"rivals": {"llama": (("llama-*",), 499), "other": (("x-*",), 900)}}, []),
+        ({"templates": {}, "may_manage_templates": False}, [("template", "missing")]),
+        ({"templates": None}, [("template", "missing")]),
+        ({"templates": rivals(("llama-*", 500))}, [("template", "missing")]),
+        ({"templates": rivals(("llama-*", 499), ("x-*", 900))}, []),
         ({"secured": False, "shipper": None}, [("privileges", "warning")]),
         ({"shipper": None}, []),
-        ({"shipper": {"create_doc": True}}, [("privileges", "missing")]),
-        ({"shipper": {"create_doc": True, "auto_configure": True, "delete": True}},
+        ({"shipper": {f"{NAME}-*": {"create_doc": True}}}, [("privileges", "missing")]),
+        ({"shipper": {f"{NAME}-*": {**HELD, "delete": True}}},
          [("privileges", "warning")]),
         ({"durability": {f"{NAME}-2026.11.22": "ASYNC"}}, [("indices", "warning")]),
         ({"mappings": {f"{NAME}-2026.11.22": {"properties": {"log": {"type": "text"}}}}},

@@ -38,8 +38,8 @@ class Site:
     def user(self, name: str) -> tuple[str, ...]:
         return ("--username", name, "--password-file", str(self.place / f"{name}.password"))
 
-    def template(self) -> int:
-        return self.cluster.request("GET", f"/_index_template/{self.prefix}")[0]
+    def template(self, source: str = "") -> int:
+        return self.cluster.request("GET", f"/_index_template/{self.prefix}{source}")[0]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def site(secured_elasticsearch: SecuredCluster, tmp_path: Path) -> Iterator[Site
     _, indices = secured_elasticsearch.request("GET", f"/{made.prefix}*/_settings")
     for index in indices:
         secured_elasticsearch.request("DELETE", f"/{index}")
-    secured_elasticsearch.request("DELETE", f"/_index_template/{made.prefix}")
+    secured_elasticsearch.request("DELETE", f"/_index_template/{made.prefix}*")
 
 
 def states(result: Result) -> dict[str, str]:
@@ -70,21 +70,70 @@ def test_dry_run_shows_the_diff_then_it_is_done_once(
     assert (done.code, site.template()) == (0, 200)
     assert "was created" in done.err
     again = run(*common, "--json")
-    assert again.json["template"] == {"action": "keep", "done": False, "diff": []}
+    assert again.json["templates"] == [
+        {"name": site.prefix, "action": "keep", "done": False, "diff": []}
+    ]
     assert states(again) == dict.fromkeys(
         ("version", "template", "privileges", "indices", "clock"), "ok"
     )
     changed = run(*common, "--shards", "3", "--json")
-    assert changed.json["template"] == {
-        "action": "update",
-        "done": True,
-        "diff": [
-            "- template.settings.index.number_of_shards = 1",
-            "+ template.settings.index.number_of_shards = 3",
-        ],
-    }
+    assert changed.json["templates"] == [
+        {
+            "name": site.prefix,
+            "action": "update",
+            "done": True,
+            "diff": [
+                "- template.settings.index.number_of_shards = 1",
+                "+ template.settings.index.number_of_shards = 3",
+            ],
+        }
+    ]
     everything = dry.out + dry.err + done.out + done.err + again.out + changed.out
     assert not any(user.password in everything for user in site.cluster.users.values())
+
+
+SOURCES = """
+[[sources.ndjson]]
+name = "worker"
+paths = ["/var/log/worker/*.log"]
+[[sources.journald]]
+name = "journal"
+units = ["queen-rbee.service"]
+"""
+
+
+def test_each_configured_source_gets_its_template_too(
+    run: Callable[..., Result], site: Site
+) -> None:
+    common = ("setup", "elasticsearch", "--config", site.config(), *site.user("setup"))
+    assert run(*common).code == 0
+    config = site.config(more=SOURCES)
+    own = run("setup", "elasticsearch", "--config", config)
+    assert own.code == 1
+    dry = run(*common, "--dry-run")
+    assert dry.code == 0
+    assert f"ok      template: {site.prefix} is as it should be" in dry.out
+    for name in ("-journal", "-worker"):
+        assert f"change  template: {site.prefix}{name} is to be created" in dry.out
+        assert f"  {site.prefix}{name}:\n  + _meta.description" in dry.out
+        assert site.template(name) == 404
+    done = run(*common, "--json")
+    assert [(t["name"], t["action"], t["done"]) for t in done.json["templates"]] == [
+        (site.prefix, "keep", False),
+        (f"{site.prefix}-journal", "create", True),
+        (f"{site.prefix}-worker", "create", True),
+    ]
+    assert (site.template("-journal"), site.template("-worker")) == (200, 200)
+    assert site.cluster.request("PUT", f"/{site.prefix}-worker-2026.11.23")[0] == 200
+    again = run(*common, "--json")
+    assert {t["action"] for t in again.json["templates"]} == {"keep"}
+    assert set(states(again).values()) == {"ok"}
+    elsewhere = run(
+        "setup", "elasticsearch", "--config", config, "--to", site.cluster.url,
+        "--ca-file", site.cluster.ca_file, *site.user("setup"), "--dry-run", "--json",
+    )  # fmt: skip
+    names = [template["name"] for template in elsewhere.json["templates"]]
+    assert names == ["llama-orch-audit", "llama-orch-journal", "llama-orch-worker"]
 
 
 def test_the_shippers_own_user_is_told_exactly_what_it_lacks(
