@@ -5,6 +5,7 @@
         proxy.outage = Fault.UNAUTHORIZED             for every request, until None again
         proxy.max_body_bytes = 256 << 10              413 above it
         proxy.seen[Fault.CUT_RESPONSE]                how often it was done
+        proxy.encodings["gzip"], proxy.bulk_bytes     how bulk requests came, and their bodies' size
 
 It speaks just enough HTTP/1.1: bodies with Content-Length from the client, those or chunked ones
 from the server.  Only bulk requests are struck at random; ``outage`` strikes all.
@@ -100,6 +101,8 @@ class FaultProxy:
     max_body_bytes: int | None = None
     seen: Counter[Fault] = field(default_factory=Counter)
     bulks: int = 0
+    bulk_bytes: int = 0
+    encodings: Counter[str] = field(default_factory=Counter)
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -196,6 +199,8 @@ class FaultProxy:
         if "/_bulk" not in request.start:
             return None
         self.bulks += 1
+        self.bulk_bytes += len(request.body)
+        self.encodings[request.headers.get("content-encoding", "")] += 1
         if self.max_body_bytes is not None and len(request.body) > self.max_body_bytes:
             return Fault.TOO_LARGE
         if not self._drawn:
