@@ -26,7 +26,10 @@ DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class ActiveSegment:
-    """An open segment; ``end`` is where the next line goes.  Used by one thread at a time."""
+    """An open segment; used by one thread at a time.
+
+    ``end`` is where the next line goes; ``written`` is beyond it while a sync runs.
+    """
 
     def __init__(self, directory: Path, name: SegmentName, end: int, mode: int) -> None:
         """Open the segment for appending behind byte ``end``; with ``end`` 0 create it.
@@ -36,7 +39,7 @@ class ActiveSegment:
         self.name = name
         self.path = directory / name.logical
         self._path = str(self.path)
-        self.end = end
+        self.end = self.written = end
         self._directory = directory
         self._name_durable = False  # whoever created the file may have been killed before that
         self._unsynced = False
@@ -74,6 +77,7 @@ class ActiveSegment:
             )
         self._unsynced = True
         _fs.write_all(self._fd, data)
+        self.written = offset + len(data)
         _fs.fdatasync(self._fd)
         if not self._name_durable:
             _fs.fsync_directory(self._directory)
@@ -91,6 +95,7 @@ class ActiveSegment:
         """Remove what an append that did not come to its end left behind.  Raises OSError."""
         if os.fstat(self._fd).st_size > self.end:  # what others cut short is not filled with zeros
             os.ftruncate(self._fd, self.end)
+        self.written = self.end
         self._unsynced = False
 
     def check(self) -> None:

@@ -69,7 +69,7 @@ class Committer:
         self.room_wanted = False
         self._end = LogEnd(directory, file_mode)
         self.failure: AuditLogError | None = None
-        self.durable_seq = 0
+        self.durable_seq = self.durable_bytes = 0
         self.stalled_by: OSError | None = None
         self.commit_seconds: deque[float] = deque(maxlen=1024)
         self.commits = 0
@@ -212,6 +212,13 @@ class Committer:
         self._pending.commits.clear()
         self._end.close()
 
+    def written_seq(self) -> int:
+        """Number of the newest record that write(2) took; called with the lock held."""
+        commits = self._pending.commits
+        if commits and self._end.has_written(commits[0]):
+            return commits[0].last_seq
+        return self.durable_seq
+
     def wake_keeper(self) -> None:
         """Have the keeper look whether something is due; called with the lock held."""
         self._wake.wake()
@@ -271,6 +278,7 @@ class Committer:
             return
         if outcome is None:
             self.durable_seq = commit.last_seq
+            self.durable_bytes += commit.size
         self._crowd = len(commit.waiters)
         commit.resolve(outcome)
         self._pending.finished(commit)

@@ -46,4 +46,19 @@ class DisabledLog(Log):
         """Nothing is open."""
 
     def stats(self) -> Stats:
-        return Stats(str(self.id), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, "ok", failed=False)
+        return Stats(
+            log=str(self.id),
+            queued=0,
+            queued_bytes=0,
+            written=0,
+            durable=0,
+            durable_bytes=0,
+            refused=0,
+            commits=0,
+            last_commit_seconds=0.0,
+            commit_p99_seconds=0.0,
+            last_seq=0,
+            durable_seq=0,
+            space="ok",
+            failed=False,
+        )

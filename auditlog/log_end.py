@@ -58,6 +58,13 @@ class LogEnd:
             return error
         return None
 
+    def has_written(self, commit: Commit) -> bool:
+        """Whether write(2) took all of it, durable or not."""
+        segment = self._segment
+        return (
+            segment is not None and segment.name == commit.segment and segment.written >= commit.end
+        )
+
     def look(self) -> AuditLogError | None:
         """Whether the segment is still ours and as it was left; None, or why the log has failed."""
         segment = self._segment

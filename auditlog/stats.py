@@ -13,14 +13,17 @@ __all__ = ["Stats"]
 class Stats:
     """A log's own health at one moment.
 
-    Counts are records (the log's own included) since it was opened; seconds are of write plus
-    sync of one commit, over the last thousand.
+    ``queued`` records are not durable yet.  ``written`` (taken by write(2)), ``durable`` and
+    ``refused`` count since it was opened, the log's own records included, and so do
+    ``durable_bytes``.  Seconds are of write plus sync of one commit, over the last thousand.
     """
 
     log: str
     queued: int
     queued_bytes: int
+    written: int
     durable: int
+    durable_bytes: int
     refused: int
     commits: int
     last_commit_seconds: float

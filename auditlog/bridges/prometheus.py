@@ -39,7 +39,9 @@ class LogCollector(Collector):
         """The metrics of each log at this moment."""
         every = [log.stats() for log in self._logs]
         for name, help_text, counts in (
+            ("written_records", "Records that write(2) took since it was opened.", "written"),
             ("durable_records", "Records made durable since it was opened.", "durable"),
+            ("durable_bytes", "Bytes made durable since it was opened.", "durable_bytes"),
             ("refused_records", "Events refused because the queue was full.", "refused"),
             ("commits", "Writes with their fdatasync.", "commits"),
         ):

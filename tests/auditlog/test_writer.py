@@ -231,6 +231,40 @@ def test_aemit_awaits_durable_without_blocking_the_loop(tmp_path: Path) -> None:
         assert log.stats().commits < 200
 
 
+def test_stats_tell_queued_written_and_durable_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, began, let_go = os.fdatasync, threading.Event(), threading.Event()
+
+    def slow(fd: int) -> None:
+        began.set()
+        assert let_go.wait(60)
+        sync(fd)
+
+    with open_log(tmp_path, flush="batched") as log:
+        opened = log.stats()
+        assert (opened.written, opened.durable, opened.queued) == (2, 2, 0)
+        monkeypatch.setattr(os, "fdatasync", slow)
+        try:
+            first = log.emit("some.event")
+            assert began.wait(60)
+            stats = log.stats()
+            assert (stats.queued, stats.written, stats.durable) == (1, 3, 2)
+            second = log.emit("some.event")
+            stats = log.stats()
+            assert (stats.queued, stats.written, stats.durable) == (2, 3, 2)
+        finally:
+            let_go.set()
+        first.wait(60)
+        second.wait(60)
+        stats = log.stats()
+        assert (stats.queued, stats.written, stats.durable) == (0, 4, 4)
+        [segment] = tmp_path.glob("*.ndjson")
+        assert stats.durable_bytes == segment.stat().st_size
+    with open_log(tmp_path) as log:
+        assert log.stats().durable_bytes < 1000, "of this opening alone"
+
+
 def test_flush_and_close_can_be_repeated(tmp_path: Path) -> None:
     log = open_log(tmp_path, flush="batched")
     ticket = log.emit("one.more")

@@ -23,7 +23,7 @@ def served(*logs: auditlog.Log) -> dict[tuple[str, str], float]:
 def test_names(log: auditlog.Log) -> None:
     endings = ("_total", "_bytes", "_seconds", "_records", "_record", "_state")
     names = {name for name, _ in served(log)}
-    assert len(names) == 11
+    assert len(names) == 13
     assert all(name.startswith("auditlog_writer_") and name.endswith(endings) for name in names)
 
 
@@ -35,6 +35,8 @@ def test_fresh(log: auditlog.Log, tmp_path: Path) -> None:
     mine = str(log.id)
     stats = log.stats()
     assert metrics["auditlog_writer_durable_records_total", mine] == stats.durable == 3
+    assert metrics["auditlog_writer_written_records_total", mine] == stats.written == 3
+    assert metrics["auditlog_writer_durable_bytes_total", mine] == stats.durable_bytes > 0
     assert metrics["auditlog_writer_commits_total", mine] == stats.commits
     assert metrics["auditlog_writer_durable_record", mine] == stats.durable_seq
     assert metrics["auditlog_writer_last_record", mine] == stats.last_seq
