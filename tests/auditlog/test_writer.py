@@ -79,7 +79,7 @@ def test_acknowledged(tmp_path: Path, flush: str) -> None:
             [sys.executable, "-c", WRITER, tmp_path, flush], stdout=subprocess.PIPE
         )
         assert process.stdout is not None
-        first = process.stdout.readline()
+        first = b"".join(process.stdout.readline() for _ in range(12))
         time.sleep(random.uniform(0.0, 0.2))
         process.send_signal(signal.SIGKILL)
         rest = process.stdout.read()
