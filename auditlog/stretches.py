@@ -11,6 +11,7 @@ line on their stdout.  They end when their stdin does.
 Invariants (tests of the same name in tests/auditlog/test_stretches.py):
   same_report   whatever is wrong with a log, its report does not depend on the number of processes
   fallen_back   a process that dies costs time and changes no report
+  flat          memory does not grow with the log
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,30 @@ def test_fallen_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(stretches.Workers, "__init__", killed)
     assert verify(tmp_path, jobs=2) == verify(tmp_path)
+
+
+def test_flat(tmp_path: Path) -> None:
+    """A log six times as long takes no more memory, neither where it is asked for nor in a worker.
+
+    In a program of its own, and VmHWM: ru_maxrss begins with what whoever started it had.
+    """
+    code = (
+        "import resource, sys; from auditlog import verify\n"
+        "assert verify(sys.argv[1], jobs=2).ok\n"
+        "status = open('/proc/self/status').read().split()\n"
+        "print(status[status.index('VmHWM:') + 1])\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    )
+    peaks = []
+    for records in (300, 1800):
+        log = write_log(tmp_path / str(records), records=records, details={"pad": "x" * 60_000})
+        assert log.active.stat().st_size > 4 * stretches.STRETCH_BYTES
+        ran = subprocess.run(
+            [sys.executable, "-c", code, log.directory], capture_output=True, check=True, text=True
+        )
+        peaks.append([int(kib) << 10 for kib in ran.stdout.split()])
+    grown = [after - before for before, after in zip(*peaks, strict=True)]
+    assert max(grown) < 24 << 20, peaks
 
 
 @pytest.mark.parametrize("jobs", [0, -1])
