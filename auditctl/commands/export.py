@@ -16,6 +16,7 @@ from auditctl import render
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.export.bundle import Asked, write_bundle
+from auditctl.export.parquet import ParquetFormat
 from auditctl.export.rows import COLUMNS, ecs, row
 from auditctl.options import PATH, chosen, config_option
 from auditctl.query.files import FileSource
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from auditctl.export.manifest import Manifest
     from auditlog.record import Record
 
-_SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson"}
+_SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson", ".parquet": "parquet"}
 
 
 @click.command
@@ -45,8 +46,8 @@ _SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson"}
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["bundle", "ndjson", "csv", "ecs"]),
-    help="Default: by the name, .tar.zst (bundle), .csv or .ndjson.",
+    type=click.Choice(["bundle", "ndjson", "csv", "ecs", "parquet"]),
+    help="Default: by the name, .tar.zst (bundle), .csv, .ndjson, .parquet.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (auditctl.exported/1).")
 def export(
@@ -64,8 +65,9 @@ def export(
     """Hand records to an auditor, or to another program.
 
     A bundle holds whole log files with their proofs, holds and tombstones, a manifest, a README
-    and a program that checks it all with Python alone; auditctl verify checks it too. ndjson, csv
-    and ecs are the records alone. Exits with 3 when what was exported is damaged.
+    and a program that checks it all with Python alone; auditctl verify checks it too. ndjson, csv,
+    ecs and parquet are the records alone; parquet needs the package pyarrow. Exits with 3 when
+    what was exported is damaged.
 
     \b
     Examples:
@@ -76,6 +78,8 @@ def export(
     form = form or next((f for end, f in _SUFFIXES.items() if target.name.endswith(end)), None)
     if form is None:
         raise click.UsageError(f"{target} does not say what it is to be; give --format")
+    if form == "parquet" and str(target) == "-":
+        raise click.UsageError("Parquet is no stream; give -o a file")
     now = dt.datetime.now(dt.UTC)
     scope = Scope(
         logs,
@@ -110,7 +114,7 @@ def export(
 
 
 def _write(target: Path, form: str, records: Iterable[Record]) -> int:
-    """Raises BadPath when the target is there already, OSError."""
+    """Raises BadPath when the target is there already, CommandFailed without pyarrow, OSError."""
     count = 0
     if str(target) == "-":
         for line in _lines(form, records):
@@ -119,13 +123,17 @@ def _write(target: Path, form: str, records: Iterable[Record]) -> int:
         return count
     if target.exists():
         raise BadPath("it is there already", path=target, hint="Choose another name.")
+    parquet = ParquetFormat() if form == "parquet" else None  # before anything is made
     temporary = target.with_name(f".{target.name}.tmp")
     fd = _fs.create_exclusive(temporary)
     try:
         with open(fd, "wb", closefd=True) as file:  # noqa: PTH123  (a descriptor has no path)
-            for line in _lines(form, records):
-                file.write(line)
-                count += 1
+            if parquet is not None:
+                count = parquet.write(file, records)
+            else:
+                for line in _lines(form, records):
+                    file.write(line)
+                    count += 1
             file.flush()
             _fs.fsync(fd)
         _fs.rename(temporary, target)

@@ -19,7 +19,7 @@ from auditctl.query.predicate import values_at
 if TYPE_CHECKING:
     from auditlog.record import Record
 
-__all__ = ["COLUMNS", "ecs", "row"]
+__all__ = ["COLUMNS", "ecs", "row", "value"]
 
 COLUMNS: Final = (
     "@timestamp", "log", "seq", "event_type", "outcome", "reason", "severity", "actor.user_id",
@@ -46,27 +46,28 @@ _OUTCOMES: Final = {"success": "success", "failure": "failure"}
 
 def row(record: Record) -> list[str]:
     """The record's cells, in the order of COLUMNS.  Raises LogDamaged for one that is no JSON."""
-    return [_cell(_value(record, column)) for column in COLUMNS]
+    return [_cell(value(record, column)) for column in COLUMNS]
 
 
 def ecs(record: Record) -> dict[str, Any]:
     """The record in ECS names; what ECS has no name for is below ``auditlog``, unchanged."""
     document: dict[str, Any] = {"@timestamp": record.header.timestamp, "ecs": {"version": "8.11.0"}}
     for field, (group, name) in _NAMES.items():
-        if (value := _value(record, field)) is not None:
-            document.setdefault(group, {})[name] = value
+        if (found := value(record, field)) is not None:
+            document.setdefault(group, {})[name] = found
     outcome = document.get("event", {}).get("outcome")
     document["event"]["outcome"] = _OUTCOMES.get(str(outcome), "unknown")
     document["event"]["kind"] = "event"
     own: dict[str, Any] = {"outcome": outcome}
     for field in _OWN:
-        if (value := _value(record, field)) is not None:
-            own[field.rpartition(".")[2]] = value
+        if (found := value(record, field)) is not None:
+            own[field.rpartition(".")[2]] = found
     document["auditlog"] = own
     return document
 
 
-def _value(record: Record, field: str) -> Any:
+def value(record: Record, field: str) -> Any:
+    """What stands there, None where nothing does.  Raises LogDamaged as row."""
     fields = record.fields
     return fields[field] if field in fields else next(values_at(fields, field), None)
 

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import orjson
+import pyarrow.parquet
 import pytest
 
 from tests.support.logs import LogBuilder, write_log
@@ -68,10 +71,36 @@ def test_records_alone(run: Callable[..., Result], built: LogBuilder, tmp_path: 
     assert numbers == [9, 10]
 
 
+def test_parquet_is_a_file_of_typed_columns(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    target = tmp_path / "some.parquet"
+    made = run("export", built.directory, "--query", "seq>8", "-o", target)
+    assert (made.code, made.out, made.err) == (0, f"{target}: 12 records\n", "")
+    read = pyarrow.parquet.read_table(target)
+    assert read.column("seq").to_pylist() == [*range(9, 21)]
+    assert "".join(read.column("record").to_pylist()).encode() == b"".join(built.lines[8:])
+
+
+def test_parquet_without_pyarrow_says_how_to_get_it(built: LogBuilder, tmp_path: Path) -> None:
+    target = tmp_path / "some.parquet"
+    code = (
+        "import sys; sys.modules['pyarrow'] = None; from auditctl.main import main; "
+        f"sys.exit(main(['export', {str(built.directory)!r}, '-o', {str(target)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Run: pip install 'llama-orch-auditlog[parquet]'" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"audit"}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["-o", "case"], "give --format"),
+        (["-o", "-", "--format", "parquet"], "Parquet is no stream"),
         (["-o", "case.tar.zst", "--since", "never"], "is no time"),
         (["-o", "case.tar.zst", "--query", "a=("], "no field"),
         ([], "Missing option"),
