@@ -1,7 +1,7 @@
 """Records as a Parquet file, for DuckDB, pandas, Spark: typed columns, and each line as it stands.
 
-The columns are those of a CSV, but ``@timestamp`` is an instant in UTC, ``seq`` a number, no text is
-changed, and ``record`` holds the line byte for byte, so nothing is lost and each hash can be
+The columns are those of a CSV, but ``@timestamp`` is an instant in UTC, ``seq`` a number, no text
+is changed, and ``record`` holds the line byte for byte, so nothing is lost and each hash can be
 computed again.  Values that are no text, such as ``details``, are JSON.
 
 Invariants (tests of the same name in tests/auditctl/export/test_parquet.py):
