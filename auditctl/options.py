@@ -12,6 +12,8 @@ import click
 
 from auditctl.config import Config, load
 from auditctl.errors import BadPath, ConfigError
+from auditlog.errors import AuditLogError
+from auditlog.inventory import scan
 from retention.errors import PolicyError
 from retention.policy import parse_duration
 
@@ -25,6 +27,8 @@ __all__ = [
     "INSTANT",
     "PATH",
     "chosen",
+    "complete_logs",
+    "complete_sinks",
     "config_option",
     "existing_directory",
     "json_option",
@@ -78,6 +82,36 @@ config_option = click.option(
 def json_option(schema: str) -> Callable[[Any], Any]:
     """``--json``; the schema is named in the help, since scripts rely on it."""
     return click.option("--json", "as_json", is_flag=True, help=f"Print JSON ({schema}).")
+
+
+def complete_logs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """For a shell: the logs of the directory that was typed, or of those configured."""
+    del param
+    try:
+        _, directories = chosen(_typed_directory(ctx), ctx.params.get("config_path"))
+        found = {str(log) for directory in directories for log in scan(directory).logs}
+    except (AuditLogError, OSError):
+        return []  # the command itself says what is wrong, once it runs
+    return sorted(log for log in found if log.startswith(incomplete))
+
+
+def _typed_directory(ctx: click.Context) -> Path | None:
+    """click leaves what is no option in ``args`` when the line ends with an option's name."""
+    if ctx.params.get("directory") is not None:
+        return Path(ctx.params["directory"])
+    names = [found.name for found in ctx.command.params if isinstance(found, click.Argument)]
+    typed = dict(zip(names, ctx.args, strict=False)).get("directory")
+    return None if typed is None else Path(typed)
+
+
+def complete_sinks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """For a shell: the names of the configured sinks."""
+    del param
+    try:
+        names = [sink.name for sink in load(ctx.params.get("config_path")).sinks]
+    except (AuditLogError, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def existing_directory(path: Path) -> Path:

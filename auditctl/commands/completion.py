@@ -14,6 +14,8 @@ from auditctl.cli import COMPLETE_VARIABLE, root
 def completion(shell: str) -> None:
     """Print what makes a shell complete commands and options.
 
+    The names of logs and sinks as well, of the directory or the configuration.
+
     \b
     Examples:
       auditctl completion bash > /etc/bash_completion.d/auditctl

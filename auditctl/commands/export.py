@@ -18,7 +18,7 @@ from auditctl.exit_codes import ExitCode
 from auditctl.export.bundle import Asked, write_bundle
 from auditctl.export.parquet import ParquetFormat
 from auditctl.export.rows import COLUMNS, ecs, row
-from auditctl.options import PATH, chosen, config_option
+from auditctl.options import PATH, chosen, complete_logs, config_option
 from auditctl.query.files import FileSource
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
@@ -40,7 +40,14 @@ _SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson", ".
 @config_option
 @click.option("--since", metavar="TIME", help="From then on: 2026-11-23, yesterday, 7d ago.")
 @click.option("--until", metavar="TIME", help="Before then; a day is included whole.")
-@click.option("--log", "logs", default="*", metavar="GLOB", help="Only logs like rbee-hive@*.")
+@click.option(
+    "--log",
+    "logs",
+    shell_complete=complete_logs,
+    default="*",
+    metavar="GLOB",
+    help="Only logs like rbee-hive@*.",
+)
 @click.option("--query", metavar="QUERY", help="The records that answer it; see search.")
 @click.option("-o", "--output", "target", required=True, type=PATH, metavar="FILE|-")
 @click.option(

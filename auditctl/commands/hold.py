@@ -10,7 +10,15 @@ import click
 
 from auditctl import render
 from auditctl.commands.prune import user
-from auditctl.options import DURATION, INSTANT, PATH, chosen, config_option, json_option
+from auditctl.options import (
+    DURATION,
+    INSTANT,
+    PATH,
+    chosen,
+    complete_logs,
+    config_option,
+    json_option,
+)
 from auditlog.record import format_timestamp
 from retention.holds import Hold, HoldStore
 from retention.proofs import HOLD_ADDED, HOLD_RELEASED, ProofLog
@@ -38,7 +46,13 @@ def hold() -> None:
 @_directory_option
 @click.option("--owner", required=True, help="Who asks for it.")
 @click.option("--reason", required=True, help="Why; such as a case number.")
-@click.option("--logs", default="*", show_default=True, help="Glob over log ids.")
+@click.option(
+    "--logs",
+    shell_complete=complete_logs,
+    default="*",
+    show_default=True,
+    help="Glob over log ids.",
+)
 @click.option("--from", "from_at", type=INSTANT, help="Records from this instant on.")
 @click.option("--until", "until_at", type=INSTANT, help="Records before this instant.")
 @click.option("--actor", metavar="USER", help="Only segments with a record of this user_id.")

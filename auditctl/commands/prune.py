@@ -14,7 +14,15 @@ from auditctl import render
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.index_count import SinkCounts
-from auditctl.options import DURATION, INSTANT, PATH, chosen, config_option, json_option
+from auditctl.options import (
+    DURATION,
+    INSTANT,
+    PATH,
+    chosen,
+    complete_sinks,
+    config_option,
+    json_option,
+)
 from auditlog.cursors import CursorStore
 from auditlog.record import format_timestamp
 from retention.errors import Refused
@@ -46,7 +54,13 @@ _COLOURS: Final[dict[str, render.Colour]] = {
 @click.option("--at", type=INSTANT, help="Plan as of this instant, like 2026-12-24T00:00:00Z.")
 @click.option("--compress-after", type=DURATION, help="Age of the last record; default 30d.")
 @click.option("--delete-after", type=DURATION, help="Age of the last record; default 90d.")
-@click.option("--sink", "sinks", multiple=True, help="Wait for this sink. Repeatable.")
+@click.option(
+    "--sink",
+    "sinks",
+    shell_complete=complete_sinks,
+    multiple=True,
+    help="Wait for this sink. Repeatable.",
+)
 @click.option(
     "--explain",
     "segment",

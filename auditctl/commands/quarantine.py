@@ -14,7 +14,7 @@ from auditctl.credentials import as_user, credential_options
 from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
-from auditctl.options import DURATION, PATH, chosen, config_option, json_option
+from auditctl.options import DURATION, PATH, chosen, complete_sinks, config_option, json_option
 from auditctl.sinks import make_sink
 from shippers.release import Kept, kept, release
 
@@ -40,7 +40,9 @@ def quarantine() -> None:
 @quarantine.command("list")
 @config_option
 @_directory
-@click.option("--sink", "name", metavar="NAME", help="Only this sink's.")
+@click.option(
+    "--sink", "name", shell_complete=complete_sinks, metavar="NAME", help="Only this sink's."
+)
 @json_option("auditctl.quarantine/1")
 def list_(
     *, config_path: Path | None, directory: Path | None, name: str | None, as_json: bool
@@ -86,7 +88,9 @@ def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> 
 @click.argument("entry_ids", metavar="[ID]...", nargs=-1)
 @config_option
 @_directory
-@click.option("--sink", "name", metavar="NAME", help="Only this sink's.")
+@click.option(
+    "--sink", "name", shell_complete=complete_sinks, metavar="NAME", help="Only this sink's."
+)
 @click.option("--to", "target", metavar="URL|FILE", help="What ship --to named.")
 @credential_options
 @click.option(

@@ -15,7 +15,7 @@ from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
-from auditctl.options import DURATION, PATH, chosen, config_option, json_option
+from auditctl.options import DURATION, PATH, chosen, complete_sinks, config_option, json_option
 from auditctl.sinks import make_holdings, make_sink
 from auditlog import _fs
 from auditlog.cursors import CursorStore
@@ -33,7 +33,13 @@ __all__ = ["compare_with", "print_receipt", "reconcile"]
 @click.command
 @click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @config_option
-@click.option("--sink", "name", metavar="NAME", help="Only this one of the configured sinks.")
+@click.option(
+    "--sink",
+    "name",
+    shell_complete=complete_sinks,
+    metavar="NAME",
+    help="Only this one of the configured sinks.",
+)
 @click.option("--to", "target", metavar="URL|FILE", help="An Elasticsearch, or a SQLite file.")
 @credential_options
 @click.option("-n", "--dry-run", is_flag=True, help="Compare only; ship nothing.")

@@ -17,7 +17,7 @@ from auditctl.config import sink_for_target
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.follow import Follower
-from auditctl.options import PATH, chosen, config_option
+from auditctl.options import PATH, chosen, complete_logs, complete_sinks, config_option
 from auditctl.query.files import FileSource
 from auditctl.query.predicate import predicate
 from auditctl.query.scope import Scope
@@ -45,7 +45,14 @@ _ROWS: Final = 20
 @config_option
 @click.option("--since", metavar="TIME", help="From then on: 2026-11-23, 10:30, yesterday, 2h ago.")
 @click.option("--until", metavar="TIME", help="Before then; a day is included whole.")
-@click.option("--log", "logs", default="*", metavar="GLOB", help="Only logs like rbee-hive@*.")
+@click.option(
+    "--log",
+    "logs",
+    shell_complete=complete_logs,
+    default="*",
+    metavar="GLOB",
+    help="Only logs like rbee-hive@*.",
+)
 @click.option("--correlation-id", "--correlation", metavar="ID", help="Only of one request.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="Stop after so many.")
 @click.option("-r", "--reverse", is_flag=True, help="Newest first.")
@@ -63,6 +70,7 @@ _ROWS: Final = 20
 @click.option("--json", "as_json", is_flag=True, help="-o json; of counts, auditctl.search/1.")
 @click.option(
     "--source",
+    shell_complete=complete_sinks,
     default="files",
     metavar="WHERE",
     show_default=True,

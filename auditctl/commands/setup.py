@@ -13,7 +13,7 @@ from auditctl.config import load, sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.options import config_option, json_option
+from auditctl.options import complete_sinks, config_option, json_option
 from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ def setup() -> None:
 
 @setup.command
 @config_option
-@click.option("--sink", "name", metavar="NAME", help="A configured sink, where there are several.")
+@click.option(
+    "--sink",
+    "name",
+    shell_complete=complete_sinks,
+    metavar="NAME",
+    help="A configured sink, where there are several.",
+)
 @click.option("--to", "target", metavar="URL", help="Or a cluster that is in no configuration.")
 @credential_options
 @click.option("--shards", type=click.IntRange(1), help="Of each day's index; default 1.")

@@ -13,7 +13,7 @@ import click
 from auditctl import render
 from auditctl.exit_codes import ExitCode
 from auditctl.follow import Follower
-from auditctl.options import PATH, chosen, config_option, existing_directory
+from auditctl.options import PATH, chosen, complete_logs, config_option, existing_directory
 from auditctl.query.predicate import predicate
 from auditctl.query.syntax import parse
 from auditlog.errors import LogDamaged
@@ -33,7 +33,14 @@ _LOOK_SECONDS: Final = 0.25
 @click.option("-n", "--lines", default=10, show_default=True, type=click.IntRange(min=0))
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
 @click.option("--query", metavar="QUERY", default="", help="Only what answers it; see search.")
-@click.option("--log", "pattern", default="*", metavar="GLOB", help="Only logs like rbee-hive@*.")
+@click.option(
+    "--log",
+    "pattern",
+    shell_complete=complete_logs,
+    default="*",
+    metavar="GLOB",
+    help="Only logs like rbee-hive@*.",
+)
 @click.option(
     "-o",
     "--output",

@@ -14,7 +14,7 @@ from auditctl.credentials import as_user, credential_options
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.export.archive import is_archive, verify_archive
-from auditctl.options import PATH, chosen, config_option, json_option
+from auditctl.options import PATH, chosen, complete_sinks, config_option, json_option
 from auditlog.errors import InvalidName, NoLog
 from auditlog.verify import Report
 from auditlog.verify import verify as verify_logs
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 @click.command
 @click.argument("path", metavar="[DIR|FILE]", required=False, type=PATH)
 @config_option
-@click.option("--against", metavar="URL|FILE", help="Compare with this sink as well.")
+@click.option(
+    "--against",
+    shell_complete=complete_sinks,
+    metavar="URL|FILE",
+    help="Compare with this sink as well.",
+)
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(1, 64), default=1, help="So many processes; 1."
 )

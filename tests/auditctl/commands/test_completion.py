@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.logs import write_log
 from tests.support.programs import require
 
 if TYPE_CHECKING:
@@ -56,6 +57,50 @@ def complete(place: Path, *words: str) -> list[str]:
 )
 def test_bash_completes(tmp_path: Path, words: list[str], offered: list[str]) -> None:
     assert complete(tmp_path / "bin", *words) == offered
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["search", "x", "DIR", "--log", "q"], ["queen-rbee@hive1"]),
+        (["export", "DIR", "--since", "today", "--log", "r"], ["rbee-hive@gpu1"]),
+        (["export", "--log", ""], ["queen-rbee@hive1", "rbee-hive@gpu1"]),
+        (["tail", "--config", "CONFIG", "--log", "rbee"], ["rbee-hive@gpu1"]),
+        (["hold", "add", "case-1", "--logs", "q"], ["queen-rbee@hive1"]),
+        (["search", "x", "--source", "m"], ["main"]),
+        (["reconcile", "--sink", ""], ["main", "second"]),
+        (["quarantine", "retry", "--sink", "s"], ["second"]),
+        (["verify", "--against", "s"], ["second"]),
+        (["prune", "--sink", "x"], []),
+        (["export", "EMPTY", "--log", ""], []),
+        (["export", "GONE", "--log", ""], []),
+    ],
+)
+def test_bash_completes_the_names_of_logs_and_sinks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], offered: list[str]
+) -> None:
+    audit, config = tmp_path / "audit", tmp_path / "config.toml"
+    write_log(audit, records=1)
+    write_log(audit, "rbee-hive@gpu1", records=1)
+    (tmp_path / "empty").mkdir()
+    config.write_text(
+        f"directories = ['{audit}']\n"
+        "[sinks.main]\nkind = 'sqlite'\npath = '/nowhere/a.sqlite'\n"
+        "[sinks.second]\nkind = 'sqlite'\npath = '/nowhere/b.sqlite'\n"
+    )
+    places = {"DIR": audit, "CONFIG": config, "EMPTY": tmp_path / "empty", "GONE": tmp_path / "no"}
+    monkeypatch.setenv("AUDITLOG_CONFIG", str(config))
+    typed = ["auditctl", *(str(places.get(word, word)) for word in words)]
+    assert complete(tmp_path / "bin", *typed) == offered
+
+
+def test_a_configuration_that_cannot_be_used_offers_nothing_and_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("directries = []\n")
+    monkeypatch.setenv("AUDITLOG_CONFIG", str(config))
+    assert complete(tmp_path / "bin", "auditctl", "reconcile", "--sink", "") == []
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
