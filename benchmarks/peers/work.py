@@ -75,7 +75,9 @@ def ship(name: str, kills: int = 0) -> Done:
                 process.kill()
                 process.wait()
                 process = _start(contender.command, contender.environment)
-            seconds = _wait(cluster, pattern, records, process) - began
+            # What is there twice counts as well: after kills only silence says that it is done.
+            enough = None if kills else records
+            seconds = _wait(cluster, pattern, enough, process) - began
         finally:
             process.kill()
             process.wait()
@@ -92,8 +94,10 @@ def _start(command: tuple[str, ...], environment: Mapping[str, str]) -> subproce
     )
 
 
-def _wait(cluster: Cluster, pattern: str, count: int, process: subprocess.Popen[bytes]) -> float:
-    """When so many documents were there, or when nothing more came for a while."""
+def _wait(
+    cluster: Cluster, pattern: str, count: int | None, process: subprocess.Popen[bytes]
+) -> float:
+    """When so many documents were there (None: all), or when nothing more came for a while."""
     have, changed = -1, time.perf_counter()
     deadline = changed + _PATIENCE_SECONDS
     while time.perf_counter() < deadline:
@@ -102,7 +106,7 @@ def _wait(cluster: Cluster, pattern: str, count: int, process: subprocess.Popen[
         now = cluster.count(pattern)
         if now != have:
             have, changed = now, time.perf_counter()
-        if have >= count:
+        if count is not None and have >= count:
             return changed
         if have > 0 and time.perf_counter() - changed > _QUIET_SECONDS:
             return changed  # it is done; what is missing is lost
