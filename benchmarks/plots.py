@@ -81,7 +81,8 @@ def _draw_cases(axes: Axes, result: Mapping[str, Any]) -> None:
     for row, case in enumerate(cases):
         axes.plot(case["samples"], [row] * len(case["samples"]), "|", color=_SAMPLE, markersize=9)
     if max(medians) > _LOG_FROM * min(medians):
-        axes.set_xscale("log")
+        # A logarithmic scale has no place for what was counted as none.
+        axes.set_xscale("log" if min(medians) > 0 else "symlog")
     for row, case in enumerate(cases):
         axes.annotate(
             figure_text(case["median"]),
