@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Final
 
 from auditlog.cursors import SourceCursor
 from auditlog.errors import CursorDamaged
+from auditlog.json_lines import FilePlace, decode_places, encode_places
 from auditlog.record import parse_timestamp
 from shippers.document import check_source_name
 from shippers.lane import Lane
 from shippers.sources.file_bytes import FileState
 from shippers.sources.ndjson_file import FileHarvester
 from shippers.sources.ndjson_line import LineFormat
-from shippers.sources.ndjson_places import FilePlace, Places, decode, encode
+from shippers.sources.ndjson_places import Places
 from shippers.stats import LogStats
 
 if TYPE_CHECKING:
@@ -204,7 +205,9 @@ class FileFollower:
         now_at = dt.datetime.now(dt.UTC)
         self._following.cursors.save_source(
             self._following.sink,
-            SourceCursor(_KIND, self._options.name, encode([*self._left.all(), *places]), now_at),
+            SourceCursor(
+                _KIND, self._options.name, encode_places([*self._left.all(), *places]), now_at
+            ),
         )
         self._changed = False
         for lane in dirty:
@@ -220,7 +223,7 @@ class FileFollower:
         following = self._following
         try:
             cursor = following.cursors.load_source(following.sink, _KIND, self._options.name)
-            return [] if cursor is None else decode(cursor.place)
+            return [] if cursor is None else decode_places(cursor.place)
         except (CursorDamaged, ValueError) as error:
             _logger.warning(
                 "%s Shipping of the source %s starts from its beginning.", error, self._options.name

@@ -27,17 +27,10 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from auditlog.errors import LogDamaged
+from auditlog.json_lines import FIRST_LINE_BYTES, FilePlace, first_line_hash, line_hash
 from shippers.document import DocumentBatch
 from shippers.sources.file_bytes import FileBytes, FileState
-from shippers.sources.ndjson_line import (
-    FIRST_LINE_BYTES,
-    Line,
-    LineFormat,
-    first_line_hash,
-    line_hash,
-    to_document,
-)
-from shippers.sources.ndjson_places import FilePlace
+from shippers.sources.ndjson_line import Line, LineFormat, to_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

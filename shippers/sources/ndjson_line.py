@@ -18,24 +18,19 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from auditlog.json_lines import EARLIEST, instant_of, value_at
 from auditlog.record import format_timestamp
 from shippers.document import Document, content_id
 
-__all__ = ["FIRST_LINE_BYTES", "Line", "LineFormat", "first_line_hash", "line_hash", "to_document"]
-
-FIRST_LINE_BYTES: Final = 1 << 16
-"""How much of a file's first line tells it from others."""
+__all__ = ["Line", "LineFormat", "to_document"]
 
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
-_MILLISECONDS: Final = 1e11  # as seconds this is the year 5138
-_EARLIEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 _AHEAD: Final = dt.timedelta(days=1)
 
 
@@ -69,19 +64,6 @@ class Line(NamedTuple):
     @property
     def cut(self) -> bool:
         return self.size_bytes > len(self.content)
-
-
-def line_hash(content: bytes) -> str:
-    """The hash of a line; its end of line does not count, so that it may still be missing."""
-    return sha256(content.rstrip(b"\r\n")).hexdigest()
-
-
-def first_line_hash(beginning: bytes) -> str | None:
-    """The hash of the first line of a file that begins like this; None when it is not whole yet."""
-    line, lf, _ = beginning[: FIRST_LINE_BYTES + 1].partition(b"\n")
-    if not lf and len(beginning) < FIRST_LINE_BYTES:
-        return None
-    return line_hash(line[:FIRST_LINE_BYTES])
 
 
 def to_document(line: Line, form: LineFormat, read_at: dt.datetime) -> tuple[Document, str]:
@@ -148,31 +130,10 @@ def _timestamp(value: dict[str, Any], field: str, read_at: dt.datetime) -> tuple
     an index of its own.
     """
     own = value.get("@timestamp")
-    given = own if own is not None else _at_path(value, field)
-    instant = _instant(given)
-    if instant is None or not _EARLIEST <= instant <= read_at + _AHEAD:
+    given = own if own is not None else value_at(value, field)
+    instant = instant_of(given)
+    if instant is None or not EARLIEST <= instant <= read_at + _AHEAD:
         now = format_timestamp(read_at)
         return now, now
     at = format_timestamp(instant)
     return at, given if isinstance(given, str) and _RFC_3339.fullmatch(given) else at
-
-
-def _at_path(value: Any, field: str) -> Any:
-    if isinstance(value, dict) and field in value:
-        return value[field]
-    for name in field.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _instant(given: Any) -> dt.datetime | None:
-    try:
-        if isinstance(given, str):
-            instant = dt.datetime.fromisoformat(given)
-            return instant.replace(tzinfo=instant.tzinfo or dt.UTC).astimezone(dt.UTC)
-        if isinstance(given, (int, float)) and not isinstance(given, bool):
-            seconds = given / 1000 if abs(given) >= _MILLISECONDS else given
-            return dt.datetime.fromtimestamp(seconds, dt.UTC)
-    except (ValueError, OverflowError, OSError):
-        pass  # no instant, as any other text
-    return None

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auditlog.json_lines import FilePlace
 from shippers.document import Document
 from shippers.sources.file_bytes import FileState
 from shippers.sources.ndjson_file import FileHarvester
 from shippers.sources.ndjson_line import LineFormat
-from shippers.sources.ndjson_places import FilePlace
 from tests.support.logs import LogBuilder
 
 FORM = LineFormat("app", "hive1")

@@ -10,15 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog.json_lines import FIRST_LINE_BYTES, first_line_hash, line_hash
 from shippers.document import Document
-from shippers.sources.ndjson_line import (
-    FIRST_LINE_BYTES,
-    Line,
-    LineFormat,
-    first_line_hash,
-    line_hash,
-    to_document,
-)
+from shippers.sources.ndjson_line import Line, LineFormat, to_document
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=dt.UTC)
 NOW_TEXT = "2026-11-23T12:00:00.000005Z"

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shippers.sources.ndjson_places import FilePlace, Places, decode, encode
+from auditlog.json_lines import FilePlace
+from shippers.sources.ndjson_places import Places
 
 places = st.builds(
     FilePlace,
@@ -17,20 +14,6 @@ places = st.builds(
     line_hash=st.just("x"),
     seal=st.sampled_from(["", "s"]),
 )
-
-
-@given(given=st.lists(places, unique=True))
-def test_round_trip(given: list[FilePlace]) -> None:
-    """round_trip: what was encoded is decoded, and what is damaged is refused"""
-    assert decode(orjson.loads(orjson.dumps(encode(given)))) == given
-
-
-@pytest.mark.parametrize(
-    "value", [{}, {"files": 5}, {"files": [["a", 1]]}, {"files": [["a", "1", 0, "x", ""]]}]
-)
-def test_damage_is_refused(value: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="places of files"):
-        decode(value)
 
 
 @given(given=st.lists(places, max_size=40))
