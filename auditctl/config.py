@@ -39,7 +39,7 @@ from auditlog.errors import InvalidName
 from auditlog.inventory import STATE_DIRECTORY, scan
 from auditlog.segment_names import LogId
 from retention.errors import PolicyError
-from retention.policy import Policy
+from retention.policy import ForeignPolicy, Policy
 
 __all__ = ["Config", "Schedule", "SinkConfig", "load", "sink_for_target"]
 
@@ -267,18 +267,20 @@ def _build(settings: Mapping[Key, Setting]) -> Config:
         top["max_in_flight_bytes"] = top.pop("max_in_flight")
     retention = {key[1]: value for key, value in values.items() if key[0] == "retention"}
     schedule = Schedule(retention.pop("every")) if "every" in retention else Schedule()
-    logs = retention.pop("logs", ())
+    logs, foreign = retention.pop("logs", ()), retention.pop("foreign", ())
+    sources = build_sources(settings)
     try:
         policy = Policy(**retention)
         overrides = tuple(_override(policy, table) for table in logs)
-        policy = replace(policy, overrides=overrides)
+        adopted = tuple(_foreign(policy, table, sources) for table in foreign)
+        policy = replace(policy, overrides=overrides, foreign=adopted)
     except PolicyError as error:
         raise ConfigError(f"retention: {error.reason}", hint=error.hint) from error
     names = sorted({key[1] for key in values if key[0] == "sinks"})
     return Config(
         **top,
         sinks=tuple(_build_sink(name, values, settings) for name in names),
-        sources=build_sources(settings),
+        sources=sources,
         policy=policy,
         schedule=schedule,
         settings=settings,
@@ -291,6 +293,26 @@ def _override(policy: Policy, table: Mapping[str, Any]) -> tuple[str, Policy]:
     if own.get("compression", policy.compression) != policy.compression:
         own = {"level": None, "long_window_bytes": None, **own}
     return table["match"], replace(policy, **{"max_total_bytes": None, **own})
+
+
+def _foreign(
+    policy: Policy, table: Mapping[str, Any], sources: tuple[SourceConfig, ...]
+) -> ForeignPolicy:
+    """A policy for files that are no segments; what it does not set is as in [retention].
+
+    They become .gz by default, which is what is there already and what people's tools read.
+    """
+    of_files = {"shipped", "timestamp_fields"}
+    own = {name: value for name, value in table.items() if name not in {"pattern", *of_files}}
+    inherited = {"max_total_bytes": None, "verify_before_delete": "none", "level": None}
+    inherited |= {"long_window_bytes": None, "compression": "gzip"}
+    shipped_by = tuple((each.name, each.paths) for each in sources if each.paths is not None)
+    return ForeignPolicy(
+        table["pattern"],
+        replace(policy, **{**inherited, **own}),
+        sources=shipped_by,
+        **{name: value for name, value in table.items() if name in of_files},
+    )
 
 
 def _convert(key: Key, setting: Setting) -> Any:

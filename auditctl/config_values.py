@@ -25,7 +25,17 @@ from retention.policy import parse_duration
 if TYPE_CHECKING:
     import datetime as dt
 
-__all__ = ["RETENTION", "SINK", "TOP", "Address", "Converter", "to_duration", "to_size", "to_text"]
+__all__ = [
+    "FOREIGN",
+    "RETENTION",
+    "SINK",
+    "TOP",
+    "Address",
+    "Converter",
+    "to_duration",
+    "to_size",
+    "to_text",
+]
 
 _UNITS: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -229,9 +239,16 @@ _OF_A_LOG: Final[Mapping[str, Converter]] = {
     "max_delete_fraction": to_number,
     "verify_before_delete": to_text,
 }
+FOREIGN: Final[Mapping[str, Converter]] = {
+    "pattern": to_text,
+    **{name: _OF_A_LOG[name] for name in _OF_A_LOG if name != "verify_before_delete"},
+    "shipped": to_text,
+    "timestamp_fields": to_texts,
+}
 RETENTION: Final[Mapping[str, Converter]] = {
     **_OF_A_LOG,
     "max_total_bytes": to_size,
     "every": to_duration,
     "logs": to_tables("match", {"match": to_text, **_OF_A_LOG}),
+    "foreign": to_tables("pattern", FOREIGN),
 }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import stat
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ __all__ = [
     "fsync_directory",
     "make_directory",
     "open_append",
+    "open_for_writing_elsewhere",
     "open_read",
     "rename",
     "replace_durably",
@@ -156,6 +158,24 @@ def open_append(path: str | os.PathLike[str]) -> int:
 
 def open_read(path: str | os.PathLike[str]) -> int:
     return os.open(path, _READ)
+
+
+def open_for_writing_elsewhere(path: str | os.PathLike[str]) -> bool:
+    """Whether any process has the file open for writing, as far as the kernel tells.
+
+    It refuses a read lease on such a file (fcntl(2), F_SETLEASE).  A file system without leases,
+    or a file of another user, tells nothing: False.
+    """
+    fd = open_read(path)
+    try:
+        # Who opens it for writing at this moment breaks the lease: by a signal that is ignored.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(fd)  # which gives the lease up
+    return False
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

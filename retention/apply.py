@@ -25,6 +25,7 @@ from retention import tombstone
 from retention.compress import compress
 from retention.content import inspect
 from retention.errors import RetentionError, SegmentChanged, SegmentDamaged, Stopped
+from retention.foreign_apply import carry_out_foreign
 from retention.matching import matching
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from auditlog.reader import Bounds
     from auditlog.segment_names import LogId
     from retention.content import Content, Identity
-    from retention.facts import ShipGate
+    from retention.facts import AdoptedFile, ShipGate
     from retention.holds import HoldStore
     from retention.plan import Action, Plan
     from retention.proofs import ProofLog
@@ -114,6 +115,11 @@ class _Work:
     proofs_failed: str = ""
 
     def carry_out(self, action: Action) -> Step:
+        if action.adopted is not None:
+            return self._foreign(action, action.adopted)
+        return self._segment(action)
+
+    def _segment(self, action: Action) -> Step:
         file, bounds = action.file, action.bounds
         if file is None or bounds is None:  # plan acts on nothing that was not read
             return Step(action, error="it was planned without being read")
@@ -130,6 +136,31 @@ class _Work:
             return Step(action, error=str(error))
         _logger.info("compressed %s, %d bytes freed", action.segment, result.freed_bytes)
         return Step(action, done=True, freed_bytes=result.freed_bytes)
+
+    def _foreign(self, action: Action, file: AdoptedFile) -> Step:
+        delete = action.action == "delete"
+        if delete and self.proofs_failed:
+            return Step(action, error=self.proofs_failed)
+        try:
+            outcome = carry_out_foreign(
+                file,
+                delete=delete,
+                proofs=self.proofs,
+                holds=self.holds,
+                at=self.plan.at,
+                by=self.by,
+                stop=self.stop,
+            )
+        except Stopped:
+            return Step(action)
+        except (AuditLogError, OSError) as error:
+            if isinstance(error, AuditLogError) and not isinstance(error, RetentionError):
+                self.proofs_failed = str(error)  # no further tombstone will become durable
+            return Step(action, error=str(error))
+        if outcome.kept:
+            detail = outcome.detail
+            return Step(replace(action, action="keep", reason=outcome.kept, detail=detail))
+        return Step(action, done=True, freed_bytes=outcome.freed_bytes)
 
     def _delete(self, action: Action, file: SegmentFile, expected: Bounds) -> Step:
         if self.proofs_failed:

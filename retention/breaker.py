@@ -17,6 +17,8 @@ Invariants (tests of the same name in tests/retention/test_breaker.py):
   backwards          a clock behind the newest record or the last run is refused
   forwards           a clock that ran ahead of CLOCK_BOOTTIME is refused, downtime is not
   less_protection    deleting under a harsher policy or with a sink less is refused
+  foreign            files of a pattern count as those of a log do; a pattern that is new, or needs
+                     less than before, is a harsher policy
   per_log            the policy that a log had is compared with the one that it has
   simulated          a given instant is never taken for a clock that jumped
 """
@@ -24,6 +26,7 @@ Invariants (tests of the same name in tests/retention/test_breaker.py):
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from retention.facts import Facts, LastRun, ShipGate
-    from retention.policy import Policy
+    from retention.policy import ForeignPolicy, Policy
 
 __all__ = ["Refusal", "judge", "jumped"]
 
@@ -64,7 +67,7 @@ def judge(
     last_run: LastRun | None,
     simulated: bool,
 ) -> tuple[Refusal, ...]:
-    """The reasons to stop; ``deletes`` counts the segments to be deleted by log."""
+    """The reasons to stop; ``deletes`` counts what is to be deleted by log, and by pattern."""
     refusals = [*_too_many(facts, deletes, policy)]
     if not simulated:
         refusals += jumped(now, last_run, newest=_newest(facts), patience=_patience(facts, policy))
@@ -72,6 +75,8 @@ def judge(
         if last_run is not None:
             logs = [str(log) for log in facts.segments if deletes.get(str(log))]
             refusals += _harsher(logs, policy, last_run.policy)
+            foreign = [each for each in policy.foreign if deletes.get(each.pattern)]
+            refusals += _harsher_foreign(foreign, last_run.policy)
         refusals += _fewer_sinks(gate, last_run)
     return tuple(refusals)
 
@@ -85,6 +90,15 @@ def _too_many(facts: Facts, deletes: Mapping[str, int], policy: Policy) -> Itera
                 "too_many_deletes",
                 f"{count} of the {len(segments)} segments of {log} would be deleted at once, "
                 f"more than the allowed {allowed:.0%}",
+            )
+    counts = Counter(file.foreign.pattern for file in facts.adopted)
+    for foreign in policy.foreign:
+        count, total = deletes.get(foreign.pattern, 0), counts[foreign.pattern]
+        if count > foreign.policy.max_delete_fraction * total:
+            yield Refusal(
+                "too_many_deletes",
+                f"{count} of the {total} files of {foreign.pattern} would be deleted at once, "
+                f"more than the allowed {foreign.policy.max_delete_fraction:.0%}",
             )
 
 
@@ -103,6 +117,7 @@ def _newest(facts: Facts) -> dt.datetime | None:
 def _patience(facts: Facts, policy: Policy) -> dt.timedelta:
     """The shortest time after which something is deleted."""
     ages = [policy.of(str(log)).delete_after for log in facts.segments]
+    ages += [foreign.policy.delete_after for foreign in policy.foreign]
     return min([policy.delete_after, *ages])
 
 
@@ -162,6 +177,23 @@ def _harsher(logs: list[str], policy: Policy, before: Policy) -> Iterator[Refusa
             for change, about in changes.items()
         )
         yield Refusal("harsher_policy", f"since the last run {told}, and segments would go")
+
+
+def _harsher_foreign(foreign: list[ForeignPolicy], before: Policy) -> Iterator[Refusal]:
+    known = {each.pattern: each for each in before.foreign}
+    for each in foreign:
+        old = known.get(each.pattern)
+        if old is None:
+            changes = ["its files were not adopted before"]
+        else:
+            changes = list(_changes(old.policy, each.policy))
+            if (old.shipped, each.shipped) == ("required", "not_required"):
+                changes.append("shipped went from required to not_required")
+            if gone := {name for name, _ in old.sources} - {name for name, _ in each.sources}:
+                changes.append(f"the source {', '.join(sorted(gone))} was taken away")
+        if changes:
+            told = ", ".join(changes)
+            yield Refusal("harsher_policy", f"for {each.pattern} {told}, and files would go")
 
 
 def _changes(before: Policy, policy: Policy) -> Iterator[str]:

@@ -30,7 +30,8 @@ from auditlog.reader import bounds
 from auditlog.record import MAX_RECORD_BYTES, line_hash, parse_header
 from retention.content import decoded
 from retention.errors import SegmentDamaged
-from retention.facts import Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
+from retention.facts import Facts, SegmentFacts, ShipGate, SinkCursor
+from retention.foreign_census import adopt, source_places
 from retention.matching import matching
 from retention.room import age_order
 from retention.rules import needs_reading, to_be_searched
@@ -64,12 +65,13 @@ def gather(
     asked: str | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[Facts, ShipGate]:
-    """``asked`` is a segment that is read in any case.
+    """``asked`` is a segment, or a foreign file, that is read in any case.
 
     Raises OSError when the directory itself cannot be listed, Stopped.
     """
-    inventory = scan(directory)
     store = CursorStore(state_dir)
+    shipped = source_places(policy, sinks, store)
+    inventory = scan(directory)
     look = _Look(policy, _cursors(inventory, sinks, store), tuple(holds), now, asked)
     segments = {log: look.over(log, files) for log, files in inventory.logs.items()}
     cursors = ShipGate(
@@ -79,11 +81,13 @@ def gather(
     )
     if policy.max_total_bytes is not None:
         look.find_room(segments, policy.max_total_bytes)
-    look.search(segments, cursors, stop or threading.Event())
-    foreign = tuple(_foreign(inventory.foreign))
-    return Facts(
-        directory, {log: tuple(facts) for log, facts in segments.items()}, foreign
-    ), cursors
+    stop = stop or threading.Event()
+    look.search(segments, cursors, stop)
+    foreign, adopted = adopt(
+        inventory.foreign, policy, shipped, look.holds, now, stop=stop, asked=asked
+    )
+    logs = {log: tuple(facts) for log, facts in segments.items()}
+    return Facts(directory, logs, foreign, adopted), cursors
 
 
 @dataclass(slots=True)
@@ -198,14 +202,6 @@ def _read(file: SegmentFile) -> SegmentFacts:
     if ends is None:
         return SegmentFacts(file, damage="it holds no whole record")
     return SegmentFacts(file, ends)
-
-
-def _foreign(paths: Iterable[Path]) -> Iterable[ForeignFile]:
-    for path in paths:
-        try:
-            yield ForeignFile(path, path.lstat().st_size)
-        except FileNotFoundError:
-            continue  # it vanished since the listing, so there is nothing to keep
 
 
 def _cursors(inventory: Inventory, sinks: Sequence[str], store: CursorStore) -> ShipGate:

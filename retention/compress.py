@@ -33,6 +33,7 @@ from retention.content import ChainCheck, Identity, decoded, inspect
 from retention.errors import SegmentChanged, SegmentDamaged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from auditlog.inventory import SegmentFile
@@ -40,9 +41,19 @@ if TYPE_CHECKING:
     from retention.content import Content
     from retention.policy import Policy
 
-__all__ = ["Compressed", "compress", "remove_stale"]
+__all__ = [
+    "SUFFIXES",
+    "Compressed",
+    "check_equal",
+    "compress",
+    "encoder_of",
+    "foreign_temporary",
+    "remove_stale",
+    "write_packed",
+]
 
-_SUFFIXES: Final = {"zstd": ".zst", "gzip": ".gz"}
+SUFFIXES: Final = {"zstd": ".zst", "gzip": ".gz"}
+_FOREIGN_TEMPORARY: Final = ".auditlog.tmp"
 _GZIP_LEVEL: Final = 6  # gzip(1)'s own
 
 
@@ -71,15 +82,17 @@ def compress(
     if others:
         content, identity = inspect(plain, "", segment.name.log, stop)
         for form in others:
-            _check_equal(segment.form_path(form), form, content, stop)
+            check_equal(segment.form_path(form), form, content.sha256, stop)
         target = segment.form_path(others[0])
     else:
-        suffix = _SUFFIXES[policy.compression]
+        suffix = SUFFIXES[policy.compression]
         target = segment.form_path(suffix)
         temporary = temporary_path(target)
         try:
-            content, identity = _write(plain, temporary, segment, _encoder(policy), stop)
-            _check_equal(temporary, suffix, content, stop)
+            chain = ChainCheck(plain, segment.name.log)
+            identity = write_packed(plain, temporary, encoder_of(policy), chain.feed, stop)
+            content = chain.finish()
+            check_equal(temporary, suffix, content.sha256, stop)
             _check_expected(plain, content, expected)
             identity.check(plain)
             _fs.rename(temporary, target)
@@ -99,6 +112,11 @@ def temporary_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.tmp")
 
 
+def foreign_temporary(target: Path) -> Path:
+    """The same for a file that is no segment, by a name that can only be ours."""
+    return target.with_name(f".{target.name}{_FOREIGN_TEMPORARY}")
+
+
 def remove_stale(directory: Path) -> list[Path]:
     """Remove what killed runs left behind; only under the lock.  Raises OSError."""
     stale = [path for path in directory.glob(".*.tmp") if _is_ours(path)]
@@ -108,6 +126,8 @@ def remove_stale(directory: Path) -> list[Path]:
 
 
 def _is_ours(path: Path) -> bool:
+    if path.name.endswith(_FOREIGN_TEMPORARY):
+        return True
     inner = path.name.removeprefix(".").removesuffix(".tmp")
     return is_segment_name(inner) and SegmentName.parse(inner).compression != ""
 
@@ -120,7 +140,7 @@ class _Encoder(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _encoder(policy: Policy) -> _Encoder:
+def encoder_of(policy: Policy) -> _Encoder:
     level = policy.level
     if policy.compression == "gzip":
         return zlib.compressobj(_GZIP_LEVEL if level is None else level, wbits=16 + zlib.MAX_WBITS)
@@ -150,19 +170,24 @@ def _encoder(policy: Policy) -> _Encoder:
     return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
 
-def _write(
-    plain: Path, temporary: Path, segment: SegmentFile, encoder: _Encoder, stop: threading.Event
-) -> tuple[Content, Identity]:
-    """Write the temporary file durably, with the attributes of the plain one."""
+def write_packed(
+    plain: Path,
+    temporary: Path,
+    encoder: _Encoder,
+    feed: Callable[[bytes], None],
+    stop: threading.Event,
+) -> Identity:
+    """Write the temporary file durably, with the attributes of the plain one, and feed its bytes
+    to a check.  Raises what the check raises, SegmentChanged, Stopped, OSError.
+    """
     identity = Identity.at(plain)
-    chain = ChainCheck(plain, segment.name.log)
     fd = _fs.create_exclusive(temporary)
     try:
-        # The compressor releases the interpreter's lock, so the chain is checked beside it.
+        # The compressor releases the interpreter's lock, so the check is made beside it.
         with ThreadPoolExecutor(1, "compress") as beside:
             for piece in decoded(plain, "", stop):
                 packed = beside.submit(encoder.compress, piece)
-                chain.feed(piece)
+                feed(piece)
                 _fs.write_all(fd, packed.result())
         _fs.write_all(fd, encoder.flush())
         state = plain.lstat()
@@ -173,15 +198,15 @@ def _write(
         _fs.fsync(fd)
     finally:
         os.close(fd)
-    return chain.finish(), identity
+    return identity
 
 
-def _check_equal(path: Path, form: str, content: Content, stop: threading.Event) -> None:
+def check_equal(path: Path, form: str, expected_sha256: str, stop: threading.Event) -> None:
     """Raises SegmentChanged unless the file decompresses to exactly the plain bytes."""
     digest = sha256()
     for piece in decoded(path, form, stop):
         digest.update(piece)
-    if digest.hexdigest() != content.sha256:
+    if digest.hexdigest() != expected_sha256:
         raise SegmentChanged(
             "the compressed form does not hold the bytes of the plain one",
             path=path,

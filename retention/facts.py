@@ -9,17 +9,30 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from retention.policy import plain_name
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from auditlog.cursors import Cursor
     from auditlog.inventory import SegmentFile
+    from auditlog.json_lines import FilePlace
     from auditlog.reader import Bounds
     from auditlog.segment_names import LogId
-    from retention.policy import Policy
+    from retention.policy import ForeignPolicy, Policy
 
-__all__ = ["Facts", "ForeignFile", "LastRun", "SegmentFacts", "ShipGate", "SinkCursor"]
+__all__ = [
+    "AdoptedFile",
+    "Facts",
+    "ForeignContent",
+    "ForeignFile",
+    "LastRun",
+    "Placing",
+    "SegmentFacts",
+    "ShipGate",
+    "SinkCursor",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +49,78 @@ class SegmentFacts:
 
 @dataclass(frozen=True, slots=True)
 class ForeignFile:
-    """A file in the directory that is no segment."""
+    """A file in the directory that is no segment and stays; ``detail`` says why."""
 
     path: Path
     size_bytes: int
+    detail: str = "its name is no segment's"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignContent:
+    """What a foreign file holds, uncompressed: bytes, their SHA-256 in hex, lines and their times.
+
+    ``first_at`` and ``last_at`` are the oldest and the newest time in it, ``untimed`` counts lines
+    without one.  ``end`` is the place behind its last line as a source would have it; None: it
+    holds no line.  ``matches`` are the holds by actor or correlation id that a line may be of.
+    """
+
+    size_bytes: int
+    sha256: str
+    lines: int
+    untimed: int
+    first_at: dt.datetime | None
+    last_at: dt.datetime | None
+    end: FilePlace | None
+    matches: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """One source that ships a file to one sink, and what it lacks there; "": nothing."""
+
+    sink: str
+    source: str
+    lacks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedFile:
+    """A file of an older set-up that a pattern of the policy adopts, in one form or several.
+
+    ``path`` is the form to read, plain first.  ``damage`` says why it cannot be judged; without
+    it and ``content`` the file was read as far as ``seen_at`` alone, the time of its last line.
+    """
+
+    path: Path
+    forms: tuple[str, ...]
+    size_bytes: int
+    foreign: ForeignPolicy
+    modified_at: dt.datetime
+    open_for_writing: bool = False
+    damage: str = ""
+    seen_at: dt.datetime | None = None
+    content: ForeignContent | None = None
+    placings: tuple[Placing, ...] = ()
+
+    @property
+    def plain(self) -> Path:
+        """Where its plain form lies, or would."""
+        return self.path.with_name(plain_name(self.path.name))
+
+    def form_path(self, form: str) -> Path:
+        return self.path.with_name(plain_name(self.path.name) + form)
+
+    @property
+    def counted_from(self) -> dt.datetime:
+        """The newest time in it; that of its modification where a line tells none, if later."""
+        if self.content is None:
+            return self.seen_at or self.modified_at
+        if self.content.last_at is None:
+            return self.modified_at
+        if self.content.untimed:
+            return max(self.content.last_at, self.modified_at)
+        return self.content.last_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +148,15 @@ class ShipGate:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One directory: its segments by log in write order, and the files that are none."""
+    """One directory: its segments by log in write order, and the files that are none.
+
+    ``adopted`` are in the order of their patterns, and then of their age, the newest last.
+    """
 
     directory: Path
     segments: Mapping[LogId, tuple[SegmentFacts, ...]]
     foreign: tuple[ForeignFile, ...] = ()
+    adopted: tuple[AdoptedFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

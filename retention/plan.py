@@ -1,7 +1,8 @@
 """Decide what happens to each file of a directory, and say why.  Pure: no clock, disk, network.
 
-Segments are judged by rules, a file that is no segment is kept as foreign, and the breaker looks at
-the whole.  A dry run, a real run and ``--json`` show the same plan.
+Segments are judged by rules, files that the policy adopts by foreign, any other file is kept as
+foreign, and the breaker looks at the whole.  A dry run, a real run and ``--json`` show the same
+plan.
 
 Invariants (tests of the same name in tests/retention/test_plan.py):
   partition    every listed file is in exactly one of keep, compress, delete
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from auditlog.record import format_timestamp
-from retention import breaker, room, rules
+from retention import breaker, foreign, room, rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from auditlog.reader import Bounds
     from auditlog.segment_names import LogId
     from retention.breaker import Refusal
-    from retention.facts import Facts, LastRun, SegmentFacts, ShipGate
+    from retention.facts import AdoptedFile, Facts, LastRun, SegmentFacts, ShipGate
     from retention.holds import Hold
     from retention.policy import Policy
     from retention.rules import Verb, Verdict
@@ -38,8 +39,9 @@ __all__ = ["Action", "Plan", "plan"]
 class Action:
     """What is to happen to one file, and why.
 
-    ``log`` is empty for a foreign file.  ``bounds`` is None where the segment needed no reading;
-    ``last_record_at`` is what its age is counted from.
+    ``log`` is empty for a foreign file, and ``adopted`` tells of one that the policy names.
+    ``bounds`` is None where the segment needed no reading; ``last_record_at`` is what its age is
+    counted from.
     """
 
     log: str
@@ -51,20 +53,31 @@ class Action:
     file: SegmentFile | None = None
     bounds: Bounds | None = None
     last_record_at: dt.datetime | None = None
+    adopted: AdoptedFile | None = None
+
+    @property
+    def records(self) -> int | None:
+        """How many there are, or lines; None where it was not counted."""
+        if self.adopted is not None:
+            return None if self.adopted.content is None else self.adopted.content.lines
+        return None if self.bounds is None else self.bounds.records
 
     def to_json(self, *, done: bool = False) -> dict[str, Any]:
         last = self.last_record_at
-        return {
+        printed = {
             "log": self.log or None,
             "segment": self.segment,
             "action": self.action,
             "reason": self.reason,
             "detail": self.detail,
             "bytes": self.size_bytes,
-            "records": None if self.bounds is None else self.bounds.records,
+            "records": self.records,
             "last_record_at": None if last is None else format_timestamp(last),
             "done": done,
         }
+        if self.adopted is not None:
+            printed["pattern"] = self.adopted.foreign.pattern
+        return printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +182,10 @@ def plan(
     over_bytes = 0
     if policy.max_total_bytes is not None:
         actions, over_bytes = room.make(actions, removable, policy.max_total_bytes)
+    for adopted, newer in zip(facts.adopted, foreign.newer_counts(facts.adopted), strict=True):
+        actions.append(_adopted(adopted, foreign.judge(adopted, newer, holds, now)))
     actions += [
-        Action("", file.path.name, "keep", "foreign", "its name is no segment's", file.size_bytes)
+        Action("", file.path.name, "keep", "foreign", file.detail, file.size_bytes)
         for file in facts.foreign
     ]
     return Plan(
@@ -181,7 +196,11 @@ def plan(
         tuple(actions),
         breaker.judge(
             facts,
-            Counter(action.log for action in actions if action.action == "delete"),
+            Counter(
+                action.log if action.adopted is None else action.adopted.foreign.pattern
+                for action in actions
+                if action.action == "delete"
+            ),
             policy,
             cursors,
             now,
@@ -205,4 +224,17 @@ def _action(log: LogId, segment: SegmentFacts, verdict: Verdict) -> Action:
         file,
         bounds,
         None if bounds is None else rules.counted_from(file, bounds),
+    )
+
+
+def _adopted(file: AdoptedFile, verdict: Verdict) -> Action:
+    return Action(
+        "",
+        file.path.name,
+        verdict.action,
+        verdict.reason,
+        verdict.detail,
+        file.size_bytes,
+        last_record_at=None if file.damage else file.counted_from,
+        adopted=file,
     )

@@ -5,6 +5,7 @@ Invariants (tests of the same name in tests/retention/test_policy.py):
   never_inverted   a segment is compressed before it is deleted
   round_trip       from_json gives back what to_json was given
   first_match      a log has the policy of the first glob that matches its id, else the default
+  adopted          a foreign file has the policy of the first pattern that matches its name
 """
 
 from __future__ import annotations
@@ -18,10 +19,20 @@ from typing import Any, Final, Literal, get_args
 
 from retention.errors import PolicyError
 
-__all__ = ["Check", "Compression", "Policy", "format_duration", "parse_duration"]
+__all__ = [
+    "Check",
+    "Compression",
+    "ForeignPolicy",
+    "Policy",
+    "Shipped",
+    "format_duration",
+    "parse_duration",
+    "plain_name",
+]
 
 Compression = Literal["zstd", "gzip"]
 Check = Literal["none", "index"]
+Shipped = Literal["required", "not_required"]
 
 _DURATION: Final = re.compile(r"([0-9]{1,9})([dhms])", re.ASCII)
 _UNITS: Final = {
@@ -75,6 +86,7 @@ class Policy:
     max_total_bytes                what the directory's segments may take; beyond it the oldest go
                                    before their time, never one that a rule other than age keeps
     overrides                      (glob over log ids, policy): the first that matches decides
+    foreign                        patterns of files that are no segments; others are never touched
 
     Raises PolicyError.
     """
@@ -89,6 +101,7 @@ class Policy:
     verify_before_delete: Check = "none"
     max_total_bytes: int | None = None
     overrides: tuple[tuple[str, Policy], ...] = ()
+    foreign: tuple[ForeignPolicy, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_ages()
@@ -118,11 +131,10 @@ class Policy:
         for glob, policy in self.overrides:
             if not glob.strip():
                 raise PolicyError("a policy for some logs does not say for which")
-            if policy.overrides or policy.max_total_bytes is not None:
-                raise PolicyError(
-                    f"the policy for {glob} sets what only the whole directory can have",
-                    hint="max_total_bytes bounds all logs together; set it once.",
-                )
+            _check_part(policy, glob)
+        patterns = [foreign.pattern for foreign in self.foreign]
+        if len(set(patterns)) < len(patterns):
+            raise PolicyError("one pattern of foreign files is there twice")
 
     def _check_ages(self) -> None:
         for name in ("compress_after", "delete_after"):
@@ -163,6 +175,10 @@ class Policy:
         """The policy of one log."""
         return next((policy for glob, policy in self.overrides if fnmatchcase(log, glob)), self)
 
+    def adopts(self, name: str) -> ForeignPolicy | None:
+        """What applies to a file of this name that is no segment; None: it is never touched."""
+        return next((foreign for foreign in self.foreign if foreign.matches(name)), None)
+
     def to_json(self) -> dict[str, Any]:
         common: dict[str, Any] = {
             "compress_after": format_duration(self.compress_after),
@@ -177,6 +193,8 @@ class Policy:
         }
         if self.overrides:
             common["overrides"] = [[glob, policy.to_json()] for glob, policy in self.overrides]
+        if self.foreign:
+            common["foreign"] = [foreign.to_json() for foreign in self.foreign]
         return common
 
     @classmethod
@@ -188,4 +206,75 @@ class Policy:
         overrides = tuple(
             (glob, cls.from_json(policy)) for glob, policy in fields.get("overrides", ())
         )
-        return cls(**{**fields, **durations, "overrides": overrides})
+        foreign = tuple(ForeignPolicy.from_json(each) for each in fields.get("foreign", ()))
+        return cls(**{**fields, **durations, "overrides": overrides, "foreign": foreign})
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignPolicy:
+    """What applies to files of an older set-up, adopted by their names.
+
+    pattern           glob over the file name; a name's .gz and .zst forms belong to it
+    policy            ages, compression, keep_at_least and max_delete_fraction of these files
+    shipped           "not_required": they may go although no source ships them; a source that
+                      does is waited for all the same
+    timestamp_fields  where a line has its time, a member or a path of members; the first that is
+                      one counts
+    sources           (name, paths) of the ndjson sources, whose places tell what was shipped
+
+    Raises PolicyError.
+    """
+
+    pattern: str
+    policy: Policy
+    shipped: Shipped = "required"
+    timestamp_fields: tuple[str, ...] = ("@timestamp", "timestamp")
+    sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.pattern.strip() or "/" in self.pattern:
+            raise PolicyError(
+                f"{self.pattern!r} is no pattern of foreign files",
+                hint='It is a glob over the names in the configured directories, like "*.ndjson".',
+            )
+        if self.shipped not in get_args(Shipped):
+            raise PolicyError(
+                f"shipped is {self.shipped!r}",
+                hint="Use 'not_required' where no source ships these files, or leave it out.",
+            )
+        if not self.timestamp_fields or not all(self.timestamp_fields):
+            raise PolicyError("timestamp_fields names no field")
+        _check_part(self.policy, self.pattern)
+
+    def matches(self, name: str) -> bool:
+        return fnmatchcase(name, self.pattern) or fnmatchcase(plain_name(name), self.pattern)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "pattern": self.pattern,
+            "policy": self.policy.to_json(),
+            "shipped": self.shipped,
+            "timestamp_fields": list(self.timestamp_fields),
+            "sources": [[name, list(paths)] for name, paths in self.sources],
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> ForeignPolicy:
+        """The reverse of to_json.  Raises PolicyError; TypeError or KeyError for wrong keys."""
+        policy = Policy.from_json(fields["policy"])
+        sources = tuple((name, tuple(paths)) for name, paths in fields["sources"])
+        given = {"timestamp_fields": tuple(fields["timestamp_fields"]), "sources": sources}
+        return cls(**{**fields, **given, "policy": policy})
+
+
+def plain_name(name: str) -> str:
+    """The name of a foreign file before anything compressed it."""
+    return name.removesuffix(".zst").removesuffix(".gz")
+
+
+def _check_part(policy: Policy, glob: str) -> None:
+    if policy.overrides or policy.foreign or policy.max_total_bytes is not None:
+        raise PolicyError(
+            f"the policy for {glob} sets what only the whole directory can have",
+            hint="max_total_bytes bounds all logs together; set it once.",
+        )

@@ -5,7 +5,7 @@ tombstones it holds what else somebody must account for: holds that came and wen
 
 Invariants (tests of the same name in tests/retention/test_proofs.py):
   durable   bury returns only when the tombstone would survive a crash
-  once      a segment that has its tombstone already gets no second one
+  once      a segment, or a foreign file, that has its tombstone already gets no second one
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from auditlog.errors import LogFailed, LogLocked
+from auditlog.errors import LogDamaged, LogFailed, LogLocked
 from auditlog.inventory import scan
 from auditlog.opening import open_log
+from auditlog.reader import iter_lines, open_any_form
+from auditlog.record import decode
 from auditlog.tombstones import SEGMENT_DELETED
 from auditlog.verify import tombstones_in
 from retention.rules import PROOF_SERVICE
+from retention.tombstone import FOREIGN_DELETED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from auditlog.writer import Log
@@ -59,6 +62,7 @@ class ProofLog:
         self._instance = instance
         self._log: Log | None = None
         self._known: set[_Key] | None = None
+        self._known_foreign: set[tuple[str, str]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +87,16 @@ class ProofLog:
             return
         self.note(SEGMENT_DELETED, ("segment", tombstone["segment"]), tombstone, actor=actor)
         self._tombstones().add(key)
+
+    def bury_foreign(self, tombstone: Mapping[str, Any], *, actor: str) -> None:
+        """The same for a file that is no segment: once for each name and content."""
+        key = (tombstone["file"], tombstone["sha256"])
+        if self._known_foreign is None:
+            self._known_foreign = set(_foreign_tombstones(self._directory))
+        if key in self._known_foreign:
+            return
+        self.note(FOREIGN_DELETED, ("file", tombstone["file"]), tombstone, actor=actor)
+        self._known_foreign.add(key)
 
     def note(
         self,
@@ -136,3 +150,21 @@ class ProofLog:
                 for found in tombstones_in(scan(self._directory).logs)
             }
         return self._known
+
+
+def _foreign_tombstones(directory: Path) -> Iterator[tuple[str, str]]:
+    """Name and digest of each foreign file that has one; what cannot be read proves nothing."""
+    marker = f'"event_type":"{FOREIGN_DELETED}"'.encode()
+    for log, segments in scan(directory).logs.items():
+        if log.service != PROOF_SERVICE:
+            continue
+        for segment in segments:
+            try:
+                stream, path = open_any_form(segment)
+                with stream:
+                    for _, line in iter_lines(stream, path=path):
+                        if marker in line:
+                            details = decode(line).fields["details"]
+                            yield details["file"], details["sha256"]
+            except (LogDamaged, FileNotFoundError, KeyError, TypeError):
+                continue

@@ -282,7 +282,7 @@ def _bytes_by_form(result: RunResult) -> Counter[str]:
     for step in result.steps:
         file = step.action.file
         if file is None:
-            sizes["foreign"] += step.action.size_bytes
+            sizes["foreign"] += step.action.size_bytes - step.freed_bytes
         elif step.done and step.action.action == "compress":
             sizes["compressed"] += step.action.size_bytes - step.freed_bytes
         elif not step.done:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditlog.errors import AuditLogError
 from auditlog.inventory import STATE_DIRECTORY
-from retention import census
+from retention import census, foreign
 from retention.apply import IndexCount, Step, apply
 from retention.compress import remove_stale
 from retention.errors import Refused, RetentionError
@@ -187,7 +187,7 @@ def explain_segment(
     *,
     segment: str,
 ) -> Explanation | None:
-    """Explain the plan for one segment, named in any form; None when it is not there.
+    """Explain the plan for one segment or adopted file, named in any form; None: it is not there.
 
     Writes nothing.  Raises StateDamaged, OSError.
     """
@@ -197,6 +197,11 @@ def explain_segment(
         directory, policy, sinks=sinks, state_dir=state_dir, holds=holds, now=now, asked=logical
     )
     decided = plan(facts, policy, cursors, holds, now, simulated=True)
+    newer = foreign.newer_counts(facts.adopted)
+    for place, file in enumerate(facts.adopted):
+        if file.plain.name == logical:
+            action = next(action for action in decided.actions if action.adopted is file)
+            return Explanation(action, foreign.explain(file, newer[place], holds, now))
     for action in decided.actions:
         if action.file is None or action.segment != logical:
             continue

@@ -21,6 +21,7 @@ from retention.rules import PROOF_SERVICE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from retention.facts import AdoptedFile
     from retention.plan import Action, Plan
 
 __all__ = ["Due", "timeline"]
@@ -68,6 +69,9 @@ def _ranks(plan: Plan) -> dict[str, int]:
 
 
 def _dues(plan: Plan, action: Action, ranks: dict[str, int]) -> Iterator[tuple[dt.date, str]]:
+    if action.adopted is not None:
+        yield from _adopted_dues(action, action.adopted)
+        return
     file = action.file
     if file is None or not (action.reason == "too_recent" or action.action == "compress"):
         return
@@ -79,6 +83,15 @@ def _dues(plan: Plan, action: Action, ranks: dict[str, int]) -> Iterator[tuple[d
         yield (since + policy.compress_after).date(), "compress"
     if ranks[action.segment] >= policy.keep_at_least and not _is_proof(action.log):
         yield (since + policy.delete_after).date(), "delete"
+
+
+def _adopted_dues(action: Action, file: AdoptedFile) -> Iterator[tuple[dt.date, str]]:
+    if not (action.reason == "too_recent" or action.action == "compress"):
+        return
+    policy = file.foreign.policy
+    if "" in file.forms and action.action != "compress":
+        yield (file.counted_from + policy.compress_after).date(), "compress"
+    yield (file.counted_from + policy.delete_after).date(), "delete"
 
 
 def _is_proof(log: str) -> bool:

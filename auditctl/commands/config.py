@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from auditctl.config import Config
     from auditctl.config_sources import Key
 
+_NOT_OF_A_POLICY: Final = ("every", "logs", "foreign")
 _HIDDEN: Final = "(hidden)"
 _SECRETS: Final = ("password", "api_key")
 
@@ -130,13 +131,24 @@ def _effective(loaded: Config) -> dict[Key, Any]:
             values["sources", source.kind, source.name, name] = value
     policy = loaded.policy
     for name in RETENTION:
-        if name not in ("every", "logs"):
+        if name not in _NOT_OF_A_POLICY:
             values["retention", name] = getattr(policy, name)
     for glob, own in policy.overrides:
         values["retention", "logs", glob] = " ".join(
             f"{name}={_plain(getattr(own, name))}"
             for name in RETENTION
-            if name not in ("every", "logs") and getattr(own, name) != getattr(policy, name)
+            if name not in _NOT_OF_A_POLICY and getattr(own, name) != getattr(policy, name)
+        )
+    for foreign in policy.foreign:
+        values["retention", "foreign", foreign.pattern] = " ".join(
+            [f"shipped={foreign.shipped}", f"timestamp_fields={','.join(foreign.timestamp_fields)}"]
+            + [
+                f"{name}={_plain(getattr(foreign.policy, name))}"
+                for name in RETENTION
+                if name not in _NOT_OF_A_POLICY
+                and name not in ("max_total_bytes", "verify_before_delete")
+                and getattr(foreign.policy, name) is not None
+            ]
         )
     values["retention", "every"] = loaded.schedule.every
     return values

@@ -149,7 +149,7 @@ def _explain(
             _print_explanation(explained, as_json=as_json)
             return ExitCode.OK
     raise BadPath(
-        "there is no such segment",
+        "there is no such segment, nor a file that the policy adopts",
         path=directories[0] / name,
         hint="auditctl prune --dry-run lists them.",
     )
@@ -236,7 +236,7 @@ def _print_actions(actions: list[tuple[Action, str]]) -> None:
             verb,
             render.clean(action.segment),
             render.bytes_text(action.size_bytes),
-            "-" if action.bounds is None else f"{action.bounds.records:,}",
+            "-" if action.records is None else f"{action.records:,}",
             "-"
             if action.last_record_at is None
             else format_timestamp(action.last_record_at)[:16].replace("T", " "),

@@ -241,3 +241,40 @@ def test_policies_of_logs_that_make_no_sense(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         load(write(text), environ={})
+
+
+def test_files_of_an_older_set_up(write: Callable[[str], Path]) -> None:
+    config = load(
+        write(
+            "[retention]\ndelete_after = '100d'\nlevel = 12\nverify_before_delete = 'index'\n"
+            "[[retention.foreign]]\npattern = '*.ndjson'\n"
+            "[[retention.foreign]]\npattern = '*.log'\ndelete_after = '60d'\n"
+            "compression = 'zstd'\nshipped = 'not_required'\ntimestamp_fields = ['at']\n"
+            "[[sources.ndjson]]\nname = 'old'\npaths = ['/audit/*.ndjson']\n"
+            "[[sources.journald]]\nname = 'journal'\nunits = ['a.service']\n"
+        ),
+        environ={},
+    )
+    first, second = config.policy.foreign
+    assert (first.pattern, first.shipped) == ("*.ndjson", "required")
+    assert first.policy.delete_after.days == 100
+    assert (first.policy.compression, first.policy.level) == ("gzip", None)
+    assert first.sources == second.sources == (("old", ("/audit/*.ndjson",)),)
+    assert (second.policy.compression, second.policy.delete_after.days) == ("zstd", 60)
+    assert (second.shipped, second.timestamp_fields) == ("not_required", ("at",))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[retention.foreign]]\ndelete_after = '9d'", "pattern is missing"),
+        ("[[retention.foreign]]\npattern = 'a/b'", "no pattern of foreign files"),
+        ("[[retention.foreign]]\npattern = 'a'\nshiped = 'x'", "nearest is shipped"),
+        ("[[retention.foreign]]\npattern = 'a'\nshipped = 'x'", "shipped is 'x'"),
+        ("[[retention.foreign]]\npattern = 'a'\ndelete_after = '0d'", "longer than zero"),
+        ("[[retention.foreign]]\npattern = 'a'\ndelete_after = '9d'", "not longer than"),
+    ],
+)
+def test_patterns_that_make_no_sense(write: Callable[[str], Path], text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load(write(text), environ={})

@@ -244,3 +244,23 @@ def test_the_group_reads_what_is_made_in_a_directory_that_it_shares(
 
     assert modes(shared) == ["0o2750", "0o2750", "0o640"]
     assert modes(own) == ["0o700", "0o700", "0o600"]
+
+
+def test_a_writer_of_a_file_is_seen_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    assert not _fs.open_for_writing_elsewhere(path)
+    with path.open("rb"):
+        assert not _fs.open_for_writing_elsewhere(path)
+    with path.open("ab"):
+        assert _fs.open_for_writing_elsewhere(path)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", f"f = open({str(path)!r}, 'ab'); print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    assert _fs.open_for_writing_elsewhere(path)
+    writer.communicate(b"\n", timeout=60)
+    assert not _fs.open_for_writing_elsewhere(path)

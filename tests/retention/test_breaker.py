@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.facts import LastRun, ShipGate
+from retention.facts import AdoptedFile, Facts, LastRun, ShipGate
 from retention.plan import Plan, plan
-from retention.policy import Policy
+from retention.policy import ForeignPolicy, Policy
+from tests.support.foreign import content_at
 from tests.support.retention_facts import DAY, START, facts_of, segment
 
 POLICY = Policy()
@@ -127,3 +129,43 @@ def test_less_protection_than_the_cursors_of_a_first_run_tell_of() -> None:
 @given(offset=st.timedeltas(-1000 * DAY, 80 * DAY))
 def test_simulated(offset: dt.timedelta) -> None:
     assert decide(now=NOW + offset, simulated=True) in ([], ["too_many_deletes"])
+
+
+def adopting(count: int, policy: Policy) -> Facts:
+    (foreign,) = policy.foreign
+    files = [
+        AdoptedFile(
+            Path(f"{n}.ndjson"),
+            ("",),
+            1,
+            foreign,
+            NOW - 100 * DAY,
+            content=content_at(NOW - (2 if n == count - 1 else 100) * DAY),
+        )
+        for n in range(count)
+    ]
+    return Facts(Path("audit"), {}, adopted=tuple(files))
+
+
+def test_foreign() -> None:
+    foreign = ForeignPolicy("*.ndjson", Policy(), "not_required", sources=(("a", ()),))
+    policy = Policy(foreign=(replace(foreign, policy=Policy(max_delete_fraction=0.8)),))
+    facts = adopting(5, policy)
+
+    def found(before: Policy | None, now: Policy = policy, facts: Facts = facts) -> list[str]:
+        last = None if before is None else LastRun(NOW - DAY, before, (), DAY)
+        return kinds(plan(facts, now, ShipGate(), (), NOW, last_run=last))
+
+    assert found(None) == found(policy) == []
+    assert found(Policy()) == ["harsher_policy"]
+    narrow = Policy(foreign=(foreign,))
+    assert found(None, narrow, adopting(5, narrow)) == ["too_many_deletes"]
+    (known,) = policy.foreign
+    for milder in (
+        {"shipped": "required"},
+        {"sources": (("a", ()), ("b", ()))},
+        {"policy": replace(known.policy, delete_after=95 * DAY)},
+        {"policy": replace(known.policy, keep_at_least=2)},
+    ):
+        before = replace(policy, foreign=(replace(known, **milder),))  # type: ignore[arg-type]  # by name
+        assert found(before) == ["harsher_policy"]

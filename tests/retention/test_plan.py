@@ -36,6 +36,7 @@ def test_partition(given_input: Input) -> None:
     (facts, _), *_ = given_input
     decided = decide(given_input)
     listed = [found.file.name.logical for found in sum(facts.segments.values(), ())]
+    listed += [file.path.name for file in facts.adopted]
     listed += [file.path.name for file in facts.foreign]
     assert [action.segment for action in decided.actions] == listed
     assert {action.action for action in decided.actions} <= {"keep", "compress", "delete"}

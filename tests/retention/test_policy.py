@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retention.errors import PolicyError
-from retention.policy import Compression, Policy, format_duration, parse_duration
+from retention.policy import Compression, ForeignPolicy, Policy, format_duration, parse_duration
 
 whole_seconds = st.integers(1, 10**8).map(lambda seconds: dt.timedelta(seconds=seconds))
 
@@ -54,7 +55,10 @@ def test_round_trip(
         max_delete_fraction=fraction,
         verify_before_delete="index",
     )
-    policy = replace(policy, max_total_bytes=least, overrides=(("queen-*", policy),))
+    foreign = ForeignPolicy("*.log", policy, "not_required", ("at",), (("a", ("/x/*",)),))
+    policy = replace(
+        policy, max_total_bytes=least, overrides=(("queen-*", policy),), foreign=(foreign,)
+    )
     assert Policy.from_json(policy.to_json()) == policy
 
 
@@ -96,6 +100,34 @@ def test_anything_else_is_no_duration(text: str) -> None:
 @given(duration=whole_seconds)
 def test_format_duration_is_read_back_as_the_same(duration: dt.timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
+
+
+def test_adopted() -> None:
+    first, second = ForeignPolicy("x.*", Policy()), ForeignPolicy("*.ndjson", Policy())
+    policy = Policy(foreign=(first, second))
+    assert policy.adopts("x.ndjson") is first
+    for name in ("y.ndjson", "y.ndjson.gz", "y.ndjson.zst"):
+        assert policy.adopts(name) is second
+    assert policy.adopts("y.log") is None
+    assert Policy().adopts("y.ndjson") is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pattern": " "},
+        {"pattern": "a/*.ndjson"},
+        {"shipped": "no"},
+        {"timestamp_fields": ()},
+        {"policy": Policy(max_total_bytes=1)},
+    ],
+)
+def test_a_foreign_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError):
+        ForeignPolicy(**{"pattern": "*.ndjson", "policy": Policy(), **wrong})
+    twice = ForeignPolicy("*.ndjson", Policy())
+    with pytest.raises(PolicyError, match="twice"):
+        Policy(foreign=(twice, twice))
 
 
 def test_first_match() -> None:

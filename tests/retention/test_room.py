@@ -53,7 +53,7 @@ def test_protected(given_input: Input, limit: int) -> None:
 @given(any_input, limits)
 def test_sparing(given_input: Input, limit: int) -> None:
     decided = limited(given_input, limit)
-    kept = [a for a in decided.actions if a.action == "keep" and a.reason != "foreign"]
+    kept = [a for a in decided.actions if a.action == "keep" and a.file is not None]
     left = sum(action.size_bytes for action in kept)
     gone = for_size(decided)
     assert decided.over_bytes == max(0, left - limit)

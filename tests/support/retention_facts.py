@@ -14,10 +14,10 @@ from auditlog.inventory import SegmentFile
 from auditlog.reader import Bounds
 from auditlog.record import GENESIS_HASH
 from auditlog.segment_names import LogId, SegmentName
-from retention.facts import Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
+from retention.facts import AdoptedFile, Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
 from retention.holds import Hold
 from retention.plan import Plan, plan
-from retention.policy import Policy
+from retention.policy import ForeignPolicy, Policy
 
 __all__ = [
     "DAY",
@@ -138,7 +138,21 @@ def facts_sets(draw: st.DrawFn) -> Facts:
             day += draw(st.integers(1, 30))
     count = draw(st.integers(0, 2))
     foreign = tuple(ForeignFile(DIRECTORY / f"old-{n}.ndjson", n) for n in range(count))
-    return facts_of(*found, foreign=foreign)
+    adopter = ForeignPolicy(
+        "*.ndjson", Policy(), draw(st.sampled_from(["required", "not_required"]))
+    )
+    adopted = tuple(
+        AdoptedFile(
+            DIRECTORY / f"adopted-{n}.ndjson",
+            ("",),
+            n,
+            adopter,
+            START,
+            damage=draw(st.sampled_from(["", "", "torn"])),
+        )
+        for n in range(draw(st.integers(0, 3)))
+    )
+    return replace(facts_of(*found, foreign=foreign), adopted=adopted)
 
 
 @st.composite

@@ -1,0 +1,178 @@
+"""What a foreign file holds, read to its last byte: digest, lines, their times, and its end.
+
+Every line is read for its time, since no order of them is promised.  A line that is not JSON, has
+no time, or one before the year 2000 counts as untimed; what that means is retention.foreign's.
+
+Invariants (tests of the same name in tests/retention/test_foreign_content.py):
+  all_forms   plain, .zst and .gz of the same bytes give the same content
+  same_end    a source that shipped the file to its end has a place that is the file's end
+  doubt       a line that names a hold's actor anywhere may be of it, and so may an unreadable one
+  bounded     memory does not grow with the size of a file
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from auditlog import _fs
+from auditlog.json_lines import (
+    EARLIEST,
+    FIRST_LINE_BYTES,
+    FilePlace,
+    first_line_hash,
+    instant_of,
+    line_hash,
+    value_at,
+)
+from retention.content import Identity, decoded
+from retention.errors import SegmentDamaged
+from retention.facts import ForeignContent
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import threading
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from retention.holds import Hold
+
+__all__ = ["inspect_foreign", "last_time"]
+
+_LONGEST_LINE_BYTES: Final = 16 << 20
+_TAIL_BYTES: Final = 1 << 16
+
+
+def inspect_foreign(
+    path: Path,
+    form: str,
+    fields: Sequence[str],
+    stop: threading.Event,
+    holds: Iterable[Hold] = (),
+) -> tuple[ForeignContent, Identity]:
+    """Read a whole file; what it holds, and which file that was.
+
+    Raises SegmentDamaged, SegmentChanged when it was written to meanwhile, Stopped, OSError.
+    """
+    identity = Identity.at(path)
+    reading = _Reading(path, tuple(fields), [hold for hold in holds if hold.reads_records])
+    for piece in decoded(path, form, stop):
+        reading.feed(piece)
+    content = reading.finish()
+    identity.check(path)
+    return content, identity
+
+
+def last_time(path: Path, fields: Sequence[str]) -> dt.datetime | None:
+    """The time of a plain file's last whole line; None where it has none.  Raises OSError."""
+    fd = _fs.open_read(path)
+    try:
+        size = os.fstat(fd).st_size
+        tail = os.pread(fd, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    finally:
+        os.close(fd)
+    return _time(tail.rstrip().rpartition(b"\n")[2], tuple(fields))
+
+
+class _Reading:
+    """Takes a file's bytes in pieces of any size."""
+
+    def __init__(self, path: Path, fields: tuple[str, ...], holds: Sequence[Hold]) -> None:
+        self._path = path
+        self._fields = fields
+        self._needles = {hold.id: _needles(hold) for hold in holds}
+        self._digest = sha256()
+        self._size_bytes = 0
+        self._beginning = b""
+        self._rest = b""
+        self._offset = 0  # of what is in _rest
+        self._lines = self._untimed = 0
+        self._first_at: dt.datetime | None = None
+        self._last_at: dt.datetime | None = None
+        self._last: tuple[int, bytes] | None = None
+        self._matches: set[str] = set()
+
+    def feed(self, piece: bytes) -> None:
+        """Raises SegmentDamaged at a line that is too long to be judged."""
+        self._digest.update(piece)
+        self._size_bytes += len(piece)
+        if len(self._beginning) < FIRST_LINE_BYTES:
+            self._beginning += piece[: FIRST_LINE_BYTES + 1]
+        lines = (self._rest + piece).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._take(line)
+            self._offset += len(line) + 1
+        if len(self._rest) > _LONGEST_LINE_BYTES:
+            raise SegmentDamaged(
+                f"a line is longer than {_LONGEST_LINE_BYTES >> 20} MiB",
+                path=self._path,
+                offset=self._offset,
+                hint="The file stays; nobody can say how old it is.",
+            )
+
+    def _take(self, line: bytes) -> None:
+        content = line.rstrip(b"\r").lstrip(
+            b"\0"
+        )  # NULs: truncated under its writer, as sources do
+        if not content.strip():
+            return
+        self._lines += 1
+        self._last = (self._offset + len(line.rstrip(b"\r")) - len(content), content)
+        at = _time(content, self._fields)
+        if at is None:
+            self._untimed += 1
+        else:
+            self._first_at = at if self._first_at is None else min(self._first_at, at)
+            self._last_at = at if self._last_at is None else max(self._last_at, at)
+        for hold, needles in self._needles.items():
+            if hold not in self._matches and _may_match(content, needles):
+                self._matches.add(hold)
+
+    def finish(self) -> ForeignContent:
+        self._take(self._rest)
+        end = None
+        if self._last is not None:
+            first = first_line_hash(self._beginning) or line_hash(self._beginning)
+            line_at, line = self._last
+            end = FilePlace(first, self._size_bytes, line_at, line_hash(line))
+        return ForeignContent(
+            self._size_bytes,
+            self._digest.hexdigest(),
+            self._lines,
+            self._untimed,
+            self._first_at,
+            self._last_at,
+            end,
+            frozenset(self._matches),
+        )
+
+
+def _time(line: bytes, fields: tuple[str, ...]) -> dt.datetime | None:
+    try:
+        value: Any = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    for field in fields:
+        at = instant_of(value_at(value, field))
+        if at is not None and at >= EARLIEST:
+            return at
+    return None
+
+
+def _needles(hold: Hold) -> tuple[bytes, ...]:
+    values = (hold.actor, hold.correlation_id)
+    return tuple(orjson.dumps(value)[1:-1] for value in values if value is not None)
+
+
+def _may_match(line: bytes, needles: tuple[bytes, ...]) -> bool:
+    """Where the value is in the line is not asked: what its members mean is not known."""
+    if b"\\" in line:  # an escape may stand for any part of the value
+        try:
+            line = orjson.dumps(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            return True
+    return all(needle in line for needle in needles)

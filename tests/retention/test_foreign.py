@@ -1,0 +1,133 @@
+"""The rules for foreign files, all together."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retention.facts import AdoptedFile, Placing
+from retention.foreign import explain, judge, newer_counts
+from retention.holds import Hold
+from retention.policy import ForeignPolicy, Policy
+from retention.rules import Verdict
+from tests.support.foreign import DAY, NOW, content_at
+
+RANK = {"keep": 0, "compress": 1, "delete": 2}
+
+
+@st.composite
+def adopted(draw: st.DrawFn) -> AdoptedFile:
+    compress = draw(st.integers(1, 60))
+    policy = Policy(
+        compress * DAY,
+        (compress + draw(st.integers(1, 120))) * DAY,
+        keep_at_least=draw(st.integers(1, 3)),
+    )
+    last_at = NOW - draw(st.integers(-5, 400)) * DAY
+    content = content_at(
+        last_at,
+        untimed=draw(st.sampled_from([0, 0, 1])),
+        matches=draw(st.sampled_from([frozenset(), frozenset({"actor"})])),
+    )
+    placing = st.builds(
+        Placing, st.just("main"), st.just("old"), st.sampled_from(["", "", "it has nothing"])
+    )
+    return AdoptedFile(
+        Path("audit/a.ndjson"),
+        draw(st.sampled_from([("",), (".gz",), ("", ".gz")])),
+        100,
+        ForeignPolicy("*.ndjson", policy, draw(st.sampled_from(["required", "not_required"]))),
+        NOW - draw(st.integers(0, 400)) * DAY,
+        open_for_writing=draw(st.sampled_from([False, False, True])),
+        damage=draw(st.sampled_from(["", "", "", "torn"])),
+        content=draw(st.sampled_from([content, content, None])),
+        placings=tuple(draw(st.lists(placing, max_size=2))),
+    )
+
+
+holds = st.lists(
+    st.sampled_from(
+        [
+            Hold("all", "legal", "audit", from_at=NOW - 100 * DAY, until_at=NOW - 50 * DAY),
+            Hold("a", "legal", "audit", "a.*", expires_at=NOW + DAY),
+            Hold("log", "legal", "audit", "queen-rbee@*"),
+            Hold("actor", "legal", "audit", actor="alice"),
+        ]
+    ),
+    max_size=2,
+)
+newer_than_it = st.integers(0, 4)
+
+
+def held(file: AdoptedFile, hold: Hold, now: dt.datetime) -> bool:
+    """Said anew, by the words of the hold."""
+    assert file.content is not None
+    first_at = None if file.content.untimed else file.content.first_at
+    begins_before = hold.until_at is None or first_at is None or first_at < hold.until_at
+    ends_after = hold.from_at is None or file.counted_from >= hold.from_at
+    named = hold.logs in ("*", "a.*")
+    matched = hold.actor is None or hold.id in file.content.matches
+    lasts = hold.expires_at is None or now < hold.expires_at
+    return named and matched and lasts and begins_before and ends_after
+
+
+@given(adopted(), newer_than_it, holds)
+def test_gated(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
+    verdict = judge(file, newer, given_holds, NOW)
+    if verdict.action == "keep":
+        return
+    assert not any(placing.lacks for placing in file.placings)
+    assert file.placings or file.foreign.shipped == "not_required"
+    assert ("nothing gates it" in verdict.detail) == (not file.placings)
+
+
+@given(adopted(), newer_than_it, holds)
+def test_kept(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
+    verdict = judge(file, newer, given_holds, NOW)
+    if verdict.action == "keep":
+        return
+    assert not file.damage
+    assert newer
+    assert not file.open_for_writing
+    assert NOW - file.modified_at >= dt.timedelta(hours=1)
+    assert not any(held(file, hold, NOW) for hold in given_holds)
+    policy, age = file.foreign.policy, NOW - file.counted_from
+    if verdict.action == "delete":
+        assert age >= policy.delete_after
+        assert newer >= policy.keep_at_least
+    else:
+        assert age >= policy.compress_after
+        assert "" in file.forms
+
+
+@given(adopted(), newer_than_it, holds, st.timedeltas(dt.timedelta(0), 200 * DAY))
+def test_monotone(
+    file: AdoptedFile, newer: int, given_holds: list[Hold], later: dt.timedelta
+) -> None:
+    lasting = [replace(hold, expires_at=None) for hold in given_holds]
+    before, after = (judge(file, newer, lasting, at) for at in (NOW, NOW + later))
+    assert RANK[before.action] <= RANK[after.action]
+
+
+@given(adopted(), newer_than_it, holds)
+def test_explained(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
+    verdict = judge(file, newer, given_holds, NOW)
+    found = explain(file, newer, given_holds, NOW)
+    keeps = next((finding for finding in found if finding.keeps), None)
+    if keeps is not None:
+        assert verdict == Verdict("keep", keeps.rule, keeps.detail)
+    else:
+        assert found[-1].detail == f"{verdict.action}: {verdict.detail}"
+        assert verdict.action != "keep"
+
+
+def test_a_damaged_file_is_nobodys_newest() -> None:
+    policy = ForeignPolicy("*.ndjson", Policy())
+    sound = AdoptedFile(Path("a.ndjson"), ("",), 1, policy, NOW, content=content_at(NOW))
+    other = replace(sound, foreign=replace(policy, pattern="*.log"))
+    damaged = replace(sound, damage="torn")
+    assert newer_counts([sound, sound, damaged, other, other]) == [1, 0, 0, 1, 0]

@@ -1,0 +1,143 @@
+"""What is seen of foreign files in a directory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from auditlog.cursors import CursorStore
+from auditlog.inventory import scan
+from retention.facts import AdoptedFile, ForeignFile
+from retention.foreign_census import adopt, source_places
+from retention.foreign_content import inspect_foreign
+from retention.policy import ForeignPolicy, Policy
+from tests.support.foreign import DAY, NOW, foreign_policy, leave, save_places
+from tests.support.logs import write_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def look(
+    directory: Path, policy: Policy, sinks: tuple[str, ...] = ()
+) -> tuple[tuple[ForeignFile, ...], tuple[AdoptedFile, ...]]:
+    shipped = source_places(policy, sinks, CursorStore(directory.parent / "state"))
+    paths = scan(directory).foreign
+    return adopt(paths, policy, shipped, (), NOW, stop=threading.Event())
+
+
+def lacks(directory: Path, *sinks: str) -> list[str]:
+    _, (file,) = look(directory, foreign_policy(directory, source=True), sinks)
+    return [placing.lacks for placing in file.placings]
+
+
+def test_named(tmp_path: Path) -> None:
+    audit = tmp_path / "audit"
+    built = write_log(audit)
+    for name in ("a.ndjson", "b.ndjson.gz", "c.log"):
+        leave(audit, name, 40 * DAY, form="")
+    (audit / "b.ndjson.gz").unlink()
+    leave(audit, "b.ndjson", 40 * DAY, form=".gz")
+    (audit / built.paths[0].name.replace(".0001.", ".0002.")).symlink_to("a.ndjson")
+    foreign, adopted = look(audit, foreign_policy(audit))
+    assert [file.path.name for file in adopted] == ["a.ndjson", "b.ndjson.gz"]
+    assert [file.path.name for file in foreign] == [
+        "c.log",
+        built.paths[0].name.replace(".0001.", ".0002."),
+    ]
+    assert look(audit, Policy())[1] == ()
+
+
+def test_the_first_pattern_that_matches_decides_and_the_newest_comes_last(tmp_path: Path) -> None:
+    for name, age in (("a.ndjson", 40), ("b.ndjson", 60), ("x.ndjson", 50)):
+        leave(tmp_path, name, age * DAY)
+    first, second = ForeignPolicy("x.*", Policy()), ForeignPolicy("*.ndjson", Policy())
+    _, adopted = look(tmp_path, Policy(foreign=(first, second)))
+    assert [file.path.name for file in adopted] == ["x.ndjson", "b.ndjson", "a.ndjson"]
+    assert [file.foreign.pattern for file in adopted] == ["x.*", "*.ndjson", "*.ndjson"]
+
+
+def test_unsafe(tmp_path: Path) -> None:
+    audit = tmp_path / "audit"
+    path = leave(audit, "a.ndjson", 40 * DAY)
+    (audit / "link.ndjson").symlink_to(path.name)
+    (audit / "dir.ndjson").mkdir()
+    os.mkfifo(audit / "pipe.ndjson")
+    if os.geteuid() == 0:
+        leave(audit, "other.ndjson", 40 * DAY)
+        os.chown(audit / "other.ndjson", 12345, 12345)
+    foreign, adopted = look(audit, foreign_policy(audit))
+    assert [file.path.name for file in adopted] == ["a.ndjson"]
+    assert {file.path.name: file.detail.partition("but it ")[2] for file in foreign} == {
+        "dir.ndjson": "is no regular file",
+        "link.ndjson": "is a symbolic link",
+        "pipe.ndjson": "is no regular file",
+        **(
+            {"other.ndjson": "belongs to uid 12345, not to the directory's owner"}
+            if os.geteuid() == 0
+            else {}
+        ),
+    }
+
+
+@pytest.mark.parametrize("form", ["", ".gz"])
+def test_shipped(tmp_path: Path, form: str) -> None:
+    audit, state = tmp_path / "audit", tmp_path / "state"
+    path = leave(audit, "a.ndjson", 100 * DAY, form=form)
+    content, _ = inspect_foreign(path, form, ("timestamp",), threading.Event())
+    assert content.end is not None
+    assert lacks(audit) == []
+    assert lacks(audit, "main") == ["it has acknowledged nothing"]
+    save_places(state)
+    assert lacks(audit, "main") == ["it has shipped nothing of it"]
+    for place in (
+        content.end._replace(line_at=0),
+        content.end._replace(line_hash="0" * 64),
+        content.end._replace(first_hash="0" * 64),
+    ):
+        save_places(state, place)
+        assert all(lacks(audit, "main"))
+    save_places(state, content.end._replace(line_at=0), content.end)
+    assert lacks(audit, "main", "copy") == ["", "it has acknowledged nothing"]
+    save_places(state, content.end, sink="copy")
+    assert lacks(audit, "main", "copy") == ["", ""]
+    with path.open("ab") as file:  # grown since
+        file.write(path.read_bytes())
+    assert all(lacks(audit, "main"))
+
+
+def test_a_damaged_cursor_is_in_doubt(tmp_path: Path) -> None:
+    leave(tmp_path / "audit", "a.ndjson", 100 * DAY)
+    save_places(tmp_path / "state")
+    for path in (tmp_path / "state").rglob("*.cursor"):
+        path.write_bytes(b"{}")
+    assert "its cursor is damaged" in lacks(tmp_path / "audit", "main")[0]
+
+
+def test_doubt(tmp_path: Path) -> None:
+    torn = leave(tmp_path, "a.ndjson", 99 * DAY, form=".gz")
+    torn.write_bytes(torn.read_bytes()[:-9])
+    leave(tmp_path, "b.ndjson", 99 * DAY)
+    leave(tmp_path, "b.ndjson", 98 * DAY, form=".gz")  # what a writer began anew
+    leave(tmp_path, "c.ndjson", 97 * DAY)
+    half = leave(tmp_path, "c.ndjson", 97 * DAY, form=".gz")
+    half.write_bytes(half.read_bytes()[:40])
+    _, adopted = look(tmp_path, foreign_policy(tmp_path))
+    damages = {file.plain.name: file.damage for file in adopted}
+    assert "cannot be decompressed" in damages["a.ndjson"]
+    assert damages["b.ndjson"] == "b.ndjson and b.ndjson.gz hold different lines"
+    assert damages["c.ndjson"] == ""
+    assert [file.forms for file in adopted if file.plain.name == "c.ndjson"] == [("", ".gz")]
+
+
+def test_a_file_that_is_young_or_being_written_is_told_of(tmp_path: Path) -> None:
+    leave(tmp_path, "a.ndjson", 40 * DAY)
+    leave(tmp_path, "b.ndjson", 5 * DAY)
+    with (tmp_path / "a.ndjson").open("ab"):
+        _, (old, young) = look(tmp_path, foreign_policy(tmp_path))
+    assert (old.open_for_writing, young.open_for_writing) == (True, False)
+    assert (young.content, young.counted_from) == (None, NOW - 5 * DAY)
+    assert old.content is not None
