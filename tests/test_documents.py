@@ -124,6 +124,19 @@ def test_migrate_from_filebeat_and_cron(tmp_path: Path) -> None:
     assert (tmp_path / "old/queen.1.ndjson.gz").exists(), "nothing touches what is not its own"
 
 
+def test_migrate_from_cron(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    found, before, after, done, again = Document.read(DOCS / "migrate-from-cron.md").run(tmp_path)
+    assert found.count("\naudit/") == 5
+    assert before.count("not_shipped: source legacy to sink main") == 6
+    assert re.search(r"3 would be compressed, 3 would be deleted", after)
+    assert '"schema":"auditctl.prune/1"' in after
+    assert "lets go  legacy to main: shipped to its end" in after
+    assert "3 compressed, 3 deleted" in done
+    assert done.endswith("\n3\n")
+    assert re.search(r"legacy +main +0 ", again)
+
+
 def test_monitoring(tmp_path: Path) -> None:
     """Needs Debian's prometheus and prometheus-alertmanager."""
     for program in ("promtool", "amtool"):
@@ -206,6 +219,7 @@ def test_every_error_is_in_the_catalogue_with_its_exit_code() -> None:
         ("At the top", config_values.TOP),
         ("`[sinks.NAME]`", config_values.SINK),
         ("`[retention]`", config_values.RETENTION),
+        ("`[[retention.foreign]]`", config_values.FOREIGN),
         *((f"`[[sources.{kind}]]`", known) for kind, known in SOURCES.items()),
     ],
 )
