@@ -65,6 +65,10 @@ class SinkConfig:
     shards: int = 1
     replicas: int = 1
     index_prefix: str | None = None
+    index_delete_after: dt.timedelta | None = None
+    index_delete_username: str | None = None
+    index_delete_password_file: Path | None = None
+    index_delete_api_key_file: Path | None = None
     path: Path | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -367,4 +371,27 @@ def _build_sink(
         raise wrong("it has a ca_file and a ca_fingerprint", "Keep one of the two.")
     if sink.client_key_file is not None and sink.client_cert_file is None:
         raise wrong("client_cert_file is missing", "Name the certificate of client_key_file.")
+    if problem := _index_user(sink, has_own=has_password or has_key):
+        raise wrong(*problem)
     return replace(sink, secrets=secrets)
+
+
+def _index_user(sink: SinkConfig, *, has_own: bool) -> tuple[str, str] | None:
+    """What is wrong with the credentials that delete indices, and what to do."""
+    named, has_password = sink.index_delete_username, sink.index_delete_password_file is not None
+    has_key = sink.index_delete_api_key_file is not None
+    if sink.index_delete_after is None:
+        if named or has_password or has_key:
+            return "index_delete_after is missing", "Say after how long indices are deleted."
+        return None
+    if has_password != (named is not None) or (has_password and has_key):
+        return (
+            "index_delete_username and index_delete_password_file come together",
+            "Give both, or index_delete_api_key_file.",
+        )
+    if has_own and not (has_password or has_key):
+        return (
+            "index_delete_after needs a user of its own: who ships must not be able to delete",
+            "Add index_delete_username and index_delete_password_file.",
+        )
+    return None

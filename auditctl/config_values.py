@@ -10,20 +10,18 @@ Invariants (tests of the same name in tests/auditctl/test_config_values.py):
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from auditctl.config_sources import nearest
 from auditlog.segment_names import LogId
 from retention.policy import parse_duration
-
-if TYPE_CHECKING:
-    import datetime as dt
 
 __all__ = [
     "FOREIGN",
@@ -144,6 +142,13 @@ def to_duration(value: Any) -> dt.timedelta:
     return duration
 
 
+def to_index_age(value: Any) -> dt.timedelta:
+    duration = to_duration(value)
+    if duration < dt.timedelta(days=1):
+        raise ValueError("it has to be 1d or more, since an index holds a day")
+    return duration
+
+
 def to_size(value: Any) -> int:
     """Bytes, as a number or as a text with B, KiB, MiB or GiB.  Raises ValueError."""
     match = re.fullmatch(r"([0-9]{1,15}) ?(B|KiB|MiB|GiB)?", str(value), re.ASCII)
@@ -199,6 +204,10 @@ SINK: Final[Mapping[str, Converter]] = {
     "shards": to_count,
     "replicas": to_natural,
     "index_prefix": to_text,
+    "index_delete_after": to_index_age,
+    "index_delete_username": to_text,
+    "index_delete_password_file": to_path,
+    "index_delete_api_key_file": to_path,
     "path": to_path,
 }
 

@@ -37,6 +37,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (log_errors.LogLocked, ExitCode.LOCKED),
     (retention_errors.Busy, ExitCode.LOCKED),
     (retention_errors.Refused, ExitCode.REFUSED),
+    (retention_errors.IndicesRefused, ExitCode.REFUSED),
     (log_errors.UnsafePath, ExitCode.REFUSED),
     (log_errors.InvalidEvent, ExitCode.DATA),
     (log_errors.InvalidName, ExitCode.DATA),

@@ -1,11 +1,12 @@
 """Count records where they were shipped to, for retention's ``verify_before_delete``.
 
-A record is accounted for when the sink has it, or when it lies in the sink's quarantine because the
-sink refused it for good.
+A record is accounted for when the sink has it, when it lies in the sink's quarantine because the
+sink refused it for good, or when its index was deleted by policy.
 
 Invariants (tests of the same name in tests/auditctl/test_index_count.py):
   counts       every sink kind counts exactly the records of the log in the range
   quarantined  what the sink refused is accounted for once, an alarm is not
+  retired      what was in an index that retention deleted is accounted for
   unreachable  a sink that cannot be asked is an error, never a number
 """
 
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from auditctl.errors import CommandFailed
-from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
+from auditctl.sinks import daily_index, elasticsearch_credentials, elasticsearch_options
+from auditlog.deleted_indices import DeletedIndices
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
     from pathlib import Path
 
@@ -34,12 +37,18 @@ _REFUSED: Final = ("refused", "tampered", "not_a_record")
 class SinkCounts:
     """The configured sinks, asked one count at a time.  Connects when it is first asked."""
 
-    def __init__(self, sinks: Iterable[SinkConfig], state_dir: Path) -> None:
+    def __init__(
+        self,
+        sinks: Iterable[SinkConfig],
+        state_dir: Path,
+        deleted: DeletedIndices | None = None,
+    ) -> None:
+        self._deleted = deleted or DeletedIndices(())
         self._sinks = {sink.name: sink for sink in sinks}
         self._state_dir = state_dir
 
-    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int) -> int:
-        """How many records from ``first_seq`` to ``last_seq`` the sink accounts for.
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int, *, day: dt.date) -> int:
+        """How many records from ``first_seq`` to ``last_seq`` of a day the sink accounts for.
 
         Raises CommandFailed, ConfigError, ShipperError, OSError when that cannot be told.
         """
@@ -49,6 +58,8 @@ class SinkCounts:
                 f"sink {sink} is not configured, so its records cannot be counted",
                 hint="Configure it, or set verify_before_delete to none.",
             )
+        if daily_index(config, day) in self._deleted.of(sink, config.urls):
+            return last_seq - first_seq + 1
         if config.kind == "sqlite":
             stored = _in_sqlite(config, log, first_seq, last_seq)
         else:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from auditctl.errors import ConfigError
 from auditctl.index_count import SinkCounts
+from auditctl.index_retention import IndexRetention
 from auditctl.sinks import make_sinks
 from auditctl.sources import make_sources
+from auditlog.deleted_indices import DeletedIndices
 from shippers.delivery import DeliveryOptions
 from shippers.service import ShippingOptions, ShippingService
 
@@ -61,7 +63,7 @@ class Parts:
         self._shipping: ShippingService | None = None
         self._schedule: RetentionSchedule | None = None
         if ship and config.sinks:
-            self._sinks = make_sinks(config.sinks)
+            self._sinks = make_sinks(config.sinks, config.directories)
             self._shipping = ShippingService(
                 config.directories,
                 self._sinks,
@@ -162,5 +164,8 @@ def _schedule(config: Config) -> RetentionSchedule:
         Timetable(interval=config.schedule.every),
         host=config.host,
         instances={place: config.retention_instance(place) for place in config.directories},
-        index=SinkCounts(config.sinks, config.state_directory()),
+        index=SinkCounts(
+            config.sinks, config.state_directory(), DeletedIndices(config.directories)
+        ),
+        indices=IndexRetention(config).scheduled,
     )

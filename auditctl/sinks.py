@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditctl.errors import ConfigError
+from auditlog.deleted_indices import DeletedIndices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from auditctl.config import SinkConfig
     from shippers.sinks.connection import Credentials, ElasticsearchOptions
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from shippers.sinks.protocol import Sink
 
 __all__ = [
+    "daily_index",
     "elasticsearch_credentials",
     "elasticsearch_options",
     "make_holdings",
@@ -23,12 +27,15 @@ __all__ = [
 ]
 
 
-def make_sinks(configs: Iterable[SinkConfig]) -> tuple[Sink, ...]:
-    """Connects to nothing yet.  Raises ConfigError when a secret cannot be read, ShipperError."""
-    return tuple(make_sink(config) for config in configs)
+def make_sinks(configs: Iterable[SinkConfig], directories: Sequence[Path] = ()) -> tuple[Sink, ...]:
+    """Sinks for what is in the directories, whose tombstones say which indices are gone.
+
+    Connects to nothing yet.  Raises ConfigError when a secret cannot be read, ShipperError.
+    """
+    return tuple(make_sink(config, directories) for config in configs)
 
 
-def make_sink(config: SinkConfig) -> Sink:
+def make_sink(config: SinkConfig, directories: Sequence[Path] = ()) -> Sink:
     """As make_sinks, of one."""
     # Only what is used is imported: the Elasticsearch client takes a third of a second.
     if config.kind == "sqlite":
@@ -39,8 +46,12 @@ def make_sink(config: SinkConfig) -> Sink:
         return SqliteSink(config.name, config.path)
     from shippers.sinks.elasticsearch import ElasticsearchSink  # noqa: PLC0415  (see above)
 
+    deleted = DeletedIndices(directories)
     return ElasticsearchSink(
-        config.name, elasticsearch_options(config), elasticsearch_credentials(config)
+        config.name,
+        elasticsearch_options(config),
+        elasticsearch_credentials(config),
+        retired=lambda: deleted.of(config.name, config.urls),
     )
 
 
@@ -86,3 +97,12 @@ def elasticsearch_credentials(config: SinkConfig) -> Callable[[], Credentials]:
     from shippers.sinks.connection import Credentials  # noqa: PLC0415  (see above)
 
     return lambda: Credentials(config.username, config.password(), config.api_key())
+
+
+def daily_index(config: SinkConfig, day: dt.date) -> str:
+    """The index of a day in the sink; "" for one that has no indices."""
+    if config.kind == "sqlite":
+        return ""
+    from shippers.sinks.bulk import index_name  # noqa: PLC0415  (see above)
+
+    return index_name(elasticsearch_options(config).prefix, day.isoformat())

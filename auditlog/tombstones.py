@@ -1,7 +1,8 @@
-"""What retention recorded about the segments it deleted, as verification needs it.  Pure.
+"""What retention recorded about the segments and indices it deleted.  Pure.
 
 A tombstone is a record of type retention.segment_deleted in a log of the service ``retention`` in
-the same directory; its details name the segment and the two ends of its chain.
+the same directory; its details name the segment and the two ends of its chain.  One of type
+retention.index_deleted names a daily index of a sink instead.
 
 Invariants (tests of the same name in tests/auditlog/test_tombstones.py):
   proven    only a record whose own hash is right counts as a tombstone
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from auditlog.errors import LogDamaged
 from auditlog.record import Header, decode
@@ -20,9 +21,18 @@ from auditlog.record import Header, decode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SEGMENT_DELETED", "Tombstone", "by_log", "parse_tombstone"]
+__all__ = [
+    "INDEX_DELETED",
+    "SEGMENT_DELETED",
+    "IndexTombstone",
+    "Tombstone",
+    "by_log",
+    "parse_index_tombstone",
+    "parse_tombstone",
+]
 
 SEGMENT_DELETED: Final = "retention.segment_deleted"
+INDEX_DELETED: Final = "retention.index_deleted"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,13 +62,8 @@ class Tombstone:
 
 def parse_tombstone(header: Header, line: bytes) -> Tombstone | None:
     """The tombstone in a line; None when it is another record, not intact or incomplete."""
-    if header.event_type != SEGMENT_DELETED or not header.log.startswith("retention@"):
-        return None
-    try:
-        details = decode(line).fields.get("details")
-    except LogDamaged:  # altered, or not JSON: no proof of anything
-        return None
-    if not isinstance(details, dict):
+    details = _details(header, line, SEGMENT_DELETED)
+    if details is None:
         return None
     try:
         return Tombstone(
@@ -72,6 +77,44 @@ def parse_tombstone(header: Header, line: bytes) -> Tombstone | None:
         )
     except (KeyError, ValueError):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTombstone:
+    """A deleted index.  ``sink`` and ``urls`` say where it was; ``uuid`` which of its name."""
+
+    sink: str
+    urls: tuple[str, ...]
+    index: str
+    uuid: str
+
+    def __post_init__(self) -> None:
+        texts = (self.sink, self.index, self.uuid, *self.urls)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a name or an address is not text")
+
+
+def parse_index_tombstone(header: Header, line: bytes) -> IndexTombstone | None:
+    """The index tombstone in a line; None as of parse_tombstone."""
+    details = _details(header, line, INDEX_DELETED)
+    if details is None:
+        return None
+    try:
+        return IndexTombstone(
+            details["sink"], tuple(details["urls"]), details["index"], details["uuid"]
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _details(header: Header, line: bytes, event_type: str) -> dict[str, Any] | None:
+    if header.event_type != event_type or not header.log.startswith("retention@"):
+        return None
+    try:
+        details = decode(line).fields.get("details")
+    except LogDamaged:  # altered, or not JSON: no proof of anything
+        return None
+    return details if isinstance(details, dict) else None
 
 
 def by_log(tombstones: Iterable[Tombstone]) -> dict[str, tuple[Tombstone, ...]]:

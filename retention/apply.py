@@ -29,6 +29,7 @@ from retention.foreign_apply import carry_out_foreign
 from retention.matching import matching
 
 if TYPE_CHECKING:
+    import datetime as dt
     import threading
     from collections.abc import Mapping
 
@@ -86,8 +87,8 @@ def apply(
 class IndexCount(Protocol):
     """Counts records where they were shipped to."""
 
-    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int) -> int:
-        """How many of these records the sink accounts for.
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int, *, day: dt.date) -> int:
+        """How many of these records, all of one day, the sink accounts for.
 
         Raises AuditLogError or OSError when it cannot be asked.
         """
@@ -95,8 +96,8 @@ class IndexCount(Protocol):
 
 
 class _NoIndex:
-    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int) -> int:
-        del log, first_seq, last_seq
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int, *, day: dt.date) -> int:
+        del log, first_seq, last_seq, day
         raise RetentionError(
             f"sink {sink} cannot be asked whether it has the records",
             hint="verify_before_delete needs the sinks of the configuration.",
@@ -168,7 +169,7 @@ class _Work:
         content, forms = _inspect_forms(file, expected, self.stop)
         if (held := self._held(action, file, expected)) is not None:
             return held
-        if (lacking := self._lacking(action, file.name.log, expected)) is not None:
+        if (lacking := self._lacking(action, file, expected)) is not None:
             return lacking
         details = tombstone.details(
             action.log,
@@ -209,12 +210,14 @@ class _Work:
                 return Step(replace(action, action="keep", reason="held", detail=detail))
         return None
 
-    def _lacking(self, action: Action, log: LogId, bounds: Bounds) -> Step | None:
+    def _lacking(self, action: Action, file: SegmentFile, bounds: Bounds) -> Step | None:
         """A sink that has fewer of the records than the segment, where the policy has it count."""
         if self.plan.policy.of(action.log).verify_before_delete != "index":
             return None
         for sink in self.cursors.sinks:
-            count = self.index.count(sink, log, bounds.first_seq, bounds.last_seq)
+            count = self.index.count(
+                sink, file.name.log, bounds.first_seq, bounds.last_seq, day=file.name.day
+            )
             if count < bounds.records:
                 detail = f"sink {sink} has {count} of its {bounds.records} records"
                 return Step(replace(action, action="keep", reason="not_in_index", detail=detail))

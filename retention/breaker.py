@@ -28,7 +28,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from auditlog.record import format_timestamp
 from retention.policy import format_duration
@@ -39,10 +39,20 @@ if TYPE_CHECKING:
     from retention.facts import Facts, LastRun, ShipGate
     from retention.policy import ForeignPolicy, Policy
 
-__all__ = ["Refusal", "judge", "jumped"]
+__all__ = ["PastRun", "Refusal", "judge", "jumped"]
 
 _BACKWARDS_ALLOWED: Final = dt.timedelta(minutes=5)
 _FORWARDS_ALLOWED: Final = dt.timedelta(days=1)
+
+
+class PastRun(Protocol):
+    """When the last run was, and how long ago by a clock that nobody can set, where one tells."""
+
+    @property
+    def at(self) -> dt.datetime: ...
+
+    @property
+    def elapsed(self) -> dt.timedelta | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +133,7 @@ def _patience(facts: Facts, policy: Policy) -> dt.timedelta:
 
 def jumped(
     now: dt.datetime,
-    last_run: LastRun | None,
+    last_run: PastRun | None,
     *,
     newest: dt.datetime | None,
     patience: dt.timedelta,

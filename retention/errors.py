@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from auditlog.errors import AuditLogError
 
 if TYPE_CHECKING:
+    from retention.index_plan import IndexPlan
     from retention.plan import Plan
 
 __all__ = [
     "Busy",
+    "IndicesRefused",
     "PolicyError",
     "Refused",
     "RetentionError",
@@ -57,6 +59,18 @@ class Refused(RetentionError):
         super().__init__(
             "; ".join(refusal.detail for refusal in plan.refusals),
             path=path,
+            hint="Nothing was changed. Look at the plan (--dry-run); if it is right, --confirm it.",
+        )
+        self.plan = plan
+
+
+class IndicesRefused(RetentionError):
+    """As Refused, of a run over the indices of a sink."""
+
+    def __init__(self, plan: IndexPlan) -> None:
+        super().__init__(
+            f"indices of sink {plan.policy.sink}: "
+            + "; ".join(refusal.detail for refusal in plan.refusals),
             hint="Nothing was changed. Look at the plan (--dry-run); if it is right, --confirm it.",
         )
         self.plan = plan

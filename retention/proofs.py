@@ -5,7 +5,7 @@ tombstones it holds what else somebody must account for: holds that came and wen
 
 Invariants (tests of the same name in tests/retention/test_proofs.py):
   durable   bury returns only when the tombstone would survive a crash
-  once      a segment, or a foreign file, that has its tombstone already gets no second one
+  once      a segment, an index or a foreign file that has its tombstone already gets no second one
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from auditlog.deleted_indices import index_tombstones
 from auditlog.errors import LogDamaged, LogFailed, LogLocked
 from auditlog.inventory import scan
 from auditlog.opening import open_log
 from auditlog.reader import iter_lines, open_any_form
 from auditlog.record import decode
-from auditlog.tombstones import SEGMENT_DELETED
+from auditlog.tombstones import INDEX_DELETED, SEGMENT_DELETED
 from auditlog.verify import tombstones_in
 from retention.rules import PROOF_SERVICE
 from retention.tombstone import FOREIGN_DELETED
@@ -63,6 +64,7 @@ class ProofLog:
         self._log: Log | None = None
         self._known: set[_Key] | None = None
         self._known_foreign: set[tuple[str, str]] | None = None
+        self._indices: set[tuple[str, str, str]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +99,17 @@ class ProofLog:
             return
         self.note(FOREIGN_DELETED, ("file", tombstone["file"]), tombstone, actor=actor)
         self._known_foreign.add(key)
+
+    def bury_index(self, tombstone: Mapping[str, Any], *, actor: str) -> None:
+        """As bury, for an index; its uuid tells it from another one of its name."""
+        if self._indices is None:
+            found = index_tombstones(self._directory)
+            self._indices = {(one.sink, one.index, one.uuid) for one in found}
+        key = (tombstone["sink"], tombstone["index"], tombstone["uuid"])
+        if key in self._indices:
+            return
+        self.note(INDEX_DELETED, ("index", tombstone["index"]), tombstone, actor=actor)
+        self._indices.add(key)
 
     def note(
         self,

@@ -119,7 +119,11 @@ class Status:
 
 
 class RetentionSchedule:
-    """Runs retention over directories with one policy, in the background, until it is stopped."""
+    """Runs retention over directories with one policy, in the background, until it is stopped.
+
+    ``indices`` is called after the directories, for what else is to be retained; it tells what
+    failed, and is not called again before the next run.
+    """
 
     def __init__(
         self,
@@ -132,6 +136,7 @@ class RetentionSchedule:
         host: str | None = None,
         instances: Mapping[Path, str] | None = None,
         index: IndexCount | None = None,
+        indices: Callable[[dt.datetime, threading.Event], Sequence[str]] | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._directories = tuple(directories)
@@ -142,6 +147,7 @@ class RetentionSchedule:
         self._host = host
         self._instances = instances or {}
         self._index = index
+        self._indices = indices
         self._clock = clock
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -222,6 +228,8 @@ class RetentionSchedule:
             for directory in self._directories:
                 if not self._stop.is_set():
                     self._run_one(directory)
+            if self._indices is not None and not self._stop.is_set():
+                self._failed(self._indices(self._clock(), self._stop))
         finally:
             last_success_at = self._last_success()
             with self._lock:
@@ -252,6 +260,14 @@ class RetentionSchedule:
                 )
             return
         self._count(result)
+
+    def _failed(self, errors: Sequence[str]) -> None:
+        for error in errors:
+            _logger.error("%s", error)
+        if errors:
+            with self._lock:
+                failures = self._status.failures + len(errors)
+                self._status = replace(self._status, failures=failures, last_error=errors[-1])
 
     def _count(self, result: RunResult) -> None:
         errors = [step.error for step in result.failures] + [result.error] * bool(result.error)

@@ -16,6 +16,7 @@ from typing import Final
 __all__ = [
     "DUPLICATE",
     "INDEXED",
+    "RETIRED",
     "Kind",
     "Outcome",
     "quarantined",
@@ -59,6 +60,8 @@ class Outcome:
 
 INDEXED: Final = Outcome(Kind.INDEXED)
 DUPLICATE: Final = Outcome(Kind.DUPLICATE)
+RETIRED: Final = Outcome(Kind.DUPLICATE, "its index was deleted by policy")
+"""The sink had it for as long as it was to have it: final, and never sent again."""
 
 
 def unverified_duplicate(status: int | None = None) -> Outcome:

@@ -45,7 +45,8 @@ class DayReceipt:
     """One log and day.  ``missing``, ``different`` and ``extra`` count what was found.
 
     ``reshipped`` of the missing ones are there now; ``pending`` are not shipped yet;
-    ``unsearchable`` were found by their ids alone: the sink's searches do not see them yet.
+    ``unsearchable`` were found by their ids alone: the sink's searches do not see them yet;
+    ``retired`` were in an index that retention deleted.
     """
 
     day: str
@@ -57,6 +58,7 @@ class DayReceipt:
     pending: int = 0
     reshipped: int = 0
     unsearchable: int = 0
+    retired: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -69,6 +71,7 @@ class DayReceipt:
             "pending": self.pending,
             "reshipped": self.reshipped,
             "unsearchable": self.unsearchable,
+            "retired": self.retired,
         }
 
 
@@ -135,7 +138,7 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``auditctl reconcile --json`` prints and ``--receipt`` keeps."""
-        names = ("missing", "different", "extra", "pending", "reshipped")
+        names = ("missing", "different", "extra", "pending", "reshipped", "retired")
         return {
             "schema": SCHEMA,
             "ok": self.ok,

@@ -1,8 +1,9 @@
 """Compare files with what a sink holds, record by record, and ship again what is missing there.
 
 Nothing that the sink has is ever changed: what differs, or is there and should not be, is told.
-Records that the sink's cursor has not passed are pending and no fault; what retention deleted here
-is proven in the sink by its chain.  Both sides are read as streams, a page at a time.
+Records that the sink's cursor has not passed are pending and no fault, and so are those whose index
+was deleted by policy: they are never shipped again.  What retention deleted here is proven in the
+sink by its chain.  Both sides are read as streams, a page at a time.
 
 Invariants (tests of the same name in tests/shippers/test_reconcile.py):
   finds       every single document removed, changed or added in the sink is found and named
@@ -55,6 +56,7 @@ class Reconciliation:
 
     sink           ships what is missing; None: only look
     acknowledged   the number that the sink's cursor has for a log; None where there is no cursor
+    retired        whether the sink's index of a day, like ``2026-11-23``, was deleted by policy
     give_up_after  how long the sink may take nothing before what is left counts as missing
     """
 
@@ -66,6 +68,7 @@ class Reconciliation:
         name: str,
         sink: Sink | None = None,
         acknowledged: Callable[[str], int | None] = lambda _: None,
+        retired: Callable[[str], bool] = lambda _: False,
         give_up_after: dt.timedelta = dt.timedelta(seconds=60),
         rng: random.Random | None = None,
     ) -> None:
@@ -74,6 +77,7 @@ class Reconciliation:
         self._name = name
         self._sink = sink
         self._acknowledged = acknowledged
+        self._retired = retired
         self._give_up_seconds = give_up_after.total_seconds()
         self._rng = rng or random.Random()  # noqa: S311  (jitter, no secret)
 
@@ -151,6 +155,9 @@ class Reconciliation:
     def acknowledged(self, log: str) -> int | None:
         return self._acknowledged(log)
 
+    def retired(self, day: str) -> bool:
+        return self._retired(day)
+
 
 class _LogRun:
     """The comparison of one log."""
@@ -167,6 +174,7 @@ class _LogRun:
         self._missing_bytes = 0
         self._suspects: dict[int, Stored] = {}
         self._day = DayReceipt("", Side(), Side())
+        self._retired = False
 
     def run(self) -> LogReceipt:
         files = {segment.name.day.isoformat() for segment in self._log.segments}
@@ -182,6 +190,7 @@ class _LogRun:
 
     def _compare_day(self, day: str) -> None:
         self._day = DayReceipt(day, Side(), Side())
+        self._retired = self._whole.retired(day)
         stored = self._whole.holdings.read(self._name, day)
         for difference in compare(self._records(day), stored, self._day.files, self._day.sink):
             if difference.kind == "missing":
@@ -225,6 +234,9 @@ class _LogRun:
     def _take_missing(self, difference: Difference) -> None:
         assert difference.record is not None  # noqa: S101  (missing means: the files have it)
         header, line = difference.record
+        if self._retired:
+            self._day.retired += 1
+            return
         if self._acknowledged is not None and header.seq > self._acknowledged:
             self._day.pending += 1
             return

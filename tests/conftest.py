@@ -102,6 +102,7 @@ def _secured_or_reason(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sec
         "auditor": User("the auditor's passw0rd", ("auditlog_auditor",)),
         "reconciler": User("the reconciler's passw0rd", ("auditlog_shipper", "auditlog_auditor")),
         "setup": User("the set-up's passw0rd", ("auditlog_setup",)),
+        "index_retention": User("the janitor's passw0rd", ("auditlog_index_retention",)),
         "nobody": User("nobody's passw0rd", ()),
     }
     try:

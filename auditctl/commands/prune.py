@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from auditctl import render
+from auditctl.commands.prune_indices import prune_indices
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.index_count import SinkCounts
@@ -24,6 +25,7 @@ from auditctl.options import (
     json_option,
 )
 from auditlog.cursors import CursorStore
+from auditlog.deleted_indices import DeletedIndices
 from auditlog.record import format_timestamp
 from retention.errors import Refused
 from retention.policy import format_duration
@@ -68,7 +70,8 @@ _COLOURS: Final[dict[str, render.Colour]] = {
     help="Say what each rule thinks of one; change nothing.",
 )
 @click.option("--confirm", is_flag=True, help="Go on although the circuit breaker says to ask.")
-@json_option("auditctl.prune/1, one object a directory")
+@click.option("--indices", is_flag=True, help="Old daily indices of the sinks, and no segments.")
+@json_option("auditctl.prune/1, one object a directory; auditctl.prune_indices/1, one a sink")
 def prune(
     directory: Path | None,
     *,
@@ -80,6 +83,7 @@ def prune(
     sinks: tuple[str, ...],
     segment: str | None,
     confirm: bool,
+    indices: bool,
     as_json: bool,
 ) -> int:
     """Compress and delete old segments that every sink has.
@@ -88,11 +92,15 @@ def prune(
     damaged, or not yet shipped to every sink: the configured ones, else those named by --sink, else
     every one that ever received something from DIR.
 
+    With --indices the daily indices of the sinks that have an index_delete_after: the first run
+    only says what the next one will delete.
+
     \b
     Examples:
       auditctl prune --dry-run /var/log/llama-orch/audit
       auditctl prune --at 2026-12-24T00:00:00Z --dry-run --json | jq .totals
       auditctl prune --explain queen-rbee@hive1.2026-08-01.0001.ndjson
+      auditctl prune --indices --dry-run
     """
     flags: dict[Key, str] = {}
     if compress_after is not None:
@@ -100,6 +108,12 @@ def prune(
     if delete_after is not None:
         flags["retention", "delete_after"] = format_duration(delete_after)
     config, directories = chosen(directory, config_path, flags)
+    if indices:
+        if at is not None and not dry_run:
+            raise click.UsageError("--at with --indices is for --dry-run alone.")
+        return prune_indices(
+            config, at, dry_run=dry_run, confirm=confirm, by=user(), as_json=as_json
+        )
     if segment is not None:
         return _explain(config, directories, sinks, at, segment, as_json=as_json)
     codes = []
@@ -119,7 +133,7 @@ def prune(
                 host=config.host,
                 instance=config.retention_instance(place),
                 by=user(),
-                index=SinkCounts(config.sinks, state_dir),
+                index=SinkCounts(config.sinks, state_dir, DeletedIndices(config.directories)),
             )
         except Refused as refused:
             _show_plan(refused.plan, as_json=as_json)

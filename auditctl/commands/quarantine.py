@@ -137,7 +137,7 @@ def retry(
             api_key_file=api_key_file,
             ca_file=ca_file,
         )
-        made = make_sink(asked)
+        made = make_sink(asked, config.directories)
         try:
             result = release(
                 _path(config, sink.name),

@@ -16,9 +16,10 @@ from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
 from auditctl.options import DURATION, PATH, chosen, complete_sinks, config_option, json_option
-from auditctl.sinks import make_holdings, make_sink
+from auditctl.sinks import daily_index, make_holdings, make_sink
 from auditlog import _fs
 from auditlog.cursors import CursorStore
+from auditlog.deleted_indices import DeletedIndices
 from shippers.reconcile import Reconciliation
 
 if TYPE_CHECKING:
@@ -125,7 +126,16 @@ def compare_with(
         cursor = None if store is None else store.load(sink.name, log)
         return None if cursor is None else cursor.seq
 
-    target = make_sink(sink) if ship else None
+    deleted = DeletedIndices(directories)
+
+    def retired(day: str) -> bool:
+        try:
+            index = daily_index(sink, dt.date.fromisoformat(day))
+        except ValueError:  # what the sink has there is of no day
+            return False
+        return index in deleted.of(sink.name, sink.urls)
+
+    target = make_sink(sink, directories) if ship else None
     holdings = make_holdings(sink)
     try:
         made = Reconciliation(
@@ -134,6 +144,7 @@ def compare_with(
             name=sink.name,
             sink=target,
             acknowledged=acknowledged,
+            retired=retired,
             give_up_after=give_up_after,
         )
         return made.run(dt.datetime.now(dt.UTC))
@@ -172,6 +183,7 @@ def _print_log(log: LogReceipt, sink: str) -> None:
     for name, words in (
         ("reshipped", "shipped again"),
         ("pending", "not shipped yet"),
+        ("retired", "in an index deleted by policy"),
         ("unsearchable", "there and not searchable yet"),
     ):
         if number := log.total(name):

@@ -4,6 +4,9 @@ Every answer that does not prove or refuse a single record is RETRY for all: con
 429, 5xx, credentials, index blocks.  The exceptions are 413, where the request is halved down to
 one record, and 409, where the stored hash decides between a duplicate and tampering.
 
+A record of an index that retention deleted is final and is not sent, since a create would make the
+index again.
+
 The client's own retries are off: one deliver is one attempt, and the waiting is the caller's.
 """
 
@@ -21,7 +24,15 @@ from auditlog.errors import AuditLogError
 from shippers.batch import Shipment
 from shippers.document import Document
 from shippers.errors import SinkRefused
-from shippers.outcome import DUPLICATE, Outcome, quarantined, retry, tampered, unverified_duplicate
+from shippers.outcome import (
+    DUPLICATE,
+    RETIRED,
+    Outcome,
+    quarantined,
+    retry,
+    tampered,
+    unverified_duplicate,
+)
 from shippers.sinks.bulk import PARAMS, Conflict, bulk_body, document_id, index_name, judge
 from shippers.sinks.connection import (
     FAILURES,
@@ -43,7 +54,8 @@ _NDJSON: Final = {"Accept": "application/json", "Content-Type": "application/x-n
 class ElasticsearchSink:
     """A cluster as a sink.  Thread-safe.
 
-    ``credentials`` is asked at once, and again when the cluster refuses what it gave.  Raises
+    ``credentials`` is asked at once, and again when the cluster refuses what it gave; ``retired``
+    before every request, for the names of the indices that retention deleted.  Raises
     SinkRefused for certificates that cannot be used, and what ``credentials`` raises.
     """
 
@@ -52,12 +64,15 @@ class ElasticsearchSink:
         name: str,
         options: ElasticsearchOptions,
         credentials: Callable[[], Credentials] = Credentials,
+        *,
+        retired: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.name = name
         self.address = options.address
         self.max_in_flight = options.max_in_flight
         self.connection = Connection(options, credentials)
         self._options = options
+        self._retired = retired
         self._max_body_bytes = options.max_body_bytes
         self._template_ready = not options.manage_template
         self._template_lock = threading.Lock()
@@ -74,6 +89,16 @@ class ElasticsearchSink:
         if not self._template_ready and (outcome := self._try_template()) is not None:
             return [outcome] * len(records)
         return self._deliver_part(records)
+
+    def _is_retired(self, records: Sequence[Shipment]) -> list[bool]:
+        retired = self._retired()
+        prefix = self._options.prefix
+        if not retired:
+            return [False] * len(records)
+        return [
+            header is not None and index_name(prefix, header.day) in retired
+            for _, header in records
+        ]
 
     def deliver_documents(self, documents: Sequence[Document]) -> list[Outcome]:
         return self._documents.deliver(documents)
@@ -130,6 +155,14 @@ class ElasticsearchSink:
             return None
 
     def _deliver_part(self, records: Sequence[Shipment]) -> list[Outcome]:
+        gone = self._is_retired(records)
+        if any(gone):
+            sent = [record for record, skip in zip(records, gone, strict=True) if not skip]
+            outcomes = iter(self._send(sent) if sent else ())
+            return [RETIRED if skip else next(outcomes) for skip in gone]
+        return self._send(records)
+
+    def _send(self, records: Sequence[Shipment]) -> list[Outcome]:
         body = bulk_body(records, self._options.prefix)
         if len(body) > self._max_body_bytes and len(records) > 1:
             return self._halve(records)

@@ -4,11 +4,13 @@
                        it cannot change, delete or even read a document
     auditlog_auditor   reads: search, verify --against; with the shipper's role, reconcile
     auditlog_setup     puts the index template and looks at the cluster; has no document at all
+    auditlog_index_retention   lists and deletes daily indices; reads and writes no document
 
 deploy/elasticsearch/ has them as files, made from here.
 
 Invariants (tests of the same name in tests/shippers/test_roles.py):
   files         the files in deploy/elasticsearch are what this module makes
+  deletes_only  who retains indices can delete one of a day, and touch no document and no other
   append_only   the shipper's role can create a document, can neither change nor delete one
 """
 
@@ -19,6 +21,7 @@ from typing import Any, Final
 __all__ = ["ROLES", "roles_yml"]
 
 _PATTERN: Final = "llama-orch-*"
+_RECORDS: Final = "llama-orch-audit-*"
 
 ROLES: Final[dict[str, dict[str, Any]]] = {
     "auditlog_shipper": {
@@ -32,6 +35,10 @@ ROLES: Final[dict[str, dict[str, Any]]] = {
     "auditlog_setup": {
         "cluster": ["manage_index_templates", "monitor"],
         "indices": [{"names": [_PATTERN], "privileges": ["view_index_metadata"]}],
+    },
+    "auditlog_index_retention": {
+        "cluster": [],
+        "indices": [{"names": [_RECORDS], "privileges": ["monitor", "delete_index"]}],
     },
 }
 """By name: the body of ``PUT /_security/role/<name>``."""

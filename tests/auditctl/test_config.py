@@ -62,6 +62,9 @@ def test_no_config_is_the_defaults() -> None:
     assert load(environ={}).policy == Config().policy
 
 
+ES = "sinks.main = {kind='elasticsearch', urls=['http://a'], "
+
+
 @pytest.mark.parametrize(
     ("text", "near"),
     [
@@ -96,6 +99,15 @@ def test_unknown_key_is_an_error_naming_file_and_nearest(
         ("sinks.main = {kind = 'sqlite', path = '/x', urls = ['http://a']}", "urls is not for"),
         ("sinks.main = {kind = 'elasticsearch', urls = ['http://a'], path = '/x'}", "path is not"),
         ("sinks.main = {kind='elasticsearch', urls=['http://a'], username='u'}", "come together"),
+        (f"{ES}index_delete_after='1h'}}", "1d or more"),
+        (f"{ES}index_delete_username='u'}}", "index_delete_after is missing"),
+        (f"{ES}index_delete_after='9d', index_delete_username='u'}}", "come together"),
+        (
+            f"{ES}index_delete_after='9d', username='u', password_file='/p'}}",
+            "a user of its own: who ships must not be able to delete",
+        ),
+        (f"{ES}index_delete_after='9d', index_delete_password_file='/p'}}", "come together"),
+        ("sinks.main = {kind='sqlite', path='/x', index_delete_after='9d'}", "is not for kind"),
         ("sinks.main = {kind='elasticsearch', urls=['http://a'], password_file='/p'}", "together"),
         (
             BOTH_SECRETS,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import inspect
 import os
@@ -13,6 +14,8 @@ from auditctl.failures import explain
 from auditlog import errors as log_errors
 from auditlog.errors import AuditLogError
 from retention import errors as retention_errors
+from retention.breaker import Refusal
+from retention.index_plan import IndexPlan, IndexPolicy
 from shippers import errors as shipper_errors
 
 if TYPE_CHECKING:
@@ -55,13 +58,17 @@ EXPECTED = {
 }
 
 
+OF_A_PLAN = (retention_errors.Refused, retention_errors.IndicesRefused)
+"""These are made from a plan, and from nothing else."""
+
+
 def classes(*modules: ModuleType) -> list[type[AuditLogError]]:
     return sorted(
         {
             found
             for module in modules
             for _, found in inspect.getmembers(module, inspect.isclass)
-            if issubclass(found, AuditLogError) and found is not retention_errors.Refused
+            if issubclass(found, AuditLogError) and found not in OF_A_PLAN
         },
         key=lambda found: found.__name__,
     )
@@ -76,6 +83,15 @@ def test_every_class_has_its_exit_code(error: type[AuditLogError]) -> None:
     failure = explain(error("it broke", path="/x/y", errno=errno.EACCES, hint="Mend it."))
     assert failure.code == EXPECTED[error.__name__]
     assert failure.text == "/x/y: it broke: Permission denied. Mend it."
+
+
+def test_indices_that_are_too_many_are_refused() -> None:
+    at = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    policy = IndexPolicy("main", (), "llama-orch-audit", dt.timedelta(days=9))
+    plan = IndexPlan(policy, at, (), refusals=(Refusal("too_many_deletes", "3 of the 4"),))
+    failure = explain(retention_errors.IndicesRefused(plan))
+    assert failure.code == ExitCode.REFUSED
+    assert failure.text.startswith("indices of sink main: 3 of the 4. Nothing was changed.")
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.EIO])

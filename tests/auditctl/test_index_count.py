@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import auditlog
 from auditctl.config import SinkConfig
 from auditctl.errors import CommandFailed
 from auditctl.index_count import SinkCounts
 from auditctl.sinks import make_sinks
 from auditlog.cursors import Cursor, CursorStore
+from auditlog.deleted_indices import DeletedIndices
 from auditlog.segment_names import LogId
 from shippers.outcome import INDEXED
 from shippers.quarantine import Entry, Quarantine
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from tests.auditctl.conftest import Result
 
 LOG = LogId("queen-rbee", "hive1")
+DAY = START.date()
 
 
 @pytest.fixture(params=["sqlite", "elasticsearch"])
@@ -54,11 +57,11 @@ def request_refresh(config: SinkConfig) -> None:
 
 def test_counts(config: SinkConfig, tmp_path: Path) -> None:
     counts = SinkCounts([config], tmp_path)
-    assert counts.count("main", LOG, 1, 20) == 20
-    assert counts.count("main", LOG, 8, 12) == 5
-    assert counts.count("main", LOG, 19, 30) == 2
-    assert counts.count("main", LOG, 21, 30) == 0
-    assert counts.count("main", LogId("rbee-hive", "hive1"), 1, 20) == 5
+    assert counts.count("main", LOG, 1, 20, day=DAY) == 20
+    assert counts.count("main", LOG, 8, 12, day=DAY) == 5
+    assert counts.count("main", LOG, 19, 30, day=DAY) == 2
+    assert counts.count("main", LOG, 21, 30, day=DAY) == 0
+    assert counts.count("main", LogId("rbee-hive", "hive1"), 1, 20, day=DAY) == 5
 
 
 def test_quarantined(tmp_path: Path) -> None:
@@ -78,7 +81,20 @@ def test_quarantined(tmp_path: Path) -> None:
     quarantine.close()
     with quarantine.path.open("ab") as file:
         file.write(b'{"kind":"refused","log":"queen-rbee@hive1","se')
-    assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8) == 5
+    assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8, day=DAY) == 5
+
+
+def test_retired(tmp_path: Path) -> None:
+    """retired: what was in an index that retention deleted is accounted for"""
+    config = SinkConfig("main", "elasticsearch", urls=("http://127.0.0.1:1",))
+    index = f"llama-orch-audit-{DAY:%Y.%m.%d}"
+    with auditlog.open(tmp_path, service="retention", host="hive1") as log:
+        details = {"sink": "main", "urls": [], "index": index, "uuid": "u"}
+        log.emit("retention.index_deleted", details=details)
+    counts = SinkCounts([config], tmp_path, DeletedIndices([tmp_path]))
+    assert counts.count("main", LOG, 3, 8, day=DAY) == 6
+    with pytest.raises(CommandFailed):  # another day's index is there, and cannot be asked
+        counts.count("main", LOG, 3, 8, day=DAY + dt.timedelta(days=1))
 
 
 def test_unreachable(tmp_path: Path) -> None:
@@ -87,7 +103,7 @@ def test_unreachable(tmp_path: Path) -> None:
     counts = SinkCounts([missing, closed], tmp_path)
     for sink in ("a", "b", "c"):
         with pytest.raises(CommandFailed, match=f"sink {sink}"):
-            counts.count(sink, LOG, 1, 8)
+            counts.count(sink, LOG, 1, 8, day=DAY)
     assert not (tmp_path / "none.sqlite").exists()
 
 

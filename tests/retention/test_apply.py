@@ -177,8 +177,9 @@ class Counted:
     def __init__(self, lacking: int, unreachable: int) -> None:
         self._lacking, self._unreachable = lacking, unreachable
 
-    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int) -> int:
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int, *, day: dt.date) -> int:
         assert (sink, str(log)) == ("main", "queen-rbee@hive1")
+        assert day == START.date() + (first_seq - 1) // 10 * DAY
         if first_seq == self._unreachable * 10 + 1:
             raise RetentionError("the index does not answer")
         return last_seq - first_seq + (first_seq != self._lacking * 10 + 1)

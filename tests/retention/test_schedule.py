@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    Indices = Callable[[dt.datetime, threading.Event], list[str]]
+
 DAY = dt.timedelta(days=1)
 HOUR = dt.timedelta(hours=1)
 POLICY = Policy(3 * DAY, 6 * DAY)
@@ -40,7 +42,7 @@ def begin(log_directory: Path, tmp_path: Path) -> Iterator[Callable[..., Retenti
     """Starts schedules over the log directory, at NOW, and stops them at the end."""
     started: list[RetentionSchedule] = []
 
-    def start(*sinks: str) -> RetentionSchedule:
+    def start(*sinks: str, indices: Indices | None = None) -> RetentionSchedule:
         schedule = RetentionSchedule(
             [log_directory],
             POLICY,
@@ -48,6 +50,7 @@ def begin(log_directory: Path, tmp_path: Path) -> Iterator[Callable[..., Retenti
             sinks,
             Timetable(watch_every=dt.timedelta(seconds=1)),
             host="hive1",
+            indices=indices,
             clock=lambda: NOW,
         )
         started.append(schedule)
@@ -231,3 +234,20 @@ def test_stops(
     assert not list(built.directory.glob(".*.tmp"))
     status = schedule.status()
     assert (status.running, status.last_success_at, status.next_run_at) == (False, None, None)
+
+
+def test_indices_come_after_the_directories_and_their_failures_are_reported(
+    begin: Callable[..., RetentionSchedule], daily: LogBuilder
+) -> None:
+    seen: list[tuple[dt.datetime, bool]] = []
+
+    def indices(now: dt.datetime, stop: threading.Event) -> list[str]:
+        seen.append((now, daily.paths[0].exists()))
+        assert not stop.is_set()
+        return ["sink main: the server answered 503"]
+
+    schedule = begin(indices=indices)
+    status = wait_for(schedule, lambda status: status.failures == 1 and not status.running)
+    assert seen == [(NOW, False)]
+    assert (status.runs, status.last_error) == (1, "sink main: the server answered 503")
+    assert status.last_success_at == NOW

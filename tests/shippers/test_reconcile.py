@@ -92,7 +92,7 @@ def test_quiet(copy: Copy, audit: Path) -> None:
     totals = receipt.to_json()["totals"]
     assert totals == {
         "files": 105, "sink": 105, "missing": 0, "different": 0, "extra": 0, "pending": 0,
-        "reshipped": 0,
+        "reshipped": 0, "retired": 0,
     }  # fmt: skip
 
 

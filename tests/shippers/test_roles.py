@@ -105,6 +105,37 @@ def test_append_only(actors: Actors) -> None:
         assert (status, stored["_source"], stored["_version"]) == (200, json.loads(record.line), 1)
 
 
+def test_deletes_only(secured_elasticsearch: SecuredCluster) -> None:
+    """deletes_only: who retains indices can delete one of a day, and touch no document and no other
+
+    The role's pattern is that of the records, so the prefix is below it.
+    """
+    made = Actors(secured_elasticsearch, f"llama-orch-audit-{uuid.uuid4().hex[:8]}")
+    journal = f"llama-orch-journal-{uuid.uuid4().hex[:8]}"
+    request = secured_elasticsearch.request
+    try:
+        assert made.sink("shipper").deliver(RECORDS) == [INDEXED] * 4
+        assert request("PUT", f"/{journal}", {})[0] == 200
+        connection, index = made.connection("index_retention"), made.index
+        for method, path, body in [
+            ("GET", f"/{index}/_doc/queen-rbee@hive1:2", None),
+            ("GET", f"/{index}/_search", None),
+            ("PUT", f"/{index}/_doc/queen-rbee@hive1:2", b"{}"),
+            ("DELETE", f"/{index}/_doc/queen-rbee@hive1:2", None),
+            ("PUT", f"/{made.options.prefix}-2020.01.01", None),
+            ("PUT", f"/{index}/_settings", b'{"index":{"blocks":{"write":true}}}'),
+            ("DELETE", f"/{journal}", None),
+            ("GET", f"/{journal}/_stats", None),
+        ]:
+            with pytest.raises(elasticsearch.AuthorizationException):
+                connection.request(method, path, body=body)
+        assert connection.request("GET", f"/{made.options.prefix}-*/_stats/docs")["indices"]
+        assert connection.request("DELETE", f"/{index}")["acknowledged"]
+    finally:
+        request("DELETE", f"/{journal}")
+        made.close()
+
+
 def test_the_shipper_makes_the_index_of_a_new_day_from_the_template(actors: Actors) -> None:
     assert actors.sink("shipper").deliver(RECORDS) == [INDEXED] * 4
     _, answer = actors.cluster.request("GET", f"/{actors.index}")

@@ -1,0 +1,210 @@
+"""Which indices go: properties over any listing, policy, holds, cursors and instants."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retention.errors import PolicyError
+from retention.holds import Hold
+from retention.index_plan import (
+    IndexFacts,
+    IndexPlan,
+    IndexPolicy,
+    IndexRun,
+    day_of,
+    plan_indices,
+)
+
+DAY = dt.timedelta(days=1)
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+PREFIX = "llama-orch-audit"
+START = dt.datetime(2026, 9, 1, tzinfo=dt.UTC)
+
+days = st.dates(dt.date(2026, 9, 1), dt.date(2026, 12, 31))
+instants = st.integers(0, 270 * 24 * 60).map(lambda m: START + dt.timedelta(minutes=m))
+ours = days.map(lambda day: f"{PREFIX}-{day:%Y.%m.%d}")
+others = st.sampled_from(
+    [
+        "llama-orch-journal-2026.09.01",
+        f"{PREFIX}-2026.09.01-restored",
+        f"{PREFIX}-2026.9.1",
+        f"{PREFIX}-2026.02.30",
+        f"{PREFIX}-2026.09.01\n",
+        f"{PREFIX}-x-2026.09.01",
+        f".ds-{PREFIX}-2026.09.01",
+        f"{PREFIX}2026.09.01",
+        f"{PREFIX}-٢٠٢٦.09.01",
+        "precious",
+    ]
+)
+listings = st.lists(ours | others, unique=True, max_size=12).map(
+    lambda names: [IndexFacts(name, f"uuid-{name}", 3, 100) for name in names]
+)
+holds = st.lists(
+    st.builds(
+        lambda number, starts, length, expires: Hold(
+            f"h{number}",
+            "legal",
+            "case",
+            logs="rbee-hive@*",
+            actor="alice",
+            from_at=starts,
+            until_at=None if starts is None or length is None else starts + length * DAY,
+            expires_at=expires,
+        ),
+        st.integers(0, 99),
+        st.none() | instants,
+        st.none() | st.integers(1, 30),
+        st.none() | instants,
+    ),
+    max_size=2,
+)
+policies = st.integers(1, 90).map(
+    lambda age: IndexPolicy("main", ("http://a:9200",), PREFIX, age * DAY, 0.5)
+)
+
+
+def policy(days: int = 30, fraction: float = 0.5, url: str = "http://a:9200") -> IndexPolicy:
+    return IndexPolicy("main", (url,), PREFIX, days * DAY, fraction)
+
+
+def indices(*days_ago: int) -> list[IndexFacts]:
+    names = [f"{PREFIX}-{NOW - ago * DAY:%Y.%m.%d}" for ago in days_ago]
+    return [IndexFacts(name, name[::-1], 3, 100) for name in names]
+
+
+def run(
+    listed: list[IndexFacts],
+    chosen: IndexPolicy | None = None,
+    now: dt.datetime = NOW,
+    last_run: IndexRun | None = None,
+    **changes: object,
+) -> IndexPlan:
+    chosen = chosen or policy()
+    last_run = last_run or IndexRun(now - DAY, chosen.delete_after, chosen.target, 0.5, DAY)
+    facts = {"holds": [], "pending_from": None, **changes}
+    return plan_indices(listed, chosen, now=now, last_run=last_run, **facts)  # type: ignore[arg-type]  # the facts are of a test's choice
+
+
+def deleted(plan: IndexPlan) -> set[str]:
+    return {action.index.name for action in plan.only("delete")}
+
+
+@given(listings, policies, holds, instants, st.none() | days)
+def test_partition(
+    listed: list[IndexFacts],
+    chosen: IndexPolicy,
+    held: list[Hold],
+    now: dt.datetime,
+    pending: dt.date | None,
+) -> None:
+    """partition: every index that was listed is in exactly one of keep and delete"""
+    plan = run(listed, chosen, now, holds=held, pending_from=pending)
+    assert sorted(a.index.name for a in plan.actions) == sorted(i.name for i in listed)
+    assert all(action.reason and action.detail for action in plan.actions)
+    assert plan == run(listed[::-1], chosen, now, holds=held, pending_from=pending)
+
+
+@given(listings, policies, instants)
+def test_outside(listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime) -> None:
+    """outside: nothing but the prefix and a day, to the letter, is ever deleted"""
+    for name in deleted(run(listed, chosen, now)):
+        day = day_of(PREFIX, name)
+        assert day is not None
+        assert name == f"{PREFIX}-{day:%Y.%m.%d}"
+
+
+def test_outside_looks_like_a_day_and_is_none() -> None:
+    for name in (f"{PREFIX}-2026.02.30", f"{PREFIX}-2026.09.01\n", f"{PREFIX}-٢٠٢٦.09.01"):
+        assert day_of(PREFIX, name) is None
+
+
+@given(listings, policies, instants)
+def test_recent(listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime) -> None:
+    """recent: neither today's index, nor a later day's, nor the newest is deleted"""
+    newest = max((d for i in listed if (d := day_of(PREFIX, i.name))), default=None)
+    for name in deleted(run(listed, chosen, now)):
+        day = day_of(PREFIX, name)
+        assert day is not None
+        assert newest is not None
+        assert day < now.date()
+        assert day < newest
+        end = dt.datetime.combine(day, dt.time(), dt.UTC) + DAY
+        assert now - end >= chosen.delete_after
+
+
+@given(listings, policies, holds, instants)
+def test_held(
+    listed: list[IndexFacts], chosen: IndexPolicy, held: list[Hold], now: dt.datetime
+) -> None:
+    """held: an index whose day a hold in force touches stays"""
+    gone = deleted(run(listed, chosen, now, holds=held))
+    for name in gone:
+        begin = dt.datetime.combine(day_of(PREFIX, name) or dt.date.min, dt.time(), dt.UTC)
+        last = begin + DAY - dt.timedelta(microseconds=1)
+        for hold in held:
+            assert not (hold.in_force(now) and hold.covers("rbee-hive@x", begin, last)), name
+    in_force = [hold for hold in held if hold.in_force(now)]
+    if not in_force:
+        assert gone == deleted(run(listed, chosen, now))
+
+
+@given(listings, policies, instants, days)
+def test_not_shipped(
+    listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime, pending: dt.date
+) -> None:
+    """not_shipped: an index of a day from which something is still to be shipped stays"""
+    gone = deleted(run(listed, chosen, now, pending_from=pending))
+    before = deleted(run(listed, chosen, now))
+    assert gone == {name for name in before if (day_of(PREFIX, name) or pending) < pending}
+
+
+@given(listings, policies, instants, st.integers(0, 100))
+def test_monotone(
+    listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime, later: int
+) -> None:
+    """monotone: what is deleted at one instant is deleted at every later one"""
+    assert deleted(run(listed, chosen, now)) <= deleted(run(listed, chosen, now + later * DAY))
+
+
+def test_announced() -> None:
+    """announced: the first run, and the first of a shorter age or another target, says so"""
+    listed, chosen = indices(0, 1, 2, 3, 40), policy()
+    before = IndexRun(NOW - DAY, chosen.delete_after, chosen.target, 0.5, DAY)
+    first = plan_indices(listed, chosen, [], NOW, pending_from=None, last_run=None)
+    assert "first run" in first.announces
+    assert deleted(first) == {listed[4].name}
+    assert not run(listed, chosen, last_run=before).announces
+    assert not run(listed, policy(60), last_run=before).announces
+    assert "from 30d to 20d" in run(listed, policy(20), last_run=before).announces
+    assert "the last run" in run(listed, policy(url="http://b:9200"), last_run=before).announces
+
+
+def test_the_breaker_stops_what_a_person_has_to_confirm() -> None:
+    few, many = indices(0, 1, 2, 3, 40), indices(0, 40, 41)
+
+    def kinds(listed: list[IndexFacts], last_run: IndexRun, **changes: object) -> list[str]:
+        plan = run(listed, last_run=last_run, **changes)  # type: ignore[arg-type]  # as in run
+        return [refusal.kind for refusal in plan.refusals]
+
+    well = IndexRun(NOW - DAY, 30 * DAY, policy().target, 0.5, DAY)
+    assert kinds(few, well) == []
+    assert kinds(many, well) == ["too_many_deletes"]
+    ahead = IndexRun(NOW - 10 * DAY, 30 * DAY, policy().target, 0.5, DAY)
+    assert kinds(few, ahead) == ["clock_forwards"]
+    assert kinds(few, ahead, simulated=True) == []
+    behind = IndexRun(NOW + DAY, 30 * DAY, policy().target, 0.5, DAY)
+    assert kinds(few, behind) == ["clock_backwards"]
+    stricter = IndexRun(NOW - DAY, 30 * DAY, policy().target, 0.2, DAY)
+    assert kinds(few, stricter) == ["harsher_policy"]
+    assert kinds(indices(0, 1), behind) == []  # nothing would go
+
+
+@pytest.mark.parametrize("days", [0, -1, 0.99])
+def test_less_than_a_day_is_no_policy(days: float) -> None:
+    with pytest.raises(PolicyError, match="index_delete_after"):
+        IndexPolicy("main", (), PREFIX, days * DAY)
