@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -231,21 +232,33 @@ def test_aemit_awaits_durable_without_blocking_the_loop(tmp_path: Path) -> None:
         assert log.stats().commits < 200
 
 
-def test_stats_tell_queued_written_and_durable_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextlib.contextmanager
+def stalled_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """fdatasync(2) sets the first event when it is called and returns after the second."""
     sync, began, let_go = os.fdatasync, threading.Event(), threading.Event()
 
     def slow(fd: int) -> None:
         began.set()
-        assert let_go.wait(60)
+        let_go.wait()
         sync(fd)
 
+    monkeypatch.setattr(os, "fdatasync", slow)
+    try:
+        yield began, let_go
+    finally:
+        let_go.set()
+        monkeypatch.undo()
+
+
+def test_stats_tell_queued_written_and_durable_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_log(tmp_path, flush="batched") as log:
         opened = log.stats()
         assert (opened.written, opened.durable, opened.queued) == (2, 2, 0)
-        monkeypatch.setattr(os, "fdatasync", slow)
-        try:
+        with stalled_disk(monkeypatch) as (began, _):
             first = log.emit("some.event")
             assert began.wait(60)
             stats = log.stats()
@@ -253,8 +266,6 @@ def test_stats_tell_queued_written_and_durable_apart(
             second = log.emit("some.event")
             stats = log.stats()
             assert (stats.queued, stats.written, stats.durable) == (2, 3, 2)
-        finally:
-            let_go.set()
         first.wait(60)
         second.wait(60)
         stats = log.stats()
@@ -263,6 +274,59 @@ def test_stats_tell_queued_written_and_durable_apart(
         assert stats.durable_bytes == segment.stat().st_size
     with open_log(tmp_path) as log:
         assert log.stats().durable_bytes < 1000, "of this opening alone"
+
+
+def test_flush_that_takes_too_long_says_so_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_log(tmp_path, flush="batched") as log:
+        with stalled_disk(monkeypatch):
+            ticket = log.emit("some.event")
+            with pytest.raises(TimeoutError, match=r"queen-rbee@hive1.* 0\.05 s"):
+                log.flush(timeout=0.05)
+            assert not ticket.done()
+        log.flush(timeout=60)
+        assert ticket.done()
+
+
+@pytest.mark.parametrize("block_timeout", [0.05, 60])
+def test_aemit_waits_for_room_and_the_loop_goes_on_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_timeout: float
+) -> None:
+    """As long as emit would; then it is refused and counted as there."""
+    patient = block_timeout == 60
+    with open_log(
+        tmp_path, flush="batched", max_queue_bytes=70_000, block_timeout=block_timeout
+    ) as log:
+        with stalled_disk(monkeypatch) as (began, let_go):
+
+            async def main() -> int:
+                first = log.emit("fills.it", details={"pad": "x" * 50_000})
+                waiting = asyncio.ensure_future(
+                    log.aemit("comes.later", details={"pad": "x" * 30_000})
+                )
+                turns = 0
+                while not began.is_set() or turns < 20:
+                    await asyncio.sleep(0.001)
+                    turns += 1
+                if patient:
+                    assert not waiting.done()
+                    assert log.stats().queued_bytes < 60_000, "it is not queued beyond the bound"
+                    let_go.set()
+                    assert (await waiting).done()
+                    assert first.done()
+                else:
+                    with pytest.raises(auditlog.BufferFull):
+                        await waiting
+                return log.stats().refused
+
+            assert asyncio.run(main()) == (0 if patient else 1)
+        log.flush()
+        log.emit("after.it")
+    types = event_types(tmp_path)
+    assert types.count("comes.later") == patient
+    assert types.count("log.events_refused") == (not patient)
+    assert auditlog.verify(tmp_path).ok
 
 
 def test_flush_and_close_can_be_repeated(tmp_path: Path) -> None:
