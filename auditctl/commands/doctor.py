@@ -13,6 +13,7 @@ from auditctl.doctor.disks import check_directory, check_state
 from auditctl.doctor.finding import Finding
 from auditctl.doctor.host import check_host
 from auditctl.doctor.services import check_agent, check_sink
+from auditctl.doctor.units import check_units
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import PATH, chosen, config_option, json_option
@@ -33,9 +34,9 @@ def doctor(directory: Path | None, *, config_path: Path | None, as_json: bool) -
     """Check whether this host is fit for audit logs.
 
     Looks at the configuration, at DIR or all configured directories and the disks below them, at
-    clock, kernel limits, agent and sinks, and says what mends what is not as it should be. It
-    writes and syncs 400 KiB in each directory, which are gone afterwards, and changes nothing.
-    Exits with 1 when something fails; a warning is for a person to judge.
+    clock, kernel limits, systemd units, agent and sinks, and says what mends what is not as it
+    should be. It writes and syncs 400 KiB in each directory, which are gone afterwards, and changes
+    nothing. Exits with 1 when something fails; a warning is for a person to judge.
 
     \b
     Examples:
@@ -69,6 +70,7 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Find
         return
     yield Finding("configuration", "ok", "it can be used")
     yield from check_host()
+    yield from check_units()
     for place in config.directories:
         yield from check_directory(place)
     if not config.directories and not config.sources:
