@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.support.logs import write_log
 from tests.support.terminal import Terminal
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +79,43 @@ def test_status_looks_again_in_its_place_until_ctrl_c(tmp_path: Path) -> None:
         terminal.press("C-c")
         assert terminal.code() == 130
         assert "Traceback" not in terminal.screen()
+
+
+def test_the_demo_shows_how_far_it_is_and_ends_whole_at_ctrl_c(tmp_path: Path) -> None:
+    with Terminal(tmp_path) as terminal:
+        terminal.start("auditctl demo --keep kept")
+        eventually(
+            lambda: re.search(r"acknowledged .*[1-9]\d*/60000", terminal.screen()), seconds=60
+        )
+        assert "\u2501" in terminal.screen()  # the bar
+        assert "\x1b[" in terminal.screen(colours=True)
+        assert processes_of(tmp_path / "kept")
+        terminal.press("C-c")
+        assert terminal.code() == 130
+        assert "Traceback" not in terminal.screen()
+    eventually(lambda: not processes_of(tmp_path / "kept"), "the demo's processes are gone")
+
+
+def test_the_demo_is_plain_in_a_pipe(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "auditctl", "demo", "--keep", str(tmp_path / "kept")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.match(rb" +\d+\.\d s  \w", first)
+    shown = first + out + err
+    signs = (b"\x1b", b"\r", "\u2501".encode(), b"Traceback")
+    assert not [sign for sign in signs if sign in shown]
+    eventually(lambda: not processes_of(tmp_path / "kept"), "the demo's processes are gone")
+
+
+def processes_of(directory: Path) -> list[int]:
+    """Those that were started with something in the directory, and still run."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.startswith(f"{directory}/") for word in words):
+            found.append(process.pid)
+    return found
