@@ -7,6 +7,7 @@ acknowledged event is one line on stdout, ``seq hash``, written after its ticket
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import time
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import auditlog
+from auditctl.exit_codes import ExitCode
 from auditlog import events
 from auditlog.actor import Actor
 from auditlog.events import Event
@@ -141,7 +143,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
     arguments = parser.parse_args()
-    run(arguments.directory, arguments.log, arguments.count, arguments.rate, arguments.seed)
+    try:
+        run(arguments.directory, arguments.log, arguments.count, arguments.rate, arguments.seed)
+    except BrokenPipeError:  # the demo was interrupted while it started this service: end with it
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())  # else Python complains of the same at its end
+        sys.exit(ExitCode.PIPE_CLOSED)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,19 @@ def test_the_demo_is_plain_in_a_pipe(tmp_path: Path) -> None:
     eventually(lambda: not processes_of(tmp_path / "kept"), "the demo's processes are gone")
 
 
+def test_a_service_of_the_demo_ends_silently_with_it(tmp_path: Path) -> None:
+    """Ctrl-C may come after the service was started and before the demo knows its process."""
+    command = [sys.executable, "-m", "auditctl.demo.traffic", str(tmp_path / "audit")]
+    command += ["queen-rbee@hive1", "--count=20000", "--rate=20000", "--seed=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
+
+
 def processes_of(directory: Path) -> list[int]:
     """Those that were started with something in the directory, and still run."""
     found = []
