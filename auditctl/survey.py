@@ -6,6 +6,7 @@ Invariants (tests of the same name in tests/auditctl/test_survey.py):
   healthy    shipped, undamaged logs under a retention that runs need nobody
   partition  every segment is counted in exactly one state
   problems   damage, a stuck sink, a quarantine and an overdue retention are each named
+  missing    a segment that is gone without a tombstone is named
   reads_only nothing is created or changed
 """
 
@@ -15,11 +16,14 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from auditctl.missing import gaps
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
 from auditlog.inventory import SegmentFile, scan
 from auditlog.reader import bounds, iter_lines, open_any_form
 from auditlog.record import Header, format_timestamp, parse_header, parse_timestamp
+from auditlog.recovery import known_head
+from auditlog.verify import tombstones_in
 from retention.holds import Hold, HoldStore
 from retention.last_run import LastRunStore
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditctl.config import Config
+    from auditlog.inventory import Inventory
     from auditlog.segment_names import LogId
 
 __all__ = ["LogState", "SinkState", "Survey", "survey"]
@@ -154,9 +159,9 @@ def survey(
     problems: list[str] = []
     look = _Look(store, sinks, _holds(state_dir, now, problems), now)
     logs = tuple(
-        _log_state(look, directory, log, segments)
-        for directory in directories
-        for log, segments in scan(directory).logs.items()
+        _log_state(look, inventory, log, segments)
+        for inventory in map(scan, directories)
+        for log, segments in inventory.logs.items()
     )
     # Retention by hand has no timetable, so only a configured directory can be overdue.
     scheduled = bool(configured)
@@ -190,9 +195,10 @@ class _Look:
 
 
 def _log_state(
-    look: _Look, directory: Path, log: LogId, segments: tuple[SegmentFile, ...]
+    look: _Look, inventory: Inventory, log: LogId, segments: tuple[SegmentFile, ...]
 ) -> LogState:
-    problems: list[str] = []
+    directory = inventory.directory
+    problems = _missing(inventory, log)
     last_seq: int | None = None
     last_at: dt.datetime | None = None
     first = None
@@ -230,6 +236,22 @@ def _log_state(
         tuple(states),
         tuple(problems),
     )
+
+
+def _missing(inventory: Inventory, log: LogId) -> list[str]:
+    """The segments that are gone without a tombstone; those are read only where a name lacks."""
+    directory = inventory.directory
+    names = [segment.name for segment in inventory.logs[log]]
+    found = gaps(names, known_head(directory, log))
+    if not found:
+        return []
+    tombstones = tombstones_in(inventory.logs)
+    deleted = {stone.segment for stone in tombstones if stone.log == str(log)}
+    return [
+        f"{gap} is gone and no tombstone says why; run auditctl verify {directory}."
+        for gap in found
+        if not gap.proven(deleted)
+    ]
 
 
 def _per_minute(newest: SegmentFile, now: dt.datetime) -> float:

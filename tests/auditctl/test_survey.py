@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import auditlog
 from auditctl.config import Config, SinkConfig
 from auditctl.survey import Survey, survey
 from auditlog.cursors import Cursor, CursorStore
@@ -211,3 +212,24 @@ def test_when_retention_comes_next(tmp_path: Path) -> None:
     assert found.next_retention(last) == NOW + dt.timedelta(days=1)
     assert found.to_json()["retention"][0]["next_at"] == "2026-11-24T10:12:00.000000Z"
     assert look(tmp_path, sinks=()).next_retention(last) is None
+
+
+def test_missing(tmp_path: Path) -> None:
+    """A part that was taken away, and the newest one; retention's own deletions are no problem."""
+    built = write_log(tmp_path, records=3, segments=4)
+    assert look(tmp_path, sinks=()).logs[0].problems == ()
+    built.paths[1].unlink()
+    (problem,) = look(tmp_path, sinks=()).logs[0].problems
+    assert problem.startswith("part 2 of 2026-11-23 is gone and no tombstone says why")
+    with auditlog.open(tmp_path, service="retention", host="hive1") as log:
+        details = {
+            "log": built.log,
+            "segment": built.names[1].logical,
+            "first_seq": 4,
+            "last_seq": 6,
+            "first_prev_hash": built.headers[2].hash,
+            "last_hash": built.headers[5].hash,
+        }
+        log.emit("retention.segment_deleted", details=details)
+    of_log = {state.log: state for state in look(tmp_path, sinks=()).logs}[built.log]
+    assert of_log.problems == ()
