@@ -56,8 +56,8 @@ _logger = logging.getLogger("auditlog.retention")
 class Timetable:
     """When to run: every day at ``daily_at`` (UTC), or every ``interval`` where that is not a day.
 
-    ``jitter`` spreads the hosts of a fleet; ``watch_every`` is how often overdue runs are looked
-    for.  Raises PolicyError.
+    ``jitter`` spreads the hosts of a fleet, over a tenth of the interval at most; ``watch_every``
+    is how often overdue runs are looked for.  Raises PolicyError.
     """
 
     interval: dt.timedelta = _DAY
@@ -84,7 +84,7 @@ class Timetable:
         return not dt.timedelta(0) <= now - succeeded_at <= self.interval + self.jitter
 
     def trigger(self) -> CronTrigger | IntervalTrigger:
-        jitter = int(self.jitter.total_seconds()) or None
+        jitter = int(min(self.jitter, self.interval / 10).total_seconds()) or None
         if self.interval == _DAY:
             at = self.daily_at
             return CronTrigger(

@@ -26,6 +26,9 @@ PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["pr
 IN_GIT: Final = (ROOT / ".git").exists()
 
 
+SYSTEMD: Final = ROOT / "deploy/systemd"
+
+
 def run(*command: str | Path, cwd: Path) -> str:
     done = subprocess.run(
         [str(word) for word in command],
@@ -73,7 +76,8 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built: Path
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
         held = {name for name in opened.namelist() if ".dist-info/" not in name}
-    assert held == package_files()
+    units = {f"auditctl/deploy/systemd/{path.name}" for path in SYSTEMD.iterdir()}
+    assert held == package_files() | units  # what `auditctl install` lays out
     assert {f"{package}/py.typed" for package in PACKAGES} <= held
 
 

@@ -12,6 +12,7 @@ Invariants (tests of the same name in tests/shippers/test_index_template.py):
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, Final
 
 __all__ = ["DEFAULT_PREFIX", "TEMPLATE_VERSION", "index_template"]
@@ -97,6 +98,6 @@ def index_template(
                     "translog": {"durability": "request"},
                 }
             },
-            "mappings": {"dynamic": False, "properties": _PROPERTIES},
+            "mappings": {"dynamic": False, "properties": deepcopy(_PROPERTIES)},
         },
     }

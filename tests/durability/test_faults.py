@@ -171,7 +171,6 @@ OPENING = [
     Refusal("make directory", "mkdir", 1, "EACCES", "OSError"),
     Refusal("make directory", "mkdir", 1, "ENOSPC", "OSError"),
     Refusal("make directory", "mkdir", 1, "EROFS", "OSError"),
-    Refusal("mode of directory", "chmod", 1, "EPERM", "OSError"),
     Refusal("sync directory's parent", "fsync", 1, "EIO", "OSError"),
     Refusal("make state directory", "mkdir", 2, "EDQUOT", "OSError"),
     Refusal("sync directory", "fsync", 2, "EIO", "OSError"),

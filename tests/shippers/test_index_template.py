@@ -76,3 +76,8 @@ def test_the_server_takes_it_and_finds_records_by_their_ecs_names(
         query = {"query": {"term": {field: value}}}
         status, answer = request(url, "POST", f"/{index}/_search", query)
         assert answer["hits"]["total"]["value"] == 1, field
+
+
+def test_who_changes_a_template_changes_his_own() -> None:
+    index_template()["template"]["mappings"]["properties"]["actor"].clear()
+    assert index_template()["template"]["mappings"]["properties"]["actor"]
