@@ -83,7 +83,7 @@ def test_rotation(steps: list[str]) -> None:
 
 
 _NOT_YET = pytest.mark.xfail(
-    reason="a known defect: on a fast machine a live copytruncate is not always followed to its end",
+    reason="a known defect: on a fast machine a live copytruncate is not always followed whole",
     strict=False,
 )
 
