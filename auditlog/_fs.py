@@ -15,7 +15,7 @@ import fcntl
 import os
 import signal
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -90,17 +90,23 @@ def make_directory(path: str | os.PathLike[str], mode: int = 0o700) -> None:
         mode |= stat.S_IRGRP | stat.S_IXGRP
     try:
         path.mkdir(mode)
+    except FileExistsError:
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+        return
+    try:
         made = stat.S_IMODE(path.stat().st_mode)
         if made & 0o777 != mode:
             # A umask of 077 would take from the group what the option gives it.  Where the mode is
             # right, chmod(2) would only be refused: it names the set-group-id bit that mkdir(2)
             # inherits (systemd.exec(5), RestrictSUIDSGID=).
             path.chmod(made & stat.S_ISGID | mode)
-    except FileExistsError:
-        if not path.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
-        return
-    fsync_directory(path.parent)
+        fsync_directory(path.parent)
+    except BaseException:
+        # One that stayed would be taken as it is next time: with that mode, and never synced.
+        with suppress(OSError):  # another process has put something in it already
+            path.rmdir()
+        raise
 
 
 def check_directory(path: str | os.PathLike[str], *, allow_other_owner: bool = False) -> None:

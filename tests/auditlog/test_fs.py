@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,20 @@ def test_new_directories_are_synced_in_their_parents(
     monkeypatch.setattr(_fs, "fsync_directory", lambda path: synced.append(Path(path)))
     _fs.make_directory(tmp_path / "a" / "b")
     assert synced == [tmp_path, tmp_path / "a"]
+
+
+def test_a_directory_that_cannot_be_made_durable_is_not_left_behind(
+    public_directory: Path, as_nobody: Callable[[Callable[[], object]], str]
+) -> None:
+    """In a parent that may be written and not read, mkdir(2) succeeds and the sync's open does not.
+
+    Were it left, the next try would find it there and leave out the sync.
+    """
+    public_directory.chmod(0o733)
+    for path in (public_directory / "a", public_directory / "a" / "b"):
+        answer = as_nobody(partial(_fs.make_directory, path))
+        assert answer.startswith("PermissionError"), answer
+        assert not (public_directory / "a").exists()
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640])

@@ -162,6 +162,8 @@ class Refusal:
     nth: int
     error: str
     raised: str
+    group_readable: bool = False
+    """With the option, which needs chmod(2) under the umask of the child."""
 
     def __str__(self) -> str:
         return f"{self.what} {self.error}".replace(" ", "-")
@@ -171,8 +173,10 @@ OPENING = [
     Refusal("make directory", "mkdir", 1, "EACCES", "OSError"),
     Refusal("make directory", "mkdir", 1, "ENOSPC", "OSError"),
     Refusal("make directory", "mkdir", 1, "EROFS", "OSError"),
+    Refusal("mode of directory", "chmod", 1, "EPERM", "OSError", group_readable=True),
     Refusal("sync directory's parent", "fsync", 1, "EIO", "OSError"),
     Refusal("make state directory", "mkdir", 2, "EDQUOT", "OSError"),
+    Refusal("mode of state directory", "chmod", 2, "EPERM", "OSError", group_readable=True),
     Refusal("sync directory", "fsync", 2, "EIO", "OSError"),
     Refusal("open lock", "openat", 3, "EACCES", "OSError"),
     Refusal("open lock", "openat", 3, "EMFILE", "OSError"),
@@ -200,6 +204,7 @@ def test_a_fault_while_opening(
         f"inject={fault.call}:error={fault.error}:when={fault.nth}",
         at="open",
         size=100,
+        group_readable=fault.group_readable,
     )
     [refused] = outcomes(acks, "open")
     assert refused["error"] == fault.raised, refused
@@ -208,6 +213,9 @@ def test_a_fault_while_opening(
     assert refused["path"], refused
     # The fault may strike the second try's own thread; a lock left behind may not.
     assert outcomes(acks, "again")[0]["error"] != "LogLocked"
+    if fault.group_readable:
+        places_made = (directory, directory / ".auditlog")
+        assert [path.stat().st_mode & 0o777 for path in places_made] == [0o750, 0o750]
     goes_on(directory, acks)
 
 

@@ -125,11 +125,15 @@ def faulty(
     size: int = 30_000,
     events: int = 6,
     limit_bytes: int = 0,
+    group_readable: bool = False,
 ) -> None:
     """Open a log and emit ``events`` durable events, noting how each call ended.
 
-    The barrier is before the open, or before the first event, as ``at`` says.
+    The barrier is before the open, or before the first event, as ``at`` says.  ``group_readable``
+    is the option, under a umask that takes from the group what it gives.
     """
+    if group_readable:
+        os.umask(0o077)
     notes = Notes(acks)
     if at == "open":
         at_barrier()
@@ -143,11 +147,14 @@ def faulty(
             block_timeout=20,
             space_low_bytes=0,
             space_critical_bytes=0,
+            group_readable=group_readable,
         )
     if log is None:
         # The same process tries again: an open that failed must leave no lock behind.
         with _outcome(notes, "again"):
-            log = auditlog.open(directory, service="queen-rbee", host="hive1")
+            log = auditlog.open(
+                directory, service="queen-rbee", host="hive1", group_readable=group_readable
+            )
     if at == "emit":
         notes.say("opened")
         at_barrier()
