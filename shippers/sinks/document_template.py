@@ -11,6 +11,7 @@ pattern that also fits a source ``app-x``; the longer name has the higher priori
 Invariants (tests of the same name in tests/shippers/test_document_template.py):
   durable   an acknowledged write is on the server's disk (translog.durability is request)
   apart     of two sources whose patterns overlap, the longer name has the higher priority
+  own       who is given a template may change it: no table of it is anybody else's
 """
 
 from __future__ import annotations
@@ -26,24 +27,34 @@ DOCUMENT_TEMPLATE_VERSION: Final = 2
 
 _PRIORITY: Final = 510  # above the audit log's own
 
-_KEYWORD: Final[dict[str, Any]] = {"type": "keyword", "ignore_above": 1024}
-_TEXT: Final[dict[str, Any]] = {"type": "text", "norms": False}
 
-# Without ignore_malformed, which is the index's: a field that repeats it is given back without it,
-# and would look like another mapping.
-_PROPERTIES: Final[dict[str, Any]] = {
-    "@timestamp": {"type": "date"},
-    "message": _TEXT,
-    "error": {"properties": {"message": _TEXT, "type": _KEYWORD}},
-    "log": {
-        "properties": {
-            "level": _KEYWORD,
-            "offset": {"type": "long"},
-            "flags": _KEYWORD,
-            "file": {"properties": {"path": _KEYWORD}},
-        }
-    },
-}
+def _keyword() -> dict[str, Any]:
+    return {"type": "keyword", "ignore_above": 1024}
+
+
+def _text() -> dict[str, Any]:
+    return {"type": "text", "norms": False}
+
+
+def _properties() -> dict[str, Any]:
+    """What is known of every document.
+
+    Without ignore_malformed, which is the index's: a field that repeats it is given back without
+    it, and would look like another mapping.
+    """
+    return {
+        "@timestamp": {"type": "date"},
+        "message": _text(),
+        "error": {"properties": {"message": _text(), "type": _keyword()}},
+        "log": {
+            "properties": {
+                "level": _keyword(),
+                "offset": {"type": "long"},
+                "flags": _keyword(),
+                "file": {"properties": {"path": _keyword()}},
+            }
+        },
+    }
 
 
 def document_template(
@@ -71,9 +82,9 @@ def document_template(
             "mappings": {
                 "date_detection": False,
                 "dynamic_templates": [
-                    {"texts": {"match_mapping_type": "string", "mapping": _KEYWORD}}
+                    {"texts": {"match_mapping_type": "string", "mapping": _keyword()}}
                 ],
-                "properties": _PROPERTIES,
+                "properties": _properties(),
             },
         },
     }

@@ -8,11 +8,11 @@ Invariants (tests of the same name in tests/shippers/test_index_template.py):
   durable    an acknowledged write is on the server's disk (translog.durability is request)
   lenient    what the mapping does not know stays in the document and is not indexed
   resolves   every alias points to a field of the mapping
+  own        who is given a template may change it: no table of it is anybody else's
 """
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any, Final
 
 __all__ = ["DEFAULT_PREFIX", "TEMPLATE_VERSION", "index_template"]
@@ -26,57 +26,63 @@ TEMPLATE_VERSION: Final = 1
 # 32,766 bytes, and with it the whole document.
 _IGNORE_ABOVE: Final = 1024
 
-_KEYWORD: Final[dict[str, Any]] = {"type": "keyword", "ignore_above": _IGNORE_ABOVE}
-_NAMED: Final[dict[str, Any]] = {**_KEYWORD, "fields": {"name": _KEYWORD}}
+
+def _keyword() -> dict[str, Any]:
+    return {"type": "keyword", "ignore_above": _IGNORE_ABOVE}
+
+
+def _named() -> dict[str, Any]:
+    return {**_keyword(), "fields": {"name": _keyword()}}
 
 
 def _alias(path: str) -> dict[str, Any]:
     return {"type": "alias", "path": path}
 
 
-_PROPERTIES: Final[dict[str, Any]] = {
-    "v": {"type": "short"},
-    "log": _KEYWORD,
-    "seq": {"type": "long"},
-    "prev_hash": {"type": "keyword", "index": False, "doc_values": False},
-    "@timestamp": {"type": "date"},
-    "event_type": _KEYWORD,
-    "service": _NAMED,
-    "host": _NAMED,
-    "actor": {
-        "properties": {
-            "user_id": _KEYWORD,
-            "ip": {"type": "ip", "ignore_malformed": True},
-            "auth_method": _KEYWORD,
-            "session_id": _KEYWORD,
-        }
-    },
-    "resource": {
-        "properties": {
-            "resource_type": _KEYWORD,
-            "resource_id": _KEYWORD,
-            "parent_id": _KEYWORD,
-        }
-    },
-    "outcome": _KEYWORD,
-    "reason": _KEYWORD,
-    "severity": _KEYWORD,
-    "correlation_id": _KEYWORD,
-    "details": {"type": "flattened", "ignore_above": _IGNORE_ABOVE, "depth_limit": 100},
-    "hash": _KEYWORD,
-    "event": {
-        "properties": {
-            "action": _alias("event_type"),
-            "sequence": _alias("seq"),
-            "hash": _alias("hash"),
-            "outcome": _alias("outcome"),
-            "reason": _alias("reason"),
-        }
-    },
-    "user": {"properties": {"id": _alias("actor.user_id")}},
-    "source": {"properties": {"ip": _alias("actor.ip")}},
-    "trace": {"properties": {"id": _alias("correlation_id")}},
-}
+def _properties() -> dict[str, Any]:
+    return {
+        "v": {"type": "short"},
+        "log": _keyword(),
+        "seq": {"type": "long"},
+        "prev_hash": {"type": "keyword", "index": False, "doc_values": False},
+        "@timestamp": {"type": "date"},
+        "event_type": _keyword(),
+        "service": _named(),
+        "host": _named(),
+        "actor": {
+            "properties": {
+                "user_id": _keyword(),
+                "ip": {"type": "ip", "ignore_malformed": True},
+                "auth_method": _keyword(),
+                "session_id": _keyword(),
+            }
+        },
+        "resource": {
+            "properties": {
+                "resource_type": _keyword(),
+                "resource_id": _keyword(),
+                "parent_id": _keyword(),
+            }
+        },
+        "outcome": _keyword(),
+        "reason": _keyword(),
+        "severity": _keyword(),
+        "correlation_id": _keyword(),
+        "details": {"type": "flattened", "ignore_above": _IGNORE_ABOVE, "depth_limit": 100},
+        "hash": _keyword(),
+        "event": {
+            "properties": {
+                "action": _alias("event_type"),
+                "sequence": _alias("seq"),
+                "hash": _alias("hash"),
+                "outcome": _alias("outcome"),
+                "reason": _alias("reason"),
+            }
+        },
+        "user": {"properties": {"id": _alias("actor.user_id")}},
+        "source": {"properties": {"ip": _alias("actor.ip")}},
+        "trace": {"properties": {"id": _alias("correlation_id")}},
+    }
 
 
 def index_template(
@@ -98,6 +104,6 @@ def index_template(
                     "translog": {"durability": "request"},
                 }
             },
-            "mappings": {"dynamic": False, "properties": deepcopy(_PROPERTIES)},
+            "mappings": {"dynamic": False, "properties": _properties()},
         },
     }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from fnmatch import fnmatchcase
 
 from hypothesis import given
@@ -32,6 +33,18 @@ def test_apart(one: str, other: str) -> None:
     priorities = [bodies[name]["priority"] for name in fitting]
     assert len(set(priorities)) == len(priorities)
     assert min(priorities) > index_template()["priority"]
+
+
+def test_own() -> None:
+    """own: who is given a template may change it: no table of it is anybody else's"""
+    changed = document_template("x-audit", "journal")
+    expected = copy.deepcopy(changed)
+    mappings = changed["template"]["mappings"]
+    mappings["properties"]["message"]["type"] = "keyword"
+    assert mappings["properties"]["error"]["properties"]["message"]["type"] == "text"
+    mappings["dynamic_templates"][0]["texts"]["mapping"].clear()
+    del mappings["properties"]["log"]["properties"]["file"]
+    assert document_template("x-audit", "journal") == expected
 
 
 def test_the_source_takes_the_place_of_audit_in_the_name() -> None:

@@ -78,6 +78,12 @@ def test_the_server_takes_it_and_finds_records_by_their_ecs_names(
         assert answer["hits"]["total"]["value"] == 1, field
 
 
-def test_who_changes_a_template_changes_his_own() -> None:
-    index_template()["template"]["mappings"]["properties"]["actor"].clear()
-    assert index_template()["template"]["mappings"]["properties"]["actor"]
+def test_own() -> None:
+    """own: who is given a template may change it: no table of it is anybody else's"""
+    changed, expected = index_template(), orjson.dumps(index_template())
+    properties = changed["template"]["mappings"]["properties"]
+    properties["log"]["type"] = "text"
+    assert properties["hash"]["type"] == "keyword", "nor is it another field's"
+    properties["service"]["fields"].clear()
+    del properties["actor"]["properties"]["ip"], properties["user"]
+    assert orjson.dumps(index_template()) == expected
