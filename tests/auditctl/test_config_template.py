@@ -41,6 +41,7 @@ def test_usable_with_a_comment_taken_away(tmp_path: Path, line: str) -> None:
         for each in template().splitlines()
     )
     path = tmp_path / "config.toml"
+    assert text != template(), "nothing was taken away"
     path.write_text(text)
     load(path, environ={})
 

@@ -231,9 +231,11 @@ def test_a_service_that_stops_is_told_and_the_warning_it_explains_is_not(stack: 
 
 
 def test_alerts_wait_for_an_alertmanager_that_is_down(stack: Stack) -> None:
+    assert not stack.told_of("queen-rbee")
     stack.alertmanager.stop(signal.SIGKILL)
     stack.rbee.services["queen"].stop()
     down = 'ALERTS{alertname="ServiceDown",alertstate="firing",job="queen-rbee"}'
     eventually(lambda: stack.prometheus.query(down), "Prometheus notices", 60)
+    assert not stack.told_of("queen-rbee")
     stack.alertmanager.start("/-/ready")
     eventually(lambda: stack.told_of("queen-rbee"), "it is told after all", 90)
