@@ -16,13 +16,18 @@ from __future__ import annotations
 
 import heapq
 import os
-import tempfile
-from array import array
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from auditctl.query.lines import BLOCK_BYTES, Block, backward, forward
+from auditctl.query.lines import (
+    BLOCK_BYTES,
+    backward,
+    forward,
+    last_block,
+    turned_round,
+)
 from auditctl.query.needles import needles
 from auditctl.query.packed import open_zstd
 from auditctl.query.predicate import predicate
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from auditctl.query.lines import Block
     from auditctl.query.needles import Needles
     from auditctl.query.predicate import Predicate
     from auditctl.query.scope import Scope
@@ -54,7 +60,6 @@ if TYPE_CHECKING:
 _Key = tuple[str, str, int]
 _Step = tuple[_Key, Record | None]  # how far one log was read, and the answer there if it is one
 _ALL_BLOCKS_BYTES: Final = 32 << 20  # of all logs that are read at the same time
-_SPOOL_BYTES: Final = 8 << 20  # answers of one compressed segment kept in memory, to be reversed
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,27 +158,38 @@ def _segment(
     segment: SegmentFile, look: _Look, end: int | None, tell: Callable[[int, bytes], None]
 ) -> Iterator[_Step]:
     try:
-        stream, path = _open(segment)
-    except FileNotFoundError:
-        return  # deleted by retention since it was listed
-    with stream:
-        if not look.reverse:
-            blocks = forward(stream, look.needles, path=path, end=end, block_bytes=look.block_bytes)
-        elif path.name == segment.name.logical:
-            fd = stream.fileno()
-            size = os.fstat(fd).st_size
-            end = size if end is None else min(end, size)
-            blocks = backward(fd, end, look.needles, block_bytes=look.block_bytes)
-        else:
-            blocks = forward(stream, look.needles, path=path, end=end, block_bytes=look.block_bytes)
-            yield from _turned_round(blocks, look, tell)
-            return
-        for block in blocks:
+        for block in _blocks(segment, look, end):
             for record in look.answers(block.lines, tell):
                 yield _key(record), record
             edge = parse_header(block.edge)
             if edge is not None:
                 yield (edge.timestamp, edge.log, edge.seq), None
+    except FileNotFoundError:
+        return  # deleted by retention since it was listed
+
+
+def _blocks(segment: SegmentFile, look: _Look, end: int | None) -> Iterator[Block]:
+    """Raises FileNotFoundError, LogDamaged where compressed bytes are not whole, OSError."""
+    stream, path = _open(segment)
+    size = look.block_bytes
+    with stream:
+        if not look.reverse:
+            yield from forward(stream, look.needles, path=path, end=end, block_bytes=size)
+            return
+        if path.name == segment.name.logical:
+            fd = stream.fileno()
+            length = os.fstat(fd).st_size
+            end = length if end is None else min(end, length)
+            yield from backward(fd, end, look.needles, block_bytes=size)
+            return
+        if not look.needles:
+            # Most often a few of the newest are asked for; what is before them is read when wanted.
+            with suppress(LogDamaged):  # which is met again, and told behind what can be read
+                block, end = last_block(stream, path=path, end=end, block_bytes=size)
+                yield block
+    stream, path = _open(segment)
+    with stream:
+        yield from turned_round(forward(stream, look.needles, path=path, end=end, block_bytes=size))
 
 
 def _open(segment: SegmentFile) -> tuple[BinaryIO, Path]:
@@ -183,36 +199,6 @@ def _open(segment: SegmentFile) -> tuple[BinaryIO, Path]:
         except FileNotFoundError:
             pass  # it may have another form by now
     return open_any_form(segment)
-
-
-def _turned_round(
-    blocks: Iterator[Block], look: _Look, tell: Callable[[int, bytes], None]
-) -> Iterator[_Step]:
-    """The answers of a compressed segment, which can be read forwards only, from the last one on.
-
-    Its damage is met before its answers are given, which then are given all the same.
-    """
-    sizes = array("L")
-    damage: LogDamaged | None = None
-    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        try:
-            for block in blocks:
-                for record in look.answers(block.lines, tell):
-                    spool.write(record.line)
-                    sizes.append(len(record.line))
-        except LogDamaged as error:
-            damage = error
-        place = spool.tell()
-        for size in reversed(sizes):
-            place -= size
-            spool.seek(place)
-            line = spool.read(size)
-            header = parse_header(line)
-            if header is not None:
-                record = Record(line, header)
-                yield _key(record), record
-    if damage is not None:
-        raise damage
 
 
 def _key(record: Record) -> _Key:

@@ -4,13 +4,15 @@ Only lines with one of the needles are taken out of a block; without needles, al
 
 Invariants (tests of the same name in tests/auditctl/query/test_lines.py):
   same        needles give the lines, with their offsets, that contain one; none missing, none twice
-  backwards   the same lines in the opposite order
+  backwards   the same lines in the opposite order, also of what can be read forwards only
   bounded     memory does not grow with the size of the segment, nor with a line that never ends
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
 
     from auditctl.query.needles import Needles
 
-__all__ = ["BLOCK_BYTES", "Block", "backward", "forward"]
+__all__ = ["BLOCK_BYTES", "Block", "backward", "forward", "last_block", "turned_round"]
 
 BLOCK_BYTES: Final = 1 << 20
 _MIN_BYTES: Final = 4 * MAX_RECORD_BYTES
 _FIRST_BYTES: Final = 1 << 16  # backwards, so that the newest answer comes at once
 _TOO_LONG_BYTES: Final = MAX_RECORD_BYTES + 2  # of a line that never ends: enough to see that
+_SPOOL_BYTES: Final = 8 << 20  # of the lines that are to be turned round, kept in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,56 @@ def backward(
         kept = have
 
 
+def last_block(
+    stream: BinaryIO, *, path: Path, end: int | None = None, block_bytes: int = BLOCK_BYTES
+) -> tuple[Block, int]:
+    """All lines at the end of a stream, reversed, and the byte at which they begin.
+
+    Of what was compressed this is read without keeping or looking at the rest.  Raises as forward.
+    """
+    size = max(block_bytes, _MIN_BYTES)
+    older, newer = memoryview(bytearray(size)), memoryview(bytearray(size))
+    at = had = have = 0
+    while read := _read(stream, older[: size if end is None else end - at], path, at):
+        older, newer = newer, older
+        at, had, have = at + read, have, read
+    text = bytes(older[:had]) + bytes(newer[:have])
+    begin = at - len(text)
+    # It begins within a line, most likely.
+    cut = (text.find(b"\n") + 1 or len(text)) if begin else 0
+    lines = _all_lines(text[cut:], begin + cut)
+    return Block(lines[::-1], lines[0][1] if lines else b""), begin + cut
+
+
+def turned_round(blocks: Iterator[Block]) -> Iterator[Block]:
+    """What forward gives, from the last line on.
+
+    All of it is read before the first is given.  Damage is raised at the end, as by forward.
+    """
+    kept: list[tuple[int, array[int], array[int], bytes]] = []  # place, offsets, sizes, edge
+    damage: LogDamaged | None = None
+    edge = b""
+    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
+        try:
+            for block in blocks:
+                if block.lines:
+                    offsets = array("Q", (offset for offset, _ in block.lines))
+                    sizes = array("L", (len(line) for _, line in block.lines))
+                    kept.append((spool.tell(), offsets, sizes, edge))
+                    spool.writelines(line for _, line in block.lines)
+                edge = block.edge
+        except LogDamaged as error:
+            damage = error
+        for place, offsets, sizes, edge in reversed(kept):
+            spool.seek(place)
+            lines = [
+                (offset, spool.read(size)) for offset, size in zip(offsets, sizes, strict=True)
+            ]
+            yield Block(lines[::-1], edge)
+    if damage is not None:
+        raise damage
+
+
 def _read(stream: BinaryIO, target: memoryview, path: Path, offset: int) -> int:
     try:
         return stream.readinto(target)  # type: ignore[attr-defined, no-any-return]  # BufferedReader
@@ -142,7 +195,7 @@ def _pread_all(fd: int, target: memoryview, offset: int) -> None:
 def _take(buffer: Buffer, begin: int, end: int, needles: Needles) -> list[tuple[int, bytes]]:
     """Of the lines in [begin, end) those that have a needle, each with its place."""
     if not needles:
-        return _all_lines(buffer, begin, end)
+        return _all_lines(bytes(buffer.view[begin:end]), begin)
     if buffer.bytes.find(b"\\", begin, end) >= 0:
         needles = (*needles, *ESCAPES)
     nexts = dict.fromkeys(needles, -1)
@@ -161,14 +214,14 @@ def _take(buffer: Buffer, begin: int, end: int, needles: Needles) -> list[tuple[
     return found
 
 
-def _all_lines(buffer: Buffer, begin: int, end: int) -> list[tuple[int, bytes]]:
+def _all_lines(text: bytes, offset: int) -> list[tuple[int, bytes]]:
     found = []
-    *lines, rest = bytes(buffer.view[begin:end]).split(b"\n")
+    *lines, rest = text.split(b"\n")
     for line in lines:
-        found.append((begin, line + b"\n"))
-        begin += len(line) + 1
+        found.append((offset, line + b"\n"))
+        offset += len(line) + 1
     if rest:
-        found.append((begin, rest))
+        found.append((offset, rest))
     return found
 
 

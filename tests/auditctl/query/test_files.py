@@ -194,6 +194,24 @@ def test_early(tmp_path: Path, reverse: bool) -> None:
     assert [what[0] for what in told] == [long.active.name]
 
 
+@pytest.mark.parametrize("form", [".zst", ".gz"])
+def test_early_backwards_in_a_compressed_segment(tmp_path: Path, form: str) -> None:
+    """Who wants a few of the newest does not wait for the others to be taken out."""
+    built = LogBuilder(tmp_path)
+    built.append(4000, details={"text": "x" * 1000})
+    path = built.compress(0, form)
+    look = source(tmp_path)
+    assert [record.seq for record in look.records(parse(""), Scope(), reverse=True)] == [
+        *range(4000, 0, -1)
+    ]
+    found = look.records(parse(""), Scope(), reverse=True)
+    assert next(found).seq == 4000
+    path.unlink()
+    rest = [record.seq for record in found]
+    assert 1000 < len(rest) < 3000
+    assert rest == [*range(3999, 3999 - len(rest), -1)]
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_told(tmp_path: Path, reverse: bool) -> None:
     built = write_log(tmp_path, records=1)

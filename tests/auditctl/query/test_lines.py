@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditctl.query import lines as module
-from auditctl.query.lines import Block, backward, forward
+from auditctl.query.lines import Block, backward, forward, last_block, turned_round
 from auditctl.query.memory import Buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+    from typing import BinaryIO
 
     import pytest
 
@@ -83,6 +84,49 @@ def test_backwards(
     assert short(found) == short(expected(content, needles, None))[::-1]
 
 
+@settings(max_examples=150)
+@given(pieces=PIECES, needles=NEEDLES, cut=st.none() | st.integers(0, 2000))
+def test_backwards_of_what_can_be_read_forwards_only(
+    tmp_path_factory: pytest.TempPathFactory,
+    pieces: list[bytes],
+    needles: tuple[bytes, ...],
+    cut: int | None,
+) -> None:
+    content = b"".join(pieces)
+    path = tmp_path_factory.getbasetemp() / "segment"
+    path.write_bytes(content)
+    with path.open("rb") as stream:
+        found = lines_of(turned_round(forward(stream, needles, path=path, end=cut, block_bytes=1)))
+    assert short(found) == short(expected(content, needles, cut))[::-1]
+
+
+@settings(max_examples=150)
+@given(pieces=PIECES, cut=st.none() | st.integers(0, 2000))
+def test_backwards_by_the_last_block_and_then_the_rest(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], cut: int | None
+) -> None:
+    content = b"".join(pieces)
+    path = tmp_path_factory.getbasetemp() / "segment"
+    path.write_bytes(content)
+    with path.open("rb") as stream:
+        block, begin = last_block(stream, path=path, end=cut, block_bytes=1)
+        assert begin + sum(len(line) for _, line in block.lines) == len(content[:cut])
+        stream.seek(0)
+        rest = turned_round(forward(stream, (), path=path, end=begin, block_bytes=1))
+        found = lines_of((block, *rest))
+    assert short(found) == short(expected(content, (), cut))[::-1]
+
+
+def test_backwards_by_the_last_block_where_it_begins_within_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    path.write_bytes(content := b"".join(b"line %d\n" % number for number in range(90_000)))
+    with path.open("rb") as stream:
+        block, begin = last_block(stream, path=path, block_bytes=1)
+    assert LEAST <= len(content) - begin <= 2 * LEAST
+    assert block.lines == expected(content, (), None)[: -len(block.lines) - 1 : -1]
+    assert block.edge == block.lines[-1][1]
+
+
 def test_bounded(tmp_path: Path) -> None:
     path = tmp_path / "segment"
     with path.open("wb") as file:
@@ -90,18 +134,20 @@ def test_bounded(tmp_path: Path) -> None:
         for _ in range(20):
             file.write((b"y" * 999 + b"\n") * 1000)
         file.write(b"z" * (40 << 20))
-    for reverse in (False, True):
+    ways: list[Callable[[BinaryIO], Iterable[Block]]] = [
+        lambda stream: forward(stream, (), path=path),
+        lambda stream: backward(stream.fileno(), path.stat().st_size, ()),
+        lambda stream: turned_round(forward(stream, (), path=path)),
+        lambda stream: [last_block(stream, path=path, end=41 << 20)[0]],
+    ]
+    for way, least in zip(ways, (20_002, 20_002, 20_002, 1_000), strict=True):
         tracemalloc.start()
         with path.open("rb") as stream:
-            if reverse:
-                blocks = backward(stream.fileno(), path.stat().st_size, ())
-            else:
-                blocks = forward(stream, (), path=path)
-            lines = sum(len(block.lines) for block in blocks)
+            lines = sum(len(block.lines) for block in way(stream))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert lines >= 20_002
-        assert peak < 8 << 20
+        assert lines >= least
+        assert peak < 16 << 20
 
 
 def test_a_line_that_is_too_long_is_told_in_both_directions(tmp_path: Path) -> None:
