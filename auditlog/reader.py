@@ -39,6 +39,7 @@ __all__ = [
 
 _CHUNK_BYTES: Final = 1 << 18
 _PACKED_BYTES: Final = 256  # decompressed at once: a zstd block of 4 bytes can make 128 KiB
+_DEFLATED_BYTES: Final = 1 << 14  # what zlib makes of them it gives in pieces
 _END_BYTES: Final = MAX_RECORD_BYTES + 1  # holds one whole line of the largest size
 _MAX_WINDOW_BYTES: Final = 1 << 27  # zstd frames may ask for more only with --ultra --long
 
@@ -71,18 +72,38 @@ class _Frame(Protocol):
     def unused_data(self) -> bytes: ...
 
 
-def _frame_starter(compression: str) -> tuple[Callable[[], _Frame], type[Exception]] | None:
-    """What starts to decompress a frame, and the error it raises on damage."""
+class _Member:
+    """A gzip member.  What it has not come to yet it leaves over, as what follows its end."""
+
+    def __init__(self) -> None:
+        import zlib  # noqa: PLC0415  (see _frame_starter)
+
+        self._zlib = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def decompress(self, data: bytes, /) -> bytes:
+        return self._zlib.decompress(data, _CHUNK_BYTES)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+
+
+def _frame_starter(compression: str) -> tuple[Callable[[], _Frame], type[Exception], int] | None:
+    """What starts to decompress a frame, the error it raises on damage, and how much it is fed."""
     # Imported here: who only writes never needs either.
     if compression == ".zst":
         import zstandard  # noqa: PLC0415  (see above)
 
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
-        return decompressor.decompressobj, zstandard.ZstdError
+        return decompressor.decompressobj, zstandard.ZstdError, _PACKED_BYTES
     if compression == ".gz":
         import zlib  # noqa: PLC0415  (see above)
 
-        return lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS), zlib.error
+        return _Member, zlib.error, _DEFLATED_BYTES
     return None
 
 
@@ -93,10 +114,11 @@ class _Frames(io.RawIOBase):
     """
 
     def __init__(
-        self, raw: io.FileIO, start: Callable[[], _Frame], damage: type[Exception]
+        self, raw: io.FileIO, start: Callable[[], _Frame], damage: type[Exception], fed_bytes: int
     ) -> None:
         self._raw = raw
         self._damage = damage
+        self._fed_bytes = fed_bytes
         self._start = start
         self._frame: _Frame | None = start()  # so that a file without any frame is incomplete
         self._packed = b""
@@ -108,17 +130,17 @@ class _Frames(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         """Raises NotWhole when the bytes are not whole frames."""
         while not self._ready:
-            self._packed = self._packed or self._raw.read(_PACKED_BYTES) or b""
-            if not self._packed:
-                if self._frame is not None:
-                    raise NotWhole("its end is missing")
+            self._packed = self._packed or self._raw.read(self._fed_bytes) or b""
+            if not self._packed and self._frame is None:
                 return 0
             frame = self._frame or self._start()
             try:
                 self._ready = memoryview(frame.decompress(self._packed))
             except self._damage as error:
                 raise NotWhole(str(error)) from error
-            self._packed = frame.unused_data if frame.eof else b""
+            if not self._packed and not self._ready:
+                raise NotWhole("its end is missing")
+            self._packed = frame.unused_data
             self._frame = None if frame.eof else frame
         target = memoryview(buffer).cast("B")
         size = min(len(target), len(self._ready))

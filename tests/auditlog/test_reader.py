@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -104,7 +105,7 @@ def test_bounded(tmp_path: Path, form: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < size // 2
+    assert peak < (size // 16 if form == ".gz" else size // 2)
     assert len(got) == 5
     assert got[4][0] == len(content) + size + 1, "the offset behind the long line is right"
     assert got[3][1] > MAX_RECORD_BYTES + 1, "no part of it can pass for a record"
@@ -122,6 +123,24 @@ def test_a_compressed_segment_cut_at_any_byte_is_damaged(tmp_path: Path, form: s
         with pytest.raises(LogDamaged, match="cannot be decompressed"):
             bounds(only_segment(tmp_path))
         assert not verify(tmp_path).ok
+
+
+def read_into(got: bytearray, path: Path) -> None:
+    with open_segment(path) as stream:
+        while piece := stream.read1(1 << 20):  # type: ignore[attr-defined]  # a BufferedReader
+            got += piece
+
+
+def test_what_is_there_of_a_gzip_member_comes_before_its_end_is_missed(tmp_path: Path) -> None:
+    """A byte of it can hold more than there was room for when it was read."""
+    path = tmp_path / "queen-rbee@hive1.2026-11-23.0001.ndjson.gz"
+    whole = gzip.compress(b"\n" * (reader._CHUNK_BYTES + 30_000))
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        got = bytearray()
+        with pytest.raises(reader.NotWhole):
+            read_into(got, path)
+        assert got == zlib.decompressobj(wbits=31).decompress(whole[:cut])
 
 
 @pytest.mark.parametrize("form", PACKED)
