@@ -13,30 +13,19 @@ import json
 import sys
 from pathlib import Path
 
-DELETED = "retention.segment_deleted"
 here = Path(__file__).resolve().parent
-problems: list[str] = []
 deleted: dict[tuple[str, int, str], tuple[int, str]] = {}  # by retention, which put it on record
 
 
-def check_files(listed: list[dict]) -> None:  # type: ignore[type-arg]  # JSON, and short to read
-    for entry in listed:
-        path, digest, size = here / entry["name"], hashlib.sha256(), 0
-        if not path.is_file():
-            problems.append(f"{entry['name']}: it is missing")
-            continue
-        with path.open("rb") as file:
-            for chunk in iter(lambda: file.read(1 << 20), b""):
-                digest.update(chunk)
-                size += len(chunk)
-        if (size, digest.hexdigest()) != (entry["bytes"], entry["sha256"]):
-            problems.append(f"{entry['name']}: it is not the file that was exported")
-    names = {entry["name"] for entry in listed} | {"MANIFEST.json"}
-    strange = {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()}
-    problems.extend(f"{name}: it does not belong here" for name in sorted(strange - names))
+def sha256(name: str) -> str:
+    digest = hashlib.sha256()
+    with (here / name).open("rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
-def check_log(log: dict, asked: set[bytes]) -> None:  # type: ignore[type-arg]  # as above
+def check_log(log: dict, asked: set[bytes]) -> None:  # type: ignore[type-arg]  # JSON, and short
     name, count, seq, head = log["log"], 0, log["first_seq"] - 1, log["first_prev_hash"]
     for segment in log["segments"]:
         with (here / segment).open("rb") as file:
@@ -52,7 +41,7 @@ def check_log(log: dict, asked: set[bytes]) -> None:  # type: ignore[type-arg]  
                     problems.append(f"{segment} line {number}: it does not follow record {seq}")
                 count, seq, head = count + 1, record["seq"], digest
                 asked.discard(line)
-                if name.startswith("retention@") and record["event_type"] == DELETED:
+                if [name[:10], record["event_type"]] == ["retention@", "retention.segment_deleted"]:
                     gone = record["details"]
                     key = gone["log"], gone["first_seq"], gone["first_prev_hash"]
                     deleted[key] = gone["last_seq"], gone["last_hash"]
@@ -61,9 +50,14 @@ def check_log(log: dict, asked: set[bytes]) -> None:  # type: ignore[type-arg]  
     print(f"{name}: {count} records, {log['first_seq']} to {seq}, head {head[:16]}")
 
 
-content = (here / "MANIFEST.json").read_bytes()
-manifest = json.loads(content)
-check_files(manifest["files"])
+manifest = json.loads((here / "MANIFEST.json").read_bytes())
+listed = {file["name"]: (file["bytes"], file["sha256"]) for file in manifest["files"]}
+there = {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()}
+problems = [f"{n}: it is missing" for n in sorted(listed.keys() - there)]
+problems += [f"{n}: it does not belong here" for n in sorted(there - {*listed, "MANIFEST.json"})]
+for name in sorted(there & listed.keys()):
+    if ((here / name).stat().st_size, sha256(name)) != listed[name]:
+        problems.append(f"{name}: it is not the file that was exported")
 if not problems:
     found = here / "records.ndjson"
     asked = set(found.read_bytes().splitlines(keepends=True)) if found.exists() else set()
@@ -72,5 +66,5 @@ if not problems:
     if asked:
         problems.append(f"records.ndjson: {len(asked)} of its records are in no log")
 print("\n".join(problems) or "ok: complete and unchanged")
-print(f"SHA-256 of MANIFEST.json: {hashlib.sha256(content).hexdigest()}")
+print(f"SHA-256 of MANIFEST.json: {sha256('MANIFEST.json')}")
 sys.exit(1 if problems else 0)

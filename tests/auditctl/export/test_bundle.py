@@ -14,7 +14,7 @@ import zstandard
 
 from auditctl.errors import BadPath, CommandFailed
 from auditctl.export.archive import verify_archive
-from auditctl.export.bundle import Asked, write_bundle
+from auditctl.export.bundle import _CHECKER, Asked, write_bundle
 from auditctl.query.scope import Scope
 from auditlog.errors import LogDamaged
 from auditlog.record import decode
@@ -143,6 +143,10 @@ def test_proven_also_where_the_last_records_were_cut_off(tmp_path: Path, built: 
     manifest_file.write_bytes(orjson.dumps(manifest))
     code, said = check(place)
     assert (code, "it does not end where the manifest says" in said) == (1, True)
+
+
+def test_the_checker_is_short_enough_to_be_read() -> None:
+    assert sum(bool(line.strip()) for line in _CHECKER.read_text("utf-8").splitlines()) <= 60
 
 
 def test_a_part_of_a_log_is_whole_days_of_it(tmp_path: Path, built: LogBuilder) -> None:
