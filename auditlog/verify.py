@@ -58,6 +58,23 @@ class LogReport:
     findings_omitted: int
     deleted: tuple[Tombstone, ...]
 
+    @classmethod
+    def of(cls, check: ChainCheck) -> LogReport:
+        """What a check that has finished came to."""
+        return cls(
+            check.log,
+            check.segments,
+            check.records,
+            check.first_seq,
+            check.last_seq,
+            check.head_hash,
+            check.verified_through_seq,
+            check.suspect_records,
+            tuple(check.findings),
+            check.findings_omitted,
+            tuple(check.deleted),
+        )
+
     @property
     def ok(self) -> bool:
         return not any(finding.fatal for finding in self.findings)
@@ -240,17 +257,4 @@ def _verify_log(
             check.segments -= 1
             vanished = True
     check.finish(head)
-    report = LogReport(
-        check.log,
-        check.segments,
-        check.records,
-        check.first_seq,
-        check.last_seq,
-        check.head_hash,
-        check.verified_through_seq,
-        check.suspect_records,
-        tuple(check.findings),
-        check.findings_omitted,
-        tuple(check.deleted),
-    )
-    return report, vanished
+    return LogReport.of(check), vanished

@@ -159,7 +159,7 @@ class _Reading:
         reports = []
         for check in self.checks.values():
             check.finish()
-            reports.append(_report(check))
+            reports.append(LogReport.of(check))
         problems = [*self._problems(self.manifest)]
         return ArchiveReport(
             Report(tuple(sorted(reports, key=lambda report: report.log))),
@@ -185,19 +185,3 @@ class _Reading:
             if check is None or (check.last_seq, check.head_hash) != (log.last_seq, log.head_hash):
                 problems.append(f"{log.log}: it does not end where the manifest says")
         return problems
-
-
-def _report(check: ChainCheck) -> LogReport:
-    return LogReport(
-        check.log,
-        check.segments,
-        check.records,
-        check.first_seq,
-        check.last_seq,
-        check.head_hash,
-        check.verified_through_seq,
-        check.suspect_records,
-        tuple(check.findings),
-        check.findings_omitted,
-        tuple(check.deleted),
-    )
