@@ -16,12 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from auditlog.following import check_following, following_start
 from auditlog.record import (
     GENESIS_HASH,
     Header,
-    check_following,
     check_link,
-    following_start,
     line_hash,
     log_prefix,
     parse_header,

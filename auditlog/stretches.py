@@ -26,8 +26,9 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
 import orjson
 
 from auditlog.chain import Intact
+from auditlog.following import check_following, following_start
 from auditlog.reader import iter_lines, open_segment
-from auditlog.record import check_following, following_start, log_prefix, parse_header
+from auditlog.record import log_prefix, parse_header
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from auditlog.following import check_following, following_start
 from auditlog.reader import Bounds, NotWhole, open_segment
 from auditlog.record import (
     MAX_RECORD_BYTES,
-    check_following,
     check_link,
-    following_start,
     log_prefix,
     parse_header,
     parse_timestamp,

@@ -383,8 +383,9 @@ class Delivery:
 
     def _settle(self, completed: _Completed) -> None:
         lane, batch, outcomes = completed.lane, completed.batch, completed.outcomes
+        all_indexed = outcomes.count(INDEXED) == len(outcomes)
         if outcomes:
-            throttled = any(o.throttled for o in outcomes if not o.final)
+            throttled = not all_indexed and any(o.throttled for o in outcomes if not o.final)
             full = self._size.is_full(len(outcomes), batch.size_bytes)
             self._size = self._size.after(Taken(completed.seconds, full, throttled))
         self._in_flight -= 1
@@ -393,7 +394,7 @@ class Delivery:
         if any(outcome.final for outcome in outcomes):
             self._progress_at = time.monotonic()
             self._last_success_at = dt.datetime.now(dt.UTC)
-        if self.trouble or outcomes.count(INDEXED) < len(outcomes):
+        if self.trouble or not all_indexed:
             self._report(lane, outcomes)
         if not lane.settle(batch, outcomes):
             self._hold_back(lane)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,6 +17,8 @@ from auditctl.systemd import Notifier
 
 if TYPE_CHECKING:
     from auditctl.config import Config
+
+_GC_THRESHOLDS: Final = (20_000, 20, 100)
 
 
 @click.command
@@ -47,5 +50,16 @@ def agent(config_path: Path | None, *, only: str | None) -> int:
 
     log_to_stderr()
     service = Agent(read, ship=only != "retain", retain=only != "ship", notifier=Notifier())
+    _spare_collections()
     _, number = run_until_signal(service.run, service.reload)
     return exit_code(number)
+
+
+def _spare_collections() -> None:
+    """Have the cyclic collector leave alone what was loaded, and look at the rest less often.
+
+    Records are freed by their reference counts.  With the defaults, which count every container
+    that a batch makes, a sixth of the CPU time of a backlog went into walking over the libraries.
+    """
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)

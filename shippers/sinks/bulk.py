@@ -95,8 +95,7 @@ def bulk_body(records: Sequence[Shipment], prefix: str) -> bytes:
                 index_name(prefix, day).encode("ascii"),
                 log.encode("ascii"),
             )
-        parts.append(b'%b%d"}}\n' % (before, header.seq))
-        parts.append(line)
+        parts += (before, b'%d"}}\n' % header.seq, line)
     return b"".join(parts)
 
 
@@ -117,7 +116,7 @@ def documents_body(documents: Sequence[Document], prefix: str) -> bytes:
 
 def judge(records: Sequence[Shipment], response: object) -> list[Outcome]:
     """One outcome for each record; a Conflict where the id was there already."""
-    return judge_ids([document_id(header) for _, header in records if header], response)
+    return judge_ids([f"{h.log}:{h.seq}" for _, h in records if h], response)  # as document_id
 
 
 def judge_ids(ids: Sequence[str], response: object) -> list[Outcome]:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import elasticsearch
 import orjson
-from elastic_transport import JsonSerializer, TlsError
+from elastic_transport import JsonSerializer, NdjsonSerializer, TlsError
 
 from shippers.errors import SinkRefused
 from shippers.outcome import Outcome, retry
@@ -34,7 +34,7 @@ FAILURES: Final = (elasticsearch.ApiError, elasticsearch.TransportError)
 """What a request raises; ``trouble`` says what it means."""
 
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
-_JSON_TYPES: Final = ("application/json", "application/vnd.elasticsearch+json")
+_TYPES: Final = ("application/", "application/vnd.elasticsearch+")
 _FINGERPRINT_DIGITS: Final = 64
 
 
@@ -219,6 +219,13 @@ class _Json(JsonSerializer):
         return orjson.loads(data)
 
 
+class _Ndjson(NdjsonSerializer):
+    """Bulk bodies are complete: the library's own would copy their megabytes twice."""
+
+    def dumps(self, data: Any) -> bytes:
+        return data if isinstance(data, bytes) else super().dumps(data)
+
+
 def _client(options: ElasticsearchOptions, credentials: Credentials) -> elasticsearch.Elasticsearch:
     chosen: dict[str, Any] = {}
     if credentials.username is not None and credentials.password is not None:
@@ -237,7 +244,10 @@ def _client(options: ElasticsearchOptions, credentials: Credentials) -> elastics
         retry_on_status=(),
         http_compress=options.compress,
         connections_per_node=options.max_in_flight + 1,
-        serializers={name: _Json() for name in _JSON_TYPES},
+        serializers={
+            **{f"{name}json": _Json() for name in _TYPES},
+            **{f"{name}x-ndjson": _Ndjson() for name in _TYPES},
+        },
         **chosen,
     )
 

@@ -19,15 +19,15 @@ Invariants (tests of the same name in tests/shippers/test_audit_log.py):
 from __future__ import annotations
 
 import bisect
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Final
 
+from auditlog.following import check_following, follow, following_start, line_ends
 from auditlog.record import (
     GENESIS_HASH,
     MAX_RECORD_BYTES,
     Header,
-    check_following,
     check_link,
-    following_start,
     line_hash,
     log_prefix,
     parse_header,
@@ -211,18 +211,14 @@ class Harvester:
         size = max(min(max_bytes, self._line_bytes * max_records), 2 * _MAX_LINE_BYTES)
         offset = self._position.offset
         block = segment.read_at(offset, size)
-        end = block.rfind(b"\n") + 1
-        if end == 0:
+        sizes = line_ends(block, max_records)
+        if not sizes:
             return self._take_overlong(segment, block) if len(block) == size else None
-        block = block[:end]
-        if b"\r" in block:
-            lines = [line + b"\n" for line in block[:-1].split(b"\n")]
-        else:
-            lines = block.splitlines(keepends=True)
-        if len(lines) > max_records:
-            del lines[max_records:]
         start = self._position
-        shipments, ends = self._check_lines(lines, offset)
+        lines = [block[begin:end] for begin, end in pairwise((0, *sizes))]
+        headers = self._check_block(block, sizes) or self._check_lines(lines, offset)
+        shipments = list(map(Shipment, lines, headers))
+        ends = [offset + size for size in sizes]
         self._line_bytes = max(200, (ends[-1] - offset) // len(lines) + 1)
         return self._batch(start, segment.name, shipments, ends)
 
@@ -241,20 +237,37 @@ class Harvester:
             self._batch(self._position, self._position.segment, [], []) if self._findings else None
         )
 
-    def _check_lines(self, lines: list[bytes], offset: int) -> tuple[list[Shipment], list[int]]:
-        shipments: list[Shipment] = []
-        ends: list[int] = []
+    def _check_block(self, block: bytes, ends: list[int]) -> list[Header] | None:
+        """The headers of lines that all are simply the intact next records, as nearly always."""
+        if not self._anchored:
+            return None
+        first, before = self._seq + 1, self._hash
+        following = follow(block, ends, self._prefix, first, before)
+        if following is None:
+            return None
+        hashes = following.hashes
+        headers = [
+            Header(self.log, seq, prev_hash, match[1].decode(), match[2].decode(), digest)
+            for seq, prev_hash, match, digest in zip(
+                count(first), (before, *hashes), following.found, hashes, strict=False
+            )
+        ]
+        self._seq, self._hash = first + len(hashes) - 1, hashes[-1]
+        self._other_hash, self._unsure = None, False
+        return headers
+
+    def _check_lines(self, lines: list[bytes], offset: int) -> list[Header | None]:
+        headers = []
         for line in lines:
             header = self._check_quickly(line) if self._anchored else None
             if header is None:
                 header = self._check_closely(line, offset)
-            shipments.append(Shipment(line, header))
+            headers.append(header)
             offset += len(line)
-            ends.append(offset)
-        return shipments, ends
+        return headers
 
     def _check_quickly(self, line: bytes) -> Header | None:
-        """The header of a line that is simply the intact next record, as nearly all are."""
+        """The header of a line that is simply the intact next record, where not all are."""
         seq = self._seq + 1
         checked = check_following(line, following_start(self._prefix, seq, self._hash))
         if checked is None:
