@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -23,13 +24,16 @@ from auditlog import errors as log_errors
 from auditlog.chain import Kind
 from retention import errors as retention_errors
 from shippers import errors as shipper_errors
-from tests.support.documents import Document
+from tests.support.documents import Block, Document
+from tests.support.logs import LogBuilder
 from tests.support.operations import missing
 from tests.support.pages import broken_links
 from tests.support.programs import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.support.elasticsearch import Cluster
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -178,16 +182,49 @@ def test_recover_a_damaged_log(tmp_path: Path) -> None:
 
 
 def test_restore_after_disk_loss(tmp_path: Path) -> None:
-    printed = Document.read(DOCS / "restore-after-disk-loss.md").run(tmp_path)
-    assert "ok     queen-rbee@hive1: " in printed[2]
-    assert "ok     queen-rbee@hive1: " in printed[3]
-    fields = [record.fields for record in auditlog.read(tmp_path / "audit")]
-    assert [each["details"]["n"] for each in fields if each["event_type"] == "task.done"] == [
-        1,
-        2,
-        3,
-    ]
-    assert any(each["event_type"] == "disk.replaced" for each in fields)
+    assert_restores(Document.read(DOCS / "restore-after-disk-loss.md"), tmp_path)
+
+
+@pytest.mark.elasticsearch
+def test_restore_after_disk_loss_from_elasticsearch(
+    tmp_path: Path, elasticsearch: Cluster, index_prefix: str
+) -> None:
+    """By the same commands; what was shipped just now is refreshed, as it is long after a loss."""
+    sqlite = 'kind = "sqlite"\npath = "$PWD/sink.sqlite"'
+    server = f"""kind = "elasticsearch"
+        urls = ["{elasticsearch.url}"]
+        index_prefix = "{index_prefix}"
+        replicas = 0"""
+    refresh = f"""if True:
+        from tests.support.elasticsearch import request
+        assert request("{elasticsearch.url}", "POST", "/{index_prefix}-*/_refresh")[0] == 200
+    """
+    document = Document.read(DOCS / "restore-after-disk-loss.md")
+    begin, *rest = document.blocks
+    assert sqlite in begin.text
+    begin = replace(begin, text=begin.text.replace(sqlite, server))
+    blocks = (begin, Block("python", None, refresh, 0), *rest)
+    assert_restores(replace(document, blocks=blocks), tmp_path)
+    assert len(elasticsearch.documents(f"{index_prefix}-*")) == 28
+
+
+def assert_restores(document: Document, place: Path) -> None:
+    """Beside the page's own log one of several segments, two of them of one day, is lost too."""
+    built = LogBuilder(place / "audit", "rbee-hive@gpu1")
+    built.directory.mkdir(mode=0o700)
+    for begin in (None, 0, 1):
+        if begin is not None:
+            built.rotate(days=begin)
+        built.append(1, event_type="log.segment_opened")
+        built.append(4)
+    lost = {path.name: path.read_bytes() for path in built.paths}
+    printed = document.run(place)
+    assert "ok     queen-rbee@hive1: 10 records in the files, 10 in main" in printed[-2]
+    assert "ok     rbee-hive@gpu1: 15 records in the files, 15 in main" in printed[-2]
+    assert "ok     queen-rbee@hive1: 13 records in 1 segment" in printed[-1]
+    assert re.search(r"^queen-rbee@hive1 +main +3 +10 ", printed[-1], re.MULTILINE)
+    found = {path.name: path.read_bytes() for path in (place / "audit").glob("rbee-hive@*")}
+    assert found == lost
 
 
 def test_exit_codes(tmp_path: Path) -> None:
