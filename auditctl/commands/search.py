@@ -16,7 +16,6 @@ from auditctl import render
 from auditctl.config import sink_for_target
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.follow import Follower
 from auditctl.options import PATH, chosen, complete_logs, complete_sinks, config_option
 from auditctl.query.files import FileSource
 from auditctl.query.predicate import predicate
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from auditctl.config import Config, SinkConfig
+    from auditctl.follow import Follower
     from auditctl.query.files import Trouble
     from auditlog.record import Record
 
@@ -208,6 +208,8 @@ class _Asked:
         if not self.follow:
             source = FileSource(directories, self._tell)
             return source.records(query, scope, reverse=self.reverse)
+        from auditctl.follow import Follower  # noqa: PLC0415  (only where it is asked for)
+
         follower = Follower(
             directories, lambda segment, at: self._tell(segment, at, _NO_RECORD), scope.has_log
         )
