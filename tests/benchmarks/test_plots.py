@@ -10,14 +10,32 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import plots, report
+from benchmarks import harness, plots, report
+from benchmarks.__main__ import NAMES, PEERS
 from benchmarks.harness import RESULTS
 
 STORED: Final = sorted(RESULTS.glob("*.json"))
+ONE: Final = {"min": 1.0, "median": 1.0, "max": 1.0}
+NO_AIM: Final = {"target": None, "at_least": True, "met": None}
 
 
 def test_the_document_is_that_of_the_results() -> None:
     assert report.DOCUMENT.read_text("utf-8") == report.document(), "run make bench-plots"
+
+
+@pytest.mark.parametrize("name", NAMES + PEERS)
+def test_a_table_has_a_cell_in_every_column_whatever_its_cases_are_called(name: str) -> None:
+    benchmark = harness.load(name)
+    cases = {
+        case: {"what": of.what, "samples": [1.0], **ONE} for case, of in benchmark.CASES.items()
+    }
+    ratios = [{"of": ratio.of, "to": ratio.to, **ONE, **NO_AIM} for ratio in benchmark.RATIOS]
+    made = {"title": benchmark.TITLE, "unit": benchmark.UNIT, "date": "", "machine": ""}
+    shown = report.table({**made, "command": "", "cases": cases, "ratios": ratios})
+    rows = [line for line in shown.splitlines() if line.startswith("|")]
+    assert len(rows) == 4 + len(cases) + len(ratios)
+    columns = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+    assert columns == [5] * (2 + len(cases)) + [6] * (2 + len(ratios))
 
 
 def test_there_is_a_picture_of_every_result_and_no_other() -> None:
