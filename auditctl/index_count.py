@@ -12,7 +12,6 @@ Invariants (tests of the same name in tests/auditctl/test_index_count.py):
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -85,6 +84,9 @@ class SinkCounts:
 
 
 def _in_sqlite(config: SinkConfig, log: LogId, first_seq: int, last_seq: int) -> int:
+    # Imported here since only who asks a file needs it.
+    import sqlite3  # noqa: PLC0415  (see above)
+
     assert config.path is not None  # noqa: S101  (the configuration insists on it)
     try:
         connection = sqlite3.connect(f"{config.path.as_uri()}?mode=ro", uri=True)

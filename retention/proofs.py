@@ -18,11 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from auditlog.deleted_indices import index_tombstones
 from auditlog.errors import LogDamaged, LogFailed, LogLocked
 from auditlog.inventory import scan
-from auditlog.opening import open_log
 from auditlog.reader import iter_lines, open_any_form
 from auditlog.record import decode
 from auditlog.tombstones import INDEX_DELETED, SEGMENT_DELETED
-from auditlog.verify import tombstones_in
 from retention.rules import PROOF_SERVICE
 from retention.tombstone import FOREIGN_DELETED
 
@@ -139,6 +137,9 @@ class ProofLog:
             ) from None
 
     def _open(self) -> Log:
+        # Imported here: most runs delete nothing, and need no writer.
+        from auditlog.opening import open_log  # noqa: PLC0415  (see above)
+
         deadline = time.monotonic() + self._patience.total_seconds()
         while True:
             try:
@@ -158,6 +159,8 @@ class ProofLog:
 
     def _tombstones(self) -> set[_Key]:
         if self._known is None:
+            from auditlog.verify import tombstones_in  # noqa: PLC0415  (as in _open)
+
             self._known = {
                 (found.segment, found.first_seq, found.last_seq, found.last_hash)
                 for found in tombstones_in(scan(self._directory).logs)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from auditctl import render
-from auditctl.commands.prune_indices import prune_indices
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.index_count import SinkCounts
@@ -111,6 +110,9 @@ def prune(
     if indices:
         if at is not None and not dry_run:
             raise click.UsageError("--at with --indices is for --dry-run alone.")
+        # Imported here: who prunes segments needs nothing of it.
+        from auditctl.commands.prune_indices import prune_indices  # noqa: PLC0415  (see above)
+
         return prune_indices(
             config, at, dry_run=dry_run, confirm=confirm, by=user(), as_json=as_json
         )
