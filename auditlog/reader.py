@@ -35,6 +35,7 @@ __all__ = [
     "open_segment",
     "read",
     "segments_of",
+    "unpacked",
 ]
 
 _CHUNK_BYTES: Final = 1 << 18
@@ -56,7 +57,15 @@ def open_segment(path: str | os.PathLike[str], compression: str | None = None) -
     """
     path = Path(path)
     raw = os.fdopen(_fs.open_read(path), "rb", buffering=0)
-    start = _frame_starter(path.suffix if compression is None else compression)
+    return unpacked(raw, path.suffix if compression is None else compression)
+
+
+def unpacked(raw: io.FileIO, compression: str) -> io.BufferedReader:
+    """The uncompressed bytes of an open file, from where it stands; it is closed with them.
+
+    Reading raises NotWhole, as that of ``open_segment``.
+    """
+    start = _frame_starter(compression)
     return io.BufferedReader(raw if start is None else _Frames(raw, *start), _CHUNK_BYTES)
 
 

@@ -2,7 +2,8 @@
 
 The file is opened only while there is something to read: the descriptor holds it when it is renamed
 or removed meanwhile, and thousands of old files hold none.  A plain file is read in place; a
-compressed one is finished, and read forwards.
+compressed one is finished, and read forwards.  Once it is open nothing goes by its name, which
+rotation gives to another file.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from io import BufferedReader
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import LogDamaged
-from auditlog.reader import NotWhole, open_segment
+from auditlog.reader import NotWhole, unpacked
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from pathlib import Path
 
 __all__ = ["FileBytes", "FileState", "compression_of"]
@@ -62,7 +63,7 @@ class FileBytes:
         try:
             self._check(state)
             if self._compression:
-                self._stream = _unpacked(state.path)
+                self._stream = self._unpacked()
         except BaseException:
             os.close(self._fd)
             raise
@@ -73,9 +74,9 @@ class FileBytes:
             raise FileNotFoundError(2, os.strerror(2), str(state.path))
 
     def close(self) -> None:
-        os.close(self._fd)
         if self._stream is not None:
             self._stream.close()
+        os.close(self._fd)
 
     def status(self) -> tuple[int, float]:
         """Size and modification time of the file as it is, also when its name is gone."""
@@ -93,7 +94,7 @@ class FileBytes:
         stream = self._stream
         if offset < self._buffer_offset:
             stream.close()
-            stream = self._stream = _unpacked(self._path)
+            stream = self._stream = self._unpacked()
             self._buffer, self._buffer_offset, self._damage = b"", 0, None
         while self._buffer_offset + len(self._buffer) < offset:
             self._buffer_offset += len(self._buffer)
@@ -122,6 +123,11 @@ class FileBytes:
         except OSError:
             return offset  # a hole up to the end (ENXIO), or a file system that knows none
 
+    def _unpacked(self) -> BufferedReader:
+        """From the file's beginning; the descriptor stays ours."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return unpacked(os.fdopen(self._fd, "rb", buffering=0, closefd=False), self._compression)
+
     def _read_chunk(self, stream: BufferedReader) -> bytes:
         if self._damage is not None:
             return b""
@@ -135,9 +141,3 @@ class FileBytes:
                 hint="It is tried again; restore it from a copy if nothing is writing it.",
             )
             return b""
-
-
-def _unpacked(path: Path) -> BufferedReader:
-    stream = open_segment(path)
-    assert isinstance(stream, BufferedReader)  # noqa: S101  (it is, for its read1)
-    return stream

@@ -1,9 +1,10 @@
 """Read one file that another program appends to, and notice when it is not that file any more.
 
 The place in a file is (hash of its first line, offset), with where the last line before it begins
-and that line's hash.  Whenever a file is opened, and before anything is read that was appended,
-that line is compared: a file that was truncated and refilled, or whose inode belongs to another
-by now, is read from its beginning.  What had been delivered of it is a duplicate by its id.
+and that line's hash.  Both lines are compared when a file is opened, and again *after* each read: a
+file may be truncated and refilled at any moment, but never back to what it was, so what is as it
+was behind a read was so throughout.  What was read of another content is let go, and the file is
+read from its beginning.  What had been delivered of it is a duplicate by its id.
 
 A line is given out when its LF is there.  What stands behind the last LF is given out when nothing
 is likely to follow: in a compressed file at once, a whole JSON object after five seconds without a
@@ -13,6 +14,8 @@ Invariants (tests of the same name in tests/shippers/test_ndjson_file.py):
   whole_lines  a line that may still grow is never given out
   resumes      from any place given out, exactly the lines behind it follow
   other_file   a place that does not fit the file costs a re-read, and never a line
+  truncated    whenever a file is truncated and refilled, its lines are those of one content or the
+               other, each under the first line it was written behind
   cut          a line of any length takes bounded memory, and holds up no other file
 """
 
@@ -21,7 +24,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 from dataclasses import replace
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -31,6 +33,7 @@ from auditlog.json_lines import FIRST_LINE_BYTES, FilePlace, first_line_hash, li
 from shippers.document import DocumentBatch
 from shippers.sources.file_bytes import FileBytes, FileState
 from shippers.sources.ndjson_line import Line, LineFormat, to_document
+from shippers.sources.overlong import Overlong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,28 +48,11 @@ _UNFINISHED_SECONDS: Final = 60.0  # so long a compressed file may be about to b
 _SCAN_BYTES: Final = 4 << 20  # of an overlong line or a hole, before other files have their turn
 _LEAST_BYTES: Final = 1 << 16
 _CHECK_BYTES: Final = 1 << 20  # a longer last line is not compared
+_SAME_TIME_SECONDS: Final = 2.0  # two writes so close may leave one mtime, on some file systems
 
 
-class _Overlong:
-    """A line longer than allowed, of which only the beginning is kept."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self.digest = sha256()  # of what line_hash covers: ends of line are held back
-        self.scanned_bytes = 0
-        self._held = b""
-
-    @property
-    def size_bytes(self) -> int:
-        return self.scanned_bytes - len(self._held)
-
-    def feed(self, chunk: bytes) -> None:
-        self.scanned_bytes += len(chunk)
-        if body := chunk.rstrip(b"\r"):
-            self.digest.update(self._held)
-            self.digest.update(body)
-            self._held = b""
-        self._held += chunk[len(body) :]
+class _Replaced(Exception):
+    """The file has another content than when its place was found."""
 
 
 class FileHarvester:
@@ -99,14 +85,16 @@ class FileHarvester:
         self._ended = ended
         self._place = start
         self._first_hash = ""
+        self._first_bytes = 0  # how much of the file shows that it begins with that line
         self._offset = 0
         self._open: FileBytes | None = None
         self._checked = False
+        self._just_written = False
         self._unfinished = False
         self._end = ""
         self._damage: tuple[str, LogDamaged] | None = None
         self._line_bytes = 400  # how long lines are here, to read about as many as are asked for
-        self._overlong: _Overlong | None = None
+        self._overlong: Overlong | None = None
 
     @property
     def position(self) -> FilePlace | None:
@@ -147,7 +135,7 @@ class FileHarvester:
             return self._open is not None
         changed = (state.size_bytes, state.mtime) != (self.state.size_bytes, self.state.mtime)
         self.state = state
-        if changed or self._unfinished or not self.exhausted or self.has_tail:
+        if changed or self._just_written or self._unfinished or not self.exhausted or self.has_tail:
             return True
         self._close_if_old()
         return False
@@ -180,7 +168,7 @@ class FileHarvester:
                 raise
             batch = None
         if batch is None:
-            self.exhausted, self._checked = True, False
+            self.exhausted = True
             if self.state.compression and not self._unfinished:
                 self.close()
                 self._end = self.state.signature
@@ -195,9 +183,15 @@ class FileHarvester:
             return None
         size, mtime = file.status()
         self.state = replace(self.state, size_bytes=size, mtime=mtime)
+        self._just_written = time.time() - mtime < _SAME_TIME_SECONDS
         if not self._checked and not self._find_place(file):
             return None
-        return self._read_lines(file, max(max_bytes, 1), max_records)
+        batch = DocumentBatch(self._lane, self._place, [], [], 0)
+        try:
+            return self._read_lines(file, batch, max(max_bytes, 1), max_records)
+        except _Replaced:
+            self._restart()
+            return batch
 
     # -- which file, and where in it -------------------------------------------------------
 
@@ -237,6 +231,7 @@ class FileHarvester:
         if self._offset or self._overlong is not None:
             self._restart()
         self._first_hash = first
+        self._first_bytes = (beginning.find(b"\n") + 1 or len(beginning)) + 1
         places = [] if self._place is None else [self._place]
         fitting = [
             place
@@ -253,6 +248,22 @@ class FileHarvester:
         """Another content under the same name or inode."""
         self.restarts += 1
         self._place, self._first_hash, self._offset, self._overlong = None, "", 0, None
+        self._checked = False
+
+    def _bytes_at(self, file: FileBytes, offset: int, size: int) -> bytes:
+        """What stands there.  Raises _Replaced."""
+        block = file.read_at(offset, size)
+        if not self.state.compression and not self._is_still(file, offset + len(block)):
+            raise _Replaced
+        return block
+
+    def _is_still(self, file: FileBytes, end: int) -> bool:
+        """Whether the file is what it was when the place was found, up to there."""
+        if file.status()[0] < end:
+            return False
+        beginning = file.read_at(0, self._first_bytes)
+        first = first_line_hash(beginning) or line_hash(beginning)
+        return first == self._first_hash and self._fits(file, self._place)
 
     def _fits(self, file: FileBytes, place: FilePlace | None) -> bool:
         if place is None:
@@ -268,15 +279,11 @@ class FileHarvester:
     # -- what is read ----------------------------------------------------------------------
 
     def _read_lines(
-        self, file: FileBytes, max_bytes: int, max_records: int
+        self, file: FileBytes, batch: DocumentBatch, max_bytes: int, max_records: int
     ) -> DocumentBatch | None:
-        batch = DocumentBatch(self._lane, self._place, [], [], 0)
         if self._overlong is not None:
             return self._scan_overlong(file, self._overlong, batch)
-        size = max(min(max_bytes, self._line_bytes * max_records), _LEAST_BYTES)
-        block = file.read_at(self._offset, size)
-        if len(block) == size and b"\n" not in block:
-            block = file.read_at(self._offset, max(size, self._max_line_bytes + 2))
+        block = self._block(file, max_bytes, max_records)
         if block.startswith(b"\0"):
             return self._skip_hole(file, block, batch)
         offset, end = self._offset, block.rfind(b"\n") + 1
@@ -291,7 +298,7 @@ class FileHarvester:
             self._offset = offset
             return batch
         if len(block) > self._max_line_bytes:
-            self._overlong = overlong = _Overlong(block[: self._max_line_bytes])
+            self._overlong = overlong = Overlong(block[: self._max_line_bytes])
             return self._scan_overlong(file, overlong, batch)
         file.check_whole()
         if block.strip() and self._settled(block):
@@ -299,6 +306,14 @@ class FileHarvester:
             self._offset += len(block)
             return batch
         return None
+
+    def _block(self, file: FileBytes, max_bytes: int, max_records: int) -> bytes:
+        """About as many lines as are asked for, or the beginning of one that is longer."""
+        size = max(min(max_bytes, self._line_bytes * max_records), _LEAST_BYTES)
+        block = self._bytes_at(file, self._offset, size)
+        if len(block) == size and b"\n" not in block:
+            block = self._bytes_at(file, self._offset, max(size, self._max_line_bytes + 2))
+        return block
 
     def _give(
         self, batch: DocumentBatch, offset: int, content: bytes, size: int, now: dt.datetime
@@ -325,10 +340,10 @@ class FileHarvester:
         batch.places.append(self._place)
 
     def _scan_overlong(
-        self, file: FileBytes, overlong: _Overlong, batch: DocumentBatch
+        self, file: FileBytes, overlong: Overlong, batch: DocumentBatch
     ) -> DocumentBatch | None:
         """Go on to the line's end; an empty batch when other files should have their turn."""
-        chunk = file.read_at(self._offset + overlong.scanned_bytes, _SCAN_BYTES)
+        chunk = self._bytes_at(file, self._offset + overlong.scanned_bytes, _SCAN_BYTES)
         line, lf, _ = chunk.partition(b"\n")
         overlong.feed(line)
         if not lf:
@@ -343,7 +358,7 @@ class FileHarvester:
             self._first_hash,
             self._offset,
             overlong.content,
-            overlong.digest.hexdigest(),
+            overlong.line_hash(),
             overlong.size_bytes,
         )
         end = self._offset + overlong.scanned_bytes + len(lf)

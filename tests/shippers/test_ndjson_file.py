@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gzip
+import itertools
 import os
 import tempfile
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +51,11 @@ def texts(documents: list[Document]) -> list[Any]:
     return [
         value.get("n", value.get("message")) for value in map(orjson.loads, lines_of(documents))
     ]
+
+
+def by_number(documents: list[Document]) -> dict[tuple[int, ...], str]:
+    """Ids by what the lines have as n, which no two have alike."""
+    return {tuple(n): d.id for n, d in zip(texts(documents), documents, strict=True)}
 
 
 def lines_of(documents: list[Document]) -> Iterator[bytes]:
@@ -120,6 +129,122 @@ def test_other_file(path: Path, place: FilePlace) -> None:
     reader.seen(state(path))
     assert texts(read_all(reader)) == [0, 5, 6]
     assert reader.restarts == 1
+
+
+changes = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(1, 9)),
+        st.tuples(st.just("read"), st.integers(1, 9)),
+        st.tuples(st.just("truncate"), st.integers(0, 9)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=150)
+@given(steps=changes, padding=st.integers(0, 2))
+def test_truncated(steps: list[tuple[str, int]], padding: int) -> None:
+    """truncated: after whichever read a file is truncated and refilled, no line is mistaken"""
+    with tempfile.TemporaryDirectory() as work:
+        path, numbers = Path(work) / "app.log", itertools.count()
+        path.touch()
+        reader = harvester(path)
+        given_out: list[Document] = []
+        allowed: set[str] = set()
+
+        def append(count: int) -> None:
+            with path.open("ab") as file:
+                for n in itertools.islice(numbers, count):
+                    file.write(b'{"n":%d,"x":"%b"}\n' % (n, b"x" * (n * padding % 7)))
+
+        for step, count in steps:
+            if step == "append":
+                append(count)
+            elif step == "read":
+                batch = reader.read(1 << 16, count)
+                given_out += batch.documents if batch else []
+            else:
+                allowed |= {document.id for document in read_all(harvester(path))}
+                os.truncate(path, 0)
+                append(count)
+        given_out += read_all(reader)
+        standing = {document.id for document in read_all(harvester(path))}
+        assert standing <= {document.id for document in given_out} <= standing | allowed
+        reader.close()
+
+
+def test_truncated_in_the_middle_of_a_read(path: Path) -> None:
+    """truncated: each line is given out under the first line it was written behind"""
+    contents = [
+        b"".join(b'{"n":[%d,%d]}\n' % (c, n) for n in range(20 + 13 * c % 50)) for c in range(500)
+    ]
+    ids: dict[tuple[int, ...], str] = {}
+    for content in contents:
+        path.write_bytes(content)
+        ids |= by_number(read_all(harvester(path)))
+    enough = threading.Event()
+
+    def rotate() -> None:
+        with path.open("ab", buffering=0) as file:
+            for content in itertools.chain.from_iterable(itertools.repeat(contents)):
+                file.truncate(0)
+                file.write(content)
+                if enough.is_set() and content is contents[-1]:
+                    return
+
+    program = threading.Thread(target=rotate)
+    os.truncate(path, 0)
+    reader = harvester(path)
+    documents: list[Document] = []
+    program.start()
+    give_up_at = time.monotonic() + 60
+    while reader.restarts < 100 and time.monotonic() < give_up_at:
+        batch = reader.read(1 << 16, 7)
+        documents += batch.documents if batch else []
+    enough.set()
+    program.join()
+    documents += read_all(reader)
+    assert reader.restarts >= 100
+    assert by_number(documents).items() <= ids.items()
+    assert [499, 0] in texts(documents)
+    assert texts(documents)[-1] == [499, contents[-1].count(b"\n") - 1]
+    reader.close()
+
+
+def test_a_write_that_no_mtime_tells_of_is_seen_by_the_next_look(path: Path) -> None:
+    path.write_bytes(b'{"n":1}\n')
+    reader = harvester(path)
+    assert texts(read_all(reader)) == [1]
+    before = state(path)
+    os.truncate(path, 0)
+    path.write_bytes(b'{"n":2}\n')
+    os.utime(path, (before.mtime, before.mtime))
+    now = FileState(path, before.key, path.stat().st_size, before.mtime)
+    assert now == before, "as it is where time goes in steps"
+    assert reader.seen(now)
+    assert texts(read_all(reader)) == [2]
+    reader.close()
+
+
+@pytest.mark.parametrize("form", [".gz", ".zst"])
+def test_a_compressed_file_that_is_open_is_read_on_when_its_name_goes_to_another(
+    tmp_path: Path, form: str
+) -> None:
+    def packed(beginning: int) -> bytes:
+        rows = b"".join(b'{"n":%d}\n' % n for n in range(beginning, beginning + 10))
+        return gzip.compress(rows) if form == ".gz" else zstandard.compress(rows)
+
+    path = tmp_path / f"app.log.1{form}"
+    path.write_bytes(packed(0))
+    reader = harvester(path)
+    batch, following = reader.read(1 << 16, 4), reader.read(1 << 16, 4)
+    assert batch is not None
+    assert following is not None
+    path.rename(tmp_path / f"app.log.2{form}")
+    path.write_bytes(packed(100))
+    reader.rewind(batch.places[1])
+    assert texts(read_all(reader)) == list(range(2, 10))
+    reader.close()
 
 
 def test_cut(path: Path) -> None:
