@@ -1,4 +1,4 @@
-"""The state of each log, and what in it needs a person.
+"""The state of each log and of each other source, and what in it needs a person.
 
 Reads names, the ends of segments, cursors and small state files; never a whole log.
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from auditctl.missing import gaps
+from auditctl.source_state import SourceState, source_states
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
 from auditlog.inventory import SegmentFile, scan
@@ -105,7 +106,7 @@ class LogState:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All logs, and the problems that belong to no single one.
+    """All logs and sources, and the problems that belong to no single one.
 
     ``retention`` has the last success in each directory; ``every`` is the agent's interval, None
     where no agent is configured.
@@ -113,6 +114,7 @@ class Survey:
 
     at: dt.datetime
     logs: tuple[LogState, ...]
+    sources: tuple[SourceState, ...]
     retention: tuple[tuple[Path, dt.datetime | None], ...]
     every: dt.timedelta | None
     quarantined: tuple[tuple[str, int], ...]
@@ -122,7 +124,10 @@ class Survey:
     def all_problems(self) -> tuple[str, ...]:
         """Each is one sentence that says what to do; none of them means that nobody is needed."""
         of_logs = tuple(f"{log.log}: {problem}" for log in self.logs for problem in log.problems)
-        return of_logs + self.problems
+        of_sources = tuple(
+            f"source {one.source}: {problem}" for one in self.sources for problem in one.problems
+        )
+        return of_logs + of_sources + self.problems
 
     def next_retention(self, last: dt.datetime | None) -> dt.datetime | None:
         """When the agent runs retention next; None where that is not known."""
@@ -135,6 +140,7 @@ class Survey:
             "ok": not self.all_problems,
             "problems": list(self.all_problems),
             "logs": [log.to_json() for log in self.logs],
+            "sources": [source.to_json() for source in self.sources],
             "retention": [
                 {
                     "directory": str(directory),
@@ -163,6 +169,7 @@ def survey(
         for inventory in map(scan, directories)
         for log, segments in inventory.logs.items()
     )
+    sources = source_states(config.sources, sinks, store)
     # Retention by hand has no timetable, so only a configured directory can be overdue.
     scheduled = bool(configured)
     retention = tuple(
@@ -176,12 +183,12 @@ def survey(
             )
     quarantined = tuple(_quarantined(state_dir, sinks))
     problems += [
-        f"sink {sink}: {count} records are in quarantine; see {state_dir}/quarantine/{sink}.ndjson."
+        f"sink {sink}: {count} records or alarms are in quarantine; see auditctl quarantine list."
         for sink, count in quarantined
         if count
     ]
     every = config.schedule.every if scheduled else None
-    return Survey(now, logs, retention, every, quarantined, tuple(problems))
+    return Survey(now, logs, sources, retention, every, quarantined, tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)

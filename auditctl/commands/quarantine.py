@@ -48,7 +48,7 @@ def list_(
     *, config_path: Path | None, directory: Path | None, name: str | None, as_json: bool
 ) -> None:
     """List what is in quarantine, without its content."""
-    config, _ = chosen(directory, config_path)
+    config, _ = chosen(directory, config_path, or_sources=True)
     entries = list(_entries(config, name))
     if as_json:
         listed = [_listed(entry) for entry in entries]
@@ -76,7 +76,7 @@ def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> 
 
     Prints JSON; it holds whatever the record holds.
     """
-    config, _ = chosen(directory, config_path)
+    config, _ = chosen(directory, config_path, or_sources=True)
     for entry in _entries(config, None):
         if entry.id == entry_id:
             render.print_json({"id": entry.id, **entry.fields}, indent=True)
@@ -121,7 +121,7 @@ def retry(
     point and run beside the agent: nothing is lost, nothing arrives twice. Exits with 3 when
     something is still refused.
     """
-    config, _ = chosen(directory, config_path)
+    config, _ = chosen(directory, config_path, or_sources=True)
     sinks = _sinks(config, name, target)
     wanted = set(entry_ids)
     known = {entry.id for sink in sinks for entry in kept(_path(config, sink.name))}

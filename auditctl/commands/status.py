@@ -19,6 +19,7 @@ from auditctl.survey import survey
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from auditctl.source_state import SourceState
     from auditctl.survey import LogState, SinkState, Survey
 
 _WATCH_SECONDS: Final = 2.0
@@ -33,8 +34,8 @@ _HOME: Final = "\x1b[H\x1b[J"
 def status(directory: Path | None, *, config_path: Path | None, watch: bool, as_json: bool) -> int:
     """Show each log's state, problems first.
 
-    Of DIR, or of all configured directories. Exits with 1 when something needs a person. Reads
-    names, the ends of segments and cursors, never a whole log.
+    Of DIR, or of all configured directories and other sources. Exits with 1 when something needs
+    a person. Reads names, the ends of segments and cursors, never a whole log.
 
     \b
     Examples:
@@ -42,7 +43,7 @@ def status(directory: Path | None, *, config_path: Path | None, watch: bool, as_
       auditctl status --watch
       auditctl status --json | jq -r '.problems[]'
     """
-    config, directories = chosen(directory, config_path)
+    config, directories = chosen(directory, config_path, or_sources=True)
     never = threading.Event()
     while True:
         now = dt.datetime.now(dt.UTC)
@@ -66,12 +67,18 @@ def _screen(found: Survey) -> Iterator[str]:
         first, *rest = _wrapped(f"problem {render.clean(problem)}", room)
         yield render.paint("problem", "red") + first.removeprefix("problem")
         yield from rest
-    if not found.logs:
+    counted = [
+        render.count(len(some), noun)
+        for some, noun in ((found.logs, "log"), (found.sources, "other source"))
+        if some
+    ]
+    if not counted or (found.retention and not found.logs):
         yield "There is no log yet."
-    elif not found.all_problems:
-        logs = render.count(len(found.logs), "log")
-        yield f"{render.paint('ok', 'green')} {logs}, nothing needs a person"
+    if counted and not found.all_problems:
+        yield f"{render.paint('ok', 'green')} {', '.join(counted)}, nothing needs a person"
     yield from _logs(found, room)
+    for source in found.sources:
+        yield from _wrapped(f"source {source.source}: {_moved(source, found.at)}", room)
     for directory, at in found.retention:
         when = "never run" if at is None else f"last success {render.since(found.at - at)}"
         due = found.next_retention(at)
@@ -135,6 +142,15 @@ def _held(log: LogState, noun: str = "") -> str:
 
 def _rate(log: LogState) -> str:
     return f"{log.per_minute:,.0f}" if log.per_minute >= 10 else f"{log.per_minute:.1f}"
+
+
+def _moved(source: SourceState, now: dt.datetime) -> str:
+    """When each sink acknowledged something of it last."""
+    words = [
+        f"{sink} " + ("nothing yet" if at is None else f"last moved {render.since(now - at)}")
+        for sink, at in source.moved
+    ]
+    return ", ".join(words) or "no sink"
 
 
 def _sink(sink: SinkState) -> str:

@@ -119,7 +119,7 @@ def test_problems_a_quarantine_that_is_not_empty(built: LogBuilder) -> None:
     found = look(built.directory)
     assert found.quarantined == (("main", 2),)
     (problem,) = found.all_problems
-    assert "2 records are in quarantine" in problem
+    assert "2 records or alarms are in quarantine" in problem
 
 
 def test_problems_a_retention_that_is_overdue(built: LogBuilder) -> None:

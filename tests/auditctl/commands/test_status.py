@@ -60,3 +60,34 @@ def test_watch_looks_again_until_ctrl_c(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         assert (process.returncode, err) == (130, b"")
+
+
+def test_a_host_with_other_sources_alone_has_a_state(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "worker.log").write_text('{"n":1}\n')
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"state_dir = '{tmp_path}/state'\n[sinks.main]\nkind = 'sqlite'\n"
+        f"path = '{tmp_path}/index.sqlite'\n"
+        f"[[sources.ndjson]]\nname = 'worker'\npaths = ['{tmp_path}/worker.log*']\n"
+    )
+    before = run("status", "--config", config)
+    assert (before.code, before.err) == (0, "")
+    assert before.out == (
+        "ok 1 other source, nothing needs a person\nsource worker: main nothing yet\n"
+    )
+    assert run("ship", "--config", config, "--once").code == 0
+    after = run("status", "--config", config)
+    assert after.code == 0
+    assert "source worker: main last moved" in after.out
+    (source,) = run("status", "--config", config, "--json").json["sources"]
+    assert (source["source"], source["kind"]) == ("worker", "ndjson")
+    for path in (tmp_path / "state" / "source-cursors").rglob("worker*"):
+        path.write_bytes(b"{}")
+    damaged = run("status", "--config", config)
+    assert damaged.code == 1
+    assert damaged.out.startswith("problem source worker: sink main: neither the cursor")
+    assert run("quarantine", "list", "--config", config).out == "Nothing is in quarantine.\n"
+    assert run("quarantine", "retry", "--config", config).out == "main: 0 released, 0 left\n"
+    assert "no entry 0123" in run("quarantine", "show", "0123", "--config", config).err
