@@ -17,10 +17,14 @@ Invariants (tests of the same name in tests/retention/test_compress.py):
 from __future__ import annotations
 
 import os
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import zstandard
 
 from auditlog import _fs
 from auditlog.segment_names import SegmentName, is_segment_name
@@ -138,11 +142,6 @@ class _Encoder(Protocol):
 
 
 def encoder_of(policy: Policy) -> _Encoder:
-    # Imported here: most runs compress nothing.
-    import zlib  # noqa: PLC0415  (see above)
-
-    import zstandard  # noqa: PLC0415  (see above)
-
     level = policy.level
     if policy.compression == "gzip":
         return zlib.compressobj(_GZIP_LEVEL if level is None else level, wbits=16 + zlib.MAX_WBITS)
@@ -178,8 +177,6 @@ class _Beside:
     """
 
     def __init__(self, encoder: _Encoder) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (as in encoder_of)
-
         self._encoder = encoder
         self._thread = ThreadPoolExecutor(1, "compress")
         self._packing: Future[bytes] | None = None
