@@ -41,7 +41,7 @@ def setting() -> Iterator[Mapping[str, str]]:
     server: ElasticsearchServer | None = None
     url = os.environ.get("AUDITLOG_TEST_ELASTICSEARCH_URL", "")
     if not url:
-        server = ElasticsearchServer.prepare(ROOT)
+        server = ElasticsearchServer.prepare(ROOT, tuned=True)
         server.start()
         url = server.url
     try:
