@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import fcntl
 import os
 import signal
 import subprocess
@@ -274,26 +275,24 @@ def test_models_are_fetched_whole_or_not_at_all(hive: Rbee) -> None:
 
 
 def test_a_download_is_active_while_it_lasts(hive: Rbee) -> None:
-    with (hive.place / "sources" / "slow.gguf").open("wb") as file:
-        file.write(b"GGUF")
-        file.truncate(3 << 30)  # sparse: it costs no disk here, and its digest takes a while
-    sources = hive.services["hive"].url
-    with subprocess.Popen(
-        [
-            *(
-                "curl",
-                "-s",
-                "-o",
-                "/dev/null",
-                "-H",
-                f"Authorization: Bearer {hive.tokens['alice']}",
-            ),
-            *("-d", '{"model_ref":"slow","source":"slow.gguf","sha256":"0"}'),
-            f"{sources}/v2/models",
-        ]
-    ) as fetching:
+    source = hive.place / "sources" / "slow.gguf"
+    source.write_bytes(b"GGUF")
+    with source.open("r+b") as held:
+        # Who opens it waits until the lease is given up (fcntl(2), F_SETLEASE).
+        fcntl.fcntl(held, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored, as SIGIO is not
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fetching = subprocess.Popen(
+            [
+                *("curl", "-s", "-w", "%{http_code}", "-o", os.devnull),
+                *("-H", f"Authorization: Bearer {hive.tokens['alice']}"),
+                *("-d", '{"model_ref":"slow","source":"slow.gguf"}'),
+                f"{hive.services['hive'].url}/v2/models",
+            ],
+            stdout=subprocess.PIPE,
+        )
         eventually(lambda: hive.metric("hive", "rbee_hive_download_active") == 1)
-        assert fetching.wait(120) == 0
+        assert fetching.poll() is None
+    assert fetching.communicate(timeout=120)[0] == b"201"
     assert hive.metric("hive", "rbee_hive_download_active") == 0
 
 
