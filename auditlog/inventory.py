@@ -8,11 +8,14 @@ Invariants (tests of the same name in tests/auditlog/test_inventory.py):
   partition    every entry is in exactly one of: a segment, foreign, or hidden (a leading dot: what
                is ours in passing, and the state directory)
   write_order  the segments of a log come in the order in which they were written
+  complete     a segment that is there throughout, in one form and then in another, is listed, and
+               so is every segment before one that is listed
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,28 +61,39 @@ class Inventory:
 
 
 def scan(directory: str | os.PathLike[str]) -> Inventory:
-    """List the directory.  Raises OSError; a file that vanishes meanwhile is left out."""
+    """List the directory.  Raises OSError; a file that vanishes meanwhile is left out.
+
+    A directory is not read in one instant (readdir(3): what is made or removed meanwhile may be
+    given or not): of a segment that is compressed just then, neither form may be seen.  So it is
+    listed until nothing new is there.
+    """
     directory = Path(directory)
     # By logical name, since that is a text: it is hashed and compared a hundred thousand times.
-    forms: dict[str, dict[str, tuple[SegmentName, int]]] = defaultdict(dict)
+    forms: dict[str, dict[str, tuple[SegmentName, int]]] = {}
     foreign: list[Path] = []
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            text = entry.name
+    listed: set[str] = set()
+    # Names, of which paths are made as needed.
+    while new := [text for text in os.listdir(directory) if text not in listed]:  # noqa: PTH208  (as said)
+        listed.update(new)
+        seen: dict[str, dict[str, tuple[SegmentName, int]]] = defaultdict(dict)
+        for text in new:
             if text.startswith("."):
                 continue
             try:
                 name = SegmentName.parse(text)
-                if entry.is_symlink() or not entry.is_file():
-                    foreign.append(directory / text)
-                else:
-                    size_bytes = entry.stat(follow_symlinks=False).st_size
-                    logical = text.removesuffix(name.compression)
-                    forms[logical][name.compression] = (name, size_bytes)
+                state = os.lstat(f"{directory}/{text}")
             except InvalidName:
                 foreign.append(directory / text)
             except FileNotFoundError:
                 continue
+            else:
+                if stat.S_ISREG(state.st_mode):
+                    logical = text.removesuffix(name.compression)
+                    seen[logical][name.compression] = (name, state.st_size)
+                else:
+                    foreign.append(directory / text)
+        # A further form of one that was seen before took its place.
+        forms = seen | forms
     logs: dict[LogId, list[SegmentFile]] = defaultdict(list)
     for sizes in forms.values():
         present = tuple(form for form in COMPRESSIONS if form in sizes)

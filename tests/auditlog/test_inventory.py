@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,46 @@ def test_write_order(tmp_path_factory: pytest.TempPathFactory, names: set[str]) 
         order = [(segment.name.day, segment.name.part) for segment in segments]
         assert order == sorted(set(order))
         assert all(segment.name.log == log for segment in segments)
+
+
+_SEGMENTS = """
+import os, sys
+os.chdir(sys.argv[1])
+names = [f"a@b.2026-11-23.{part:04d}.ndjson" for part in range(1, int(sys.argv[2]) + 1)]
+def make(name):
+    os.close(os.open(".new", os.O_CREAT))
+    os.rename(".new", name)
+"""
+_WRITE = "for name in names: make(name)\n"
+_COMPRESS = """
+for before, after in [("", ".zst"), (".zst", "")] * 4:
+    for name in names:
+        make(name + after)
+        os.unlink(name + before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "count"), [(_COMPRESS, 600), (_WRITE, 4000)], ids=["compress", "write"]
+)
+def test_complete(tmp_path: Path, task: str, count: int) -> None:
+    """complete: a segment that is there throughout, in one form and then in another, is listed, and
+    so is every segment before one that is listed
+    """
+
+    def at_work(task: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", _SEGMENTS + task, tmp_path, str(count)])
+
+    if task == _COMPRESS:
+        assert at_work(_WRITE).wait() == 0
+    looks = 0
+    with at_work(task) as other:
+        while other.poll() is None:
+            parts = [s.name.part for found in scan(tmp_path).logs.values() for s in found]
+            assert parts == [*range(1, len(parts) + 1)]
+            assert task == _WRITE or len(parts) == count
+            looks += 1
+    assert (other.returncode, looks > 10) == (0, True)
 
 
 def test_both_forms_are_one_segment_and_the_plain_one_is_preferred(tmp_path: Path) -> None:

@@ -98,3 +98,4 @@ def test_nothing_is_lost_and_nothing_doubled(tmp_path: Path) -> None:
             ).fetchone()
             assert row == (head, 1, head), log
     connection.close()
+    assert not (tmp_path / "state/quarantine/main.ndjson").exists(), "a break of the chain"
