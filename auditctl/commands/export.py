@@ -13,17 +13,16 @@ import click
 import orjson
 
 from auditctl import render
-from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.export.bundle import Asked, write_bundle
 from auditctl.export.parquet import ParquetFormat
 from auditctl.export.rows import COLUMNS, ecs, row
+from auditctl.new_file import new_file
 from auditctl.options import PATH, chosen, complete_logs, config_option
 from auditctl.query.files import FileSource
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
 from auditctl.query.times import parse_time
-from auditlog import _fs
 from retention.holds import HoldStore
 
 if TYPE_CHECKING:
@@ -121,33 +120,21 @@ def export(
 
 
 def _write(target: Path, form: str, records: Iterable[Record]) -> int:
-    """Raises BadPath when the target is there already, CommandFailed without pyarrow, OSError."""
+    """Raises BadPath as new_file, CommandFailed without pyarrow, OSError."""
     count = 0
     if str(target) == "-":
         for line in _lines(form, records):
             sys.stdout.buffer.write(line)
             count += 1
         return count
-    if target.exists():
-        raise BadPath("it is there already", path=target, hint="Choose another name.")
     parquet = ParquetFormat() if form == "parquet" else None  # before anything is made
-    temporary = target.with_name(f".{target.name}.tmp")
-    fd = _fs.create_exclusive(temporary)
-    try:
-        with open(fd, "wb", closefd=True) as file:  # noqa: PTH123  (a descriptor has no path)
-            if parquet is not None:
-                count = parquet.write(file, records)
-            else:
-                for line in _lines(form, records):
-                    file.write(line)
-                    count += 1
-            file.flush()
-            _fs.fsync(fd)
-        _fs.rename(temporary, target)
-        _fs.fsync_directory(target.parent)
-    except BaseException:
-        _fs.unlink(temporary)
-        raise
+    with new_file(target) as file:
+        if parquet is not None:
+            count = parquet.write(file, records)
+        else:
+            for line in _lines(form, records):
+                file.write(line)
+                count += 1
     return count - (form == "csv")
 
 

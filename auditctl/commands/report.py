@@ -10,6 +10,7 @@ import click
 from auditctl import render
 from auditctl.errors import QueryError
 from auditctl.exit_codes import ExitCode
+from auditctl.new_file import check_place
 from auditctl.options import PATH, chosen, config_option, json_option
 from auditctl.query.times import parse_time
 from auditctl.report.page import render_page
@@ -58,6 +59,8 @@ def report(
     """
     if output is None and not as_json:
         raise click.UsageError("Give -o FILE for the page, or --json for its numbers.")
+    if output is not None:
+        check_place(output)
     config, directories = chosen(directory, config_path)
     now = dt.datetime.now(dt.UTC)
     until_at = now if until is None else parse_time(until, now, end=True)

@@ -17,7 +17,6 @@ import datetime as dt
 import hashlib
 import importlib.metadata
 import io
-import os
 import socket
 import tarfile
 import tempfile
@@ -29,9 +28,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 import orjson
 import zstandard
 
-from auditctl.errors import BadPath, CommandFailed
+from auditctl.errors import CommandFailed
 from auditctl.export.manifest import ExportedLog, File, Manifest, readme
-from auditlog import _fs
+from auditctl.new_file import new_file
 from auditlog.chain import ChainCheck
 from auditlog.inventory import SegmentFile, scan
 from auditlog.reader import iter_lines, open_any_form
@@ -66,31 +65,17 @@ class Asked:
 def write_bundle(target: Path, asked: Asked, now: dt.datetime) -> tuple[Manifest, str]:
     """The manifest, and the SHA-256 of its file.
 
-    Raises BadPath when the target is there already, CommandFailed when there is nothing to export,
+    Raises BadPath as new_file, CommandFailed when there is nothing to export,
     LogDamaged for a segment that cannot be decompressed, OSError.
     """
-    if target.exists():
-        raise BadPath("it is there already", path=target, hint="Choose another name.")
-    temporary = target.with_name(f".{target.name}.tmp")
-    fd = _fs.create_exclusive(temporary)
-    try:
-        with os.fdopen(fd, "wb", closefd=False) as file:
-            compressor = zstandard.ZstdCompressor(level=6, write_checksum=True)
-            name = target.name.partition(".tar")[0]
-            with (
-                compressor.stream_writer(file, closefd=False) as packed,
-                tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-            ):
-                made = _Writer(tar, name, target.parent, now).write(asked)
-        _fs.fsync(fd)
-        _fs.rename(temporary, target)
-        _fs.fsync_directory(target.parent)
-    except BaseException:
-        _fs.unlink(temporary)
-        raise
-    finally:
-        os.close(fd)
-    return made
+    compressor = zstandard.ZstdCompressor(level=6, write_checksum=True)
+    name = target.name.partition(".tar")[0]
+    with (
+        new_file(target) as file,
+        compressor.stream_writer(file, closefd=False) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        return _Writer(tar, name, target.parent, now).write(asked)
 
 
 @dataclass(slots=True)

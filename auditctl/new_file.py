@@ -1,0 +1,60 @@
+"""A file that a command makes: whole and durable under its name, or not there at all.
+
+Invariants (tests of the same name in tests/auditctl/test_new_file.py):
+  all_or_none  a failure leaves nothing behind, and a file that is there is not replaced
+  private      only its owner can read it
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from auditctl.errors import BadPath
+from auditlog import _fs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+__all__ = ["check_place", "new_file"]
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[BinaryIO]:
+    """Write it inside the ``with``.  Raises BadPath before anything is made, OSError."""
+    if target.exists():
+        raise BadPath("it is there already", path=target, hint="Choose another name.")
+    check_place(target)
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        fd = _fs.create_exclusive(temporary)
+    except FileExistsError:
+        raise BadPath(
+            "somebody is writing it, or was killed while writing it",
+            path=temporary,
+            hint="Remove it if nobody is, or choose another name.",
+        ) from None
+    try:
+        with os.fdopen(fd, "wb", closefd=False) as file:
+            yield file
+        _fs.fsync(fd)
+        _fs.rename(temporary, target)
+        _fs.fsync_directory(target.parent)
+    except BaseException:
+        _fs.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+
+
+def check_place(target: Path) -> None:
+    """Raises BadPath where there is no directory for the file."""
+    if not target.parent.is_dir():
+        raise BadPath(
+            "there is no such directory",
+            path=target.parent,
+            hint="Check the path; nothing was created.",
+        )
