@@ -10,11 +10,13 @@ Invariants (tests of the same name in tests/auditctl/test_render.py):
   plain      without a terminal, or with NO_COLOR, no escape sequence is printed
   harmless   no control or bidi character of a record reaches the terminal
   fits       no line of a record is wider than it may be, and one that was cut says so
+  whole      a text that is too wide goes on in the next line, with every word of it
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -41,12 +43,14 @@ __all__ = [
     "print_json",
     "print_line",
     "print_raw",
+    "print_text",
     "record_block",
     "record_line",
     "say",
     "since",
     "table",
     "width",
+    "wrapped",
 ]
 
 Colour = Literal["red", "yellow", "green", "cyan", "dim", "bold"]
@@ -59,6 +63,7 @@ _CODES: Final[dict[Colour, str]] = {
     "dim": "2",
     "bold": "1",
 }
+_CODE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _MIN_WIDTH: Final = 60
 _EIGHTHS: Final[tuple[str, ...]] = ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")
 _SEVERITIES: Final[dict[str, Colour]] = {
@@ -84,6 +89,12 @@ def print_line(text: str = "") -> None:
         sys.stdout.write(f"{text}\n".encode(encoding, "replace").decode(encoding))
 
 
+def print_text(text: str) -> None:
+    """A text, or a row of a table, in as many lines as it needs where the width is known."""
+    for line in wrapped(text, width()):
+        print_line(line)
+
+
 def print_raw(line: bytes) -> None:
     """A record as it stands in its file."""
     sys.stdout.buffer.write(line)
@@ -106,6 +117,24 @@ def cut(text: str, room: int | None) -> str:
         return text
     sign = "\u2026" if _has_unicode() else "..."
     return text[: max(0, room - len(sign))] + sign
+
+
+def wrapped(text: str, room: int | None) -> list[str]:
+    """The text in lines of so many columns.  Words stay whole, so that paths can be copied.
+
+    >>> wrapped("a text of words", 8)
+    ['a text', '    of', '    words']
+    """
+    lines: list[str] = []
+    line, *words = text.split(" ")
+    for word in words:
+        longer = f"{line} {word}"
+        if room is not None and line.strip() and len(_CODE.sub("", longer)) > room:
+            lines.append(line.rstrip())
+            line = "    " + word
+        else:
+            line = longer
+    return [*lines, line]
 
 
 def bar(value: int, top: int, room: int) -> str:

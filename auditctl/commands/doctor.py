@@ -53,9 +53,9 @@ def doctor(directory: Path | None, *, config_path: Path | None, as_json: bool) -
     else:
         for finding in findings:
             mark = render.paint(finding.state.ljust(4), _COLOURS[finding.state])
-            render.print_line(f"{mark} {finding.check}: {render.clean(finding.detail)}")
+            render.print_text(f"{mark} {finding.check}: {render.clean(finding.detail)}")
             if finding.state != "ok":
-                render.print_line(f"     {render.clean(finding.mend)}")
+                render.print_text(f"     {render.clean(finding.mend)}")
     return ExitCode.FAILED if failed else ExitCode.OK
 
 

@@ -158,7 +158,7 @@ def _print_holds(holds: tuple[Hold, ...], *, as_json: bool) -> None:
         for held in holds
     ]
     for line in render.table([tuple(map(render.clean, row)) for row in rows]):
-        render.print_line(line)
+        render.print_text(line)
 
 
 def _what(held: Hold) -> str:

@@ -176,13 +176,13 @@ def _print_explanation(explained: Explanation, *, as_json: bool) -> None:
         render.print_json(explained.to_json(), indent=True)
         return
     action = explained.action
-    render.print_line(f"{action.action} {action.segment} ({action.reason}: {action.detail})")
+    render.print_text(f"{action.action} {action.segment} ({action.reason}: {action.detail})")
     rows = [
         (finding.rule, "keeps" if finding.keeps else "lets go", finding.detail)
         for finding in explained.findings
     ]
     for line in render.table(rows, indent="  "):
-        render.print_line(line)
+        render.print_text(line)
 
 
 def _gate(config: Config, state_dir: Path, named: tuple[str, ...]) -> tuple[str, ...]:
@@ -211,18 +211,18 @@ def _show(result: RunResult, *, as_json: bool) -> None:
         render.print_json(result.to_json(), indent=True)
         return
     plan = result.plan
-    render.print_line(f"{plan.directory} at {format_timestamp(plan.at)[:19]}Z")
+    render.print_text(f"{plan.directory} at {format_timestamp(plan.at)[:19]}Z")
     _print_actions(
         [(step.action, "failed" if step.error else step.action.action) for step in result.steps]
     )
     for step in result.failures:
-        render.print_line(f"failed   {step.action.segment}: {step.error}")
+        render.print_text(f"failed   {step.action.segment}: {step.error}")
     for refusal in plan.refusals:
-        render.print_line(render.paint(f"refused  {refusal.kind}: {refusal.detail}", "yellow"))
+        render.print_text(render.paint(f"refused  {refusal.kind}: {refusal.detail}", "yellow"))
     _print_timeline(timeline(plan))
     totals = result.totals
     verb = "would be " if result.dry_run else ""
-    render.print_line(
+    render.print_text(
         f"{totals['keep']} kept, {totals['compress']} {verb}compressed, {totals['delete']} "
         f"{verb}deleted, {render.bytes_text(totals['freed_bytes'])} {verb}freed in "
         f"{plan.directory}"
@@ -261,7 +261,7 @@ def _print_actions(actions: list[tuple[Action, str]]) -> None:
         for action, verb in actions
     ]
     for line, (verb, *_) in zip(render.table(rows), rows, strict=True):
-        render.print_line(render.paint(line, _COLOURS[verb]) if verb in _COLOURS else line)
+        render.print_text(render.paint(line, _COLOURS[verb]) if verb in _COLOURS else line)
 
 
 def _print_timeline(dues: tuple[Due, ...]) -> None:
@@ -279,10 +279,10 @@ def _print_timeline(dues: tuple[Due, ...]) -> None:
         for due in dues[:_DAYS_SHOWN]
     ]
     for line in render.table(rows):
-        render.print_line(line)
+        render.print_text(line)
     if len(dues) > _DAYS_SHOWN:
         rest = dues[_DAYS_SHOWN:]
-        render.print_line(
+        render.print_text(
             f"{'and until':10}  {sum(due.compress for due in rest)} more compressed, "
             f"{sum(due.delete for due in rest)} deleted by {rest[-1].day}"
         )

@@ -78,7 +78,7 @@ def _show(result: IndexResult, *, as_json: bool) -> None:
         for verb, step in zip(verbs, result.steps, strict=True)
     ]
     for line, verb in zip(render.table(rows), ["", *verbs], strict=True):
-        render.print_line(render.paint(line, _COLOURS[verb]) if verb in _COLOURS else line)
+        render.print_text(render.paint(line, _COLOURS[verb]) if verb in _COLOURS else line)
     for error in result.errors:
         render.print_line(f"failed   {error}")
     for refusal in plan.refusals:

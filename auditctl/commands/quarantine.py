@@ -64,7 +64,7 @@ def list_(
         texts = (shown["at"], shown["sink"], shown["kind"], shown["log"], seq, shown["reason"])
         rows.append((entry.id, *(render.clean(str(text)) for text in texts)))
     for line in render.table(rows):
-        render.print_line(line)
+        render.print_text(line)
 
 
 @quarantine.command

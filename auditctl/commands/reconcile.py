@@ -172,7 +172,7 @@ def print_receipt(receipt: Receipt) -> None:
     if count:
         mark = render.paint("FAILED", "red")
         shown = ", ".join(render.clean(name) for name in names)
-        render.print_line(f"{mark} {count} in the sink are of no log: {shown}")
+        render.print_text(f"{mark} {count} in the sink are of no log: {shown}")
 
 
 def _print_log(log: LogReceipt, sink: str) -> None:
@@ -190,10 +190,10 @@ def _print_log(log: LogReceipt, sink: str) -> None:
             text += f", {number:,} {words}"
     if gone := sum(check.records for check in log.deleted):
         text += f", {gone:,} deleted here"
-    render.print_line(f"{mark} {log.log}: {text}")
+    render.print_text(f"{mark} {log.log}: {text}")
     for finding in log.findings:
         place = finding.day + (f" seq {finding.seq}" if finding.seq is not None else "")
         kind = render.paint(finding.kind, "red")
-        render.print_line(f"       {kind}: {place}: {render.clean(finding.detail)}")
+        render.print_text(f"       {kind}: {place}: {render.clean(finding.detail)}")
     if log.findings_omitted:
         render.print_line(f"       and {log.findings_omitted:,} more")

@@ -105,7 +105,7 @@ def _print(summary: Summary) -> None:
         render.print_line("There is no log yet.")
         return
     for line in render.table(rows):
-        render.print_line(line)
+        render.print_text(line)
 
 
 def _to_json(summary: Summary) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-import textwrap
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -64,7 +63,7 @@ def status(directory: Path | None, *, config_path: Path | None, watch: bool, as_
 def _screen(found: Survey) -> Iterator[str]:
     room = render.width()
     for problem in found.all_problems:
-        first, *rest = _wrapped(f"problem {render.clean(problem)}", room)
+        first, *rest = render.wrapped(f"problem {render.clean(problem)}", room)
         yield render.paint("problem", "red") + first.removeprefix("problem")
         yield from rest
     counted = [
@@ -78,13 +77,13 @@ def _screen(found: Survey) -> Iterator[str]:
         yield f"{render.paint('ok', 'green')} {', '.join(counted)}, nothing needs a person"
     yield from _logs(found, room)
     for source in found.sources:
-        yield from _wrapped(f"source {source.source}: {_moved(source, found.at)}", room)
+        yield from render.wrapped(f"source {source.source}: {_moved(source, found.at)}", room)
     for directory, at in found.retention:
         when = "never run" if at is None else f"last success {render.since(found.at - at)}"
         due = found.next_retention(at)
         if due is not None and due > found.at:
             when += f", next in {render.duration_text(due - found.at)}"
-        yield from _wrapped(f"retention of {directory}: {when}", room)
+        yield from render.wrapped(f"retention of {directory}: {when}", room)
 
 
 def _logs(found: Survey, room: int | None) -> Iterator[str]:
@@ -96,15 +95,6 @@ def _logs(found: Survey, room: int | None) -> Iterator[str]:
         return
     for log in found.logs:
         yield from _two_lines(log, found.at, room)
-
-
-def _wrapped(text: str, room: int | None) -> list[str]:
-    if room is None:
-        return [text]
-    # Paths stay whole, so that they can be copied.
-    return textwrap.wrap(
-        text, room, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
 
 
 def _row(log: LogState, now: dt.datetime) -> tuple[str, ...]:
@@ -124,7 +114,7 @@ def _two_lines(log: LogState, now: dt.datetime, room: int | None) -> Iterator[st
     yield render.cut(f"{log.log}  {_numbers(log)}  {last}  {_rate(log)}/min", room)
     noun = "segment" if log.segments == 1 else "segments"
     held = f"{_held(log, noun)}, {render.bytes_text(log.size_bytes)}; "
-    yield from _wrapped("    " + held + (", ".join(map(_sink, log.sinks)) or "no sink"), room)
+    yield from render.wrapped("    " + held + (", ".join(map(_sink, log.sinks)) or "no sink"), room)
 
 
 def _numbers(log: LogState) -> str:

@@ -122,7 +122,7 @@ def _verify_export(path: Path, *, as_json: bool) -> int:
         render.print_json(found.to_json(), indent=True)
         return ExitCode.OK if found.ok else ExitCode.FAILED
     for problem in found.problems:
-        render.print_line(f"{render.paint('FAILED', 'red')} {render.clean(problem)}")
+        render.print_text(f"{render.paint('FAILED', 'red')} {render.clean(problem)}")
     for log in found.logs.logs:
         _print_log(log)
     render.print_line(f"SHA-256 of its MANIFEST.json: {found.manifest_sha256}")
@@ -163,9 +163,9 @@ def _print_log(log: LogReport) -> None:
     state = f"head {log.head_hash[:12]}"
     if not log.ok:
         state = f"verified through seq {log.verified_through_seq}, {log.suspect_records:,} suspect"
-    render.print_line(f"{mark} {log.log}: {held}; {state}")
+    render.print_text(f"{mark} {log.log}: {held}; {state}")
     for finding in log.findings:
         place = f"{finding.segment} line {finding.line} (byte {finding.offset}"
         place += f", seq {finding.seq})" if finding.seq is not None else ")"
         kind = render.paint(finding.kind, "red" if finding.fatal else "yellow")
-        render.print_line(f"       {kind}: {place}: {finding.detail}")
+        render.print_text(f"       {kind}: {place}: {finding.detail}")

@@ -3,7 +3,9 @@ from __future__ import annotations
 import datetime as dt
 import doctest
 import io
+import re
 import sys
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -12,7 +14,13 @@ from hypothesis import strategies as st
 
 from auditctl import render
 from auditlog.record import GENESIS_HASH, decode, log_prefix, seal
-from tests.support.logs import make_line
+from tests.support.logs import make_line, write_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.auditctl.conftest import Result
 
 
 class Terminal(io.StringIO):
@@ -158,3 +166,36 @@ def test_json_is_one_line_in_a_pipe_and_indented_on_a_terminal(
 )  # fmt: skip
 def test_ages(seconds: int, text: str) -> None:
     assert render.since(dt.timedelta(seconds=seconds)) == text
+
+
+WORDS = st.text(st.sampled_from("ab /-"), max_size=90)
+
+
+@given(text=WORDS, painted=st.booleans(), room=st.integers(6, 40))
+def test_whole(text: str, painted: bool, room: int) -> None:
+    shown = f"\x1b[31mFAILED\x1b[0m {text}" if painted else text
+    lines = render.wrapped(shown, room)
+    assert " ".join(lines).split() == shown.split()
+    for line in lines:
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+        assert len(plain) <= room or len(plain.split()) <= 1
+    assert render.wrapped(shown, None) == [shown]
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_whole_in_what_commands_say(
+    tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path / "audit", "rbee-hive@gpu-1.example.org+2", records=5, segments=2, days=1)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for arguments in (
+        ("ship", "audit", "--to", "a.sqlite", "--once"),
+        ("verify", "audit"),
+        ("reconcile", "audit", "--to", "a.sqlite"),
+        ("prune", "audit", "--dry-run", "--at", "2027-03-01T00:00:00Z"),
+    ):
+        lines = run(*arguments).out.splitlines()
+        assert lines
+        for line in lines:
+            assert len(line) <= columns or len(line.split()) == 1
