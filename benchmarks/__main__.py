@@ -6,9 +6,7 @@ import argparse
 import sys
 
 from benchmarks import harness, plots, report
-
-NAMES = ("writer", "latency", "shipper", "cost", "verify", "retention", "search", "glance")
-PEERS = ("peers.speed", "peers.faults")  # only when named: they fetch packages of Debian
+from benchmarks.harness import NAMES, PEERS
 
 
 def main() -> None:

@@ -23,6 +23,12 @@ from typing import Any, Protocol, cast
 
 RESULTS = Path(__file__).parent / "results"
 
+NAMES = (
+    *("writer", "latency", "shipper", "cost", "live", "start"),
+    *("verify", "retention", "search", "glance"),
+)
+PEERS = ("peers.speed", "peers.faults")  # only when named: they fetch packages of Debian
+
 
 @dataclass(frozen=True, slots=True)
 class Case:

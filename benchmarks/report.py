@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS
+from benchmarks.harness import NAMES, PEERS, RESULTS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
@@ -53,12 +54,27 @@ def write_document() -> Path:
 
 def document() -> str:
     """The tables of every stored result, each below its picture (see plots)."""
-    parts = [_INTRODUCTION]
+    parts = [_INTRODUCTION, _commands()]
     for path in sorted(RESULTS.glob("*.json")):
         heading, _, rest = table(json.loads(path.read_text("utf-8"))).partition("\n")
         picture = f"![{heading.removeprefix('## ')}](images/{path.stem}.svg)"
         parts.append(f"{heading}\n\n{picture}\n{rest}")
     return "\n".join(parts)
+
+
+def _commands() -> str:
+    """What there is to run, in the words of each module."""
+    lines = [
+        "`make bench` runs all but the peers, which fetch packages of Debian; one by itself:",
+        "",
+        "| command | what it asks |",
+        "|---|---|",
+    ]
+    for name in NAMES + PEERS:
+        source = Path(__file__).parent.joinpath(*name.split(".")).with_suffix(".py")
+        asked = ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
+        lines.append(f"| `python -m benchmarks {name}` | {asked.partition(chr(10))[0]} |")
+    return "\n".join(lines) + "\n"
 
 
 def figure_text(value: float) -> str:

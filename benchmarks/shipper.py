@@ -9,8 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,40 +18,24 @@ from elasticsearch import Elasticsearch, helpers
 
 import auditlog
 from auditlog.record import parse_header
+from benchmarks.backlog import backlog
 from benchmarks.harness import Case, Ratio
-from benchmarks.workload import events
 from shippers.batch import Shipment
 from shippers.service import ShippingService
 from shippers.sinks.bulk import bulk_body
 from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
 from shippers.sinks.index_template import index_template
-from tests.support.elasticsearch import Cluster, ElasticsearchServer, request
+from tests.support.elasticsearch import Cluster, request
 
 TITLE = "Shipper: a backlog into Elasticsearch 9.5.0 on the same machine"
 UNIT = "records/s"
 RECORDS = 150_000
 BATCH = 2_000
-ROOT = Path(__file__).parent.parent
 
 
-@contextmanager
-def setting() -> Iterator[Mapping[str, str]]:
-    """A server with 1 GiB of heap (or AUDITLOG_TEST_ELASTICSEARCH_URL) and one log to ship."""
-    server: ElasticsearchServer | None = None
-    url = os.environ.get("AUDITLOG_TEST_ELASTICSEARCH_URL", "")
-    if not url:
-        server = ElasticsearchServer.prepare(ROOT, tuned=True)
-        server.start()
-        url = server.url
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            with auditlog.open(directory, service="queen-rbee", host="h", flush="batched") as log:
-                for event in events(RECORDS):
-                    log.emit(event)
-            yield {"BENCHMARK_LOG": directory, "BENCHMARK_URL": url}
-    finally:
-        if server is not None:
-            server.discard()
+def setting() -> AbstractContextManager[Mapping[str, str]]:
+    """A server and one log to ship."""
+    return backlog(RECORDS)
 
 
 def _measured(work: Callable[[Cluster, str, list[Shipment]], float]) -> float:

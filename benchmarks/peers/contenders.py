@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from benchmarks.agent_process import write_config
 from benchmarks.peers.packages import unpack
 
 __all__ = ["CONTENDERS", "Contender", "Task"]
@@ -44,19 +45,7 @@ class Contender:
 
 def ours(task: Task) -> Contender:
     """auditctl agent, with its defaults."""
-    config = task.place / "config.toml"
-    config.write_text(
-        f"""
-        directories = ["{task.log}"]
-        state_dir = "{task.place}/state"
-        metrics = ""
-        [sinks.main]
-        kind = "elasticsearch"
-        urls = ["{task.url}"]
-        index_prefix = "{task.prefix}"
-        replicas = 0
-        """
-    )
+    config = write_config(task.log, task.url, task.prefix, task.place)
     arguments = ("agent", "--only", "ship", "--config", str(config))
     return Contender((sys.executable, "-m", "auditctl", *arguments))
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.backlog import backlog
 from benchmarks.harness import Case, Ratio
 from benchmarks.peers.contenders import CONTENDERS
-from benchmarks.peers.work import RECORDS, Done, backlog, ship
+from benchmarks.peers.work import RECORDS, Done, ship
 
 KILLS = 3
 TITLE = f"Peers under faults: {RECORDS:,} records, {KILLS} x SIGKILL on the way"
@@ -22,7 +23,7 @@ UNIT = "records"
 @contextmanager
 def setting() -> Iterator[Mapping[str, str]]:
     """One run tells what was lost and what was doubled; the second case looks it up."""
-    with backlog() as environment, tempfile.TemporaryDirectory() as runs:
+    with backlog(RECORDS) as environment, tempfile.TemporaryDirectory() as runs:
         yield {**environment, "BENCHMARK_RUNS": runs}
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+from benchmarks.backlog import backlog
 from benchmarks.harness import Case, Ratio
 from benchmarks.peers.contenders import CONTENDERS
-from benchmarks.peers.work import RECORDS, backlog, ship
+from benchmarks.peers.work import RECORDS, ship
 
 TITLE = f"Peers: a backlog of {RECORDS:,} records into Elasticsearch 9.5.0 on the same machine"
 UNIT = "records/s"
-setting = backlog
+
+
+def setting() -> AbstractContextManager[Mapping[str, str]]:
+    return backlog(RECORDS)
 
 
 def _speed(name: str) -> float:

@@ -8,19 +8,17 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import auditlog
 from benchmarks.peers.contenders import CONTENDERS, Task
-from benchmarks.workload import events
 from shippers.sinks.index_template import index_template
-from tests.support.elasticsearch import Cluster, ElasticsearchServer, request
+from tests.support.elasticsearch import Cluster, request
 
-__all__ = ["Done", "backlog", "ship"]
+__all__ = ["RECORDS", "Done", "ship"]
 
 ROOT = Path(__file__).parents[2]
 RECORDS = int(os.environ.get("AUDITLOG_TEST_PEER_RECORDS", "150000"))
@@ -35,26 +33,6 @@ class Done:
     seconds: float
     lost: int
     doubled: int
-
-
-@contextmanager
-def backlog() -> Iterator[Mapping[str, str]]:
-    """A server with 1 GiB of heap (or AUDITLOG_TEST_ELASTICSEARCH_URL) and one log to ship."""
-    server: ElasticsearchServer | None = None
-    url = os.environ.get("AUDITLOG_TEST_ELASTICSEARCH_URL", "")
-    if not url:
-        server = ElasticsearchServer.prepare(ROOT, tuned=True)
-        server.start()
-        url = server.url
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            with auditlog.open(directory, service="queen-rbee", host="h", flush="batched") as log:
-                for event in events(RECORDS):
-                    log.emit(event)
-            yield {"BENCHMARK_LOG": directory, "BENCHMARK_URL": url}
-    finally:
-        if server is not None:
-            server.discard()
 
 
 def ship(name: str, kills: int = 0) -> Done:

@@ -11,8 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import harness, plots, report
-from benchmarks.__main__ import NAMES, PEERS
-from benchmarks.harness import RESULTS
+from benchmarks.harness import NAMES, PEERS, RESULTS
 
 STORED: Final = sorted(RESULTS.glob("*.json"))
 ONE: Final = {"min": 1.0, "median": 1.0, "max": 1.0}
@@ -36,6 +35,14 @@ def test_a_table_has_a_cell_in_every_column_whatever_its_cases_are_called(name: 
     assert len(rows) == 4 + len(cases) + len(ratios)
     columns = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
     assert columns == [5] * (2 + len(cases)) + [6] * (2 + len(ratios))
+
+
+@pytest.mark.parametrize("name", NAMES + PEERS)
+def test_the_document_gives_the_command_of_every_benchmark(name: str) -> None:
+    benchmark = harness.load(name)
+    compared = {case for ratio in benchmark.RATIOS for case in (ratio.of, ratio.to)}
+    assert compared <= set(benchmark.CASES)
+    assert f"| `python -m benchmarks {name}` | " in report.DOCUMENT.read_text("utf-8")
 
 
 def test_there_is_a_picture_of_every_result_and_no_other() -> None:

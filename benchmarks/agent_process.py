@@ -1,0 +1,120 @@
+"""The real ``auditctl agent``, started and looked at from outside.
+
+    with AgentProcess(log, url, prefix, place) as agent:
+        agent.cpu_seconds(), agent.peak_megabytes(), agent.read_bytes()
+
+It runs as it is installed: without the libraries that only the tests need, of which the
+Elasticsearch client would load some tens of megabytes because it finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Self
+
+__all__ = ["AgentProcess", "write_config"]
+
+_ROOT: Final = Path(__file__).parent.parent
+_NOT_INSTALLED: Final = (
+    "aiohttp",
+    "httpx",
+    "numpy",
+    "opentelemetry",
+    "pandas",
+    "pyarrow",
+    "requests",
+)
+_PATIENCE_SECONDS: Final = 60.0
+
+
+def write_config(log: Path, url: str, prefix: str, place: Path) -> Path:
+    """All defaults, but for the replica that a single server cannot have."""
+    config = place / "config.toml"
+    config.write_text(
+        f"""
+        directories = ["{log}"]
+        state_dir = "{place}/state"
+        metrics = ""
+        [sinks.main]
+        kind = "elasticsearch"
+        urls = ["{url}"]
+        index_prefix = "{prefix}"
+        replicas = 0
+        """
+    )
+    return config
+
+
+class AgentProcess:
+    """Ships the segments of ``log``; its configuration and state are in ``place``."""
+
+    def __init__(self, log: Path, url: str, prefix: str, place: Path) -> None:
+        self._config = write_config(log, url, prefix, place)
+        self._said = place / "agent.log"
+        self._environment = _without(place / "not-installed")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        command = (sys.executable, "-m", "auditctl", "agent", "--only", "ship")
+        with self._said.open("wb") as said:
+            self._process = subprocess.Popen(
+                [*command, "--config", str(self._config)],
+                cwd=_ROOT,
+                env=self._environment,
+                stderr=said,
+            )
+
+    def wait_until_started(self) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while b": started" not in self._said.read_bytes():
+            if time.monotonic() > deadline or self._running().poll() is not None:
+                raise RuntimeError(f"it did not start:\n{self._said.read_text()}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its threads so far (proc_pid_stat(5))."""
+        fields = self._proc("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def peak_megabytes(self) -> float:
+        """The most memory that was resident (VmHWM in proc_pid_status(5))."""
+        return int(self._proc("status").partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+    def read_bytes(self) -> int:
+        """What its reads returned so far, those of files and of the connection (proc_pid_io(5))."""
+        return int(self._proc("io").partition("rchar:")[2].split()[0])
+
+    def _proc(self, name: str) -> str:
+        return Path(f"/proc/{self._running().pid}/{name}").read_text("ascii")
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the agent does not run")
+        return self._process
+
+
+def _without(place: Path) -> Mapping[str, str]:
+    """An environment in which those libraries cannot be imported."""
+    place.mkdir(exist_ok=True)
+    for name in _NOT_INSTALLED:
+        (place / f"{name}.py").write_text("raise ImportError\n")
+    return {**os.environ, "PYTHONPATH": str(place)}
