@@ -308,8 +308,8 @@ def _foreign(
     """
     of_files = {"shipped", "timestamp_fields"}
     own = {name: value for name, value in table.items() if name not in {"pattern", *of_files}}
-    inherited = {"max_total_bytes": None, "verify_before_delete": "none", "level": None}
-    inherited |= {"long_window_bytes": None, "compression": "gzip"}
+    inherited: dict[str, Any] = {"max_total_bytes": None, "compression": "gzip"}
+    inherited |= {"level": None, "long_window_bytes": None}
     shipped_by = tuple((each.name, each.paths) for each in sources if each.paths is not None)
     return ForeignPolicy(
         table["pattern"],

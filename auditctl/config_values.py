@@ -250,7 +250,7 @@ _OF_A_LOG: Final[Mapping[str, Converter]] = {
 }
 FOREIGN: Final[Mapping[str, Converter]] = {
     "pattern": to_text,
-    **{name: _OF_A_LOG[name] for name in _OF_A_LOG if name != "verify_before_delete"},
+    **_OF_A_LOG,
     "shipped": to_text,
     "timestamp_fields": to_texts,
 }

@@ -79,15 +79,31 @@ def gather(
         {**look.gate.cursors, **look.doubtful},
         tuple(sorted(set(store.sinks()) - set(sinks))),
     )
-    if policy.max_total_bytes is not None:
-        look.find_room(segments, policy.max_total_bytes)
     stop = stop or threading.Event()
-    look.search(segments, cursors, stop)
     foreign, adopted = adopt(
-        inventory.foreign, policy, shipped, look.holds, now, stop=stop, asked=asked
+        inventory.foreign,
+        policy,
+        shipped,
+        look.holds,
+        now,
+        stop=stop,
+        asked=asked,
+        room_bytes=_left_over(policy, inventory),
     )
+    if policy.max_total_bytes is not None:
+        taken = sum(file.size_bytes for file in adopted)
+        look.find_room(segments, policy.max_total_bytes - taken)
+    look.search(segments, cursors, stop)
     logs = {log: tuple(facts) for log, facts in segments.items()}
     return Facts(directory, logs, foreign, adopted), cursors
+
+
+def _left_over(policy: Policy, inventory: Inventory) -> int | None:
+    """What segments leave to adopted files of max_total_bytes."""
+    if policy.max_total_bytes is None:
+        return None
+    taken = sum(file.size_bytes for files in inventory.logs.values() for file in files)
+    return policy.max_total_bytes - taken
 
 
 @dataclass(slots=True)

@@ -10,10 +10,16 @@ The rules are asked in this order, and the first that keeps a file gives the rea
   not_shipped  a source has not brought its last line to a sink; or none ships it, and the
                policy does not say shipped = "not_required"
   newest       deletion is due, but it is among the ``keep_at_least`` newest of its pattern
+  not_in_index deletion is due, but ``verify_before_delete`` wants its lines counted in the sinks,
+               and what a line became there only its source knows
+
+A plain file that one of the last two keeps is compressed all the same.  ``ageless`` judges as if
+every file were old enough, for who needs room (retention.room).
 
 Invariants (tests of the same name in tests/retention/test_foreign.py):
   gated       nothing goes that a source has not brought to every sink, and nothing at all without
               a source unless the policy says so
+  counted     nothing is deleted whose policy has it counted in an index first
   kept        what is damaged, held, newest or still written to is neither compressed nor deleted
   monotone    what is deleted at an instant is deleted at every later one, all else being equal
   explained   the first finding that keeps is the verdict
@@ -51,12 +57,19 @@ def newer_counts(files: Sequence[AdoptedFile]) -> list[int]:
     return counts[::-1]
 
 
-def judge(file: AdoptedFile, newer: int, holds: Iterable[Hold], now: dt.datetime) -> Verdict:
+def judge(
+    file: AdoptedFile,
+    newer: int,
+    holds: Iterable[Hold],
+    now: dt.datetime,
+    *,
+    ageless: bool = False,
+) -> Verdict:
     """The verdict on one file, of whose pattern ``newer`` are newer."""
     for finding in _findings(file, newer, holds, now):
-        if finding.keeps:
+        if finding.keeps and not (ageless and finding.rule == "too_recent"):
             return Verdict("keep", finding.rule, finding.detail)
-    return _due(file, newer, now)
+    return _due(file, newer, now, ageless=ageless)
 
 
 def explain(
@@ -141,15 +154,29 @@ def _shipped(file: AdoptedFile) -> Finding:
 _UNGATED: Final = "nothing gates it, no source ships it"
 
 
-def _due(file: AdoptedFile, newer: int, now: dt.datetime) -> Verdict:
+_UNCOUNTED: Final = (
+    "the lines of a foreign file cannot be counted in a sink; "
+    'verify_before_delete = "none" for its pattern relies on its source'
+)
+
+
+def _due(file: AdoptedFile, newer: int, now: dt.datetime, *, ageless: bool = False) -> Verdict:
     policy = file.foreign.policy
     told = _age(file, now) + ("" if file.placings else f"; {_UNGATED}")
     least = policy.keep_at_least
-    if now - file.counted_from >= policy.delete_after and newer >= least:
+    protected = None
+    if newer < least:
+        among = f"it is among the {least} newest of {file.foreign.pattern}"
+        protected = Verdict("keep", "newest", among)
+    elif policy.verify_before_delete == "index":
+        protected = Verdict("keep", "not_in_index", _UNCOUNTED)
+    old = ageless or now - file.counted_from >= policy.delete_after
+    if old and protected is None:
         return Verdict("delete", "age", told)
     if "" in file.forms:
         return Verdict("compress", "age", told)
-    return Verdict("keep", "newest", f"it is among the {least} newest of {file.foreign.pattern}")
+    # compressed, and not too recent: deletion is due and something protects it
+    return protected or Verdict("keep", "too_recent", told)
 
 
 def _age(file: AdoptedFile, now: dt.datetime) -> str:

@@ -84,10 +84,12 @@ def adopt(
     *,
     stop: threading.Event,
     asked: str | None = None,
+    room_bytes: int | None = None,
 ) -> tuple[tuple[ForeignFile, ...], tuple[AdoptedFile, ...]]:
     """Those that stay foreign, and those that the policy adopts.
 
-    ``asked`` is one that is read in any case, by its plain name.  Raises Stopped.
+    ``asked`` is one that is read in any case, by its plain name; where they take more than
+    ``room_bytes``, each may have to go and is read.  Raises Stopped.
     """
     foreign: list[ForeignFile] = []
     found: dict[Path, dict[str, tuple[os.stat_result, ForeignPolicy]]] = defaultdict(dict)
@@ -105,7 +107,9 @@ def adopt(
         else:
             form = path.name.removeprefix(plain_name(path.name))
             found[path.with_name(plain_name(path.name))][form] = (state, adopter)
-    look = _Look(shipped, holds, now, stop, asked, _covered(policy))
+    taken = sum(state.st_size for forms in found.values() for state, _ in forms.values())
+    crowded = room_bytes is not None and taken > room_bytes
+    look = _Look(shipped, holds, now, stop, asked, _covered(policy), crowded)
     files = [look.at(plain, forms) for plain, forms in found.items()]
     order = {adopter.pattern: place for place, adopter in enumerate(policy.foreign)}
     files.sort(key=lambda file: (order[file.foreign.pattern], file.counted_from, file.path.name))
@@ -144,6 +148,7 @@ class _Look:
     stop: threading.Event
     asked: str | None
     covered: Mapping[str, frozenset[str]]
+    crowded: bool
 
     def at(
         self, plain: Path, forms: Mapping[str, tuple[os.stat_result, ForeignPolicy]]
@@ -169,7 +174,7 @@ class _Look:
     def _read(self, file: AdoptedFile) -> AdoptedFile:
         fields = file.foreign.timestamp_fields
         file = replace(file, open_for_writing=_fs.open_for_writing_elsewhere(file.path))
-        if "" in file.forms and file.plain.name != self.asked:
+        if "" in file.forms and file.plain.name != self.asked and not self.crowded:
             seen_at = last_time(file.path, fields)
             if seen_at is not None and self.now - seen_at < file.foreign.policy.compress_after:
                 return replace(file, seen_at=seen_at)

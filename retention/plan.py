@@ -179,11 +179,15 @@ def plan(
             _action(log, segment, verdict)
             for segment, verdict in zip(segments, judged, strict=True)
         ]
+    for adopted, newer in zip(facts.adopted, foreign.newer_counts(facts.adopted), strict=True):
+        if policy.max_total_bytes is not None:
+            verdict = foreign.judge(adopted, newer, holds, now, ageless=True)
+            if verdict.action == "delete":
+                removable[len(actions)] = verdict
+        actions.append(_adopted(adopted, foreign.judge(adopted, newer, holds, now)))
     over_bytes = 0
     if policy.max_total_bytes is not None:
         actions, over_bytes = room.make(actions, removable, policy.max_total_bytes)
-    for adopted, newer in zip(facts.adopted, foreign.newer_counts(facts.adopted), strict=True):
-        actions.append(_adopted(adopted, foreign.judge(adopted, newer, holds, now)))
     actions += [
         Action("", file.path.name, "keep", "foreign", file.detail, file.size_bytes)
         for file in facts.foreign

@@ -83,8 +83,9 @@ class Policy:
     keep_at_least                  so many newest segments of a log are never deleted, however old
     max_delete_fraction            a run that would delete more of a log's segments stops and asks
     verify_before_delete           "index": what is to go is counted in every sink first
-    max_total_bytes                what the directory's segments may take; beyond it the oldest go
-                                   before their time, never one that a rule other than age keeps
+    max_total_bytes                what the directory's segments and adopted files may take; beyond
+                                   it the oldest go before their time, never one that a rule other
+                                   than age keeps
     overrides                      (glob over log ids, policy): the first that matches decides
     foreign                        patterns of files that are no segments; others are never touched
 
@@ -215,7 +216,8 @@ class ForeignPolicy:
     """What applies to files of an older set-up, adopted by their names.
 
     pattern           glob over the file name; a name's .gz and .zst forms belong to it
-    policy            ages, compression, keep_at_least and max_delete_fraction of these files
+    policy            ages, compression, keep_at_least and max_delete_fraction of these files;
+                      with verify_before_delete they are not deleted, since nobody can count them
     shipped           "not_required": they may go although no source ships them; a source that
                       does is waited for all the same
     timestamp_fields  where a line has its time, a member or a path of members; the first that is

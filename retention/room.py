@@ -1,11 +1,12 @@
 """Which segments go before their time so that the rest fits ``max_total_bytes``.  Pure.
 
-The oldest of all logs go first, and only those that no rule but age keeps.  A segment that is to
+Segments and adopted files are counted; what no policy names is not, since it never goes.  The
+oldest of them all go first, and only those that no rule but age keeps.  A segment that is to
 be compressed in the same run counts as nothing, and nothing younger goes before it: how small it
 becomes is not known yet, and what that leaves over is for the next run to see.
 
 Invariants (tests of the same name in tests/retention/test_room.py):
-  oldest       what goes is older than every removable segment that stays
+  oldest       what goes is older than everything removable that stays
   sparing      no more goes than is needed
   protected    nothing goes that a rule other than age keeps
 """
@@ -29,16 +30,25 @@ def age_order(file: SegmentFile) -> tuple[str, str, int]:
     return (file.name.day.isoformat(), str(file.name.log), file.name.part)
 
 
+def _age_order(action: Action) -> tuple[str, str, int]:
+    """The same for actions, of which some are about adopted files."""
+    if action.adopted is not None:
+        return (action.adopted.counted_from.date().isoformat(), action.adopted.plain.name, 0)
+    assert action.file is not None  # noqa: S101  (no other foreign file is ever removable)
+    return age_order(action.file)
+
+
 def make(
     actions: Sequence[Action], removable: Collection[int], limit_bytes: int
 ) -> tuple[list[Action], int]:
     """The actions with further deletions, and by how many bytes the limit is exceeded still.
 
-    ``removable`` are the indices of the actions that only age may keep.
+    The actions are those about segments and adopted files; ``removable`` are the indices of those
+    that only age may keep.
     """
     made = list(actions)
     over = sum(action.size_bytes for action in made if action.action == "keep") - limit_bytes
-    for index in sorted(removable, key=lambda index: age_order(_file(made[index]))):
+    for index in sorted(removable, key=lambda index: _age_order(made[index])):
         if over <= 0 or made[index].action == "compress":
             break
         if made[index].action == "delete":
@@ -51,8 +61,3 @@ def make(
         )
         over -= made[index].size_bytes
     return made, max(0, over)
-
-
-def _file(action: Action) -> SegmentFile:
-    assert action.file is not None  # noqa: S101  (only segments are judged, so none is foreign)
-    return action.file

@@ -220,7 +220,8 @@ def explain_segment(
     for place, file in enumerate(facts.adopted):
         if file.plain.name == logical:
             action = next(action for action in decided.actions if action.adopted is file)
-            return Explanation(action, foreign.explain(file, newer[place], holds, now))
+            findings = foreign.explain(file, newer[place], holds, now)
+            return Explanation(action, (*findings, *_for_room(action)))
     for action in decided.actions:
         if action.file is None or action.segment != logical:
             continue
@@ -230,10 +231,13 @@ def explain_segment(
         findings = explain(
             log, segments, index, policy=policy, cursors=cursors, holds=holds, now=now
         )
-        if action.reason == "size":
-            findings = (*findings, Finding("size", False, action.detail))
-        return Explanation(action, findings)
+        return Explanation(action, (*findings, *_for_room(action)))
     return None
+
+
+def _for_room(action: Action) -> tuple[Finding, ...]:
+    """What max_total_bytes says, which lets go what age alone keeps."""
+    return (Finding("size", False, action.detail),) if action.reason == "size" else ()
 
 
 def _carry_out(

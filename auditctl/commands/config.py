@@ -146,7 +146,7 @@ def _effective(loaded: Config) -> dict[Key, Any]:
                 f"{name}={_plain(getattr(foreign.policy, name))}"
                 for name in RETENTION
                 if name not in _NOT_OF_A_POLICY
-                and name not in ("max_total_bytes", "verify_before_delete")
+                and name != "max_total_bytes"
                 and getattr(foreign.policy, name) is not None
             ]
         )

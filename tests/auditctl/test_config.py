@@ -262,6 +262,7 @@ def test_files_of_an_older_set_up(write: Callable[[str], Path]) -> None:
             "[[retention.foreign]]\npattern = '*.ndjson'\n"
             "[[retention.foreign]]\npattern = '*.log'\ndelete_after = '60d'\n"
             "compression = 'zstd'\nshipped = 'not_required'\ntimestamp_fields = ['at']\n"
+            "verify_before_delete = 'none'\n"
             "[[sources.ndjson]]\nname = 'old'\npaths = ['/audit/*.ndjson']\n"
             "[[sources.journald]]\nname = 'journal'\nunits = ['a.service']\n"
         ),
@@ -270,6 +271,8 @@ def test_files_of_an_older_set_up(write: Callable[[str], Path]) -> None:
     first, second = config.policy.foreign
     assert (first.pattern, first.shipped) == ("*.ndjson", "required")
     assert first.policy.delete_after.days == 100
+    assert first.policy.verify_before_delete == "index", "what it does not set is inherited"
+    assert second.policy.verify_before_delete == "none"
     assert (first.policy.compression, first.policy.level) == ("gzip", None)
     assert first.sources == second.sources == (("old", ("/audit/*.ndjson",)),)
     assert (second.policy.compression, second.policy.delete_after.days) == ("zstd", 60)

@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 import auditlog
 from auditlog.inventory import scan
 from auditlog.verify import tombstones_in, verify
@@ -50,6 +52,7 @@ def write(directory: Path, service: str, until: float, promised: dict[str, int])
             promised[ticket.log] = ticket.seq
 
 
+@pytest.mark.timeout(300 + SECONDS)
 def test_nothing_is_lost_and_nothing_doubled(tmp_path: Path) -> None:
     directory = tmp_path / "audit"
     directory.mkdir(mode=0o700)

@@ -125,6 +125,29 @@ def test_explained(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> No
         assert verdict.action != "keep"
 
 
+@given(adopted(), newer_than_it, holds)
+def test_counted(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
+    policy = replace(file.foreign.policy, verify_before_delete="index")
+    counted = replace(file, foreign=replace(file.foreign, policy=policy))
+    without, verdict = (judge(each, newer, given_holds, NOW) for each in (file, counted))
+    if without.action != "delete":
+        assert verdict == without
+    elif "" in file.forms:
+        assert verdict.action == "compress"
+    else:
+        assert (verdict.action, verdict.reason) == ("keep", "not_in_index")
+
+
+@given(adopted(), newer_than_it, holds)
+def test_what_goes_for_room_is_what_goes_when_it_is_old(
+    file: AdoptedFile, newer: int, given_holds: list[Hold]
+) -> None:
+    lasting = [replace(hold, expires_at=None) for hold in given_holds if hold.in_force(NOW)]
+    aged = judge(file, newer, lasting, NOW + 9999 * DAY)
+    verdict = judge(file, newer, lasting, NOW, ageless=True)
+    assert verdict.action != "delete" or aged.action == "delete"
+
+
 def test_a_damaged_file_is_nobodys_newest() -> None:
     policy = ForeignPolicy("*.ndjson", Policy())
     sound = AdoptedFile(Path("a.ndjson"), ("",), 1, policy, NOW, content=content_at(NOW))

@@ -71,6 +71,18 @@ def names(audit: Path) -> list[str]:
     return sorted(path.name for path in audit.iterdir() if path.name.removesuffix(".gz") in AGES)
 
 
+def test_what_goes_for_its_size_is_proven_too(tmp_path: Path) -> None:
+    audit = tmp_path / "audit"
+    fill(audit)
+    limit = (audit / "n.ndjson").stat().st_size
+    result = run(audit, replace(foreign_policy(audit), max_total_bytes=limit))
+    assert result.ok
+    assert verdicts(result)["packed.ndjson.gz"] == "delete size"
+    gone = [each["file"] for each in tombstones(audit)]
+    assert gone == ["old.ndjson", "due.ndjson.gz", "packed.ndjson.gz"]
+    assert names(audit) == ["n.ndjson", "plain.ndjson.gz"]
+
+
 def test_proven(tmp_path: Path) -> None:
     audit = tmp_path / "audit"
     fill(audit)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from auditlog.cursors import CursorStore
 from auditlog.inventory import scan
+from retention.census import gather
 from retention.facts import AdoptedFile, ForeignFile
 from retention.foreign_census import adopt, source_places
 from retention.foreign_content import inspect_foreign
@@ -131,6 +133,17 @@ def test_doubt(tmp_path: Path) -> None:
     assert damages["b.ndjson"] == "b.ndjson and b.ndjson.gz hold different lines"
     assert damages["c.ndjson"] == ""
     assert [file.forms for file in adopted if file.plain.name == "c.ndjson"] == [("", ".gz")]
+
+
+def test_a_young_file_is_read_where_it_may_have_to_go_for_its_size(tmp_path: Path) -> None:
+    size = leave(tmp_path, "b.ndjson", 5 * DAY).stat().st_size
+    leave(tmp_path, "c.ndjson", 4 * DAY)
+    for limit, is_read in ((2 * size, False), (2 * size - 1, True)):
+        policy = replace(foreign_policy(tmp_path), max_total_bytes=limit)
+        facts, _ = gather(
+            tmp_path, policy, sinks=(), state_dir=tmp_path / "state", holds=(), now=NOW
+        )
+        assert [file.content is not None for file in facts.adopted] == [is_read] * 2
 
 
 def test_a_file_that_is_young_or_being_written_is_told_of(tmp_path: Path) -> None:

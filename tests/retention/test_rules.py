@@ -40,7 +40,8 @@ def verdicts(decided: Plan) -> list[str]:
 
 
 def touched(decided: Plan) -> list[Action]:
-    return [action for action in decided.actions if action.action != "keep"]
+    """The segments that do not stay as they are."""
+    return [a for a in decided.actions if a.action != "keep" and a.file is not None]
 
 
 # The invariants of the module's header ------------------------------------------------------

@@ -18,6 +18,7 @@ from retention.facts import AdoptedFile, Facts, ForeignFile, SegmentFacts, ShipG
 from retention.holds import Hold
 from retention.plan import Plan, plan
 from retention.policy import ForeignPolicy, Policy
+from tests.support.foreign import content_at
 
 __all__ = [
     "DAY",
@@ -141,16 +142,18 @@ def facts_sets(draw: st.DrawFn) -> Facts:
     adopter = ForeignPolicy(
         "*.ndjson", Policy(), draw(st.sampled_from(["required", "not_required"]))
     )
+    ages = sorted(draw(st.lists(st.integers(0, 90), max_size=4)))
     adopted = tuple(
         AdoptedFile(
             DIRECTORY / f"adopted-{n}.ndjson",
-            ("",),
-            n,
+            draw(st.sampled_from([("",), (".gz",)])),
+            100 + n,
             adopter,
-            START,
+            START + day * DAY,
             damage=draw(st.sampled_from(["", "", "torn"])),
+            content=draw(st.sampled_from([content_at(START + day * DAY), None])),
         )
-        for n in range(draw(st.integers(0, 3)))
+        for n, day in enumerate(ages)
     )
     return replace(facts_of(*found, foreign=foreign), adopted=adopted)
 
