@@ -10,21 +10,19 @@ Invariants (tests of the same name in tests/retention/test_index_run.py):
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
-
-from auditlog import _fs
 from auditlog.record import format_timestamp, parse_timestamp
-from retention.errors import PolicyError, StateDamaged
+from retention.errors import PolicyError
 from retention.index_plan import IndexRun
 from retention.last_run import BootClock
 from retention.policy import format_duration, parse_duration
+from retention.state_entries import StateEntries
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Collection
 
     from retention.index_plan import IndexPolicy
@@ -40,62 +38,43 @@ class IndexRunStore:
     ) -> None:
         self.path = Path(state_dir) / "index-retention.json"
         self._clock = clock
+        self._entries = StateEntries(
+            self.path,
+            "sinks",
+            "the record of the last run over indices",
+            "Remove the file: the next run then only tells what the one after it will do.",
+        )
 
     def load(self, sink: str) -> IndexRun | None:
         """None before the first run.  Raises StateDamaged, OSError."""
-        entry = self._load_all().get(sink)
+        entry = self._entries.load().get(sink)
         if entry is None:
             return None
         try:
-            clock = self._clock()
-            same_boot = clock.boot_id == entry["boot_id"]
-            uptime = dt.timedelta(seconds=entry["uptime_s"])
             return IndexRun(
                 parse_timestamp(entry["at"]),
                 parse_duration(entry["delete_after"]),
                 entry["target"],
                 entry["max_delete_fraction"],
-                clock.uptime - uptime if same_boot else None,
+                self._clock().since(entry),
             )
         except (ValueError, KeyError, TypeError, PolicyError) as error:
-            raise self._damaged(error) from error
+            raise self._entries.damaged(error) from error
 
     def save(self, policy: IndexPolicy, at: dt.datetime) -> None:
         """Make the run durable.  Call it under the lock.  Raises StateDamaged, OSError."""
-        clock = self._clock()
         entry = {
             "at": format_timestamp(at),
             "delete_after": format_duration(policy.delete_after),
             "target": policy.target,
             "max_delete_fraction": policy.max_delete_fraction,
-            "boot_id": clock.boot_id,
-            "uptime_s": clock.uptime.total_seconds(),
+            **self._clock().to_json(),
         }
-        self._save({**self._load_all(), policy.sink: entry})
+        self._entries.save({**self._entries.load(), policy.sink: entry})
 
     def forget_others(self, sinks: Collection[str]) -> None:
         """Keep only the entries of these sinks.  Raises as save does."""
-        entries = self._load_all()
+        entries = self._entries.load()
         kept = {sink: entry for sink, entry in entries.items() if sink in sinks}
         if kept != entries:
-            self._save(kept)
-
-    def _save(self, entries: dict[str, dict[str, Any]]) -> None:
-        content = {"v": 1, "sinks": entries}
-        text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        _fs.replace_durably(self.path, text)
-
-    def _load_all(self) -> dict[str, dict[str, Any]]:
-        try:
-            return dict(orjson.loads(self.path.read_bytes())["sinks"])
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> StateDamaged:
-        return StateDamaged(
-            f"the record of the last run over indices cannot be read ({error})",
-            path=self.path,
-            hint="Remove the file: the next run then only tells what the one after it will do.",
-        )
+            self._entries.save(kept)

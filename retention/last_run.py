@@ -20,13 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from auditlog import _fs
 from auditlog.record import format_timestamp, parse_timestamp
-from retention.errors import PolicyError, StateDamaged
+from retention.errors import PolicyError
 from retention.facts import LastRun
 from retention.policy import Policy
+from retention.state_entries import StateEntries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +45,15 @@ class BootClock:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         return cls(boot_id, dt.timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME)))
 
+    def to_json(self) -> dict[str, Any]:
+        return {"boot_id": self.boot_id, "uptime_s": self.uptime.total_seconds()}
+
+    def since(self, entry: Mapping[str, Any]) -> dt.timedelta | None:
+        """The time since to_json went into the entry; None when that was in another boot."""
+        if self.boot_id != entry["boot_id"]:
+            return None
+        return self.uptime - dt.timedelta(seconds=entry["uptime_s"])
+
 
 class LastRunStore:
     """The last runs kept in one state directory."""
@@ -56,25 +63,27 @@ class LastRunStore:
     ) -> None:
         self.path = Path(state_dir) / "retention.json"
         self._clock = clock
+        self._entries = StateEntries(
+            self.path,
+            "directories",
+            "the record of the last run",
+            "Look at the plan (--dry-run), then remove the file; the next run writes it anew.",
+        )
 
     def load(self, directory: Path) -> LastRun | None:
         """None before the first run.  Raises StateDamaged, OSError."""
-        entry = self._load_all().get(_key(directory))
+        entry = self._entries.load().get(_key(directory))
         if entry is None:
             return None
         try:
-            clock = self._clock()
-            elapsed = None
-            if clock.boot_id == entry["boot_id"]:
-                elapsed = clock.uptime - dt.timedelta(seconds=entry["uptime_s"])
             return LastRun(
                 parse_timestamp(entry["at"]),
                 Policy.from_json(entry["policy"]),
                 tuple(entry["sinks"]),
-                elapsed,
+                self._clock().since(entry),
             )
         except (ValueError, KeyError, TypeError, PolicyError) as error:
-            raise self._damaged(error) from error
+            raise self._entries.damaged(error) from error
 
     def save(
         self,
@@ -85,33 +94,14 @@ class LastRunStore:
         totals: Mapping[str, int],
     ) -> None:
         """Make the run durable.  Call it under the lock.  Raises StateDamaged, OSError."""
-        clock = self._clock()
         entry = {
             "at": format_timestamp(at),
             "policy": policy.to_json(),
             "sinks": list(sinks),
             "totals": dict(totals),
-            "boot_id": clock.boot_id,
-            "uptime_s": clock.uptime.total_seconds(),
+            **self._clock().to_json(),
         }
-        content = {"v": 1, "directories": {**self._load_all(), _key(directory): entry}}
-        text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        _fs.replace_durably(self.path, text)
-
-    def _load_all(self) -> dict[str, dict[str, Any]]:
-        try:
-            return dict(orjson.loads(self.path.read_bytes())["directories"])
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> StateDamaged:
-        return StateDamaged(
-            f"the record of the last run cannot be read ({error})",
-            path=self.path,
-            hint="Look at the plan (--dry-run), then remove the file; the next run writes it anew.",
-        )
+        self._entries.save({**self._entries.load(), _key(directory): entry})
 
 
 def _key(directory: Path) -> str:
