@@ -32,6 +32,7 @@ __all__ = [
     "config_option",
     "existing_directory",
     "json_option",
+    "scope_options",
 ]
 
 
@@ -77,6 +78,26 @@ config_option = click.option(
     type=PATH,
     help="Configuration file instead of /etc/auditlog/config.toml.",
 )
+
+
+def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--since``, ``--until`` and ``--log``, as Scope.asked_for takes them."""
+    for option in (
+        click.option(
+            "--log",
+            "logs",
+            shell_complete=complete_logs,
+            default="*",
+            metavar="GLOB",
+            help="Only logs like rbee-hive@*.",
+        ),
+        click.option("--until", metavar="TIME", help="Before then; a day is included whole."),
+        click.option(
+            "--since", metavar="TIME", help="From then on: 2026-11-23, 10:30, yesterday, 2h ago."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def json_option(schema: str) -> Callable[[Any], Any]:

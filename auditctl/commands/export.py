@@ -18,11 +18,10 @@ from auditctl.export.bundle import Asked, write_bundle
 from auditctl.export.parquet import ParquetFormat
 from auditctl.export.rows import COLUMNS, ecs, row
 from auditctl.new_file import new_file
-from auditctl.options import PATH, chosen, complete_logs, config_option
+from auditctl.options import PATH, chosen, config_option, scope_options
 from auditctl.query.files import FileSource
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
-from auditctl.query.times import parse_time
 from retention.holds import HoldStore
 
 if TYPE_CHECKING:
@@ -37,16 +36,7 @@ _SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson", ".
 @click.command
 @click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @config_option
-@click.option("--since", metavar="TIME", help="From then on: 2026-11-23, yesterday, 7d ago.")
-@click.option("--until", metavar="TIME", help="Before then; a day is included whole.")
-@click.option(
-    "--log",
-    "logs",
-    shell_complete=complete_logs,
-    default="*",
-    metavar="GLOB",
-    help="Only logs like rbee-hive@*.",
-)
+@scope_options
 @click.option("--query", metavar="QUERY", help="The records that answer it; see search.")
 @click.option("-o", "--output", "target", required=True, type=PATH, metavar="FILE|-")
 @click.option(
@@ -87,11 +77,7 @@ def export(
     if form == "parquet" and str(target) == "-":
         raise click.UsageError("Parquet is no stream; give -o a file")
     now = dt.datetime.now(dt.UTC)
-    scope = Scope(
-        logs,
-        None if since is None else parse_time(since, now),
-        None if until is None else parse_time(until, now, end=True),
-    )
+    scope = Scope.asked_for(logs, since, until, now)
     config, directories = chosen(directory, config_path)
     damaged = 0
 

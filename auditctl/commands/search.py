@@ -16,13 +16,12 @@ from auditctl import render
 from auditctl.config import sink_for_target
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.options import PATH, chosen, complete_logs, complete_sinks, config_option
+from auditctl.options import PATH, chosen, complete_sinks, config_option, scope_options
 from auditctl.query.files import FileSource
 from auditctl.query.predicate import predicate
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import And, Query, Test, parse
 from auditctl.query.tally import Tally
-from auditctl.query.times import parse_time
 from auditlog.errors import LogDamaged
 
 if TYPE_CHECKING:
@@ -43,16 +42,7 @@ _ROWS: Final = 20
 @click.argument("query", metavar="QUERY")
 @click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 @config_option
-@click.option("--since", metavar="TIME", help="From then on: 2026-11-23, 10:30, yesterday, 2h ago.")
-@click.option("--until", metavar="TIME", help="Before then; a day is included whole.")
-@click.option(
-    "--log",
-    "logs",
-    shell_complete=complete_logs,
-    default="*",
-    metavar="GLOB",
-    help="Only logs like rbee-hive@*.",
-)
+@scope_options
 @click.option("--correlation-id", "--correlation", metavar="ID", help="Only of one request.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="Stop after so many.")
 @click.option("-r", "--reverse", is_flag=True, help="Newest first.")
@@ -169,9 +159,7 @@ class _Asked:
         if self.correlation_id is not None:
             query = And((Test("correlation_id", "=", self.correlation_id, quoted=True), query))
         now = dt.datetime.now(dt.UTC)
-        since = None if self.since is None else parse_time(self.since, now)
-        until = None if self.until is None else parse_time(self.until, now, end=True)
-        return query, Scope(self.logs, since, until)
+        return query, Scope.asked_for(self.logs, self.since, self.until, now)
 
     def _places(self) -> tuple[Config | None, Sequence[Path]]:
         if self.source not in ("files", "sink") and _is_target(self.source):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from auditctl.errors import QueryError
+from auditctl.query.times import parse_time
 from auditlog.record import format_timestamp
 
 __all__ = ["Scope"]
@@ -37,6 +38,15 @@ class Scope:
                 f"{format_timestamp(self.since_at)}",
                 hint="Nothing lies between them; swap --since and --until.",
             )
+
+    @classmethod
+    def asked_for(cls, logs: str, since: str | None, until: str | None, now: dt.datetime) -> Scope:
+        """By the texts of --log, --since and --until.  Raises QueryError."""
+        return cls(
+            logs,
+            None if since is None else parse_time(since, now),
+            None if until is None else parse_time(until, now, end=True),
+        )
 
     @property
     def since(self) -> str:
