@@ -5,7 +5,7 @@ sink refused it for good, or when its index was deleted by policy.
 
 Invariants (tests of the same name in tests/auditctl/test_index_count.py):
   counts       every sink kind counts exactly the records of the log in the range
-  quarantined  what the sink refused is accounted for once, an alarm is not
+  quarantined  what the sink refused is accounted for once, an alarm about the log is not
   retired      what was in an index that retention deleted is accounted for
   unreachable  a sink that cannot be asked is an error, never a number
 """
@@ -19,6 +19,7 @@ import orjson
 from auditctl.errors import CommandFailed
 from auditctl.sinks import daily_index, elasticsearch_credentials, elasticsearch_options
 from auditlog.deleted_indices import DeletedIndices
+from shippers.quarantine import history_path
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -68,11 +69,7 @@ class SinkCounts:
     def _quarantined(self, sink: str, log: str, first_seq: int, last_seq: int) -> int:
         path = self._state_dir / "quarantine" / f"{sink}.ndjson"
         refused: set[int] = set()
-        try:
-            lines = path.read_bytes().splitlines()
-        except FileNotFoundError:
-            return 0
-        for line in lines:
+        for line in (*_lines(path), *_lines(history_path(path))):
             try:
                 entry: Any = orjson.loads(line)
                 seq, kind = entry.get("seq"), entry.get("kind")
@@ -81,6 +78,13 @@ class SinkCounts:
             if entry.get("log") == log and kind in _REFUSED and isinstance(seq, int):
                 refused.add(seq)
         return sum(first_seq <= seq <= last_seq for seq in refused)
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _in_sqlite(config: SinkConfig, log: LogId, first_seq: int, last_seq: int) -> int:

@@ -1,11 +1,12 @@
 """Records that no retry can deliver, and alarms: kept durably, one JSON object a line.
 
     <state_dir>/quarantine/<sink>.ndjson
+    <state_dir>/quarantine/acknowledged/<sink>.ndjson      alarms that a person has answered
 
 An entry is synced before the cursor passes its record.  What cannot be written is raised, so that
 shipping waits instead of skipping.  A record is entered once, even when it is met again after a
 crash: entries behind the cursor are known by their place in the log, and documents of other sources
-by their id.
+by their id.  What was acknowledged (shippers.acknowledgement) stays known as well.
 
 Invariants (tests of the same name in tests/shippers/test_quarantine.py):
   durable    what add returned from is in the file, whole
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from shippers.document import Document
 
-__all__ = ["Entry", "Quarantine", "lock_file"]
+__all__ = ["Entry", "Quarantine", "history_path", "lock_file"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _REMEMBERED_DOCUMENTS: Final = 100_000
@@ -91,34 +92,40 @@ class Quarantine:
         with self._lock:
             self._known.clear()
             self._documents.clear()
-            if not self.path.exists():
-                return 0
-            count = self._whole_bytes = 0
-            for line in self._lines():
-                self._whole_bytes += len(line)
-                count += 1
-                try:
-                    fields = orjson.loads(line)
-                    place = _place(
-                        fields["segment"], fields["offset"], fields["kind"], fields["reason"]
-                    )
-                    log = fields["log"]
-                    document = fields.get("document")
-                    document_id = None if document is None else document["id"]
-                except (ValueError, KeyError, TypeError):
-                    raise QuarantineDamaged(
-                        "the line is not an entry of the quarantine",
-                        path=self.path,
-                        offset=self._whole_bytes - len(line),
-                        hint="Move the file away; what is quarantined again is entered again.",
-                    ) from None
-                if document_id is not None:
-                    self._remember(document_id)
-                elif not _is_behind(place, passed(log)):
-                    self._known.setdefault(log, set()).add(place)
-            if self.path.stat().st_size > self._whole_bytes:
+            self._recall(history_path(self.path), passed)
+            count, self._whole_bytes = self._recall(self.path, passed)
+            if self.path.exists() and self.path.stat().st_size > self._whole_bytes:
                 _fs.truncate(self.path, self._whole_bytes)
             return count
+
+    def _recall(
+        self, path: Path, passed: Callable[[str], tuple[SegmentName | None, int]]
+    ) -> tuple[int, int]:
+        """How many entries the file has, and their bytes."""
+        count = whole_bytes = 0
+        for line in _lines(path):
+            try:
+                fields = orjson.loads(line)
+                place = _place(
+                    fields["segment"], fields["offset"], fields["kind"], fields["reason"]
+                )
+                log = fields["log"]
+                document = fields.get("document")
+                document_id = None if document is None else document["id"]
+            except (ValueError, KeyError, TypeError):
+                raise QuarantineDamaged(
+                    "the line is not an entry of the quarantine",
+                    path=path,
+                    offset=whole_bytes,
+                    hint="Move the file away; what is quarantined again is entered again.",
+                ) from None
+            whole_bytes += len(line)
+            count += 1
+            if document_id is not None:
+                self._remember(document_id)
+            elif not _is_behind(place, passed(log)):
+                self._known.setdefault(log, set()).add(place)
+        return count, whole_bytes
 
     def add(self, entries: Iterable[Entry], now: dt.datetime) -> int:
         """Enter what is not entered yet, durably; how many were new.  Raises OSError."""
@@ -156,7 +163,7 @@ class Quarantine:
         except FileNotFoundError:
             return 0, 0
         if self._counted[:2] != (state.st_size, state.st_mtime_ns):
-            entries = sum(1 for _ in self._lines())
+            entries = sum(1 for _ in _lines(self.path))
             self._counted = (state.st_size, state.st_mtime_ns, entries)
         return self._counted[2], state.st_size
 
@@ -224,12 +231,22 @@ class Quarantine:
                 fields["line_base64"] = base64.b64encode(entry.line).decode()
         return orjson.dumps(fields) + b"\n"
 
-    def _lines(self) -> Iterator[bytes]:
-        """The whole lines of the file."""
-        with os.fdopen(_fs.open_read(self.path), "rb", buffering=_CHUNK_BYTES) as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield line
+
+def history_path(path: Path) -> Path:
+    """Where what was acknowledged of this quarantine file is kept."""
+    return path.parent / "acknowledged" / path.name
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The whole lines of a file; none when there is no file."""
+    try:
+        fd = _fs.open_read(path)
+    except FileNotFoundError:
+        return
+    with os.fdopen(fd, "rb", buffering=_CHUNK_BYTES) as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield line
 
 
 def lock_file(path: Path) -> _fs.FileLock:

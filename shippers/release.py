@@ -17,7 +17,8 @@ import datetime as dt
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -35,7 +36,7 @@ from shippers.outcome import Kind, Outcome
 from shippers.quarantine import lock_file
 from shippers.sinks.protocol import Sink
 
-__all__ = ["Kept", "Release", "kept", "release"]
+__all__ = ["Kept", "Release", "changing", "kept", "release", "take_out"]
 
 _BATCH: Final = 500
 _BATCH_BYTES: Final = 2 << 20
@@ -48,6 +49,11 @@ class Kept:
 
     id: str
     fields: dict[str, Any]
+
+    @property
+    def alarm(self) -> bool:
+        """Whether it says that something was changed or is strange, and not that a sink refused."""
+        return bool(self.fields["kind"] != "refused")
 
     @property
     def line(self) -> bytes | None:
@@ -133,7 +139,8 @@ def release(
             batch, size_bytes = [], 0
     run.deliver(batch)
     if run.gone:
-        _take_out(path, run.gone)
+        with changing(path):
+            take_out(path, run.gone)
     return run.result
 
 
@@ -184,23 +191,29 @@ class _Run:
             yield from zip((entry for entry, _ in documents), outcomes, strict=True)
 
 
-def _take_out(path: Path, gone: set[str]) -> None:
-    """Replace the file by one without these entries; what was added meanwhile stays."""
-    lock = _lock(path)
+def take_out(path: Path, gone: Collection[str]) -> None:
+    """Replace the file by one without the entries of these ids, inside ``changing``."""
     temporary = path.with_name(f".{path.name}.release")
+    if temporary.exists():
+        _fs.unlink(temporary)  # what a killed run left
+    fd = _fs.create_exclusive(temporary)
     try:
-        if temporary.exists():
-            _fs.unlink(temporary)  # what a killed run left
-        fd = _fs.create_exclusive(temporary)
-        try:
-            for line in _lines(path):
-                if _id(line) not in gone:
-                    _fs.write_all(fd, line)
-            _fs.fsync(fd)
-        finally:
-            os.close(fd)
-        _fs.rename(temporary, path)
-        _fs.fsync_directory(path.parent)
+        for line in _lines(path):
+            if _id(line) not in gone:
+                _fs.write_all(fd, line)
+        _fs.fsync(fd)
+    finally:
+        os.close(fd)
+    _fs.rename(temporary, path)
+    _fs.fsync_directory(path.parent)
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Nobody else adds to the quarantine file, or takes out, meanwhile.  Raises Locked, OSError."""
+    lock = _lock(path)
+    try:
+        yield
     finally:
         lock.release()
 

@@ -1,4 +1,4 @@
-"""``auditctl quarantine``: look at what no retry could deliver, and move it on once it can be."""
+"""``auditctl quarantine``: look at what no retry could deliver, and answer it or move it on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from auditctl import render
+from auditctl.commands.prune import user
 from auditctl.config import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import CommandFailed, ConfigError
@@ -16,10 +17,12 @@ from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
 from auditctl.options import DURATION, PATH, chosen, complete_sinks, config_option, json_option
 from auditctl.sinks import make_sink
+from shippers.acknowledgement import acknowledge as take_note
+from shippers.acknowledgement import acknowledged
 from shippers.release import Kept, kept, release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from auditctl.config import Config, SinkConfig
     from shippers.release import Release
@@ -43,25 +46,35 @@ def quarantine() -> None:
 @click.option(
     "--sink", "name", shell_complete=complete_sinks, metavar="NAME", help="Only this sink's."
 )
+@click.option("--acknowledged", "history", is_flag=True, help="What was acknowledged instead.")
 @json_option("auditctl.quarantine/1")
 def list_(
-    *, config_path: Path | None, directory: Path | None, name: str | None, as_json: bool
+    *,
+    config_path: Path | None,
+    directory: Path | None,
+    name: str | None,
+    history: bool,
+    as_json: bool,
 ) -> None:
     """List what is in quarantine, without its content."""
     config, _ = chosen(directory, config_path, or_sources=True)
-    entries = list(_entries(config, name))
+    entries = list(_entries(config, name, acknowledged if history else kept))
     if as_json:
         listed = [_listed(entry) for entry in entries]
         render.print_json({"schema": "auditctl.quarantine/1", "entries": listed}, indent=True)
         return
     if not entries:
-        render.print_line("Nothing is in quarantine.")
+        what = "was acknowledged" if history else "is in quarantine"
+        render.print_line(f"Nothing {what}.")
         return
-    rows: list[tuple[str, ...]] = [("ID", "AT", "SINK", "KIND", "LOG", "SEQ", "REASON")]
+    head = ("ID", "AT", "SINK", "KIND", "LOG", "SEQ", "REASON")
+    rows = [head + ("BY", "ANSWER") * history]
     for entry in entries:
         shown = entry.fields
-        seq = "" if shown.get("seq") is None else str(shown["seq"])
-        texts = (shown["at"], shown["sink"], shown["kind"], shown["log"], seq, shown["reason"])
+        seq = "" if shown.get("seq") is None else shown["seq"]
+        texts = [shown["at"], shown["sink"], shown["kind"], shown["log"], seq, shown["reason"]]
+        if history:
+            texts += [shown["acknowledged"]["by"], shown["acknowledged"]["reason"]]
         rows.append((entry.id, *(render.clean(str(text)) for text in texts)))
     for line in render.table(rows):
         render.print_text(line)
@@ -77,11 +90,61 @@ def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> 
     Prints JSON; it holds whatever the record holds.
     """
     config, _ = chosen(directory, config_path, or_sources=True)
-    for entry in _entries(config, None):
+    for entry in (*_entries(config, None), *_entries(config, None, acknowledged)):
         if entry.id == entry_id:
             render.print_json({"id": entry.id, **entry.fields}, indent=True)
             return
     raise _no_such([entry_id])
+
+
+@quarantine.command
+@click.argument("entry_ids", metavar="ID...", nargs=-1, required=True)
+@config_option
+@_directory
+@click.option("--reason", required=True, help="What came of it; such as a case number.")
+@click.option("--by", metavar="WHO", help="Who answers for it. [default: the user]")
+@json_option("auditctl.quarantine/1")
+def acknowledge(
+    entry_ids: tuple[str, ...],
+    *,
+    config_path: Path | None,
+    directory: Path | None,
+    reason: str,
+    by: str | None,
+    as_json: bool,
+) -> None:
+    """Say that an alarm was looked into, and what came of it.
+
+    Nothing can be delivered for an alarm, so it stays until somebody answers it. It is kept with
+    who, when and why (list --acknowledged), and status and metrics count it no more. What a sink
+    refused cannot be acknowledged: mend the cause, then retry.
+
+    \b
+    Example:
+      auditctl quarantine acknowledge 8d41c2aa07f3e915 --reason "disk replaced, case 7"
+    """
+    config, _ = chosen(directory, config_path, or_sources=True)
+    by = user() if by is None else by
+    if not reason.strip() or not by.strip():
+        raise click.UsageError("--reason and --by need some text.")
+    found = {entry.id: entry for entry in _entries(config, None)}
+    if missing := sorted(set(entry_ids) - found.keys()):
+        raise _no_such(missing)
+    if refused := sorted(one for one in set(entry_ids) if not found[one].alarm):
+        raise CommandFailed(
+            f"{', '.join(refused)}: that is no alarm, but what a sink refused",
+            hint="Mend the cause, then run auditctl quarantine retry.",
+        )
+    now = dt.datetime.now(dt.UTC)
+    for sink in sorted({found[one].fields["sink"] for one in entry_ids}):
+        take_note(_path(config, sink), set(entry_ids), by=by, reason=reason, now=now)
+    if as_json:
+        history = [entry for entry in _entries(config, None, acknowledged) if entry.id in entry_ids]
+        listed = [_listed(entry) for entry in history]
+        render.print_json({"schema": "auditctl.quarantine/1", "entries": listed}, indent=True)
+        return
+    alarms = render.count(len(set(entry_ids)), "alarm")
+    render.print_line(f"{alarms} acknowledged by {render.clean(by)}")
 
 
 @quarantine.command
@@ -117,9 +180,9 @@ def retry(
 ) -> int:
     """Deliver entries again, all of them or those named, and take out what arrives.
 
-    For when a mapping was mended or a limit raised. Alarms stay. It can be interrupted at any
-    point and run beside the agent: nothing is lost, nothing arrives twice. Exits with 3 when
-    something is still refused.
+    For when a mapping was mended or a limit raised. Alarms stay: see acknowledge. It can be
+    interrupted at any point and run beside the agent: nothing is lost, nothing arrives twice.
+    Exits with 3 when something is still refused.
     """
     config, _ = chosen(directory, config_path, or_sources=True)
     sinks = _sinks(config, name, target)
@@ -176,11 +239,13 @@ def _path(config: Config, sink: str) -> Path:
     return config.state_directory() / "quarantine" / f"{sink}.ndjson"
 
 
-def _entries(config: Config, name: str | None) -> Iterator[Kept]:
+def _entries(
+    config: Config, name: str | None, of: Callable[[Path], Iterator[Kept]] = kept
+) -> Iterator[Kept]:
     """Of every sink that has a quarantine, configured or not."""
     for path in sorted((config.state_directory() / "quarantine").glob("*.ndjson")):
         if name in (None, path.stem):
-            yield from kept(path)
+            yield from of(path)
 
 
 def _sinks(config: Config, name: str | None, target: str | None) -> list[SinkConfig]:
@@ -199,6 +264,8 @@ def _listed(entry: Kept) -> dict[str, Any]:
     listed = {"id": entry.id, **{name: entry.fields.get(name) for name in _LISTED}}
     if "document" in entry.fields:
         listed["document"] = entry.fields["document"]
+    if "acknowledged" in entry.fields:
+        listed["acknowledged"] = entry.fields["acknowledged"]
     return listed
 
 

@@ -17,8 +17,10 @@ from auditctl.sinks import make_sinks
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.deleted_indices import DeletedIndices
 from auditlog.segment_names import LogId
+from shippers.acknowledgement import acknowledge
 from shippers.outcome import INDEXED
 from shippers.quarantine import Entry, Quarantine
+from shippers.release import kept
 from tests.support.elasticsearch import Cluster, request
 from tests.support.logs import START, write_log
 from tests.support.shipments import shipments
@@ -76,12 +78,16 @@ def test_quarantined(tmp_path: Path) -> None:
         Entry("chain_break", "an alarm", str(LOG), segment, 901, 6),
         Entry("refused", "too large", "rbee-hive@hive1", segment, 902, 7, line=b"x\n"),
         Entry("refused", "too large", str(LOG), segment, 903, 9, line=b"x\n"),
+        Entry("tampered", "another hash", str(LOG), segment, 904, 8, line=b"x\n"),
     ]
     quarantine.add(entries, START)
     quarantine.close()
     with quarantine.path.open("ab") as file:
         file.write(b'{"kind":"refused","log":"queen-rbee@hive1","se')
-    assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8, day=DAY) == 5
+    assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8, day=DAY) == 6
+    alarms = [entry.id for entry in kept(quarantine.path) if entry.alarm]
+    assert len(acknowledge(quarantine.path, alarms, by="alice", reason="case 7", now=START)) == 2
+    assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8, day=DAY) == 6
 
 
 def test_retired(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
+from shippers.quarantine import Entry, Quarantine
 from shippers.sinks.index_template import index_template
 from tests.support.elasticsearch import Cluster, request
 from tests.support.logs import LogBuilder
@@ -70,3 +72,60 @@ def test_an_entry_that_is_not_there_is_said(run: Callable[..., Result], tmp_path
         assert "there is no entry 0123" in result.err
     assert not (tmp_path / "x.sqlite").exists()
     assert run("quarantine", "retry", "--directory", tmp_path).code == 65
+
+
+def test_an_alarm_is_acknowledged_and_status_calls_for_nobody(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    audit = tmp_path / "audit"
+    audit.mkdir()
+    built = LogBuilder(audit)
+    built.append(5)
+    built.active.write_bytes(b"".join(built.lines[:2] + built.lines[3:]))  # the third is gone
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"directories = ['{audit}']\nstate_dir = '{tmp_path}/state'\n[sinks.main]\n"
+        f"kind = 'sqlite'\npath = '{tmp_path}/index.sqlite'\n"
+    )
+    at = ("--config", config)
+    run("ship", *at, "--once")
+    (alarm,) = run("quarantine", "list", *at, "--json").json["entries"]
+    assert alarm["kind"] == "chain_break"
+    assert "main: 1 records or alarms are in quarantine" in run("status", *at).out
+    assert run("quarantine", "retry", *at).out == "main: 0 released, 0 left\n"
+
+    acknowledge = ("quarantine", "acknowledge", alarm["id"], *at)
+    assert run(*acknowledge).code == 2, "a reason is needed"
+    assert run(*acknowledge, "--reason", " ").code == 2
+    assert run("quarantine", "acknowledge", "0123", *at, "--reason", "x").code == 1
+    done = run(*acknowledge, "--reason", "disk replaced, case 7", "--by", "alice")
+    assert (done.code, done.out) == (0, "1 alarm acknowledged by alice\n")
+    assert run("quarantine", "list", *at).out == "Nothing is in quarantine.\n"
+    assert "quarantine" not in run("status", *at).out
+    (kept,) = run("quarantine", "list", "--acknowledged", *at, "--json").json["entries"]
+    answer = kept.pop("acknowledged")
+    assert kept == alarm
+    assert (answer["by"], answer["reason"]) == ("alice", "disk replaced, case 7")
+    listed = run("quarantine", "list", "--acknowledged", *at).out
+    assert "alice" in listed
+    assert "disk replaced, case 7" in listed
+    shown = run("quarantine", "show", alarm["id"], *at).json
+    assert shown["acknowledged"] == answer
+    again = run(*acknowledge, "--reason", "x")
+    assert (again.code, "there is no entry" in again.err) == (1, True)
+
+
+def test_what_a_sink_refused_is_not_acknowledged_away(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    at = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    quarantine = Quarantine(tmp_path / ".auditlog", "main")
+    quarantine.add([Entry("refused", "no", "queen-rbee@hive1", "", 0, 1, line=b"{}\n")], at)
+    (entry,) = run("quarantine", "list", "--directory", tmp_path, "--json").json["entries"]
+    result = run(
+        "quarantine", "acknowledge", entry["id"], "--directory", tmp_path, "--reason", "never mind"
+    )
+    assert result.code == 1
+    assert "that is no alarm" in result.err
+    assert "quarantine retry" in result.err
+    assert run("quarantine", "list", "--directory", tmp_path, "--json").json["entries"] == [entry]
