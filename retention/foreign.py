@@ -80,7 +80,9 @@ def explain(
     if any(finding.keeps for finding in found):
         return found
     due = _due(file, newer, now)
-    return (*found, Finding(due.reason, due.action == "keep", f"{due.action}: {due.detail}"))
+    if due.action == "keep":
+        return (*found, Finding(due.reason, keeps=True, detail=due.detail))
+    return (*found, Finding(due.reason, keeps=False, detail=f"{due.action}: {due.detail}"))
 
 
 def holding(file: AdoptedFile, holds: Iterable[Hold], now: dt.datetime) -> str:

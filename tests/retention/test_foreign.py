@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retention.facts import AdoptedFile, Placing
@@ -114,6 +114,18 @@ def test_monotone(
 
 
 @given(adopted(), newer_than_it, holds)
+@example(
+    AdoptedFile(
+        Path("audit/a.ndjson"),
+        (".gz",),
+        100,
+        ForeignPolicy("*.ndjson", Policy(DAY, 2 * DAY, keep_at_least=2), "not_required"),
+        NOW - 6 * DAY,
+        content=content_at(NOW - 6 * DAY),
+    ),
+    1,
+    [],
+)
 def test_explained(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
     verdict = judge(file, newer, given_holds, NOW)
     found = explain(file, newer, given_holds, NOW)
