@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from auditctl.errors import CommandFailed
-from auditctl.sinks import daily_index, elasticsearch_credentials, elasticsearch_options
+from auditctl.sinks import (
+    daily_index,
+    elasticsearch_credentials,
+    elasticsearch_options,
+    unanswered_hint,
+)
 from auditlog.deleted_indices import DeletedIndices
 from shippers.quarantine import history_path
 
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SinkCounts"]
 
+_HINT: Final = "The sink's user needs the privilege read on its indices."
 _REFUSED: Final = ("refused", "tampered", "not_a_record")
 
 
@@ -129,9 +135,10 @@ def _in_elasticsearch(config: SinkConfig, log: LogId, first_seq: int, last_seq: 
     try:
         answer = connection.request("POST", f"/{options.prefix}-*/_count", body=orjson.dumps(query))
     except FAILURES as error:
+        found = trouble(error)
         raise CommandFailed(
-            f"sink {config.name}: its records cannot be counted ({trouble(error).reason})",
-            hint="The sink's user needs the privilege read on its indices.",
+            f"sink {config.name}: its records cannot be counted ({found.reason})",
+            hint=unanswered_hint(found.status, _HINT),
         ) from error
     finally:
         connection.close()

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from auditctl.errors import CommandFailed, ConfigError
-from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
+from auditctl.sinks import elasticsearch_credentials, elasticsearch_options, unanswered_hint
 from auditlog.errors import AuditLogError
 from retention.index_memory import IndexRunStore
 from retention.index_plan import IndexFacts, IndexPolicy
@@ -174,8 +174,10 @@ class ElasticsearchIndices:
         try:
             answer = self._connection.request(method, path, params)
         except FAILURES as error:
+            found = trouble(error)
             raise CommandFailed(
-                f"sink {self._sink}: {failed} ({trouble(error).reason})", hint=_HINT
+                f"sink {self._sink}: {failed} ({found.reason})",
+                hint=unanswered_hint(found.status, _HINT),
             ) from error
         if not isinstance(answer, dict):
             raise CommandFailed(f"sink {self._sink}: {failed} (the answer is no object)")

@@ -24,6 +24,7 @@ __all__ = [
     "make_holdings",
     "make_sink",
     "make_sinks",
+    "unanswered_hint",
 ]
 
 
@@ -89,6 +90,16 @@ def elasticsearch_options(config: SinkConfig) -> ElasticsearchOptions:
         shards=config.shards,
         replicas=config.replicas,
         request_timeout=config.request_timeout.total_seconds(),
+    )
+
+
+def unanswered_hint(status: int | None, refused: str) -> str:
+    """What to do about a request of retention's: ``refused`` where the cluster answered at all."""
+    if status is not None:
+        return refused
+    return (
+        "Can this host reach the cluster? The unit auditlog-retention may reach this host alone; "
+        "allow it the cluster's addresses with systemctl edit auditlog-retention: IPAddressAllow=."
     )
 
 

@@ -1,15 +1,17 @@
-"""Retention: compressing a segment with every proof, against the gzip of the cron job."""
+"""Retention: compressing a segment with every proof, against gzip; days with nothing to do."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,19 +24,21 @@ from retention.compress import compress
 from retention.policy import Policy
 from retention.service import run_retention
 
-TITLE = "retention: compressing a segment of 128 MiB, and a day with nothing to do"
-UNIT = "MB/s, or runs a second"
+TITLE = "retention: compressing a segment of 165 MiB, and a day with nothing to do"
+UNIT = "as told"
 RECORDS = 240_000
 SEGMENTS = 1_000
+PLANNED = 100_000
+LOGS = 100
 
 
 @contextmanager
 def setting() -> Iterator[Mapping[str, str]]:
-    """One large sealed segment, and a directory of SEGMENTS small ones that are all too recent."""
+    """One large sealed segment, and directories of many small ones that are all too recent."""
     with tempfile.TemporaryDirectory() as place:
-        large, many = Path(place, "large"), Path(place, "many")
-        large.mkdir(mode=0o700)
-        many.mkdir(mode=0o700)
+        large, many, planned = (Path(place, name) for name in ("large", "many", "planned"))
+        for directory in (large, many, planned):
+            directory.mkdir(mode=0o700)
         with auditlog.open(
             large, service="queen-rbee", host="hive1", flush="batched", max_segment_bytes=4 << 30
         ) as log:
@@ -45,7 +49,22 @@ def setting() -> Iterator[Mapping[str, str]]:
         whole = next(many.glob("queen-rbee*"))
         for host in range(SEGMENTS - 1):  # of logs of their own, whose names alone decide
             shutil.copy(whole, many / whole.name.replace("@hive1", f"@gpu-{host}"))
-        yield {"BENCHMARK_LARGE": str(large), "BENCHMARK_MANY": str(many)}
+        _fill(planned, whole.read_bytes())
+        yield {
+            "BENCHMARK_LARGE": str(large),
+            "BENCHMARK_MANY": str(many),
+            "BENCHMARK_PLANNED": str(planned),
+        }
+
+
+def _fill(planned: Path, content: bytes) -> None:
+    """PLANNED segments of LOGS logs, over 25 days: only their names are looked at."""
+    today = dt.datetime.now(dt.UTC).date()
+    for number in range(PLANNED // LOGS):
+        day, part = today - dt.timedelta(days=number // 40), number % 40 + 1
+        for host in range(LOGS):
+            name = f"queen-rbee@gpu-{host}.{day}.{part:04}.ndjson"
+            (planned / name).write_bytes(content)
 
 
 @contextmanager
@@ -56,15 +75,19 @@ def _copied() -> Iterator[Path]:
         yield Path(shutil.copy(segment, Path(place, segment.name)))
 
 
+def _compressed(path: Path) -> None:
+    file = next(iter(scan(path.parent).logs.values()))[0]
+    ends = bounds(file)
+    if ends is None:
+        raise RuntimeError("the segment is empty")
+    compress(file, ends, Policy(), threading.Event())
+
+
 def _compress() -> float:
     with _copied() as path:
         size = path.stat().st_size
-        file = next(iter(scan(path.parent).logs.values()))[0]
-        ends = bounds(file)
-        if ends is None:
-            raise RuntimeError("the segment is empty")
         began = time.perf_counter()
-        compress(file, ends, Policy(), threading.Event())
+        _compressed(path)
         return size / (time.perf_counter() - began) / 1e6
 
 
@@ -83,30 +106,62 @@ def _size(packed: str) -> float:
         if packed == ".gz":
             subprocess.run(["gzip", path], check=True)
         else:
-            file = next(iter(scan(path.parent).logs.values()))[0]
-            ends = bounds(file)
-            if ends is None:
-                raise RuntimeError("the segment is empty")
-            compress(file, ends, Policy(), threading.Event())
+            _compressed(path)
         return path.with_name(path.name + packed).stat().st_size / size * 100
 
 
-def _idle() -> float:
-    many = Path(os.environ["BENCHMARK_MANY"])
-    began = time.perf_counter()
-    result = run_retention(many, Policy(), None, (), dt.datetime.now(dt.UTC), host="hive1")
-    seconds = time.perf_counter() - began
-    if not result.ok or result.totals["keep"] != SEGMENTS:
-        raise RuntimeError("the run did something")
-    return 1 / seconds
+def _resident() -> float:
+    with _copied() as path:
+        _compressed(path)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
+
+def _idle(measure: Callable[[], float]) -> float:
+    """Milliseconds of the whole command, as a person or a timer runs it."""
+    command = [sys.executable, "-m", "auditctl", "prune", os.environ["BENCHMARK_MANY"]]
+    began = measure()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    taken = measure() - began
+    if f"{SEGMENTS} kept, 0 compressed, 0 deleted" not in done.stdout:
+        raise RuntimeError("the run did something")
+    return taken * 1e3
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _plan() -> float:
+    """Milliseconds of CPU; the segments' content is not theirs, which says who reads it."""
+    many = Path(os.environ["BENCHMARK_PLANNED"])
+    began = time.process_time()
+    result = run_retention(
+        many, Policy(), None, (), dt.datetime.now(dt.UTC), host="hive1", dry_run=True
+    )
+    taken = time.process_time() - began
+    if len(result.steps) != PLANNED or result.totals["keep"] != PLANNED:
+        raise RuntimeError("something was due")
+    return taken * 1e3
+
+
+def _plan_resident() -> float:
+    _plan()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+_IDLE = f"`auditctl prune` over {SEGMENTS:,} segments, nothing due, with its start; ms"
 
 CASES = {
     "gzip": Case("`gzip SEGMENT`, as the cron job does; MB/s", _gzip),
     "compress": Case("zstd; chain checked, synced, decompressed and compared; MB/s", _compress),
     "gzip size": Case("size left, percent", lambda: _size(".gz")),
     "compress size": Case("size left, percent", lambda: _size(".zst")),
-    "idle": Case(f"`auditctl prune` over {SEGMENTS:,} segments, nothing due; runs/s", _idle),
+    "compress resident": Case("peak of the process that compresses; MB", _resident),
+    "idle": Case(_IDLE, lambda: _idle(time.perf_counter)),
+    "idle CPU": Case(f"{_IDLE} of CPU", lambda: _idle(_of_children)),
+    "plan CPU": Case(f"a dry run over {PLANNED:,} segments of {LOGS} logs; ms of CPU", _plan),
+    "plan resident": Case("peak of the process that plans them; MB", _plan_resident),
 }
 RATIOS = (
     Ratio("compress", "gzip", 1.5),

@@ -12,6 +12,7 @@ from auditctl.config import load
 from auditctl.doctor.disks import check_directory, check_state
 from auditctl.doctor.finding import Finding
 from auditctl.doctor.host import check_host
+from auditctl.doctor.reach import check_reach
 from auditctl.doctor.services import check_agent, check_sink
 from auditctl.doctor.units import check_units
 from auditctl.errors import ConfigError
@@ -71,6 +72,7 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Find
     yield Finding("configuration", "ok", "it can be used")
     yield from check_host()
     yield from check_units()
+    yield from check_reach(config)
     for place in config.directories:
         yield from check_directory(place)
     if not config.directories and not config.sources:

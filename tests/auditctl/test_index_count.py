@@ -107,9 +107,12 @@ def test_unreachable(tmp_path: Path) -> None:
     missing = SinkConfig("a", "sqlite", path=tmp_path / "none.sqlite")
     closed = SinkConfig("b", "elasticsearch", urls=("http://127.0.0.1:1",))
     counts = SinkCounts([missing, closed], tmp_path)
+    hints = {}
     for sink in ("a", "b", "c"):
-        with pytest.raises(CommandFailed, match=f"sink {sink}"):
+        with pytest.raises(CommandFailed, match=f"sink {sink}") as caught:
             counts.count(sink, LOG, 1, 8, day=DAY)
+        hints[sink] = caught.value.hint
+    assert "systemctl edit auditlog-retention" in hints["b"], "nobody answered: may it be asked?"
     assert not (tmp_path / "none.sqlite").exists()
 
 
