@@ -20,9 +20,12 @@ from retention.policy import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from click.shell_completion import CompletionItem
+
     from auditctl.config_sources import Key
 
 __all__ = [
+    "DIRECTORY",
     "DURATION",
     "INSTANT",
     "PATH",
@@ -67,6 +70,19 @@ class _Instant(click.ParamType):  # type: ignore[type-arg]  # as above
         return instant.astimezone(dt.UTC)
 
 
+class _Directory(click.Path):
+    """A shell offers directories alone; what the command is given, it looks at itself."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415  (no command needs it)
+
+        del ctx, param
+        return [CompletionItem(incomplete, type="dir")]
+
+
+DIRECTORY = _Directory(path_type=Path, readable=False)
 DURATION = _Duration()
 INSTANT = _Instant()
 PATH = click.Path(path_type=Path, readable=False)  # what it cannot read, the command says itself

@@ -17,7 +17,7 @@ from auditctl.doctor.services import check_agent, check_sink
 from auditctl.doctor.units import check_units
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.options import PATH, chosen, config_option, json_option
+from auditctl.options import DIRECTORY, chosen, config_option, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ _COLOURS: Final[dict[State, render.Colour]] = {"ok": "green", "warn": "yellow", 
 
 
 @click.command
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @json_option("auditctl.doctor/1")
 def doctor(directory: Path | None, *, config_path: Path | None, as_json: bool) -> int:

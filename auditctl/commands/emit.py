@@ -11,7 +11,7 @@ import orjson
 
 from auditctl import render
 from auditctl.errors import BadPath
-from auditctl.options import DURATION, PATH
+from auditctl.options import DIRECTORY, DURATION
 from auditlog.errors import LogFailed, LogLocked
 from auditlog.opening import open_log
 
@@ -25,7 +25,7 @@ _RETRY_SECONDS: Final = 0.05
 
 
 @click.command
-@click.argument("directory", metavar="DIR", type=PATH)
+@click.argument("directory", metavar="DIR", type=DIRECTORY)
 @click.argument("event_type")
 @click.option("--service", required=True, help="The service the log belongs to.")
 @click.option("--host", help="Default: this host's name.")

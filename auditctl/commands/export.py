@@ -18,7 +18,7 @@ from auditctl.export.bundle import Asked, write_bundle
 from auditctl.export.parquet import ParquetFormat
 from auditctl.export.rows import COLUMNS, ecs, row
 from auditctl.new_file import new_file
-from auditctl.options import PATH, chosen, config_option, scope_options
+from auditctl.options import DIRECTORY, PATH, chosen, config_option, scope_options
 from auditctl.query.files import FileSource
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
@@ -34,7 +34,7 @@ _SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson", ".
 
 
 @click.command
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @scope_options
 @click.option("--query", metavar="QUERY", help="The records that answer it; see search.")

@@ -11,9 +11,9 @@ import click
 from auditctl import render
 from auditctl.commands.prune import user
 from auditctl.options import (
+    DIRECTORY,
     DURATION,
     INSTANT,
-    PATH,
     chosen,
     complete_logs,
     config_option,
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from auditctl.config import Config
 
 _directory_option = click.option(
-    "--dir", "directory", metavar="DIR", type=PATH, help="Instead of the configured directories."
+    "--dir",
+    "directory",
+    metavar="DIR",
+    type=DIRECTORY,
+    help="Instead of the configured directories.",
 )
 
 

@@ -8,12 +8,14 @@ import click
 
 from auditctl import manual as made
 from auditctl import render
-from auditctl.options import PATH
+from auditctl.options import DIRECTORY
 
 
 @click.command
 @click.argument("command", nargs=-1)
-@click.option("--to", "directory", metavar="DIR", type=PATH, help="Write all pages there instead.")
+@click.option(
+    "--to", "directory", metavar="DIR", type=DIRECTORY, help="Write all pages there instead."
+)
 def manual(command: tuple[str, ...], directory: Path | None) -> None:
     """Print a command's man page, or write all of them.
 

@@ -15,9 +15,9 @@ from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.index_count import SinkCounts
 from auditctl.options import (
+    DIRECTORY,
     DURATION,
     INSTANT,
-    PATH,
     chosen,
     complete_sinks,
     config_option,
@@ -49,7 +49,7 @@ _COLOURS: Final[dict[str, render.Colour]] = {
 
 
 @click.command
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan; change nothing.")
 @click.option("--at", type=INSTANT, help="Plan as of this instant, like 2026-12-24T00:00:00Z.")

@@ -15,7 +15,7 @@ from auditctl.credentials import as_user, credential_options
 from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
-from auditctl.options import DURATION, PATH, chosen, complete_sinks, config_option, json_option
+from auditctl.options import DIRECTORY, DURATION, chosen, complete_sinks, config_option, json_option
 from auditctl.sinks import make_sink
 from shippers.acknowledgement import acknowledge as take_note
 from shippers.acknowledgement import acknowledged
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _LISTED: Final = ("at", "sink", "kind", "log", "segment", "offset", "seq", "status", "reason")
 
 _directory = click.option(
-    "--directory", "-d", type=PATH, metavar="DIR", help="Of this directory's own state."
+    "--directory", "-d", type=DIRECTORY, metavar="DIR", help="Of this directory's own state."
 )
 
 

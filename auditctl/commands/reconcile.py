@@ -15,7 +15,15 @@ from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
-from auditctl.options import DURATION, PATH, chosen, complete_sinks, config_option, json_option
+from auditctl.options import (
+    DIRECTORY,
+    DURATION,
+    PATH,
+    chosen,
+    complete_sinks,
+    config_option,
+    json_option,
+)
 from auditctl.sinks import daily_index, make_holdings, make_sink
 from auditlog import _fs
 from auditlog.cursors import CursorStore
@@ -32,7 +40,7 @@ __all__ = ["compare_with", "print_receipt", "reconcile"]
 
 
 @click.command
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option(
     "--sink",

@@ -11,7 +11,7 @@ from auditctl import render
 from auditctl.errors import QueryError
 from auditctl.exit_codes import ExitCode
 from auditctl.new_file import check_place
-from auditctl.options import PATH, chosen, config_option, json_option
+from auditctl.options import DIRECTORY, PATH, chosen, config_option, json_option
 from auditctl.query.times import parse_time
 from auditctl.report.page import render_page
 from auditctl.report.sources import collect
@@ -21,7 +21,7 @@ from retention.policy import parse_duration
 
 
 @click.command
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option(
     "--since",

@@ -16,7 +16,7 @@ from auditctl import render
 from auditctl.config import sink_for_target
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.options import PATH, chosen, complete_sinks, config_option, scope_options
+from auditctl.options import DIRECTORY, chosen, complete_sinks, config_option, scope_options
 from auditctl.query.files import FileSource
 from auditctl.query.predicate import predicate
 from auditctl.query.scope import Scope
@@ -40,7 +40,7 @@ _ROWS: Final = 20
 
 @click.command(short_help="Find records by what they say.")
 @click.argument("query", metavar="QUERY")
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @scope_options
 @click.option("--correlation-id", "--correlation", metavar="ID", help="Only of one request.")

@@ -12,7 +12,7 @@ import click
 
 from auditctl import render
 from auditctl.exit_codes import ExitCode
-from auditctl.options import PATH, chosen, config_option, json_option
+from auditctl.options import DIRECTORY, chosen, config_option, json_option
 from auditctl.survey import survey
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _HOME: Final = "\x1b[H\x1b[J"
 
 
 @click.command
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @json_option("auditctl.status/1")

@@ -13,7 +13,7 @@ import click
 from auditctl import render
 from auditctl.exit_codes import ExitCode
 from auditctl.follow import Follower
-from auditctl.options import PATH, chosen, complete_logs, config_option, existing_directory
+from auditctl.options import DIRECTORY, chosen, complete_logs, config_option, existing_directory
 from auditctl.query.predicate import predicate
 from auditctl.query.syntax import parse
 from auditlog.errors import LogDamaged
@@ -28,7 +28,7 @@ _LOOK_SECONDS: Final = 0.25
 
 
 @click.command
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option("-n", "--lines", default=10, show_default=True, type=click.IntRange(min=0))
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")

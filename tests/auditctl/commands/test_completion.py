@@ -94,6 +94,24 @@ def test_bash_completes_the_names_of_logs_and_sinks(
     assert complete(tmp_path / "bin", *typed) == offered
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("status a", "dir"),
+        ("search x --log q a", "dir"),
+        ("hold list --dir a", "dir"),
+        ("verify a", "file"),
+        ("export -o a", "file"),
+    ],
+)
+def test_a_shell_is_asked_for_directories_where_one_is_meant(
+    program: Callable[..., Result], words: str, kind: str
+) -> None:
+    typed = {"COMP_WORDS": f"auditctl {words}", "COMP_CWORD": str(len(words.split()))}
+    found = program(env={"_AUDITCTL_COMPLETE": "bash_complete", **typed})
+    assert (found.code, found.out) == (0, f"{kind},a\n")
+
+
 def test_a_configuration_that_cannot_be_used_offers_nothing_and_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
