@@ -52,6 +52,12 @@ def short(found: Lines) -> Lines:
     return [(at, line) for at, line in found if line and len(line) < module._TOO_LONG_BYTES]
 
 
+def segment(factory: pytest.TempPathFactory, pieces: list[bytes]) -> tuple[Path, bytes]:
+    path, content = factory.getbasetemp() / "segment", b"".join(pieces)
+    path.write_bytes(content)
+    return path, content
+
+
 @settings(max_examples=150)
 @given(pieces=PIECES, needles=NEEDLES, cut=st.none() | st.integers(0, 2000))
 def test_same(
@@ -60,9 +66,7 @@ def test_same(
     needles: tuple[bytes, ...],
     cut: int | None,
 ) -> None:
-    content = b"".join(pieces)
-    path = tmp_path_factory.getbasetemp() / "segment"
-    path.write_bytes(content)
+    path, content = segment(tmp_path_factory, pieces)
     with path.open("rb") as stream:
         found = lines_of(forward(stream, needles, path=path, end=cut, block_bytes=1))
     assert short(found) == short(expected(content, needles, cut))
@@ -73,9 +77,7 @@ def test_same(
 def test_backwards(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], needles: tuple[bytes, ...]
 ) -> None:
-    content = b"".join(pieces)
-    path = tmp_path_factory.getbasetemp() / "segment"
-    path.write_bytes(content)
+    path, content = segment(tmp_path_factory, pieces)
     fd = os.open(path, os.O_RDONLY)
     try:
         found = lines_of(backward(fd, len(content), needles, block_bytes=1))
@@ -92,9 +94,7 @@ def test_backwards_of_what_can_be_read_forwards_only(
     needles: tuple[bytes, ...],
     cut: int | None,
 ) -> None:
-    content = b"".join(pieces)
-    path = tmp_path_factory.getbasetemp() / "segment"
-    path.write_bytes(content)
+    path, content = segment(tmp_path_factory, pieces)
     with path.open("rb") as stream:
         found = lines_of(turned_round(forward(stream, needles, path=path, end=cut, block_bytes=1)))
     assert short(found) == short(expected(content, needles, cut))[::-1]
@@ -105,9 +105,7 @@ def test_backwards_of_what_can_be_read_forwards_only(
 def test_backwards_by_the_last_block_and_then_the_rest(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], cut: int | None
 ) -> None:
-    content = b"".join(pieces)
-    path = tmp_path_factory.getbasetemp() / "segment"
-    path.write_bytes(content)
+    path, content = segment(tmp_path_factory, pieces)
     with path.open("rb") as stream:
         block, begin = last_block(stream, path=path, end=cut, block_bytes=1)
         assert begin + sum(len(line) for _, line in block.lines) == len(content[:cut])
