@@ -43,9 +43,12 @@ def test_at_once(policy: FlushPolicy, critical: bool, durable: bool) -> None:
         assert awaited == durable
 
 
-def test_below_every_limit_nothing_is_due() -> None:
+def test_below_every_limit_nothing_is_due_and_at_any_it_is() -> None:
     policy = FlushPolicy.batched(max_delay=1, max_events=10, max_bytes=1000)
     assert not policy.due(events=9, queued_bytes=999, age_seconds=0.999)
+    assert policy.due(events=10, queued_bytes=999, age_seconds=0.999)
+    assert policy.due(events=9, queued_bytes=1000, age_seconds=0.999)
+    assert policy.due(events=9, queued_bytes=999, age_seconds=1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from shippers.backoff import Backoff
 steps = st.timedeltas(dt.timedelta(milliseconds=1), dt.timedelta(hours=1))
 
 
-@given(steps, steps, st.integers(1, 10**6), st.integers())
+@given(steps, steps, st.integers(1, 30) | st.integers(1, 10**6), st.integers())
 def test_bounded(one: dt.timedelta, other: dt.timedelta, attempt: int, seed: int) -> None:
     """bounded: a delay is never below half the step nor above the ceiling"""
     backoff = Backoff(min(one, other), max(one, other))
@@ -26,6 +26,14 @@ def test_grows(one: dt.timedelta, other: dt.timedelta, attempt: int) -> None:
     backoff = Backoff(min(one, other), max(one, other))
     assert backoff.step(1) == backoff.initial
     assert backoff.step(attempt) <= backoff.step(attempt + 1)
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "expected"), [(10, [1, 2, 4, 8, 10, 10]), (8, [1, 2, 4, 8, 8, 8]), (1, [1] * 6)]
+)
+def test_a_step_doubles_until_it_is_the_ceiling(ceiling: int, expected: list[int]) -> None:
+    backoff = Backoff(dt.timedelta(seconds=1), dt.timedelta(seconds=ceiling))
+    assert [backoff.step(attempt).total_seconds() for attempt in range(1, 7)] == expected
 
 
 @pytest.mark.parametrize(("initial", "ceiling"), [(0, 1), (-1, 1), (2, 1)])
