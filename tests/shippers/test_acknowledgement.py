@@ -116,6 +116,18 @@ def test_once(quarantine: Quarantine) -> None:
     assert [entry.id for entry in acknowledged(quarantine.path)] == [wanted]
 
 
+def test_an_answer_that_cannot_be_written_leaves_the_alarm_where_it_is(
+    quarantine: Quarantine,
+) -> None:
+    """durable: an alarm leaves the quarantine when its acknowledgement is on disk, not before"""
+    before = quarantine.path.read_bytes()
+    history = history_path(quarantine.path)
+    (history.parent / f".{history.name}.tmp").mkdir(parents=True)  # where it is written first
+    with pytest.raises(OSError, match="Is a directory"):
+        answer(quarantine, *ids(quarantine))
+    assert quarantine.path.read_bytes() == before
+
+
 CHILD = """
 import datetime as dt, sys
 from pathlib import Path
