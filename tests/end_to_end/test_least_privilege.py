@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.elasticsearch import SecuredCluster
+from tests.support.journal import UNIT, Journal, need_journal
 from tests.support.logs import write_log
 from tests.support.ndjson import App
 from tests.support.waiting import eventually
@@ -36,7 +37,7 @@ class Site:
         self.app = App(place / "worker")
         self.app.write(20)
 
-    def configure(self, identity: str) -> None:
+    def configure(self, identity: str, more_sources: str = "") -> None:
         (self.place / "config.toml").write_text(
             f"""
             directories = ["{self.place}/audit"]
@@ -52,8 +53,18 @@ class Site:
             [[sources.ndjson]]
             name = "worker"
             paths = ["{self.place}/worker/*.log*"]
+            {more_sources}
             """
         )
+
+    def set_up(self, more_sources: str = "") -> None:
+        """With the configuration of the shipper, by the user who may."""
+        users = self.cluster.users
+        own = self.secret("shipper.password", users["shipper"].password)
+        other = self.secret("setup.password", users["setup"].password)
+        self.configure(f'username = "shipper"\npassword_file = "{own}"', more_sources)
+        setup = [*self.command("setup", "elasticsearch"), "--username=setup"]
+        subprocess.run([*setup, f"--password-file={other}"], check=True, timeout=60)
 
     def secret(self, name: str, content: str) -> Path:
         path = self.place / name
@@ -78,6 +89,10 @@ class Site:
 
     def said(self) -> str:
         return (self.place / "agent.log").read_text()
+
+    def complaints(self) -> list[str]:
+        levels = ("WARNING", "ERROR", "CRITICAL", "Traceback")
+        return [line for line in self.said().splitlines() if any(level in line for level in levels)]
 
     def get(self, path: str) -> str:
         """What the agent answers, whatever its status; "" while it does not listen."""
@@ -109,22 +124,12 @@ def site(secured_elasticsearch: SecuredCluster, tmp_path: Path) -> Iterator[Site
 def test_once_set_up_by_another_user_the_shipper_needs_nothing_and_says_nothing(
     site: Site,
 ) -> None:
-    users = site.cluster.users
-    own = site.secret("shipper.password", users["shipper"].password)
-    other = site.secret("setup.password", users["setup"].password)
-    site.configure(f'username = "shipper"\npassword_file = "{own}"')
-    setup = [*site.command("setup", "elasticsearch"), "--username=setup"]
-    subprocess.run([*setup, f"--password-file={other}"], check=True, timeout=60)
+    site.set_up()
     with site.agent():
         eventually(lambda: (site.count("audit"), site.count("worker")) == (20, 20), "all", 90)
         site.app.write(5)
         eventually(lambda: site.count("worker") == 25, "what came later", 90)
-    complaints = [
-        line
-        for line in site.said().splitlines()
-        if any(level in line for level in ("WARNING", "ERROR", "CRITICAL", "Traceback"))
-    ]
-    assert complaints == []
+    assert site.complaints() == []
     _, mappings = site.cluster.request("GET", f"/{site.prefix}-worker-*/_mapping")
     (index,) = mappings.values()
     # As in the template; what nobody set up is guessed, with dates and a text beside each keyword.
@@ -133,6 +138,24 @@ def test_once_set_up_by_another_user_the_shipper_needs_nothing_and_says_nothing(
     _, settings = site.cluster.request("GET", f"/{site.prefix}-worker-*/_settings")
     (index,) = settings.values()
     assert index["settings"]["index"]["translog"]["durability"].lower() == "request"
+
+
+def test_the_journal_goes_where_the_shipper_may_only_append(site: Site) -> None:
+    need_journal()
+    journal = Journal(site.place / "journal")
+    journal.add(20)
+    site.set_up(
+        f"[[sources.journald]]\nname = 'journal'\nunits = ['{UNIT}']\n"
+        f"directory = '{journal.directory}'"
+    )
+    with site.agent():
+        eventually(lambda: site.count("journal") == 20, "the journal", 90)
+        journal.add(5)
+        eventually(lambda: site.count("journal") == 25, "what came later", 90)
+    assert site.complaints() == []
+    _, mappings = site.cluster.request("GET", f"/{site.prefix}-journal-*/_mapping")
+    (index,) = mappings.values()
+    assert index["mappings"]["date_detection"] is False, "as in the template"
 
 
 def forms(secret: str, user: str) -> set[str]:
