@@ -187,6 +187,17 @@ def test_losing_cursor(tmp_path: Path, change: str) -> None:
     assert kinds_of(batches)[:1] == ["cursor_mismatch"]
 
 
+def test_a_segment_that_begins_with_the_number_shipped_last_is_of_another_log(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path, records=3, segments=2)
+    shipped = drain(harvest(tmp_path), 3)[0].position_after(3)
+    log.path(0).unlink()
+    batches = drain(harvest(tmp_path, shipped._replace(seq=shipped.seq + 1)))
+    assert lines_of(batches) == log.lines[3:]
+    assert kinds_of(batches) == ["cursor_mismatch"]
+
+
 @pytest.mark.parametrize("later", [False, True])
 def test_losing_cursor_when_another_log_has_taken_the_name(tmp_path: Path, later: bool) -> None:
     """The directory was wiped and the log began again, with fewer segments or on a later day."""

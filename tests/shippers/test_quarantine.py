@@ -4,13 +4,14 @@ import datetime as dt
 import errno
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from auditlog import _fs
 from auditlog.segment_names import SegmentName
 from shippers.document import Document
 from shippers.errors import QuarantineDamaged
@@ -68,6 +69,28 @@ def test_nothing_is_entered_once_it_is_closed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="shipping was stopped"):
         quarantine.add([entry(2)], NOW)
     assert len(entries(quarantine)) == 1
+
+
+def test_an_entry_and_the_files_name_are_synced_before_add_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def noted(name: str, step: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object) -> object:
+            steps.append(name)
+            return step(*args)
+
+        return call
+
+    for name in ("create_exclusive", "fsync_directory", "write_all", "fsync"):
+        monkeypatch.setattr(_fs, name, noted(name, getattr(_fs, name)))
+    quarantine = Quarantine(tmp_path, "main")
+    quarantine.add([entry(1)], NOW)
+    assert steps[-4:] == ["create_exclusive", "fsync_directory", "write_all", "fsync"]
+    steps.clear()
+    quarantine.add([entry(2)], NOW)
+    assert steps == ["write_all", "fsync"]
 
 
 def test_durable(tmp_path: Path) -> None:
