@@ -122,7 +122,7 @@ class Config:
     state_dir: Path | None = None
     host: str = field(default_factory=socket.gethostname)
     metrics: Address | None = field(default_factory=lambda: Address("127.0.0.1", 9464))
-    max_in_flight_bytes: int = 32 << 20
+    max_in_flight_bytes: int = 8 << 20
     linger: dt.timedelta = dt.timedelta(0)
     sinks: tuple[SinkConfig, ...] = ()
     sources: tuple[SourceConfig, ...] = ()

@@ -37,7 +37,7 @@ state_dir = "/var/lib/auditlog"
 # metrics = "127.0.0.1:9464"
 
 # How much of the logs is in memory at a time while it is shipped.
-# max_in_flight = "32MiB"
+# max_in_flight = "8MiB"
 """
 
 _SINKS: Final = """

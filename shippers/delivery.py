@@ -62,7 +62,7 @@ class DeliveryOptions:
     batch_records: int = 2000
     batch_bytes: int = 2 << 20
     slow_batch: dt.timedelta = dt.timedelta(seconds=2)
-    held_bytes: int = 32 << 20
+    held_bytes: int = 8 << 20
     save_interval: dt.timedelta = dt.timedelta(seconds=0.5)
     linger: dt.timedelta = dt.timedelta(0)
     backoff: Backoff = field(default_factory=Backoff)

@@ -7,6 +7,7 @@ connection is made and when it is renewed, and are kept nowhere else.
 Invariants (tests of the same name in tests/shippers/test_connection.py):
   secret    no secret is in a repr, in a reason, in a log line or in a traceback
   renewed   renew takes new secrets and certificates; what is under way ends on the old ones
+  let_go    a request that failed keeps nothing of its body in memory
   proven    over TLS nothing is sent to a server that does not prove to be the right one
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,9 +148,13 @@ class Connection:
         body: bytes | None = None,
     ) -> Any:
         """One attempt; the parsed answer.  Raises one of FAILURES."""
-        return self._client.perform_request(
-            method, path, params=params, headers=headers, body=body
-        ).body
+        try:
+            return self._client.perform_request(
+                method, path, params=params, headers=headers, body=body
+            ).body
+        except FAILURES as error:
+            _let_go(error)
+            raise
 
 
 def trouble(error: BaseException | None) -> Outcome:
@@ -210,6 +216,12 @@ def _causes(error: BaseException | None) -> list[BaseException]:
         pending += [current.__cause__, current.__context__, *getattr(current, "errors", ())]
         pending += [a for a in current.args if isinstance(a, BaseException)]
     return found
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the client's frames: they hold the error that holds them, and a body of megabytes."""
+    for cause in _causes(error):
+        traceback.clear_frames(cause.__traceback__)
 
 
 class _Json(JsonSerializer):

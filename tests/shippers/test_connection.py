@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import logging
 import ssl
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,6 +29,7 @@ from shippers.sinks.connection import (
 )
 from tests.support.elasticsearch import SecuredCluster
 
+NDJSON = {"Accept": "application/json", "Content-Type": "application/x-ndjson"}
 SECRET = "s3cret-passw0rd"
 PEM = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
 
@@ -52,6 +56,30 @@ def options(secured_elasticsearch: SecuredCluster) -> ElasticsearchOptions:
 def shipper(secured_elasticsearch: SecuredCluster) -> Callable[[], Credentials]:
     password = secured_elasticsearch.users["shipper"].password
     return lambda: Credentials("shipper", password)
+
+
+@pytest.mark.parametrize("answer", [None, 413, 503])
+def test_let_go(answer: int | None, httpserver: HTTPServer) -> None:
+    """let_go: refused or answered with an error, also while no cyclic collection runs"""
+    url = httpserver.url_for("/")
+    if answer is None:
+        httpserver.stop()
+    else:
+        httpserver.expect_request("/_bulk").respond_with_response(Response("{}", answer))
+    connection = Connection(ElasticsearchOptions(urls=(url,)))
+    body = b"{}\n" * 1000
+    before = sys.getrefcount(body)
+    gc.disable()
+    try:
+        for _ in range(3):
+            with contextlib.suppress(*FAILURES):
+                connection.request("POST", "/_bulk", headers=NDJSON, body=body)
+        assert sys.getrefcount(body) == before
+    finally:
+        gc.enable()
+        connection.close()
+        if answer is None:
+            httpserver.start()
 
 
 def fingerprint(authority: trustme.CA) -> str:
