@@ -241,7 +241,7 @@ def _lines(path: Path) -> Iterator[bytes]:
     """The whole lines of a file; none when there is no file."""
     try:
         fd = _fs.open_read(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is in the way is met when one is added
         return
     with os.fdopen(fd, "rb", buffering=_CHUNK_BYTES) as file:
         for line in file:
