@@ -103,8 +103,8 @@ bench-plots: $(STAMP) ## docs/benchmarks.md and its pictures anew, from the resu
 
 # Every Python that the project says it runs on and this machine has.
 PYTHONS ?= $(shell for minor in 11 12 13 14; do \
-	command -v $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$$minor.*/bin/python 2>/dev/null | tail -1) \
-	python3.$$minor | head -1; done)
+	command -v "$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$$minor.*/bin/python 2>/dev/null | tail -1)" \
+	|| command -v python3.$$minor || true; done)
 CLEAN_PIP := pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt
 
 .PHONY: dist
