@@ -34,8 +34,9 @@ from shippers.backoff import Backoff
 from shippers.batch import AnyBatch
 from shippers.batch_size import BatchSize, Taken
 from shippers.lane import Lane
-from shippers.outcome import INDEXED, Kind, Outcome, retry
+from shippers.outcome import INDEXED, Outcome, retry
 from shippers.quarantine import Quarantine
+from shippers.reporter import Reporter
 from shippers.sinks.protocol import Sink
 from shippers.sources.log_directories import load_cursor
 from shippers.sources.protocol import Follower, Following, Source
@@ -47,7 +48,6 @@ __all__ = ["Delivery", "DeliveryOptions"]
 _logger = logging.getLogger("auditlog.shippers")
 
 _STOP_SECONDS: Final = 3.0
-_SAY_SECONDS: Final = 10.0  # a sink whose trouble keeps changing is not worth a line each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,7 @@ class Delivery:
         self.sink = sink
         self.error: BaseException | None = None
         self.stalled = ""
-        self.trouble = ""
-        self._trouble_said_at = -_SAY_SECONDS
+        self._reporter = Reporter(sink)
         self._options = options
         self._linger_seconds = options.linger.total_seconds()
         self._size = BatchSize(
@@ -149,7 +148,6 @@ class Delivery:
         self._last_success_at: dt.datetime | None = None
         self._stop_at: float | None = None
         self._next_save = 0.0
-        self._save_failed = False
         self._progress_at = time.monotonic()
         self._has_ended = threading.Event()
         self._thread = threading.Thread(
@@ -215,7 +213,7 @@ class Delivery:
                 entries,
                 size,
                 self._last_success_at,
-                self.trouble,
+                self._reporter.trouble,
             )
 
     def log_stats(self) -> list[LogStats]:
@@ -293,7 +291,7 @@ class Delivery:
         ):
             return True
         if self._give_up_seconds is not None and now - self._progress_at >= self._give_up_seconds:
-            self.stalled = self.trouble or "nothing was accepted"
+            self.stalled = self._reporter.trouble or "nothing was accepted"
             return True
         return False
 
@@ -363,22 +361,12 @@ class Delivery:
         try:
             batch = lane.read(self._size.bytes, self._size.records)
         except (AuditLogError, OSError) as error:
-            if str(error) != lane.trouble:
-                _logger.error(  # noqa: TRY400  (the text says it all; a traceback adds nothing)
-                    "cannot read the log %s: %s", lane.log, error
-                )
+            self._reporter.unreadable(lane.log, error, lane.trouble)
             lane.read_error, lane.trouble = error, str(error)
             self._hold_back(lane)
             return None
-        for finding in batch.findings if batch else ():
-            _logger.error(
-                "ALARM: the log %s is not as it was written: %s at byte %d of %s (%s)",
-                lane.log,
-                finding.kind,
-                finding.offset,
-                finding.segment,
-                finding.detail,
-            )
+        if batch is not None:
+            self._reporter.read(lane.log, batch)
         return batch
 
     def _settle(self, completed: _Completed) -> None:
@@ -394,8 +382,9 @@ class Delivery:
         if any(outcome.final for outcome in outcomes):
             self._progress_at = time.monotonic()
             self._last_success_at = dt.datetime.now(dt.UTC)
-        if self.trouble or not all_indexed:
-            self._report(lane, outcomes)
+        if self._reporter.trouble or not all_indexed:
+            self._reporter.settled(lane.log, outcomes)
+            lane.trouble = next((o.reason for o in outcomes if not o.final), lane.trouble)
         if not lane.settle(batch, outcomes):
             self._hold_back(lane)
         self._enqueue(lane)
@@ -405,36 +394,6 @@ class Delivery:
             lane.failures += 1
             delay = self._options.backoff.delay(lane.failures, self._rng)
             lane.not_before = time.monotonic() + delay.total_seconds()
-
-    def _report(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
-        """Say what a person should know, once for as long as it does not change."""
-        retried = next((o for o in outcomes if not o.final), None)
-        if retried is not None:
-            lane.trouble = retried.reason
-            now = time.monotonic()
-            changed = self.trouble != retried.reason
-            self.trouble = retried.reason
-            if changed and now >= self._trouble_said_at + _SAY_SECONDS:
-                self._trouble_said_at = now
-                _logger.warning(
-                    "sink %s (%s): %s; trying again until it works",
-                    self.sink.name,
-                    self.sink.address,
-                    retried.reason,
-                )
-        elif self.trouble and outcomes:
-            self.trouble = ""
-            _logger.info("sink %s (%s) accepts records again", self.sink.name, self.sink.address)
-        refused = [outcome for outcome in outcomes if outcome.kind is Kind.QUARANTINED]
-        if refused:
-            _logger.log(
-                logging.ERROR if any(outcome.alarm for outcome in refused) else logging.WARNING,
-                "sink %s: %d record(s) of %s went to quarantine (%s)",
-                self.sink.name,
-                len(refused),
-                lane.log,
-                refused[0].reason,
-            )
 
     # -- cursors ---------------------------------------------------------------------------
 
@@ -453,11 +412,9 @@ class Delivery:
         except OSError as error:
             if everything and self._drain:
                 raise
-            if not self._save_failed:
-                _logger.warning("cursors cannot be saved, so they are sent again: %s", error)
-            self._save_failed = True
+            self._reporter.saved(error)
         else:
-            self._save_failed = False
+            self._reporter.saved(None)
         self._next_save = time.monotonic() + self._options.save_interval.total_seconds()
 
     # -- the workers -----------------------------------------------------------------------

@@ -1,0 +1,95 @@
+"""What a person is told of the deliveries to one sink: each thing once, as long as it lasts.
+
+Invariants (tests of the same name in tests/shippers/test_reporter.py):
+  once      what does not change is said once, and its end is said too
+  rarely    trouble that keeps changing is said every ten seconds at most
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from shippers.outcome import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shippers.batch import AnyBatch
+    from shippers.outcome import Outcome
+    from shippers.sinks.protocol import Sink
+
+__all__ = ["Reporter"]
+
+_logger = logging.getLogger("auditlog.shippers")
+
+_SAY_SECONDS: Final = 10.0  # a sink whose trouble keeps changing is not worth a line each time
+
+
+class Reporter:
+    """Speaks for one delivery loop, which alone calls it.
+
+    ``trouble`` is why the sink takes nothing at present, or empty.
+    """
+
+    def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
+        self.trouble = ""
+        self._sink = sink
+        self._clock = clock
+        self._said_at = -_SAY_SECONDS
+        self._unsaved = False
+
+    def unreadable(self, log: str, error: Exception, before: str) -> None:
+        """A log cannot be read; ``before`` is what was its trouble until now."""
+        if str(error) != before:
+            _logger.error("cannot read the log %s: %s", log, error)
+
+    def read(self, log: str, batch: AnyBatch) -> None:
+        """A batch was read: what the check of it found."""
+        for finding in batch.findings:
+            _logger.error(
+                "ALARM: the log %s is not as it was written: %s at byte %d of %s (%s)",
+                log,
+                finding.kind,
+                finding.offset,
+                finding.segment,
+                finding.detail,
+            )
+
+    def settled(self, log: str, outcomes: Sequence[Outcome]) -> None:
+        """A batch has its outcomes."""
+        retried = next((outcome for outcome in outcomes if not outcome.final), None)
+        if retried is not None:
+            self._troubled(retried.reason)
+        elif self.trouble and outcomes:
+            self.trouble = ""
+            _logger.info("sink %s (%s) accepts records again", self._sink.name, self._sink.address)
+        refused = [outcome for outcome in outcomes if outcome.kind is Kind.QUARANTINED]
+        if refused:
+            _logger.log(
+                logging.ERROR if any(outcome.alarm for outcome in refused) else logging.WARNING,
+                "sink %s: %d record(s) of %s went to quarantine (%s)",
+                self._sink.name,
+                len(refused),
+                log,
+                refused[0].reason,
+            )
+
+    def saved(self, error: OSError | None) -> None:
+        """Cursors were saved, or could not be."""
+        if error is not None and not self._unsaved:
+            _logger.warning("cursors cannot be saved, so they are sent again: %s", error)
+        self._unsaved = error is not None
+
+    def _troubled(self, reason: str) -> None:
+        changed, self.trouble = self.trouble != reason, reason
+        now = self._clock()
+        if changed and now >= self._said_at + _SAY_SECONDS:
+            self._said_at = now
+            _logger.warning(
+                "sink %s (%s): %s; trying again until it works",
+                self._sink.name,
+                self._sink.address,
+                reason,
+            )
