@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ _ROOT = Path(__file__).parent.parent
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_NOT_RUN] = {}
+    # A shell has what it starts in the background ignore Ctrl-C, and every child inherits that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
