@@ -113,7 +113,16 @@ def _size(packed: str) -> float:
 def _resident() -> float:
     with _copied() as path:
         _compressed(path)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return _peak()
+
+
+def _peak() -> float:
+    """The most memory that this program had resident (VmHWM in proc_pid_status(5)).
+
+    Not ru_maxrss, which begins with what the process had before it became this program.
+    """
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def _idle(measure: Callable[[], float]) -> float:
@@ -147,7 +156,7 @@ def _plan() -> float:
 
 def _plan_resident() -> float:
     _plan()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return _peak()
 
 
 _IDLE = f"`auditctl prune` over {SEGMENTS:,} segments, nothing due, with its start; ms"

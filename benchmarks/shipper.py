@@ -18,7 +18,7 @@ from elasticsearch import Elasticsearch, helpers
 
 import auditlog
 from auditlog.record import parse_header
-from benchmarks.backlog import backlog
+from benchmarks.backlog import BATCH, backlog
 from benchmarks.harness import Case, Ratio
 from shippers.batch import Shipment
 from shippers.service import ShippingService
@@ -30,7 +30,6 @@ from tests.support.elasticsearch import Cluster, request
 TITLE = "Shipper: a backlog into Elasticsearch 9.5.0 on the same machine"
 UNIT = "records/s"
 RECORDS = 150_000
-BATCH = 2_000
 
 
 def setting() -> AbstractContextManager[Mapping[str, str]]:
