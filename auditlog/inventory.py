@@ -65,7 +65,8 @@ def scan(directory: str | os.PathLike[str]) -> Inventory:
 
     A directory is not read in one instant (readdir(3): what is made or removed meanwhile may be
     given or not): of a segment that is compressed just then, neither form may be seen.  So it is
-    listed until nothing new is there.
+    listed until nothing new is there: the new form of such a segment is there to stay, so the next
+    listing has it.
     """
     directory = Path(directory)
     # By logical name, since that is a text: it is hashed and compared a hundred thousand times.
