@@ -39,6 +39,7 @@ __all__ = [
     "open_read",
     "rename",
     "replace_durably",
+    "sync_content",
     "truncate",
     "unlink",
     "write_all",
@@ -54,6 +55,20 @@ def fsync(fd: int) -> None:
 
 def fdatasync(fd: int) -> None:
     os.fdatasync(fd)
+
+
+def sync_content(path: str | os.PathLike[str]) -> None:
+    """Make durable what can be read in the file, whoever wrote it.
+
+    A process that was killed before its sync leaves bytes that everyone reads, and that are gone
+    after a power loss: who builds on having read them syncs them first.
+    """
+    fd = open_read(path)
+    try:
+        with _naming(path):
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ Invariants (tests of the same name in tests/auditlog/test_recovery.py):
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -106,11 +105,7 @@ def _make_durable(directory: Path, segment: SegmentName | None) -> None:
     place = directory if segment is None else directory / segment.logical
     try:
         if segment is not None:
-            fd = _fs.open_read(place)
-            try:
-                _fs.fdatasync(fd)
-            finally:
-                os.close(fd)
+            _fs.sync_content(place)
         _fs.fsync_directory(directory)
         if segment is None:
             with suppress(PermissionError):  # whoever made it where we may not look, made it last

@@ -4,7 +4,7 @@ It is opened with the first record, so that a run that deletes nothing writes no
 tombstones it holds what else somebody must account for: holds that came and went.
 
 Invariants (tests of the same name in tests/retention/test_proofs.py):
-  durable   bury returns only when the tombstone would survive a crash
+  durable   bury returns only when the tombstone would survive a crash, also one that it found
   once      a segment, an index or a foreign file that has its tombstone already gets no second one
 """
 
@@ -15,6 +15,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from auditlog import _fs
 from auditlog.deleted_indices import index_tombstones
 from auditlog.errors import LogDamaged, LogFailed, LogLocked
 from auditlog.inventory import scan
@@ -63,6 +64,7 @@ class ProofLog:
         self._known: set[_Key] | None = None
         self._known_foreign: set[tuple[str, str]] | None = None
         self._indices: set[tuple[str, str, str]] | None = None
+        self._found_durable = False
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +86,7 @@ class ProofLog:
             tombstone["last_hash"],
         )
         if key in self._tombstones():
+            self._sync_found()
             return
         self.note(SEGMENT_DELETED, ("segment", tombstone["segment"]), tombstone, actor=actor)
         self._tombstones().add(key)
@@ -94,6 +97,7 @@ class ProofLog:
         if self._known_foreign is None:
             self._known_foreign = set(_foreign_tombstones(self._directory))
         if key in self._known_foreign:
+            self._sync_found()
             return
         self.note(FOREIGN_DELETED, ("file", tombstone["file"]), tombstone, actor=actor)
         self._known_foreign.add(key)
@@ -105,6 +109,7 @@ class ProofLog:
             self._indices = {(one.sink, one.index, one.uuid) for one in found}
         key = (tombstone["sink"], tombstone["index"], tombstone["uuid"])
         if key in self._indices:
+            self._sync_found()
             return
         self.note(INDEX_DELETED, ("index", tombstone["index"]), tombstone, actor=actor)
         self._indices.add(key)
@@ -135,6 +140,19 @@ class ProofLog:
                 path=self._directory,
                 hint="Nothing was deleted. Free some disk space and run retention again.",
             ) from None
+
+    def _sync_found(self) -> None:
+        """A run that was killed in bury may have written what was found here, and no more.
+
+        Only the newest segment of a log can hold what is not durable.  Raises OSError.
+        """
+        if self._found_durable:
+            return
+        for log, segments in scan(self._directory).logs.items():
+            if log.service == PROOF_SERVICE:
+                _fs.sync_content(segments[-1].path)
+        _fs.fsync_directory(self._directory)
+        self._found_durable = True
 
     def _open(self) -> Log:
         # Imported here: most runs delete nothing, and need no writer.

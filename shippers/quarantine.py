@@ -94,8 +94,12 @@ class Quarantine:
             self._documents.clear()
             self._recall(history_path(self.path), passed)
             count, self._whole_bytes = self._recall(self.path, passed)
-            if self.path.exists() and self.path.stat().st_size > self._whole_bytes:
-                _fs.truncate(self.path, self._whole_bytes)
+            if self.path.exists():
+                if self.path.stat().st_size > self._whole_bytes:
+                    _fs.truncate(self.path, self._whole_bytes)
+                # A shipper that was killed may have written them, and no more.
+                _fs.sync_content(self.path)
+                _fs.fsync_directory(self.path.parent)
             return count
 
     def _recall(

@@ -114,18 +114,29 @@ class SqliteSink:
         with self._lock:
             try:
                 connection = self._connect()
-                return _insert_all(connection, rows) or _insert_each(connection, rows)
-            except sqlite3.Error as error:
-                self._drop_connection()
-                return [retry(f"SQLite: {error}", error.sqlite_errorcode)] * len(records)
+                if (indexed := _insert_all(connection, rows)) is not None:
+                    return indexed
+                outcomes = _insert_each(connection, rows)
+                self._sync_found()
+            except (sqlite3.Error, OSError) as error:
+                return [self._failed(error)] * len(records)
+        return outcomes
 
     def deliver_documents(self, documents: Sequence[Document]) -> list[Outcome]:
         with self._lock:
             try:
-                return _insert_documents(self._connect(), documents)
-            except sqlite3.Error as error:
-                self._drop_connection()
-                return [retry(f"SQLite: {error}", error.sqlite_errorcode)] * len(documents)
+                outcomes = _insert_documents(self._connect(), documents)
+                if DUPLICATE in outcomes:
+                    self._sync_found()
+            except (sqlite3.Error, OSError) as error:
+                return [self._failed(error)] * len(documents)
+        return outcomes
+
+    def _failed(self, error: sqlite3.Error | OSError) -> Outcome:
+        self._drop_connection()
+        if isinstance(error, OSError):
+            return retry(f"the file cannot be synced: {error.strerror}")
+        return retry(f"SQLite: {error}", error.sqlite_errorcode)
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -153,6 +164,19 @@ class SqliteSink:
         if version < SCHEMA_VERSION:
             connection.executescript(_SCHEMA)
         return connection
+
+    def _sync_found(self) -> None:
+        """What is there already, another process may have written in a commit that it was killed
+        in, before it was synced.
+
+        Such records are in the write-ahead log alone: SQLite syncs it before it moves anything
+        from there into the file itself (sqlite.org/wal.html, Checkpointing).  Raises OSError.
+        """
+        try:
+            _fs.sync_content(f"{self.path}-wal")
+        except FileNotFoundError:
+            return  # whoever closed the file last has moved all of it into the file
+        _fs.fsync_directory(self.path.parent)
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
