@@ -13,6 +13,8 @@ Invariants (tests of the same name in tests/shippers/test_audit_log.py):
   resumes        from any position given out, exactly the lines after it follow
   losing_cursor  a cursor that does not fit the log costs a re-read, and never a line
   every_break    a line that verify objects to is a finding, and is given out all the same
+  durable        a line of the newest segment is synced before it is given out: after a power loss
+                 its number would be another record's
   fast_path      the quick check accepts exactly what record.parse_header and check_link accept
 """
 
@@ -214,6 +216,8 @@ class Harvester:
         sizes = line_ends(block, max_records)
         if not sizes:
             return self._take_overlong(segment, block) if len(block) == size else None
+        if self._following(segment.name) is None and not segment.is_durable(offset + sizes[-1]):
+            return None
         start = self._position
         lines = [block[begin:end] for begin, end in pairwise((0, *sizes))]
         headers = self._check_block(block, sizes) or self._check_lines(lines, offset)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from auditlog import _fs
 from auditlog.errors import LogDamaged
 from auditlog.reader import NotWhole, open_any_form, open_segment
 
@@ -34,6 +35,7 @@ class SegmentBytes:
         self._fd = self._stream.fileno() if self.plain else -1
         self._buffer = b""
         self._buffer_offset = 0
+        self._durable_bytes = 0
 
     def close(self) -> None:
         self._stream.close()
@@ -49,6 +51,23 @@ class SegmentBytes:
         self._skip_to(offset)
         self._fill(size)
         return self._buffer[:size]
+
+    def is_durable(self, end: int) -> bool:
+        """Make durable what was read up to byte ``end``; false where that is not there any more.
+
+        The writer's own sync may still be under way, or have failed, after which it cuts off what
+        it wrote.  Raises OSError.
+        """
+        if not self.plain or end <= self._durable_bytes:
+            return True
+        size = os.fstat(self._fd).st_size
+        _fs.fdatasync(self._fd)
+        if not self._durable_bytes:
+            _fs.fsync_directory(self.path.parent)
+        if os.fstat(self._fd).st_size < end:
+            return False
+        self._durable_bytes = size
+        return True
 
     def size(self) -> int | None:
         """The size now, of a plain segment; None for a compressed one."""

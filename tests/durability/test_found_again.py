@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from auditlog.inventory import scan
 from auditlog.verify import tombstones_in
+from tests.support.logs import write_log
 from tests.support.retention_task import prepare
 
 if TYPE_CHECKING:
@@ -72,6 +73,19 @@ def test_a_tombstone_that_is_found_is_synced_before_the_segment_goes(
     status, trace = child.run(TRACE)
     assert (status, segment.exists(), len(buried(place))) == (0, False, 1)
     assert synced_before(trace, proofs, rf'unlink\("{re.escape(str(segment))}"\) += 0')
+
+
+def test_a_record_is_synced_before_it_is_shipped(
+    places: Callable[[], Path], traced: ForkServer
+) -> None:
+    """Its writer may be in its own sync, or was killed there; the sink keeps what it is given."""
+    place = places()
+    built = write_log(place / "audit", records=3)
+    child = traced.start("tests.support.shipping_tasks:harvest_forked", place=place)
+    status, trace = child.run(TRACE)
+    assert (status, (place / "said").read_text()) == (0, "3 lines")
+    assert synced_before(trace, built.paths[0], r'openat\(.*/said"')
+    assert synced_before(trace, place / "audit", r'openat\(.*/said"')
 
 
 def test_a_quarantined_record_that_is_found_is_synced_before_it_counts(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from auditlog import _fs
 from auditlog.errors import LogDamaged
 from auditlog.inventory import scan
 from auditlog.record import Header, check_link, line_hash, parse_header
@@ -335,6 +337,26 @@ def test_a_torn_line_at_the_end_of_a_sealed_segment_is_given_out_as_strange(
     batches = drain(harvester)
     assert lines_of(batches) == [b'{"v":1,"log":"torn', log.lines[-1]]
     assert kinds_of(batches) == ["unfinished"]
+
+
+def test_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """durable: a line of the newest segment is synced before it is given out"""
+    log = write_log(tmp_path, records=3)
+    size, fdatasync = log.paths[0].stat().st_size, _fs.fdatasync
+    log.append(2)
+    synced: list[str] = []
+
+    def sync_while_the_writer_fails(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        fdatasync(fd)
+        if len(synced) == 1:
+            os.truncate(log.paths[0], size)
+
+    monkeypatch.setattr(_fs, "fdatasync", sync_while_the_writer_fails)
+    harvester = harvest(tmp_path)
+    assert harvester.read(BIG, 1000) is None  # what was read is not all there any more
+    assert lines_of(drain(harvester)) == log.lines[:3]
+    assert synced == [str(log.paths[0])] * 2
 
 
 def test_a_torn_tail_that_recovery_cuts_is_never_seen(tmp_path: Path) -> None:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+from auditlog.inventory import scan
 from shippers.quarantine import Entry, Quarantine
 from shippers.sinks.sqlite import SqliteSink
+from shippers.sources.audit_log import Harvester
 from tests.support.forked import at_barrier
 from tests.support.shipments import shipments
 
-__all__ = ["deliver_forked", "enter_forked"]
+__all__ = ["deliver_forked", "enter_forked", "harvest_forked"]
 
 _NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 _SEGMENT = "queen-rbee@hive1.2026-11-23.0001.ndjson"
 _ENTRY = Entry("refused", "too deep", "queen-rbee@hive1", _SEGMENT, 0, seq=1, line=b"{}\n")
+
+
+def harvest_forked(place: str) -> None:
+    """Read the log in the directory ``audit``, and into the file ``said`` how many lines it has."""
+    at_barrier()
+    (segments,) = scan(Path(place, "audit")).logs.values()
+    harvester = Harvester(str(segments[0].name.log), None)
+    harvester.refresh(segments)
+    batch = harvester.read(1 << 20, 1000)
+    Path(place, "said").write_text(f"{0 if batch is None else len(batch)} lines")
 
 
 def deliver_forked(place: str) -> None:
