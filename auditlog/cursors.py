@@ -50,6 +50,8 @@ class Cursor:
 
     ``segment`` is the logical (plain) name of the segment that holds the record, ``offset`` the
     byte after its LF in the uncompressed segment, ``hash`` its hash; ``at`` when it was written.
+    ``gaps`` are the exceptions: the first and last number of what was not in the files when it was
+    its turn.  Should it come back, the sink does not have it.
     """
 
     log: str
@@ -58,6 +60,7 @@ class Cursor:
     seq: int
     hash: str
     at: dt.datetime
+    gaps: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.offset < 0 or self.seq < 0:
@@ -189,7 +192,8 @@ def _encode(cursor: Cursor) -> bytes:
 def _decode(text: bytes) -> Cursor:
     fields = _opened(text)
     try:
-        return Cursor(**{**fields, "at": parse_timestamp(fields["at"])})
+        gaps = tuple((int(first), int(last)) for first, last in fields.get("gaps", ()))
+        return Cursor(**{**fields, "at": parse_timestamp(fields["at"]), "gaps": gaps})
     except (KeyError, TypeError) as error:
         raise ValueError("it is not a cursor of this version") from error
 

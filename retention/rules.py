@@ -16,7 +16,8 @@ instants its records lie; where that decides, it need not be read (``needs_readi
 judges as if every segment were old enough, for who needs room (retention.room).
 
 Invariants (tests of the same name in tests/retention/test_rules.py):
-  shipped      nothing beyond the slowest sink's cursor is compressed or deleted
+  shipped      nothing beyond the slowest sink's cursor, or in a gap before it, is compressed or
+               deleted
   held         nothing a hold in force covers is compressed or deleted
   newest       the newest segment of a log is never touched, keep_at_least are never deleted
   monotone     what is deleted at an instant is deleted at every later one, all else being equal
@@ -148,6 +149,9 @@ class _Court:
             if cursor is None or cursor.seq < bounds.last_seq:
                 seq = 0 if cursor is None else cursor.seq
                 return _keep("not_shipped", _behind(sink, seq, bounds.last_seq))
+            for first, last in cursor.gaps:
+                if first <= bounds.last_seq and last >= bounds.first_seq:
+                    return _keep("not_shipped", _not_given(sink, first, last))
         return None
 
     def _due(self, file: SegmentFile, index: int, age: dt.timedelta) -> Verdict:
@@ -416,6 +420,10 @@ def _acknowledged(sinks: tuple[str, ...], bounds: Bounds) -> str:
 def _behind(sink: str, seq: int, last_seq: int | None = None) -> str:
     until = "" if last_seq is None else f", the segment ends at {last_seq}"
     return f"sink {sink} has acknowledged up to seq {seq}{until}"
+
+
+def _not_given(sink: str, first: int, last: int) -> str:
+    return f"sink {sink} was not given records {first} to {last}, which were not here in their turn"
 
 
 def _age(age: dt.timedelta, limit: dt.timedelta, verb: str) -> str:

@@ -40,12 +40,14 @@ class Position(NamedTuple):
     """A place in a log: all before byte ``offset`` of the (uncompressed) segment is behind it.
 
     ``seq`` and ``hash`` are those of the last record before it: 0 and zeros when there is none.
+    ``gaps`` are the numbers before it that were not in the files, each the first and the last.
     """
 
     segment: str = ""
     offset: int = 0
     seq: int = 0
     hash: str = GENESIS_HASH
+    gaps: tuple[tuple[int, int], ...] = ()
 
 
 class Finding(NamedTuple):
@@ -65,7 +67,8 @@ class Finding(NamedTuple):
 class Batch:
     """Lines read together from one segment.
 
-    ``ends`` are the offsets behind each line; ``start`` is the position before the first.
+    ``ends`` are the offsets behind each line; ``start`` is the position before the first, ``gaps``
+    are those of the position behind the last.
     """
 
     log: str
@@ -75,6 +78,7 @@ class Batch:
     ends: list[int]
     size_bytes: int
     findings: list[Finding] = field(default_factory=list)
+    gaps: tuple[tuple[int, int], ...] = ()
 
     bad_lines = cut_lines = 0  # what is no record is a finding
 
@@ -93,8 +97,9 @@ class Batch:
         for index in range(count - 1, -1, -1):
             header = self.shipments[index].header
             if header is not None:
-                return Position(self.segment, self.ends[count - 1], header.seq, header.hash)
-        return Position(self.segment, self.ends[count - 1], self.start.seq, self.start.hash)
+                gaps = tuple(gap for gap in self.gaps if gap[0] <= header.seq)
+                return Position(self.segment, self.ends[count - 1], header.seq, header.hash, gaps)
+        return self.start._replace(segment=self.segment, offset=self.ends[count - 1])
 
 
 AnyBatch = Batch | DocumentBatch

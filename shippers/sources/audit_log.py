@@ -4,6 +4,9 @@ The place in the log is (segment, offset, seq, hash): the logical segment, whate
 has.  The inventory is taken before a segment is read to its end, and only then may reading go on in
 the next one, so nothing that was appended before the rotation is missed.
 
+Records that are not in the files when it is their turn are passed, and their numbers noted as gaps
+of the position.  When a segment of them is put back, it is read, and again what is behind it.
+
 A break of the chain is a Finding that travels with the batch; reading goes on.  A line that is not
 built like a record of this log comes without a header, for the quarantine.
 
@@ -12,6 +15,7 @@ Invariants (tests of the same name in tests/shippers/test_audit_log.py):
   any_form       plain, .zst, .gz, and a change between two reads, give the same lines
   resumes        from any position given out, exactly the lines after it follow
   losing_cursor  a cursor that does not fit the log costs a re-read, and never a line
+  put_back       a segment that was missing when it was its turn is read when it is there
   every_break    a line that verify objects to is a finding, and is given out all the same
   durable        a line of the newest segment is synced before it is given out: after a power loss
                  its number would be another record's
@@ -24,7 +28,9 @@ import bisect
 from itertools import count, pairwise
 from typing import TYPE_CHECKING, Final
 
+from auditlog.errors import LogDamaged
 from auditlog.following import check_following, follow, following_start, line_ends
+from auditlog.reader import iter_lines, open_any_form
 from auditlog.record import (
     GENESIS_HASH,
     MAX_RECORD_BYTES,
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
 __all__ = ["Harvester"]
 
 _MAX_LINE_BYTES: Final = MAX_RECORD_BYTES + 1
+
+_MAX_GAPS: Final = 100
+"""How many gaps a cursor names; where there are more, the oldest are taken for one."""
 
 _DETAILS: Final = {
     "hash_mismatch": "the record's content does not match its hash",
@@ -73,6 +82,7 @@ class Harvester:
         self._names: list[SegmentName] = []
         self._open: SegmentBytes | None = None
         self._findings: list[Finding] = []
+        self._put_back: set[SegmentName] = set()  # each once, whatever its numbers
         self._line_bytes = 600  # how long lines are here, to read about as many as are asked for
         self._position: Position = start or Position()
         self._set_position(self._position)
@@ -84,8 +94,10 @@ class Harvester:
 
     def refresh(self, segments: Sequence[SegmentFile]) -> None:
         """Take note of the segments that there are now, in write order."""
+        before, self._names = self._names, [segment.name for segment in segments]
         self._segments = tuple(segments)
-        self._names = [segment.name for segment in segments]
+        if self._position.gaps and before != self._names:
+            self._go_back()
 
     def close(self) -> None:
         if self._open is not None:
@@ -127,6 +139,7 @@ class Harvester:
 
     def _set_position(self, position: Position) -> None:
         self._position = position
+        self._gaps = position.gaps
         # What the chain expects next.  After a changed record either of two hashes may follow;
         # after a strange line (unsure) nothing can be compared.
         self._seq, self._hash = position.seq, position.hash
@@ -141,6 +154,23 @@ class Harvester:
     def _following(self, name: str) -> SegmentFile | None:
         index = self._behind(name)
         return self._segments[index] if index < len(self._segments) else None
+
+    def _go_back(self) -> None:
+        """Read on from a segment that begins in a gap, if one is there by now."""
+        behind = bisect.bisect_left(self._names, SegmentName.parse(self._position.segment))
+        older = self._segments[:behind]
+        for gap in self._position.gaps:
+            index = bisect.bisect_left(older, gap[0], key=_first_seq)
+            first = _first_record(older[index]) if index < len(older) else None
+            if first is None or first.seq > gap[1] or older[index].name in self._put_back:
+                continue
+            name = older[index].name
+            self._put_back.add(name)
+            gaps = [(begin, min(end, first.seq - 1)) for begin, end in self._position.gaps]
+            left = tuple((begin, end) for begin, end in gaps if begin <= end)
+            self.close()
+            self._set_position(Position(name.logical, 0, first.seq - 1, first.prev_hash, left))
+            return
 
     def _open_segment(self) -> bool:
         """Open the segment at the position, or the next that is left; false when there is none."""
@@ -232,7 +262,7 @@ class Harvester:
         findings, self._findings = self._findings, []
         size_bytes = ends[-1] - start.offset if ends and name == start.segment else 0
         size_bytes = size_bytes or sum(len(line) for line, _ in shipments)
-        batch = Batch(self.log, start, name, shipments, ends, size_bytes, findings)
+        batch = Batch(self.log, start, name, shipments, ends, size_bytes, findings, self._gaps)
         self._position = batch.position_after(len(batch))
         return batch
 
@@ -302,6 +332,8 @@ class Harvester:
         elif header.prev_hash == self._other_hash:
             prev_hash = header.prev_hash
         kind = check_link(header, line, seq=expected, prev_hash=prev_hash)
+        if kind == "seq_gap" or (kind is None and not self._anchored and header.seq > 1):
+            self._note_gap(self._seq + 1, header.seq - 1)
         self._hash, self._other_hash = header.hash, None
         self._seq = header.seq
         if kind is not None:
@@ -311,6 +343,13 @@ class Harvester:
             self._seq, self._other_hash = expected, line_hash(line)
         self._anchored, self._unsure = True, False
         return header
+
+    def _note_gap(self, first: int, last: int) -> None:
+        gaps = sorted({*self._gaps, (first, last)})
+        while len(gaps) > _MAX_GAPS:
+            (begin, _), (_, end), *rest = gaps
+            gaps = [(begin, end), *rest]  # too much is said of the oldest, and never too little
+        self._gaps = tuple(gaps)
 
     def _take_overlong(self, segment: SegmentBytes, block: bytes) -> Batch | None:
         """A line longer than any record: its beginning goes to quarantine, the rest is passed."""
@@ -342,3 +381,19 @@ class Harvester:
     def _find(self, kind: str, offset: int, seq: int | None) -> None:
         segment = self._position.segment
         self._findings.append(Finding(kind, segment, offset, seq, _DETAILS[kind]))
+
+
+def _first_record(segment: SegmentFile) -> Header | None:
+    """None where it cannot be told."""
+    try:
+        stream, path = open_any_form(segment)
+        with stream:
+            _, line = next(iter_lines(stream, path=path), (0, b""))
+    except (LogDamaged, OSError):
+        return None
+    return parse_header(line)
+
+
+def _first_seq(segment: SegmentFile) -> int:
+    first = _first_record(segment)
+    return 0 if first is None else first.seq

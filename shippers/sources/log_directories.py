@@ -121,8 +121,7 @@ class LogFollower:
             if not lane.dirty:
                 continue
             position: Position = lane.window.position
-            now = dt.datetime.now(dt.UTC)
-            following.cursors.save(following.sink, Cursor(lane.log, *position, at=now))
+            following.cursors.save(following.sink, _cursor(lane.log, position))
             lane.saved = position
             segment = SegmentName.parse(position.segment)
             following.quarantine.forget(lane.log, segment, position.offset)
@@ -142,7 +141,7 @@ class LogFollower:
     def _new_lane(self, log: str, directory: Path) -> LogLane:
         cursor = load_cursor(self._following, log)
         start = (
-            Position(cursor.segment, cursor.offset, cursor.seq, cursor.hash)
+            Position(cursor.segment, cursor.offset, cursor.seq, cursor.hash, cursor.gaps)
             if cursor
             else Position()
         )
@@ -169,6 +168,11 @@ def load_cursor(following: Following, log: str) -> Cursor | None:
     except CursorDamaged as error:
         _logger.warning("%s Shipping of %s starts from its beginning.", error, log)
         return None
+
+
+def _cursor(log: str, position: Position) -> Cursor:
+    segment, offset, seq, digest, gaps = position
+    return Cursor(log, segment, offset, seq, digest, dt.datetime.now(dt.UTC), gaps)
 
 
 def _stats_of(sink: str, lane: Lane, newest: int | None, unread_at: dt.datetime | None) -> LogStats:

@@ -27,7 +27,7 @@ OLD = Cursor(
     hash="ab" * 32,
     at=dt.datetime(2026, 11, 23, 7, 12, tzinfo=dt.UTC),
 )
-NEW = replace(OLD, offset=2048, seq=9, hash="cd" * 32)
+NEW = replace(OLD, offset=2048, seq=9, hash="cd" * 32, gaps=((2, 3), (8, 8)))
 
 cursors = st.builds(
     Cursor,
@@ -37,6 +37,7 @@ cursors = st.builds(
     seq=st.integers(0, 2**63),
     hash=st.text("0123456789abcdef", min_size=64, max_size=64),
     at=st.datetimes(dt.datetime(1970, 1, 1), timezones=st.just(dt.UTC)),  # noqa: DTZ001  (see timezones)
+    gaps=st.lists(st.tuples(st.integers(1, 2**63), st.integers(1, 2**63))).map(tuple),
 )
 
 

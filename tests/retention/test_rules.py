@@ -57,6 +57,8 @@ def test_shipped(given_input: Input) -> None:
             assert known.cursor is not None
             assert not known.problem
             assert known.cursor.seq >= action.bounds.last_seq
+            for first, last in known.cursor.gaps:
+                assert last < action.bounds.first_seq or action.bounds.last_seq < first
             assert known.cursor.hash != "f" * 64 or known.cursor.seq != action.bounds.last_seq
 
 
@@ -224,6 +226,14 @@ def test_what_is_not_shipped_is_neither_compressed_nor_deleted() -> None:
     ]
     decided = plan(facts, POLICY, gate_of(cursor_at(middle, 20)), (), START + 999 * DAY)
     assert verdicts(decided)[1] == "delete age"
+
+
+def test_what_a_sink_was_not_given_is_kept_when_it_is_put_back() -> None:
+    facts = facts_of(segment(0), segment(1), segment(2), segment(3))
+    cursor = replace(cursor_at(facts.segments[LOG][2], 30), gaps=((11, 20),))
+    decided = plan(facts, POLICY, gate_of(cursor), (), START + 999 * DAY)
+    assert verdicts(decided) == ["delete age", "keep not_shipped", "delete age", "keep active"]
+    assert "main was not given records 11 to 20" in decided.actions[1].detail
 
 
 def test_the_slowest_of_two_sinks_counts() -> None:

@@ -172,6 +172,53 @@ def test_a_log_whose_oldest_segments_are_gone_is_read_from_what_is_left(tmp_path
     assert kinds_of(batches) == []
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("form", ["", ".zst"])
+@pytest.mark.parametrize("missing", [(0,), (1, 2), (0, 2)])
+def test_put_back(tmp_path: Path, missing: tuple[int, ...], form: str, restart: bool) -> None:
+    """put_back: a segment that was missing when it was its turn is read when it is there"""
+    directory, away = tmp_path / "audit", tmp_path / "away"
+    log = write_log(directory, records=3, segments=5)
+    away.mkdir()
+    if form:
+        log.compress(missing[-1], form)
+    for index in missing:
+        log.path(index).rename(away / log.path(index).name)
+    harvester = harvest(directory)
+    read = lines_of(drain(harvester))
+    for gone in reversed(missing):
+        assert not {*log.lines[3 * gone : 3 * gone + 3]} & {*read}
+        numbers = range(3 * gone + 1, 3 * gone + 4)
+        assert all(any(a <= n <= b for a, b in harvester.position.gaps) for n in numbers)
+        path = next(
+            path for path in away.iterdir() if path.name.startswith(log.names[gone].logical)
+        )
+        path.rename(directory / path.name)
+        if restart:
+            harvester = harvest(directory, harvester.position)
+        else:
+            refresh(harvester, directory)
+        again = drain(harvester)
+        assert kinds_of(again) == []
+        read += lines_of(again)
+        assert {*read} >= {*log.lines[3 * gone :]}
+    assert {*read} == {*log.lines}
+    assert harvester.position.gaps == ()
+    refresh(harvester, directory)
+    assert drain(harvester) == []
+
+
+def test_many_gaps_are_taken_for_fewer_and_larger_ones(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=1, segments=260)
+    for index in range(0, 260, 2):
+        log.path(index).unlink()
+    harvester = harvest(tmp_path)
+    drain(harvester)
+    gaps = harvester.position.gaps
+    assert len(gaps) == 100
+    assert all(any(a <= n <= b for a, b in gaps) for n in range(1, 260, 2))
+
+
 @pytest.mark.parametrize("change", ["hash", "seq", "offset", "inside", "segment"])
 def test_losing_cursor(tmp_path: Path, change: str) -> None:
     """losing_cursor: a cursor that does not fit the log costs a re-read, and never a line"""

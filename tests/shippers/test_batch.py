@@ -150,3 +150,16 @@ def test_counts_move_only_with_the_prefix() -> None:
     assert (window.tally.total, window.position.seq) == (1, 1)
     window.settle(first, [INDEXED])
     assert (window.tally.indexed, window.tally.duplicate, window.position.seq) == (3, 1, 4)
+
+
+def test_a_position_names_the_gaps_before_it_and_no_later_one() -> None:
+    records = [RECORDS[2], STRANGE, RECORDS[3], RECORDS[6]]
+    batch = batch_of(records, Position("s", 0, 0), "s")
+    batch.gaps = ((1, 2), (5, 6))
+    assert [batch.position_after(count).gaps for count in range(5)] == [
+        (),
+        ((1, 2),),
+        ((1, 2),),
+        ((1, 2),),
+        ((1, 2), (5, 6)),
+    ]

@@ -172,8 +172,10 @@ def gates(draw: st.DrawFn, facts: Facts) -> ShipGate:
             seq = draw(st.integers(where.bounds.first_seq, where.bounds.last_seq))
             if draw(st.booleans()):
                 seq = where.bounds.last_seq
+            begin, end = sorted(draw(st.tuples(st.integers(1, seq), st.integers(1, seq))))
+            cursor = cursor_at(where, seq, digest="f" * 64 if state == "foreign" else None)
             cursors[sink, log] = SinkCursor(
-                cursor_at(where, seq, digest="f" * 64 if state == "foreign" else None),
+                replace(cursor, gaps=((begin, end),) * draw(st.integers(0, 1))),
                 "is in doubt" if state == "problem" else "",
             )
     return ShipGate(sinks, cursors)

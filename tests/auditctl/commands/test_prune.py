@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,6 +114,22 @@ def test_a_configured_directory_keeps_its_sinks_when_it_is_given_by_hand(
     )
     result = run("prune", f"{built.directory}/.", "--config", config, "-n", "--at", AT, "--json")
     assert {reason for _, reason in verbs(result)} == {"not_shipped", "active"}
+
+
+def test_a_segment_put_back_after_its_turn_is_kept_until_it_is_shipped(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    ship = ("ship", built.directory, "--to", tmp_path / "r.sqlite", "--once")
+    away = built.paths[0].rename(tmp_path / built.paths[0].name)
+    assert run(*ship).code == 0
+    away.rename(built.paths[0])
+    prune = ("prune", built.directory, "-n", "--at", AT, "--json")
+    assert [reason for _, reason in verbs(run(*prune))] == ["not_shipped", *["age"] * 3, "active"]
+    assert run(*ship).code == 0
+    assert [reason for _, reason in verbs(run(*prune))] == [*["age"] * 4, "active"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "r.sqlite")) as records:
+        (count,) = records.execute("SELECT count(*) FROM records").fetchone()
+    assert count == len(built.lines)
 
 
 def test_the_circuit_breaker_stops_with_4_until_confirmed(
