@@ -17,6 +17,7 @@ from auditlog import active_segment as module
 from auditlog.active_segment import DISK_FULL, ActiveSegment
 from auditlog.errors import LogFailed, UnsafePath
 from auditlog.segment_names import LogId, SegmentName
+from tests.support.unmeasured import unmeasured
 
 NAME = SegmentName(LogId("queen-rbee", "hive1"), dt.date(2026, 11, 23), 1)
 
@@ -232,6 +233,7 @@ except OSError as error:
         capture_output=True,
         text=True,
         check=True,
+        env=unmeasured(),
     )
     assert done.stdout.split() == [str(errno.EFBIG), "False", "6"]
     assert path.stat().st_size == 100, "what was written is for recovery to cut"

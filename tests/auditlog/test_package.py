@@ -1,19 +1,18 @@
 from __future__ import annotations
 
 import importlib
-import os
 import subprocess
 import sys
 
 import pytest
 
 import auditlog
+from tests.support.unmeasured import unmeasured
 
 
 def _run(code: str) -> None:
-    # Not measured by coverage, which loads modules of its own before the code runs.
-    env = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE")}
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=env)
+    # Coverage loads modules of its own before the code runs.
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=unmeasured())
 
 
 def test_importing_the_package_loads_nothing_of_it() -> None:

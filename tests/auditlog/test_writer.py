@@ -23,6 +23,7 @@ import auditlog
 from auditlog import events
 from auditlog.actor import Actor
 from auditlog.ticket import Waiter
+from tests.support.unmeasured import unmeasured
 
 ALICE = Actor(user_id="alice", ip="192.0.2.7", auth_method="bearer_token")
 DAY_NS = 86_400_000_000_000
@@ -520,7 +521,11 @@ except auditlog.LogFailed:
     print("refused")
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=unmeasured(),
     )
     first, second = done.stdout.splitlines()
     assert "File too large" in first

@@ -18,6 +18,7 @@ import auditlog
 from auditlog.record import parse_header
 from auditlog.tombstones import parse_tombstone
 from tests.support.elasticsearch import Cluster, request
+from tests.support.unmeasured import unmeasured
 
 __all__ = ["Accounted", "Services", "Stored", "account", "fetch_hashes"]
 
@@ -55,7 +56,9 @@ class Services:
             command += [f"--count={self.count}", f"--bad={self.bad}", f"--rate={self.rate}"]
             command += [f"--segment-bytes={self.segment_bytes}"]
             with self._notes(log).open("wb") as notes:
-                self._running[log] = subprocess.Popen(command, stdout=notes, cwd=ROOT)
+                self._running[log] = subprocess.Popen(
+                    command, stdout=notes, cwd=ROOT, env=unmeasured()
+                )
 
     def running(self) -> bool:
         return any(process.poll() is None for process in self._running.values())

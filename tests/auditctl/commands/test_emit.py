@@ -11,6 +11,7 @@ import pytest
 from auditlog.opening import open_log
 from auditlog.reader import read
 from auditlog.verify import verify
+from tests.support.unmeasured import unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +87,7 @@ def _limited(limit_bytes: int, *arguments: object) -> subprocess.CompletedProces
     return subprocess.run(
         [sys.executable, "-m", "auditctl", *map(str, arguments)],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)),
+        env=unmeasured(),
         capture_output=True,
         text=True,
         timeout=60,
