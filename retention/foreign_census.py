@@ -13,11 +13,11 @@ Invariants (tests of the same name in tests/retention/test_foreign_census.py):
 from __future__ import annotations
 
 import datetime as dt
-import glob
 import os
 import stat
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from auditlog import _fs
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from retention.holds import Hold
     from retention.policy import ForeignPolicy, Policy
 
-__all__ = ["SourcePlaces", "adopt", "source_places"]
+__all__ = ["SourcePlaces", "adopt", "ships", "source_places"]
 
 _KIND: Final = "ndjson"
 
@@ -109,11 +109,38 @@ def adopt(
             found[path.with_name(plain_name(path.name))][form] = (state, adopter)
     taken = sum(state.st_size for forms in found.values() for state, _ in forms.values())
     crowded = room_bytes is not None and taken > room_bytes
-    look = _Look(shipped, holds, now, stop, asked, _covered(policy), crowded)
+    sources = dict(each for foreign in policy.foreign for each in foreign.sources)
+    look = _Look(shipped, holds, now, stop, asked, sources, crowded)
     files = [look.at(plain, forms) for plain, forms in found.items()]
     order = {adopter.pattern: place for place, adopter in enumerate(policy.foreign)}
     files.sort(key=lambda file: (order[file.foreign.pattern], file.counted_from, file.path.name))
     return tuple(foreign), tuple(files)
+
+
+def ships(patterns: Iterable[str], path: str) -> bool:
+    """Whether a source of these patterns ships the file, plain or compressed."""
+    return any(
+        _names((pattern + form).split("/"), path.split("/"))
+        for pattern in patterns
+        for form in COMPRESSIONS
+    )
+
+
+def _names(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    """Whether glob(7) lists this path, both by their parts; ** stands for any directories.
+
+    Not by listing, which may miss a file that just then gets its name from another one: it would
+    be taken for one that no source ships.
+    """
+    if not pattern or not path:
+        return not pattern and not path
+    hidden = path[0].startswith(".")
+    if pattern[0] == "**":
+        behind = pattern if len(path) > 1 else pattern[1:]
+        return _names(pattern[1:], path) or (not hidden and _names(behind, path[1:]))
+    if not fnmatchcase(path[0], pattern[0]) or (hidden and not pattern[0].startswith(".")):
+        return False
+    return _names(pattern[1:], path[1:])
 
 
 def _unsafe(path: Path, state: os.stat_result) -> str:
@@ -126,20 +153,6 @@ def _unsafe(path: Path, state: os.stat_result) -> str:
     return ""
 
 
-def _covered(policy: Policy) -> Mapping[str, frozenset[str]]:
-    """By source, the paths that it ships: its patterns and their compressed forms."""
-    sources = dict(each for foreign in policy.foreign for each in foreign.sources)
-    return {
-        name: frozenset(
-            path
-            for pattern in patterns
-            for form in COMPRESSIONS
-            for path in glob.iglob(pattern + form, recursive=True)  # noqa: PTH207  (absolute)
-        )
-        for name, patterns in sources.items()
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class _Look:
     shipped: Sequence[SourcePlaces]
@@ -147,7 +160,7 @@ class _Look:
     now: dt.datetime
     stop: threading.Event
     asked: str | None
-    covered: Mapping[str, frozenset[str]]
+    sources: Mapping[str, Sequence[str]]
     crowded: bool
 
     def at(
@@ -187,7 +200,7 @@ class _Look:
         return tuple(
             Placing(known.sink, known.source, known.problem or _lacks(known.places, content.end))
             for known in self.shipped
-            if path in self.covered[known.source]
+            if ships(self.sources[known.source], path)
         )
 
 

@@ -64,16 +64,19 @@ def check_state(place: Path) -> Iterator[Finding]:
 
 
 def _open_to_all(place: Path) -> Finding:
-    found = [
-        path
-        for path in sorted(place.glob("*.ndjson*"))
-        if path.stat(follow_symlinks=False).st_mode & (stat.S_IROTH | stat.S_IWOTH)
-    ]
+    found = [path for path in place.glob("*.ndjson*") if _is_open_to_all(path)]
     if not found:
         return Finding("permissions", "ok", f"{place}: no file is open to everybody")
     files = "1 file" if len(found) == 1 else f"{len(found)} files"
     detail = f"{files} in {place} can be read or written by everybody"
     return Finding("permissions", "warn", detail, f"chmod o-rwx {place}/*.ndjson*")
+
+
+def _is_open_to_all(path: Path) -> bool:
+    try:
+        return bool(path.lstat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except FileNotFoundError:
+        return False  # compressed or deleted since the listing
 
 
 def _disk(place: Path) -> Iterator[Finding]:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auditlog.cursors import CursorStore
 from auditlog.inventory import scan
+from auditlog.segment_names import COMPRESSIONS
 from retention.census import gather
 from retention.facts import AdoptedFile, ForeignFile
-from retention.foreign_census import adopt, source_places
+from retention.foreign_census import adopt, ships, source_places
 from retention.foreign_content import inspect_foreign
 from retention.policy import ForeignPolicy, Policy
 from tests.support.foreign import DAY, NOW, foreign_policy, leave, save_places
 from tests.support.logs import write_log
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -109,6 +114,63 @@ def test_shipped(tmp_path: Path, form: str) -> None:
     with path.open("ab") as file:  # grown since
         file.write(path.read_bytes())
     assert all(lacks(audit, "main"))
+
+
+class _Rotated(threading.Event):
+    """While the first file is read, the second one gets its name back, as from logrotate."""
+
+    def __init__(self, *moves: tuple[Path, Path]) -> None:
+        super().__init__()
+        self._moves = list(moves)
+
+    def is_set(self) -> bool:
+        for source, target in self._moves:
+            source.rename(target)
+        self._moves.clear()
+        return False
+
+
+def test_a_file_that_has_no_name_for_a_moment_is_still_one_that_a_source_ships(
+    tmp_path: Path,
+) -> None:
+    leave(tmp_path / "audit", "a.ndjson", 100 * DAY)
+    late = leave(tmp_path / "audit", "b.ndjson", 95 * DAY)
+    policy = foreign_policy(tmp_path / "audit", source=True)
+    away = late.with_name("away")
+
+    def listed() -> Iterator[Path]:
+        yield from scan(tmp_path / "audit").foreign
+        late.rename(away)
+
+    shipped = source_places(policy, ["main"], CursorStore(tmp_path / "state"))
+    _, adopted = adopt(listed(), policy, shipped, (), NOW, stop=_Rotated((away, late)))
+    assert [len(file.placings) for file in adopted] == [1, 1]
+
+
+_PARTS = st.sampled_from(["a", "b.gz", ".h", "*", "**", "*.gz", ".*", "[ab]", "?", "x.log"])
+_TREE = ("a/a", "a/b.gz", "a/.h/a", "a/a/b.gz", ".h/a", "b.gz/x.log", "x.log.gz")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each of the files below a directory of its own, since a name is a file or a directory."""
+    root = tmp_path_factory.mktemp("tree")
+    for number, name in enumerate(_TREE):
+        path = root / str(number) / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    return root
+
+
+@given(parts=st.lists(_PARTS, min_size=1, max_size=4))
+def test_a_source_ships_what_its_patterns_list(tree: Path, parts: list[str]) -> None:
+    for number, name in enumerate(_TREE):
+        path = f"{tree}/{number}/{name}"
+        pattern = "/".join([f"{tree}/{number}", *parts])
+        assert ships([pattern], path) == any(
+            path in glob.iglob(pattern + form, recursive=True)  # noqa: PTH207  (as a source does)
+            for form in COMPRESSIONS
+        )
 
 
 def test_a_damaged_cursor_is_in_doubt(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,20 @@ def test_what_is_open_to_everybody_is_named(tmp_path: Path) -> None:
     built.directory.chmod(0o777)
     (found,) = check_directory(built.directory)
     assert (found.state, found.mend) == ("fail", "Run chmod o-w on it.")
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_no_finding(tmp_path: Path) -> None:
+    built = write_log(tmp_path / "audit", records=1)
+    names = [built.directory / f"x{n}.ndjson" for n in range(1000)]
+    for path in names:
+        path.touch(0o600)
+    findings = check_directory(built.directory)
+    assert next(findings).check == "directory"
+    remove = threading.Thread(target=lambda: [path.unlink() for path in names])
+    remove.start()
+    permissions = next(findings)
+    remove.join()
+    assert (permissions.check, permissions.state) == ("permissions", "ok")
 
 
 def test_a_directory_that_is_missing_or_a_link_or_none(tmp_path: Path) -> None:
