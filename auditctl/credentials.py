@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from auditctl.errors import ConfigError
-from auditctl.options import PATH
+from auditctl.options import PATH, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +35,9 @@ def credential_options(command: _Command) -> _Command:
         click.option("--ca-file", type=PATH, metavar="FILE", help="Authority of its certificate."),
         click.option("--api-key-file", type=PATH, metavar="FILE", help="Or this API key."),
         click.option("--password-file", type=PATH, metavar="FILE", help="That user's password."),
-        click.option("--username", metavar="NAME", help="Another user than the sink's own."),
+        click.option(
+            "--username", type=TEXT, metavar="NAME", help="Another user than the sink's own."
+        ),
     ):
         command = option(command)
     return command

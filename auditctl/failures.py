@@ -57,12 +57,14 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
 
 _OS_HINTS: Final = {
     errno.ENOENT: "Check the path; nothing was created.",
+    errno.EEXIST: "Something else has that name; choose another one.",
     errno.ENOTDIR: "Name a directory here.",
     errno.EISDIR: "Name a file here.",
     errno.EACCES: "Run as the user who owns it, or as a member of its group.",
     errno.EPERM: "Run as the user who owns it; lsattr shows whether it is immutable.",
     errno.EROFS: "The file system is mounted read-only.",
     errno.ENOSPC: "Free some disk space and run it again.",
+    errno.EFBIG: "A limit on the size of files stops it: see ulimit -f.",
     errno.EDQUOT: "Free some of the quota and run it again.",
     errno.ELOOP: "It is a symbolic link; name the file or directory itself.",
 }

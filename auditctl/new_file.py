@@ -2,14 +2,15 @@
 
 Invariants (tests of the same name in tests/auditctl/test_new_file.py):
   all_or_none  a failure leaves nothing behind, and a file that is there is not replaced
-  private      only its owner can read it
+  private      only its owner can read it, unless a mode is given
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditctl.errors import BadPath
 from auditlog import _fs
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["check_place", "new_file"]
 
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
-def new_file(target: Path) -> Iterator[BinaryIO]:
+def new_file(target: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
     """Write it inside the ``with``.  Raises BadPath before anything is made, OSError."""
     if target.exists():
         raise BadPath("it is there already", path=target, hint="Choose another name.")
     check_place(target)
     temporary = target.with_name(f".{target.name}.tmp")
     try:
-        fd = _fs.create_exclusive(temporary)
+        fd = _fs.create_exclusive(temporary, mode=mode)
     except FileExistsError:
         raise BadPath(
             "somebody is writing it, or was killed while writing it",
@@ -43,8 +46,10 @@ def new_file(target: Path) -> Iterator[BinaryIO]:
         _fs.fsync(fd)
         _fs.rename(temporary, target)
         _fs.fsync_directory(target.parent)
-    except BaseException:
+    except BaseException as error:
         _fs.unlink(temporary)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            error.filename = target  # a write goes by a descriptor, which has no name
         raise
     finally:
         os.close(fd)

@@ -29,6 +29,7 @@ __all__ = [
     "DURATION",
     "INSTANT",
     "PATH",
+    "TEXT",
     "chosen",
     "complete_logs",
     "complete_sinks",
@@ -70,7 +71,24 @@ class _Instant(click.ParamType):  # type: ignore[type-arg]  # as above
         return instant.astimezone(dt.UTC)
 
 
-class _Directory(click.Path):
+class _NotEmpty(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A script whose variable is not set means neither this directory nor every log."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Text(_NotEmpty, click.types.StringParamType):
+    """Where an empty text means something, an option has no type."""
+
+
+class _Path(_NotEmpty, click.Path):
+    """What it cannot read, the command says itself."""
+
+
+class _Directory(_Path):
     """A shell offers directories alone; what the command is given, it looks at itself."""
 
     def shell_complete(
@@ -85,7 +103,8 @@ class _Directory(click.Path):
 DIRECTORY = _Directory(path_type=Path, readable=False)
 DURATION = _Duration()
 INSTANT = _Instant()
-PATH = click.Path(path_type=Path, readable=False)  # what it cannot read, the command says itself
+PATH = _Path(path_type=Path, readable=False)
+TEXT = _Text()
 
 config_option = click.option(
     "--config",
@@ -102,14 +121,20 @@ def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--log",
             "logs",
+            type=TEXT,
             shell_complete=complete_logs,
             default="*",
             metavar="GLOB",
             help="Only logs like rbee-hive@*.",
         ),
-        click.option("--until", metavar="TIME", help="Before then; a day is included whole."),
         click.option(
-            "--since", metavar="TIME", help="From then on: 2026-11-23, 10:30, yesterday, 2h ago."
+            "--until", type=TEXT, metavar="TIME", help="Before then; a day is included whole."
+        ),
+        click.option(
+            "--since",
+            type=TEXT,
+            metavar="TIME",
+            help="From then on: 2026-11-23, 10:30, yesterday, 2h ago.",
         ),
     ):
         command = option(command)
@@ -191,7 +216,7 @@ def chosen(
                 hint='Give a directory, or write directories = ["…"] into the configuration.',
             )
         return config, config.directories
-    given = existing_directory(directory.absolute())
+    given = existing_directory(directory).absolute()
     for known in config.directories:
         if known.resolve() == given.resolve():
             return replace(config, sources=()), (known,)

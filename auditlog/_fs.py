@@ -257,6 +257,10 @@ def replace_durably(
                 os.fchmod(fd, 0o640)  # whatever the umask
             write_all(fd, content)
             os.fsync(fd)
+    except OSError:
+        with suppress(OSError):  # the error that led here says more
+            os.unlink(temporary)
+        raise
     finally:
         os.close(fd)
     if keep is not None and path.exists():

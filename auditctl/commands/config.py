@@ -12,10 +12,9 @@ from auditctl import render
 from auditctl.config import load
 from auditctl.config_template import template
 from auditctl.config_values import RETENTION, SINK, Address
-from auditctl.errors import BadPath
+from auditctl.new_file import new_file
 from auditctl.options import PATH, config_option, json_option
 from auditctl.sources import make_sources
-from auditlog import _fs
 from retention.policy import format_duration
 
 if TYPE_CHECKING:
@@ -45,12 +44,7 @@ def init(target: Path | None) -> None:
     if target is None:
         render.print_line(template().rstrip("\n"))
         return
-    try:
-        fd = _fs.create_exclusive(target, mode=0o644)  # it holds no secret; those have own files
-    except FileExistsError:
-        hint = "Edit it, or choose another name."
-        raise BadPath("it is there already", path=target, hint=hint) from None
-    with open(fd, "wb") as file:  # noqa: PTH123  (a descriptor has no path)
+    with new_file(target, mode=0o644) as file:  # it holds no secret; those have own files
         file.write(template().encode())
     render.say(f"auditctl: {target} is written; edit it, then run auditctl config check.")
 

@@ -13,17 +13,19 @@ import click
 
 from auditctl import render
 from auditctl.exit_codes import ExitCode
-from auditctl.options import json_option
+from auditctl.options import DIRECTORY, TEXT, json_option
 
 _NEEDED_BYTES = 300 << 20
 
 
 @click.command
-@click.option("--sink", metavar="URL", help="Ship into this Elasticsearch, not a SQLite file.")
+@click.option(
+    "--sink", type=TEXT, metavar="URL", help="Ship into this Elasticsearch, not a SQLite file."
+)
 @click.option(
     "--keep",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     help="Work in this new or empty directory and leave the files there.",
 )
 @json_option("one object with every promise and whether it was kept")
@@ -80,10 +82,10 @@ def _workplace(keep: Path | None, stack: ExitStack) -> Path:
     if keep is None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="auditlog-demo-")))
     else:
-        directory = keep.absolute()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(directory.iterdir()):
+        keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(keep.iterdir()):
             raise click.BadParameter(f"{keep} is not empty", param_hint="--keep")
+        directory = keep.absolute()
     if (free := shutil.disk_usage(directory).free) < _NEEDED_BYTES:
         raise click.ClickException(
             f"{directory}: {free >> 20} MiB are free, the demo needs {_NEEDED_BYTES >> 20} MiB"

@@ -11,7 +11,7 @@ import orjson
 
 from auditctl import render
 from auditctl.errors import BadPath
-from auditctl.options import DIRECTORY, DURATION
+from auditctl.options import DIRECTORY, DURATION, TEXT
 from auditlog.errors import LogFailed, LogLocked
 from auditlog.opening import open_log
 
@@ -26,24 +26,29 @@ _RETRY_SECONDS: Final = 0.05
 
 @click.command
 @click.argument("directory", metavar="DIR", type=DIRECTORY)
-@click.argument("event_type")
-@click.option("--service", required=True, help="The service the log belongs to.")
-@click.option("--host", help="Default: this host's name.")
-@click.option("--instance", help="Which of the service's processes this is, where it has several.")
-@click.option("--actor", metavar="USER", help="Who did it.")
-@click.option("--resource", metavar="TYPE/ID", help="What it was done to.")
+@click.argument("event_type", type=TEXT)
+@click.option("--service", type=TEXT, required=True, help="The service the log belongs to.")
+@click.option("--host", type=TEXT, help="Default: this host's name.")
+@click.option(
+    "--instance", type=TEXT, help="Which of the service's processes this is, where it has several."
+)
+@click.option("--actor", type=TEXT, metavar="USER", help="Who did it.")
+@click.option("--resource", type=TEXT, metavar="TYPE/ID", help="What it was done to.")
 @click.option(
     "--outcome",
     type=click.Choice(["success", "failure", "partial_success"]),
     default="success",
     show_default=True,
 )
-@click.option("--reason", help="Why it ended so.")
+@click.option("--reason", help="Why it ended so; '' for none.")
 @click.option("--severity", type=click.Choice(["info", "warning", "error", "critical"]))
-@click.option("--correlation-id", metavar="ID", help="What it belongs to, such as a request.")
+@click.option(
+    "--correlation-id", metavar="ID", help="What it belongs to, such as a request; '' for none."
+)
 @click.option(
     "--detail",
     "details",
+    type=TEXT,
     multiple=True,
     metavar="KEY=TEXT",
     help="Anything else; KEY:=JSON for numbers and structures. Repeatable.",
@@ -87,15 +92,15 @@ def emit(
         "actor": None if actor is None else {"user_id": actor},
         "resource": None if resource is None else _resource(resource),
         "outcome": outcome,
-        "reason": reason,
+        "reason": reason or None,
         "severity": severity,
-        "correlation_id": correlation_id,
+        "correlation_id": correlation_id or None,
         "details": dict(_detail(text) for text in details) or None,
     }
     if not directory.absolute().parent.is_dir():
         raise BadPath(
             "there is no such directory",
-            path=directory.absolute().parent,
+            path=directory.parent,
             hint=f"Only {directory.name} itself would be created; check the path.",
         )
     log = _open(directory, service, host, instance, wait)

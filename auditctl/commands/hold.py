@@ -14,6 +14,7 @@ from auditctl.options import (
     DIRECTORY,
     DURATION,
     INSTANT,
+    TEXT,
     chosen,
     complete_logs,
     config_option,
@@ -45,13 +46,14 @@ def hold() -> None:
 
 
 @hold.command
-@click.argument("hold_id", metavar="ID")
+@click.argument("hold_id", type=TEXT, metavar="ID")
 @config_option
 @_directory_option
-@click.option("--owner", required=True, help="Who asks for it.")
-@click.option("--reason", required=True, help="Why; such as a case number.")
+@click.option("--owner", type=TEXT, required=True, help="Who asks for it.")
+@click.option("--reason", type=TEXT, required=True, help="Why; such as a case number.")
 @click.option(
     "--logs",
+    type=TEXT,
     shell_complete=complete_logs,
     default="*",
     show_default=True,
@@ -59,8 +61,12 @@ def hold() -> None:
 )
 @click.option("--from", "from_at", type=INSTANT, help="Records from this instant on.")
 @click.option("--until", "until_at", type=INSTANT, help="Records before this instant.")
-@click.option("--actor", metavar="USER", help="Only segments with a record of this user_id.")
-@click.option("--correlation-id", metavar="ID", help="Only segments with a record of this one.")
+@click.option(
+    "--actor", type=TEXT, metavar="USER", help="Only segments with a record of this user_id."
+)
+@click.option(
+    "--correlation-id", type=TEXT, metavar="ID", help="Only segments with a record of this one."
+)
 @click.option("--expires", "expires_at", type=INSTANT, help="When it ends by itself.")
 @json_option("auditctl.hold/1")
 def add(
@@ -108,10 +114,10 @@ def list_(config_path: Path | None, *, directory: Path | None, as_json: bool) ->
 
 
 @hold.command
-@click.argument("hold_id", metavar="ID")
+@click.argument("hold_id", type=TEXT, metavar="ID")
 @config_option
 @_directory_option
-@click.option("--reason", required=True, help="Why it may end.")
+@click.option("--reason", type=TEXT, required=True, help="Why it may end.")
 @click.option(
     "--wait", type=DURATION, default="10s", show_default=True, help="For a run that is under way."
 )

@@ -9,24 +9,31 @@ import click
 
 from auditctl import render
 from auditctl.installation import Installation
-from auditctl.options import PATH, json_option
+from auditctl.options import PATH, TEXT, json_option
 
 
 @click.command
 @click.option(
     "--root", type=PATH, default=Path("/"), help="Below this directory, such as an image."
 )
-@click.option("--user", default="auditlog", help="Who ships: reads audit logs, changes none.")
-@click.option("--writer", default="llama-orch", help="Who writes: the user of the services.")
+@click.option(
+    "--user", type=TEXT, default="auditlog", help="Who ships: reads audit logs, changes none."
+)
+@click.option(
+    "--writer", type=TEXT, default="llama-orch", help="Who writes: the user of the services."
+)
 @click.option(
     "--service",
     "services",
+    type=TEXT,
     multiple=True,
     default=("queen-rbee", "rbee-hive"),
     help="A service that writes, for its drop-in; may be given several times.",
 )
-@click.option("--directory", default="/var/log/llama-orch/audit", help="Where audit logs are.")
-@click.option("--program", help="Path of auditctl on that host instead of this one's.")
+@click.option(
+    "--directory", type=TEXT, default="/var/log/llama-orch/audit", help="Where audit logs are."
+)
+@click.option("--program", type=TEXT, help="Path of auditctl on that host instead of this one's.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @json_option("auditctl.install/1")
 def install(

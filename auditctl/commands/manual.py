@@ -8,11 +8,11 @@ import click
 
 from auditctl import manual as made
 from auditctl import render
-from auditctl.options import DIRECTORY
+from auditctl.options import DIRECTORY, TEXT
 
 
 @click.command
-@click.argument("command", nargs=-1)
+@click.argument("command", type=TEXT, nargs=-1)
 @click.option(
     "--to", "directory", metavar="DIR", type=DIRECTORY, help="Write all pages there instead."
 )

@@ -18,6 +18,7 @@ from auditctl.options import (
     DIRECTORY,
     DURATION,
     INSTANT,
+    TEXT,
     chosen,
     complete_sinks,
     config_option,
@@ -58,6 +59,7 @@ _COLOURS: Final[dict[str, render.Colour]] = {
 @click.option(
     "--sink",
     "sinks",
+    type=TEXT,
     shell_complete=complete_sinks,
     multiple=True,
     help="Wait for this sink. Repeatable.",
@@ -65,6 +67,7 @@ _COLOURS: Final[dict[str, render.Colour]] = {
 @click.option(
     "--explain",
     "segment",
+    type=TEXT,
     metavar="SEGMENT",
     help="Say what each rule thinks of one; change nothing.",
 )

@@ -15,7 +15,15 @@ from auditctl.credentials import as_user, credential_options
 from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
-from auditctl.options import DIRECTORY, DURATION, chosen, complete_sinks, config_option, json_option
+from auditctl.options import (
+    DIRECTORY,
+    DURATION,
+    TEXT,
+    chosen,
+    complete_sinks,
+    config_option,
+    json_option,
+)
 from auditctl.sinks import make_sink
 from shippers.acknowledgement import acknowledge as take_note
 from shippers.acknowledgement import acknowledged
@@ -44,7 +52,12 @@ def quarantine() -> None:
 @config_option
 @_directory
 @click.option(
-    "--sink", "name", shell_complete=complete_sinks, metavar="NAME", help="Only this sink's."
+    "--sink",
+    "name",
+    type=TEXT,
+    shell_complete=complete_sinks,
+    metavar="NAME",
+    help="Only this sink's.",
 )
 @click.option("--acknowledged", "history", is_flag=True, help="What was acknowledged instead.")
 @json_option("auditctl.quarantine/1")
@@ -81,7 +94,7 @@ def list_(
 
 
 @quarantine.command
-@click.argument("entry_id", metavar="ID")
+@click.argument("entry_id", type=TEXT, metavar="ID")
 @config_option
 @_directory
 def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> None:
@@ -98,11 +111,11 @@ def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> 
 
 
 @quarantine.command
-@click.argument("entry_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("entry_ids", type=TEXT, metavar="ID...", nargs=-1, required=True)
 @config_option
 @_directory
-@click.option("--reason", required=True, help="What came of it; such as a case number.")
-@click.option("--by", metavar="WHO", help="Who answers for it. [default: the user]")
+@click.option("--reason", type=TEXT, required=True, help="What came of it; such as a case number.")
+@click.option("--by", type=TEXT, metavar="WHO", help="Who answers for it. [default: the user]")
 @json_option("auditctl.quarantine/1")
 def acknowledge(
     entry_ids: tuple[str, ...],
@@ -148,13 +161,18 @@ def acknowledge(
 
 
 @quarantine.command
-@click.argument("entry_ids", metavar="[ID]...", nargs=-1)
+@click.argument("entry_ids", type=TEXT, metavar="[ID]...", nargs=-1)
 @config_option
 @_directory
 @click.option(
-    "--sink", "name", shell_complete=complete_sinks, metavar="NAME", help="Only this sink's."
+    "--sink",
+    "name",
+    type=TEXT,
+    shell_complete=complete_sinks,
+    metavar="NAME",
+    help="Only this sink's.",
 )
-@click.option("--to", "target", metavar="URL|FILE", help="What ship --to named.")
+@click.option("--to", "target", type=TEXT, metavar="URL|FILE", help="What ship --to named.")
 @credential_options
 @click.option(
     "--give-up-after",

@@ -19,6 +19,7 @@ from auditctl.options import (
     DIRECTORY,
     DURATION,
     PATH,
+    TEXT,
     chosen,
     complete_sinks,
     config_option,
@@ -45,11 +46,14 @@ __all__ = ["compare_with", "print_receipt", "reconcile"]
 @click.option(
     "--sink",
     "name",
+    type=TEXT,
     shell_complete=complete_sinks,
     metavar="NAME",
     help="Only this one of the configured sinks.",
 )
-@click.option("--to", "target", metavar="URL|FILE", help="An Elasticsearch, or a SQLite file.")
+@click.option(
+    "--to", "target", type=TEXT, metavar="URL|FILE", help="An Elasticsearch, or a SQLite file."
+)
 @credential_options
 @click.option("-n", "--dry-run", is_flag=True, help="Compare only; ship nothing.")
 @click.option("--receipt", type=PATH, metavar="FILE", help="Keep the receipt there as well.")

@@ -11,7 +11,7 @@ from auditctl import render
 from auditctl.errors import QueryError
 from auditctl.exit_codes import ExitCode
 from auditctl.new_file import check_place
-from auditctl.options import DIRECTORY, PATH, chosen, config_option, json_option
+from auditctl.options import DIRECTORY, PATH, TEXT, chosen, config_option, json_option
 from auditctl.query.times import parse_time
 from auditctl.report.page import render_page
 from auditctl.report.sources import collect
@@ -25,13 +25,17 @@ from retention.policy import parse_duration
 @config_option
 @click.option(
     "--since",
+    type=TEXT,
     default="30d",
     show_default=True,
     metavar="TIME",
     help="From then on: 30d, 2026-11-01, yesterday.",
 )
 @click.option(
-    "--until", metavar="TIME", help="Before then; a day is included whole.  [default: now]"
+    "--until",
+    type=TEXT,
+    metavar="TIME",
+    help="Before then; a day is included whole.  [default: now]",
 )
 @click.option("-o", "--output", metavar="FILE", type=PATH, help="Where to write the HTML page.")
 @json_option("auditctl.report/1")

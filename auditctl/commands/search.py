@@ -16,7 +16,7 @@ from auditctl import render
 from auditctl.config import sink_for_target
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.options import DIRECTORY, chosen, complete_sinks, config_option, scope_options
+from auditctl.options import DIRECTORY, TEXT, chosen, complete_sinks, config_option, scope_options
 from auditctl.query.files import FileSource
 from auditctl.query.predicate import predicate
 from auditctl.query.scope import Scope
@@ -43,12 +43,16 @@ _ROWS: Final = 20
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @scope_options
-@click.option("--correlation-id", "--correlation", metavar="ID", help="Only of one request.")
+@click.option(
+    "--correlation-id", "--correlation", type=TEXT, metavar="ID", help="Only of one request."
+)
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="Stop after so many.")
 @click.option("-r", "--reverse", is_flag=True, help="Newest first.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
 @click.option("-c", "--count", "only_count", is_flag=True, help="Print only how many there are.")
-@click.option("--by", metavar="FIELD", help="Count by event_type, actor, hour, day or any field.")
+@click.option(
+    "--by", type=TEXT, metavar="FIELD", help="Count by event_type, actor, hour, day or any field."
+)
 @click.option(
     "-o",
     "--output",
@@ -60,6 +64,7 @@ _ROWS: Final = 20
 @click.option("--json", "as_json", is_flag=True, help="-o json; of counts, auditctl.search/1.")
 @click.option(
     "--source",
+    type=TEXT,
     shell_complete=complete_sinks,
     default="files",
     metavar="WHERE",

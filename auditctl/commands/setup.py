@@ -13,7 +13,7 @@ from auditctl.config import load, sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.options import complete_sinks, config_option, json_option
+from auditctl.options import TEXT, complete_sinks, config_option, json_option
 from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
 
 if TYPE_CHECKING:
@@ -40,11 +40,14 @@ def setup() -> None:
 @click.option(
     "--sink",
     "name",
+    type=TEXT,
     shell_complete=complete_sinks,
     metavar="NAME",
     help="A configured sink, where there are several.",
 )
-@click.option("--to", "target", metavar="URL", help="Or a cluster that is in no configuration.")
+@click.option(
+    "--to", "target", type=TEXT, metavar="URL", help="Or a cluster that is in no configuration."
+)
 @credential_options
 @click.option("--shards", type=click.IntRange(1), help="Of each day's index; default 1.")
 @click.option("--replicas", type=click.IntRange(0), help="Of each shard; default 1.")

@@ -15,7 +15,7 @@ from auditctl.config import sink_for_target
 from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.logs import log_to_stderr
-from auditctl.options import DIRECTORY, DURATION, chosen, config_option, json_option
+from auditctl.options import DIRECTORY, DURATION, TEXT, chosen, config_option, json_option
 from auditctl.parts import Parts
 from auditctl.signals import run_until_signal
 from auditlog.cursors import CursorStore
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.command
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
-@click.option("--to", "target", metavar="URL|FILE", help="An Elasticsearch, or a SQLite file.")
+@click.option(
+    "--to", "target", type=TEXT, metavar="URL|FILE", help="An Elasticsearch, or a SQLite file."
+)
 @click.option("--once", is_flag=True, help="Ship what is there, then end.")
 @click.option(
     "--give-up-after",

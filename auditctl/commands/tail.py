@@ -13,13 +13,20 @@ import click
 from auditctl import render
 from auditctl.exit_codes import ExitCode
 from auditctl.follow import Follower
-from auditctl.options import DIRECTORY, chosen, complete_logs, config_option, existing_directory
+from auditctl.options import (
+    DIRECTORY,
+    TEXT,
+    chosen,
+    complete_logs,
+    config_option,
+    existing_directory,
+)
 from auditctl.query.predicate import predicate
 from auditctl.query.syntax import parse
 from auditlog.errors import LogDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from auditctl.query.predicate import Predicate
     from auditlog.record import Record
@@ -36,6 +43,7 @@ _LOOK_SECONDS: Final = 0.25
 @click.option(
     "--log",
     "pattern",
+    type=TEXT,
     shell_complete=complete_logs,
     default="*",
     metavar="GLOB",
@@ -80,7 +88,11 @@ def tail(
         damaged += 1
         render.say(f"auditctl: {segment}: the line at byte {offset} is not a record.")
 
-    places = [existing_directory(directory)] if directory else chosen(None, config_path)[1]
+    places: Sequence[Path]
+    if directory is not None and config_path is None:
+        places = [existing_directory(directory)]  # for whoever may not read the configuration
+    else:
+        _, places = chosen(directory, config_path)
     holds = predicate(parse(query))
     follower = Follower(places, tell, lambda log: fnmatchcase(log, pattern))
     form = "json" if as_json else output

@@ -9,12 +9,12 @@ import click
 
 from auditctl import render
 from auditctl.commands.reconcile import compare_with, print_receipt
-from auditctl.config import sink_for_target
+from auditctl.config import load, sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.export.archive import is_archive, verify_archive
-from auditctl.options import PATH, chosen, complete_sinks, config_option, json_option
+from auditctl.options import PATH, TEXT, chosen, complete_sinks, config_option, json_option
 from auditlog.errors import InvalidName, NoLog
 from auditlog.verify import Report
 from auditlog.verify import verify as verify_logs
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @config_option
 @click.option(
     "--against",
+    type=TEXT,
     shell_complete=complete_sinks,
     metavar="URL|FILE",
     help="Compare with this sink as well.",
@@ -86,6 +87,8 @@ def verify(
         receipt = compare_with(sink, directories, config, ship=False)
     if path is not None:
         directories = (path,)  # without the configuration: a copy is verified anywhere
+        if config_path is not None:
+            load(config_path)  # nothing in it is needed, but whoever names one should have it
     else:
         _, directories = chosen(None, config_path)
     reports, lacking = [], False

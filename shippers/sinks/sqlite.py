@@ -91,7 +91,7 @@ class SqliteSink:
                 raise SinkRefused(
                     f"it cannot be used as a SQLite file ({error})",
                     path=self.path,
-                    hint="Name a file that this program made, or one that does not exist yet.",
+                    hint=_hint(error),
                 ) from error
 
     def __repr__(self) -> str:
@@ -226,3 +226,9 @@ def _insert_documents(
             else DUPLICATE
             for d in documents
         ]
+
+
+def _hint(error: sqlite3.Error) -> str:
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return "Free some disk space; if there is enough, the system log may say more."
+    return "Name a file that this program made, or one that does not exist yet."

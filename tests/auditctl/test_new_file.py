@@ -7,6 +7,7 @@ import pytest
 
 from auditctl.errors import BadPath
 from auditctl.new_file import new_file
+from tests.support.logs import write_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,21 @@ def test_all_or_none_where_another_is_writing_it(tmp_path: Path) -> None:
         ):
             pass
     assert (tmp_path / "case.csv").read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("made", ["config init -o", "export {audit} --format ndjson -o"])
+def test_all_or_none_where_there_is_no_room(
+    tmp_path: Path, program: Callable[..., Result], made: str
+) -> None:
+    """A limit on the size of a file, which a full disk is like: writing stops in the middle."""
+    audit = write_log(tmp_path / "audit", records=50).directory
+    target = tmp_path / "made"
+    command = [*made.format(audit=audit).split(), target]
+    result = program(*command, before=("prlimit", "--fsize=1000"))
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"auditctl: {target}: File too large. ")
+    assert names(tmp_path) == ["audit"]
+    assert program(*command).code == 0
 
 
 def test_private(tmp_path: Path) -> None:

@@ -191,6 +191,7 @@ def test_replacing_on_a_full_disk_keeps_the_old_file(small_disk: Path) -> None:
     _fs.replace_durably(path, b"old")
     with pytest.raises(OSError, match="No space left"):
         _fs.replace_durably(path, b"x" * (1 << 20))
+    assert [*small_disk.iterdir()] == [path]
     assert path.read_bytes() == b"old"
     _fs.replace_durably(path, b"new")
     assert path.read_bytes() == b"new"

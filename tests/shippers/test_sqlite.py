@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,19 @@ def test_a_file_that_is_not_sqlite_is_refused_and_not_touched(tmp_path: Path) ->
     with pytest.raises(SinkRefused, match=r"notes\.txt: it cannot be used as a SQLite file"):
         SqliteSink("main", path)
     assert path.read_text() == "not a database\n" * 100
+
+
+def test_a_full_disk_is_named_as_such(tmp_path: Path) -> None:
+    """A limit on the size of files, in a process of its own, stops SQLite as a full disk does."""
+    code = "import sys; from shippers.sinks.sqlite import SqliteSink as S; S('main', sys.argv[1])"
+    done = subprocess.run(
+        ["prlimit", "--fsize=1000", sys.executable, "-c", code, tmp_path / "r.sqlite"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "SinkRefused" in done.stderr
+    assert "Free some disk space" in done.stderr
 
 
 def test_the_file_and_what_sqlite_makes_beside_it_are_private(tmp_path: Path) -> None:
