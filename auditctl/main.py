@@ -4,6 +4,7 @@ Everything else is imported late: ``auditctl --help`` has to answer at once, and
 a command cleanly even while it is still being loaded.
 
 Invariants (tests of the same name in tests/auditctl/test_main.py):
+  streams        standard input, output and error may be closed
   no_traceback   no error shows a traceback, unless AUDITLOG_DEBUG=1 asks for it
   lazy           --help and --version import no command and no heavy library
   one_paragraph  an error is one paragraph on stderr: where, what happened, what to do
@@ -25,6 +26,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``auditctl`` with the arguments (default: the process's own); returns the exit code."""
+    _replace_closed_streams()
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
@@ -45,6 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _explain(error)
     return code
+
+
+def _replace_closed_streams() -> None:
+    """Whoever closes one wants nothing of it; open(2) would give its number to the next file."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(null, True)  # programs that we start have it closed otherwise
+            setattr(sys, name, os.fdopen(null, "w" if number else "r"))
 
 
 def _run(arguments: list[str]) -> int:

@@ -83,6 +83,14 @@ class _NotEmpty(click.ParamType):  # type: ignore[type-arg]  # as above
 class _Text(_NotEmpty, click.types.StringParamType):
     """Where an empty text means something, an option has no type."""
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail("it is not valid UTF-8.", param, ctx)
+        return text
+
 
 class _Path(_NotEmpty, click.Path):
     """What it cannot read, the command says itself."""

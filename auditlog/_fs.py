@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_STDERR: Final = 2
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -162,9 +163,23 @@ def _check_owner(path: str | os.PathLike[str], uid: int) -> None:
         )
 
 
+def _open(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
+    """As open(2), never as the standard input, output or error that a process has closed.
+
+    What a library writes to its standard error would go into a log otherwise.
+    """
+    fd = os.open(path, flags, mode)
+    if fd > _STDERR:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+    finally:
+        os.close(fd)
+
+
 def create_exclusive(path: str | os.PathLike[str], mode: int = 0o600) -> int:
     """Create a new file for appending, or raise FileExistsError; the caller syncs its directory."""
-    fd = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, mode)
+    fd = _open(path, _APPEND | os.O_CREAT | os.O_EXCL, mode)
     try:
         os.fchmod(fd, mode)  # whatever the umask
     except BaseException:
@@ -174,7 +189,7 @@ def create_exclusive(path: str | os.PathLike[str], mode: int = 0o600) -> int:
 
 
 def open_append(path: str | os.PathLike[str]) -> int:
-    return os.open(path, _APPEND | os.O_NONBLOCK)  # which only a pipe of that name would notice
+    return _open(path, _APPEND | os.O_NONBLOCK)  # which only a pipe of that name would notice
 
 
 def open_read(path: str | os.PathLike[str]) -> int:
@@ -211,7 +226,7 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 def truncate(path: str | os.PathLike[str], size: int) -> None:
     """Cut the file to ``size`` bytes, durably."""
-    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = _open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with _naming(path):
             os.ftruncate(fd, size)
@@ -248,9 +263,7 @@ def replace_durably(
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
-    fd = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-    )
+    fd = _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with _naming(temporary):
             if _shared(path.parent):
@@ -286,7 +299,7 @@ class FileLock:
 
     def __init__(self, path: str | os.PathLike[str], holder: str) -> None:
         self.path = Path(path)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._fd = _open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             with _naming(path):
                 self._take(holder)

@@ -75,6 +75,25 @@ def test_an_unknown_command_is_answered_with_the_nearest(
     assert meant in result.err
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams(closed: str, tmp_path: Path) -> None:
+    """streams: standard input, output and error may be closed"""
+    code = []
+    for command in (
+        ["emit", tmp_path / "audit", "a.b", "--service", "s"],
+        ["report", tmp_path / "audit", "-o", tmp_path / "report.html"],
+        ["ship", tmp_path / "audit", "--to", tmp_path / "audit.sqlite", "--once"],
+        ["verify", tmp_path / "audit"],
+        ["verify", tmp_path / "none"],
+    ):
+        shell = f'exec "$@" {closed}'
+        program = [sys.executable, "-m", "auditctl", *command]
+        done = subprocess.run(["sh", "-c", shell, "sh", *program], capture_output=True, check=False)
+        assert b"unexpected" not in done.stderr
+        code.append(done.returncode)
+    assert code == [0, 0, 0, 0, 2]
+
+
 def test_one_paragraph(run: Callable[..., Result], tmp_path: Path) -> None:
     for arguments in (["verify", tmp_path / "none"], ["verify", "--jsn", "x"], ["nonsense"]):
         result = run(*arguments)

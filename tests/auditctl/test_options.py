@@ -9,6 +9,7 @@ import click
 import pytest
 
 from auditctl.cli import root
+from auditctl.options import TEXT
 from tests.support.logs import write_log
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ def called(parameter: click.Parameter) -> str:
     return parameter.opts[0] if isinstance(parameter, click.Option) else str(parameter.name)
 
 
-def line(command: click.Command, asked: click.Parameter) -> Iterator[str]:
-    """Arguments that give what is required, and nothing for the one that is asked about."""
+def line(command: click.Command, asked: click.Parameter, given: str = "") -> Iterator[str]:
+    """Arguments that give what is required, and this for the one that is asked about."""
     arguments = []
     for parameter in command.params:
-        text = "" if parameter is asked else "x"
+        text = given if parameter is asked else "x"
         if isinstance(parameter, click.Argument):
             if parameter is asked or parameter.required:
                 arguments.append(text)
@@ -86,6 +87,22 @@ def test_an_empty_value_is_refused(
     assert "Invalid value for" in result.err
     assert parameter.get_error_hint(click.Context(command)) in result.err
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("path", "command", "parameter"), [asked for asked in ASKED if asked.values[2].type is TEXT]
+)
+def test_a_text_that_is_not_utf8_is_refused(
+    *,
+    path: tuple[str, ...],
+    command: click.Command,
+    parameter: click.Parameter,
+    run: Callable[..., Result],
+) -> None:
+    result = run(*path, *line(command, parameter, "\udcff"))
+    assert (result.code, result.out) == (2, "")
+    assert parameter.get_error_hint(click.Context(command)) in result.err
+    assert "it is not valid UTF-8." in result.err
 
 
 def test_an_empty_query_is_every_record(run: Callable[..., Result], tmp_path: Path) -> None:

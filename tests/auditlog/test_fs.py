@@ -15,6 +15,7 @@ import pytest
 
 from auditlog import _fs
 from auditlog.errors import UnsafePath
+from auditlog.verify import verify
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o000], ids=oct)
@@ -280,3 +281,26 @@ def test_a_writer_of_a_file_is_seen_wherever_it_is(tmp_path: Path) -> None:
     assert _fs.open_for_writing_elsewhere(path)
     writer.communicate(b"\n", timeout=60)
     assert not _fs.open_for_writing_elsewhere(path)
+
+
+_WITHOUT_STREAMS = """
+import os, sys
+import auditlog
+for number in range(3):
+    os.close(number)
+with auditlog.open(sys.argv[1], service="web", host="h") as log:
+    for _ in range(3):
+        for number in range(3):
+            try:
+                os.write(number, b"warning: what a library says")
+            except OSError:
+                pass
+        log.emit("a.b")
+"""
+
+
+def test_what_is_said_to_a_closed_standard_error_does_not_reach_a_log(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _WITHOUT_STREAMS, tmp_path / "audit"]
+    assert subprocess.run(command, check=False).returncode == 0
+    report = verify(tmp_path / "audit")
+    assert (report.ok, [log.records for log in report.logs]) == (True, [6])
