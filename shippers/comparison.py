@@ -1,7 +1,8 @@
 """Compare the records of one log and day in the files with what a sink holds of them.  Pure.
 
 Both come by number.  A record is the same when its line is the same, byte by byte, or, where a
-sink gives members in another form, value by value in the same order.  What the sink has beyond the
+sink gives members in another form, value by value in the same order; and when the sink has it
+where it is looked for.  What the sink has beyond the
 files is proven by the chain alone where a tombstone says that retention deleted it here.
 
 Invariants (tests of the same name in tests/shippers/test_comparison.py):
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from auditlog.tombstones import Tombstone
     from shippers.sinks.holdings import Stored
 
-__all__ = ["Difference", "Side", "TombstoneCheck", "compare", "intact", "same"]
+__all__ = ["Difference", "Side", "TombstoneCheck", "alike", "compare", "intact", "same"]
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ def compare(
             else:
                 met = True
                 _count(current, sink)
-                if not same(line, current.line):
+                if not alike(line, current):
                     yield Difference("different", header.seq, (header, line), current)
             current = next(theirs, None)
         if not met:
@@ -103,6 +104,13 @@ def _extra(stored: Stored, sink: Side) -> Difference:
 def _count(stored: Stored, sink: Side) -> None:
     header = parse_header(stored.line)
     sink.add(stored.seq, "" if header is None else header.hash)
+
+
+def alike(line: bytes, stored: Stored) -> bool:
+    """Whether the sink has the line as it is, where it is looked for."""
+    if stored.misfiled or (stored.verbatim and line != stored.line):
+        return False
+    return same(line, stored.line)
 
 
 def same(line: bytes, stored: bytes) -> bool:
@@ -140,7 +148,7 @@ class TombstoneCheck:
         header = parse_header(stored.line)
         expected = self._next_seq
         self._next_seq = stored.seq + 1
-        if header is None or not intact(stored.line):
+        if header is None or stored.misfiled or not intact(stored.line):
             self._found(f"record {stored.seq} was changed in the sink")
             self._hash = ""
             return

@@ -30,7 +30,7 @@ from auditlog.tombstones import Tombstone, by_log
 from auditlog.verify import tombstones_in
 from shippers.backoff import Backoff
 from shippers.batch import Shipment
-from shippers.comparison import Difference, Side, TombstoneCheck, compare, intact, same
+from shippers.comparison import Difference, Side, TombstoneCheck, alike, compare, intact, same
 from shippers.outcome import Kind
 from shippers.receipt import DayReceipt, LogReceipt, Receipt
 from shippers.sinks.holdings import Holdings, Stored
@@ -261,7 +261,7 @@ class _LogRun:
                     self._find("missing", header.seq, "it is not in the sink, and damaged here")
                 else:
                     wanted.append(record)
-            elif same(record.line, found.line):
+            elif alike(record.line, found):
                 self._day.unsearchable += 1
             else:
                 self._take_different((header, record.line), found)
@@ -277,10 +277,14 @@ class _LogRun:
         self._day.different += 1
         header, line = record
         here, there = intact(line), intact(stored.line)
-        if here and not there:
+        if stored.misfiled:
+            detail = "the sink keeps it under a day, time, type or hash that is not the record's"
+        elif here and not there:
             detail = "it was changed in the sink; the file's record fits its hash"
         elif there and not here:
             detail = "it was changed in the file; the sink's record fits its hash"
+        elif here and same(line, stored.line):
+            detail = "the sink has it in other words, which mean the same: it was changed there"
         elif here:
             detail = "both fit their own hash: the chain says which is the right one"
         else:

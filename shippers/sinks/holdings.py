@@ -21,12 +21,16 @@ class Stored(NamedTuple):
     """One record as the sink has it.
 
     ``id`` is the sink's own name for it, and should be ``log:seq``; ``line`` is the record's line
-    with its LF, as far as the sink lets it be rebuilt.
+    with its LF, as far as the sink lets it be rebuilt; ``verbatim`` says that it keeps every byte.
+    ``misfiled``: it keeps the record under a time, type or hash that is not the line's, where a
+    search passes it by.
     """
 
     id: str
     seq: int
     line: bytes
+    verbatim: bool = False
+    misfiled: bool = False
 
 
 class Holdings(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from auditlog.record import parse_header
 from shippers.errors import SchemaTooNew, SinkRefused
 from shippers.sinks.holdings import Stored
 from shippers.sinks.sqlite import SCHEMA_VERSION
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteHoldings"]
 
+_COLUMNS: Final = "seq, day, at, event_type, hash, line"
 _PAGE: Final = 1000
 _NAMED: Final = 10
 
@@ -75,12 +77,12 @@ class SqliteHoldings:
         while True:  # in pages, so that no long transaction keeps the write-ahead log from ending
             with self._told():
                 rows = self._connection.execute(
-                    "SELECT seq, line FROM records WHERE log = ? AND day = ? AND seq > ? "
+                    f"SELECT {_COLUMNS} FROM records WHERE log = ? AND day = ? AND seq > ? "  # noqa: S608  (no input in it)
                     "ORDER BY seq LIMIT ?",
                     (log, day, last, _PAGE),
                 ).fetchall()
-            for seq, line in rows:
-                yield Stored(f"{log}:{seq}", seq, _bytes(line))
+            for row in rows:
+                yield _stored(log, row)
             if len(rows) < _PAGE:
                 return
             last = rows[-1][0]
@@ -90,10 +92,10 @@ class SqliteHoldings:
         with self._told():
             for header in headers:
                 row = self._connection.execute(
-                    "SELECT line FROM records WHERE log = ? AND seq = ?", (header.log, header.seq)
+                    f"SELECT {_COLUMNS} FROM records WHERE log = ? AND seq = ?",  # noqa: S608  (as above)
+                    (header.log, header.seq),
                 ).fetchone()
-                name = f"{header.log}:{header.seq}"
-                found.append(None if row is None else Stored(name, header.seq, _bytes(row[0])))
+                found.append(None if row is None else _stored(header.log, row))
         return found
 
     def strangers(self) -> tuple[int, list[str]]:
@@ -113,6 +115,19 @@ class SqliteHoldings:
                 path=self.path,
                 hint="Name a file that `auditctl ship --to` made.",
             ) from error
+
+
+def _stored(log: str, row: tuple[int, str, str, str, str, object]) -> Stored:
+    seq, *columns, line = row
+    text = _bytes(line)
+    header = parse_header(text)
+    fits = header is None or columns == [
+        header.day,
+        header.timestamp,
+        header.event_type,
+        header.hash,
+    ]
+    return Stored(f"{log}:{seq}", seq, text, verbatim=True, misfiled=not fits)
 
 
 def _bytes(line: object) -> bytes:

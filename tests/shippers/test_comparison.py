@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from auditlog.record import GENESIS_HASH, Header, parse_header
 from auditlog.tombstones import Tombstone
-from shippers.comparison import Side, TombstoneCheck, compare, same
+from shippers.comparison import Side, TombstoneCheck, alike, compare, same
 from shippers.sinks.holdings import Stored
 from tests.support.logs import LogBuilder
 
@@ -80,6 +80,15 @@ def test_the_two_sides_are_counted_and_their_digest_is_what_sha256sum_says() -> 
 )
 def test_a_copy_is_the_same_by_value_and_order(line: bytes, copy: bytes, alike: bool) -> None:
     assert same(line, copy) is alike
+
+
+def test_a_copy_that_keeps_bytes_is_the_same_by_bytes_and_where_it_is_looked_for() -> None:
+    line = RECORDS[0][1]
+    spaced = line.replace(b'{"v":1,', b'{"v": 1,')
+    assert alike(line, Stored("x", 1, spaced))
+    assert not alike(line, Stored("x", 1, spaced, verbatim=True))
+    assert alike(line, Stored("x", 1, line, verbatim=True))
+    assert not alike(line, Stored("x", 1, line, verbatim=True, misfiled=True))
 
 
 def tombstone(first: int, last: int) -> Tombstone:

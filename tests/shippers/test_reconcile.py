@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -94,6 +96,30 @@ def test_quiet(copy: Copy, audit: Path) -> None:
         "files": 105, "sink": 105, "missing": 0, "different": 0, "extra": 0, "pending": 0,
         "reshipped": 0, "retired": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("line", lambda line: line.replace(b'"reason":', b'"reason":"none","reason":')),
+        ("line", lambda line: line.replace(b'"reason":', b' "reason":')),
+        ("day", lambda _: "2026-11-22"),
+        ("at", lambda _: "2026-11-23T00:00:00.000000Z"),
+        ("event_type", lambda _: "auth_success"),
+        ("hash", lambda _: ""),
+    ],
+)
+def test_finds_what_sqlite_keeps_in_other_words_or_elsewhere(
+    audit: Path, tmp_path: Path, column: str, value: Callable[[bytes], bytes | str]
+) -> None:
+    """finds: a member named twice, of which others read the first; what a search passes by"""
+    copy = Copy(str(tmp_path / "records.sqlite"))
+    built = write_log(audit, records=5, reason="disk failed")
+    ship(copy, built)
+    with closing(sqlite3.connect(copy.place)) as records, records:
+        statement = f"UPDATE records SET {column} = ? WHERE seq = 3"
+        records.execute(statement, (value(built.lines[2]),))
+    assert {seq for _, _, seq in told(reconcile(audit, copy))} == {3}
 
 
 def test_quiet_while_it_is_written_and_shipped(
