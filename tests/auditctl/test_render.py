@@ -78,6 +78,7 @@ def test_fits(room: int, user: str, value: str) -> None:
 def test_fits_at_every_width() -> None:
     line, _ = make_line("queen-rbee@hive1", 1, reason="x y", details={"a": 1, "key": "value"})
     whole = render.record_line(decode(line))
+    assert len(whole) > 60
     for room in range(60, len(whole)):
         shown = render.record_line(decode(line), room)
         assert shown == render.cut(whole, room)

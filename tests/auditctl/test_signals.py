@@ -27,7 +27,7 @@ def _handlers_are_put_back() -> Iterator[None]:
 def test_asked(number: signal.Signals) -> None:
     def work(stop: threading.Event) -> str:
         os.kill(os.getpid(), number)
-        assert stop.wait(20)
+        assert stop.wait(60)
         return "ended by itself"
 
     assert run_until_signal(work) == ("ended by itself", number)
@@ -53,7 +53,7 @@ def test_hung_up() -> None:
             os.kill(os.getpid(), signal.SIGHUP)
             eventually(lambda: len(heard) == count)  # noqa: B023  (it is called in this turn)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.wait(20)
+        assert stop.wait(60)
         os.kill(os.getpid(), signal.SIGHUP)  # it ends nothing while the work ends
         return "ended by itself"
 
@@ -81,4 +81,4 @@ def test_impatient() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == b"asked\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM

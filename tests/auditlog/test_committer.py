@@ -58,7 +58,7 @@ def test_poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) ->
     monkeypatch.setattr(_fs, call, fail_once)
     ticket = log.emit("lost.one")
     with pytest.raises(auditlog.LogFailed) as failure:
-        ticket.wait(timeout=5)
+        ticket.wait(timeout=60)
     assert failure.value.errno == errno.EIO
     assert failure.value.path is not None
     assert failure.value.path.suffix == ".ndjson"
@@ -119,21 +119,25 @@ def test_a_waiting_thread_can_time_out_and_the_record_still_becomes_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_log(tmp_path, flush="batched") as log:
-        real = _fs.fdatasync
+        real, syncing, let_go = _fs.fdatasync, threading.Event(), threading.Event()
 
         def slow(fd: int) -> None:
-            time.sleep(0.3)
+            syncing.set()
+            let_go.wait()
             real(fd)
 
         monkeypatch.setattr(_fs, "fdatasync", slow)
         first = log.emit("slow.one")
         leader = threading.Thread(target=first.wait)
         leader.start()
-        time.sleep(0.05)
+        assert syncing.wait(60)
         second = log.emit("slow.two")
-        with pytest.raises(TimeoutError, match="not durable after"):
-            second.wait(timeout=0.05)
-        assert second.wait(timeout=5).done()
+        try:
+            with pytest.raises(TimeoutError, match="not durable after"):
+                second.wait(timeout=0.05)
+        finally:
+            let_go.set()
+        assert second.wait(timeout=60).done()
         leader.join()
 
 
@@ -156,7 +160,7 @@ def test_a_commit_that_ctrl_c_broke_off_is_made_by_the_keeper(
             log.emit("struck.one", durable=True)
         time.sleep(1.5)
         assert not log.stats().failed
-        assert log.emit("after.it").wait(timeout=5).done()
+        assert log.emit("after.it").wait(timeout=60).done()
     assert auditlog.verify(tmp_path).ok
     assert [r.event_type for r in auditlog.read(tmp_path)].count("struck.one") == 1
 
@@ -214,7 +218,7 @@ def test_lost_leader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             if second_at % 2:  # the struck thread itself comes back first, or another one waits
                 assert log.emit("same.thread", durable=True).done()
             other.start()
-            other.join(20)
+            other.join(60)
             assert not other.is_alive(), f"nobody leads after a second strike at call {second_at}"
     assert lost > 3, "no strike came where it does harm"
     assert auditlog.verify(tmp_path).ok

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditlog.inventory import scan
-from auditlog.segment_names import is_segment_name
+from auditlog.segment_names import SegmentName, is_segment_name
 
 LOGS = ("queen-rbee@hive1", "queen-rbee@hive1+2", "rbee-hive@gpu.example.org")
 segment_names = st.builds(
@@ -53,7 +53,9 @@ def test_write_order(tmp_path_factory: pytest.TempPathFactory, names: set[str]) 
     directory = tmp_path_factory.mktemp("audit")
     for name in names:
         (directory / name).write_bytes(b"x")
-    for log, segments in scan(directory).logs.items():
+    logs = scan(directory).logs
+    assert set(logs) == {SegmentName.parse(name).log for name in names}
+    for log, segments in logs.items():
         order = [(segment.name.day, segment.name.part) for segment in segments]
         assert order == sorted(set(order))
         assert all(segment.name.log == log for segment in segments)

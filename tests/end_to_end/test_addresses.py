@@ -75,7 +75,7 @@ def test_with_one_of_two_addresses_dead_everything_is_shipped(
             eventually(lambda n=total: elasticsearch.count(f"{index_prefix}-*") == n, "all", 90)
     finally:
         agent.terminate()
-        assert agent.wait(30) == 0
+        assert agent.wait(60) == 0
     stored = elasticsearch.documents(f"{index_prefix}-*")
     assert {hit["_version"] for hit in stored.values() if "_version" in hit} <= {1}
     assert {hit["_source"]["hash"] for hit in stored.values()} == {h.hash for h in log.headers}
@@ -96,6 +96,6 @@ def test_an_address_that_dies_on_the_way_stops_nothing(
             eventually(lambda n=total: elasticsearch.count(f"{index_prefix}-*") == n, "all", 90)
     finally:
         agent.terminate()
-        assert agent.wait(30) == 0
+        assert agent.wait(60) == 0
     stored = elasticsearch.documents(f"{index_prefix}-*")
     assert {hit["_source"]["hash"] for hit in stored.values()} == {h.hash for h in log.headers}

@@ -82,7 +82,7 @@ class Site:
         try:
             yield process
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             process.wait()

@@ -64,13 +64,13 @@ def test_logs_files_and_the_journal_arrive_once_though_the_agent_is_killed(
             total += 50
         finally:
             agent.send_signal(way)
-            agent.wait(20)
+            agent.wait(60)
     agent = subprocess.Popen(command)
     try:
         eventually(lambda: set(counts().values()) == {total}, f"{total} of each", 90)
     finally:
         agent.terminate()
-        assert agent.wait(20) == 0
+        assert agent.wait(60) == 0
     worker = [hit["_source"] for hit in elasticsearch.anything(patterns["worker"])]
     assert sorted(source["n"] for source in worker) == list(range(total))
     entries = [hit["_source"]["message"] for hit in elasticsearch.anything(patterns["journal"])]

@@ -34,8 +34,10 @@ pattern = "*.ndjson"
 """
 
 
-def day(ago: int) -> str:
-    return (dt.datetime.now(dt.UTC).date() - dt.timedelta(days=ago)).isoformat()
+def day(audit: Path, ago: int) -> str:
+    """Counted from the day the script counted from: by now it may be yesterday."""
+    today = max(path.name.split(".")[1] for path in audit.glob("rbee-hive.*.ndjson"))
+    return (dt.date.fromisoformat(today) - dt.timedelta(days=ago)).isoformat()
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def lines(audit: Path) -> set[bytes]:
 
 
 def test_retention_takes_over_what_the_script_left(audit: Path) -> None:
-    torn = audit / f"rbee-hive.{day(50)}.ndjson.gz"
+    torn = audit / f"rbee-hive.{day(audit, 50)}.ndjson.gz"
     torn_content = torn.read_bytes()
     torn.unlink()
     written = lines(audit)
@@ -78,13 +80,13 @@ def test_retention_takes_over_what_the_script_left(audit: Path) -> None:
     assert left == {
         "README.txt",
         "latest.ndjson",
-        *(f"queen-rbee.{day(ago)}.ndjson.gz" for ago in (80, 60, 45, 40, 35)),
-        *(f"queen-rbee.{day(ago)}.ndjson" for ago in (20, 10, 1)),
-        f"rbee-hive.{day(50)}.ndjson.gz",
-        f"rbee-hive.{day(0)}.ndjson",
+        *(f"queen-rbee.{day(audit, ago)}.ndjson.gz" for ago in (80, 60, 45, 40, 35)),
+        *(f"queen-rbee.{day(audit, ago)}.ndjson" for ago in (20, 10, 1)),
+        f"rbee-hive.{day(audit, 50)}.ndjson.gz",
+        f"rbee-hive.{day(audit, 0)}.ndjson",
     }
-    gone = {f"queen-rbee.{day(100)}.ndjson.gz", f"queen-rbee.{day(95)}.ndjson.gz"}
-    gone.add(f"rbee-hive.{day(110)}.ndjson")
+    gone = {f"queen-rbee.{day(audit, 100)}.ndjson.gz", f"queen-rbee.{day(audit, 95)}.ndjson.gz"}
+    gone.add(f"rbee-hive.{day(audit, 110)}.ndjson")
     stones = [
         record.fields["details"]
         for record in auditlog.read(audit)
@@ -108,9 +110,9 @@ def test_the_first_deletion_under_a_new_pattern_asks(audit: Path) -> None:
     path.write_text(whole)
     assert auditctl(audit, "ship", "--once") == 3
     assert auditctl(audit, "prune") == 4
-    assert (audit / f"rbee-hive.{day(110)}.ndjson").exists()
+    assert (audit / f"rbee-hive.{day(audit, 110)}.ndjson").exists()
     assert auditctl(audit, "prune", "--confirm") == 0
-    assert not (audit / f"rbee-hive.{day(110)}.ndjson").exists()
+    assert not (audit / f"rbee-hive.{day(audit, 110)}.ndjson").exists()
 
 
 def test_the_script_beside_it(audit: Path) -> None:
@@ -126,8 +128,10 @@ def test_the_script_beside_it(audit: Path) -> None:
         check=False,
     )
     assert "already exists" in done.stderr, "gzip stumbles over the torn file each night"
-    assert (beside / f"rbee-hive.{day(110)}.ndjson").exists(), "touched, so it is young"
-    assert not (beside / f"queen-rbee.{day(95)}.ndjson.gz").exists(), "though nobody shipped it"
+    assert (beside / f"rbee-hive.{day(audit, 110)}.ndjson").exists(), "touched, so it is young"
+    assert not (beside / f"queen-rbee.{day(audit, 95)}.ndjson.gz").exists(), (
+        "though nobody shipped it"
+    )
 
 
 def test_the_lines_are_as_the_old_crate_wrote_them() -> None:

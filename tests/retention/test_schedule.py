@@ -31,7 +31,7 @@ DAY = dt.timedelta(days=1)
 HOUR = dt.timedelta(hours=1)
 POLICY = Policy(3 * DAY, 6 * DAY)
 NOW = START + 9 * DAY + HOUR
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a thread that should have come is taken for lost."""
 
 offsets = st.timedeltas(-10 * DAY, 10 * DAY)

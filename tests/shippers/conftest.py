@@ -28,7 +28,7 @@ class Running:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the service did not stop"
         if self.error is not None:
             raise self.error

@@ -181,7 +181,9 @@ def test_the_first_line_is_known_once_it_is_whole_or_long_enough() -> None:
 
 def test_a_file_of_the_rust_crate_reads_as_it_is() -> None:
     form = replace(FORM, timestamp_field="timestamp")
-    for content in LEGACY.read_bytes().splitlines():
+    lines = LEGACY.read_bytes().splitlines()
+    assert len(lines) == 12
+    for content in lines:
         made, found, wrong = document(content, form)
         assert not wrong
         assert found["@timestamp"] == found["timestamp"]

@@ -293,7 +293,7 @@ def test_a_sink_that_takes_nothing_leaves_it_missing(audit: Path, tmp_path: Path
     holdings = copy.holdings()
     busy = FakeSink(answer=lambda records: [retry("busy")] * len(records))
     made = Reconciliation(
-        [audit], holdings, name="main", sink=busy, give_up_after=dt.timedelta(seconds=0.3)
+        [audit], holdings, name="main", sink=busy, give_up_after=dt.timedelta(seconds=1)
     )
     receipt = made.run(NOW)
     holdings.close()

@@ -143,7 +143,7 @@ def test_a_dead_thread_of_the_watcher_is_noticed_rebuilt_and_counted(
     reader = next(thread for name, thread in threads.items() if name != "observer")
     victim = watch._observer if which == "observer" else reader
     victim.stop()  # type: ignore[attr-defined]  # watchdog's threads have it, Thread does not
-    victim.join(10)
+    victim.join(60)
     watch.check()
     assert watch.rebuilds == 1
     listener.grown.clear()

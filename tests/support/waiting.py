@@ -8,7 +8,7 @@ from collections.abc import Callable
 __all__ = ["eventually"]
 
 
-def eventually(condition: Callable[[], object], what: str = "", seconds: float = 30.0) -> None:
+def eventually(condition: Callable[[], object], what: str = "", seconds: float = 60.0) -> None:
     """Return as soon as the condition holds; fail when it does not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -283,4 +283,4 @@ def test_a_closed_pipe_ends_it_silently(
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(30) == 141
+    assert process.wait(60) == 141

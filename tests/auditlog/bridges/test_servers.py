@@ -62,7 +62,7 @@ def serving(command: tuple[str, ...], audit: Path) -> Iterator[tuple[subprocess.
         text=True,
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while ask(port, "ready") is None:
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
@@ -114,7 +114,7 @@ def ask_until_it_stops(port: int, process: subprocess.Popen[str], prefix: str) -
     process.send_signal(signal.SIGTERM)
     for thread in clients:
         thread.join()
-    process.wait(30)
+    process.wait(60)
     return answered
 
 
@@ -206,7 +206,7 @@ def test_what_was_answered_before_a_worker_was_killed_is_in_the_log(
         for thread in clients:
             thread.join()
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
     records = list(auditlog.read(audit))
     assert len(answered) >= 120
     submitted = {r.fields["correlation_id"] for r in records if r.event_type == "task_submitted"}
