@@ -105,7 +105,7 @@ bench-plots: $(STAMP) ## docs/benchmarks.md and its pictures anew, from the resu
 PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 	command -v "$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$$minor.*/bin/python 2>/dev/null | tail -1)" \
 	|| command -v python3.$$minor || true; done)
-CLEAN_PIP := pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt
+CLEAN_INSTALL := install --quiet --no-compile --disable-pip-version-check --constraint requirements/dev.txt
 
 .PHONY: dist
 dist: $(STAMP) ## an sdist, and the wheel that is made of it, in dist
@@ -118,10 +118,10 @@ wheel-check: dist ## use the wheel in clean environments: base, with [agent], by
 	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	cp tests/wheel_check.py tests/agent_check.py "$$work"; wheel=$$(echo "$$PWD"/dist/*.whl); \
 	for python in $(PYTHONS); do \
-		"$$python" -m venv --clear "$$work/venv"; \
-		"$$work/venv/bin/python" -m $(CLEAN_PIP) "$$wheel"; \
+		"$$python" -m venv --without-pip --clear "$$work/venv"; \
+		$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) "$$wheel"; \
 		(cd "$$work" && ./venv/bin/python -I wheel_check.py); \
-		"$$work/venv/bin/python" -m $(CLEAN_PIP) "$$wheel[agent]"; \
+		$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) "$$wheel[agent]"; \
 		(cd "$$work" && ./venv/bin/python -I agent_check.py); \
 	done; \
 	PIPX_HOME="$$work/pipx" PIPX_BIN_DIR="$$work/bin" PIPX_MAN_DIR="$$work/man" \
@@ -134,8 +134,8 @@ wheel-check: dist ## use the wheel in clean environments: base, with [agent], by
 sbom: dist ## what an installation brings along, as CycloneDX, in dist/sbom.cdx.json
 	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	"$(PYTHON)" -m venv --without-pip "$$work/venv"; \
-	$(BIN)/python -m pip --python "$$work/venv/bin/python" install --quiet --disable-pip-version-check \
-		--constraint requirements/dev.txt "$$(echo "$$PWD"/dist/*.whl)[agent]"; \
+	$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) \
+		"$$(echo "$$PWD"/dist/*.whl)[agent]"; \
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
 		--of JSON -o dist/sbom.cdx.json "$$work/venv/bin/python" 2>"$$work/log" \
 		|| { cat "$$work/log" >&2; exit 1; }; \
