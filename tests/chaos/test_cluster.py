@@ -19,6 +19,7 @@ from tests.support.waiting import eventually
 EVENTS = int(os.environ.get("AUDITLOG_TEST_CLUSTER_EVENTS", "40000"))
 LOGS = ("queen-rbee@hive1", "rbee-hive@gpu-1")
 PREFIX = "llama-orch-audit"
+WAVE_SECONDS = 12
 PATIENCE_SECONDS = 240
 
 pytestmark = pytest.mark.timeout(PATIENCE_SECONDS * 4)
@@ -87,7 +88,7 @@ def test_nothing_is_lost_or_doubled_when_one_node_and_later_another_is_killed(
     pattern = f"{PREFIX}-*"
     each = EVENTS // 2
     # A wave for each node that is killed: the second begins when the first node is back.
-    waves = [Services(audit, (log,), each, rate=each / 20) for log in LOGS]
+    waves = [Services(audit, (log,), each, rate=each / WAVE_SECONDS) for log in LOGS]
 
     def arrived(count: float) -> None:
         """Wait until so many records are in the index, as the third node sees it."""
