@@ -21,6 +21,7 @@ import datetime as dt
 import errno
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -206,6 +207,12 @@ class Quarantine:
         try:
             _fs.write_all(fd, content)
             _fs.fsync(fd)
+        except OSError:
+            # After a failed sync it can be read, and is not on the disk: a shipper that is started
+            # anew would take it for entered, and no later sync says otherwise (fsync(2), NOTES).
+            with suppress(OSError):
+                os.ftruncate(fd, self._whole_bytes)
+            raise
         finally:
             os.close(fd)
         self._whole_bytes += len(content)

@@ -106,6 +106,21 @@ def test_a_quarantined_record_that_is_found_is_synced_before_it_counts(
     assert synced_before(trace, entries(place), r'openat\(.*/said"')
 
 
+def test_a_quarantined_record_whose_sync_failed_is_not_there_to_be_found(
+    places: Callable[[], Path], traced: ForkServer
+) -> None:
+    place, task = places(), "tests.support.shipping_tasks:enter_forked"
+    entries = place / "quarantine" / "main.ndjson"
+    entries.parent.mkdir()
+    entries.touch()
+    failing = ["-P", str(entries), "-e", "inject=fsync:error=EIO"]
+    status, trace = traced.start(task, place=place).run(failing)
+    assert (status, "EIO" in trace) == (70, True)
+    assert entries.read_bytes() == b""
+    status, _ = traced.start(task, place=place).run(TRACE)
+    assert (status, (place / "said").read_text()) == (0, "1 new")
+
+
 def test_a_record_that_sqlite_finds_is_synced_before_it_counts(
     places: Callable[[], Path], traced: ForkServer
 ) -> None:
