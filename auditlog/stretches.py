@@ -91,6 +91,7 @@ class Workers:
                 [sys.executable, "-I", "-c", code],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                process_group=0,  # a terminal's Ctrl-C is for whoever started them, and ends them
             )
             for _ in range(processes)
         ]

@@ -92,6 +92,30 @@ def test_fallen_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert verify(tmp_path, jobs=2) == verify(tmp_path)
 
 
+def test_ctrl_c_reaches_whoever_asked_and_not_the_processes(tmp_path: Path) -> None:
+    """A terminal sends it to every process in front; theirs would each end with a traceback."""
+    path = write_log(tmp_path, records=50).active
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from auditlog.stretches import Workers\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "asked = path, sys.argv[2], '2026-11-23', [(0, path.stat().st_size)] * 2\n"
+        "with Workers(2) as workers:\n"
+        "    before = list(workers.checked(*asked))\n"
+        "    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "    os.killpg(0, signal.SIGINT)\n"
+        "    assert list(workers.checked(*asked)) == before\n"
+        "    assert all(intact for _, _, intact in before)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, path, path.name.partition(".2")[0]],
+        capture_output=True,
+        check=False,
+        start_new_session=True,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
 def test_flat(tmp_path: Path) -> None:
     """A log six times as long takes no more memory, neither where it is asked for nor in a worker.
 
