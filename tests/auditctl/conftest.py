@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from auditctl.main import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,6 +45,18 @@ def _own_environment(
     monkeypatch.setenv("AUDITLOG_CONFIG", str(empty))
     for name in ("STATE_DIRECTORY", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a command logs goes to its test's standard error, and not on to that, closed by then."""
+    root = logging.getLogger()
+    levels = {name: logging.getLogger(name).level for name in ("", "auditlog", "elastic_transport")}
+    yield
+    for handler in [one for one in root.handlers if type(one) is logging.StreamHandler]:
+        root.removeHandler(handler)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture
