@@ -106,7 +106,7 @@ class AdoptedFile:
     @property
     def plain(self) -> Path:
         """Where its plain form lies, or would."""
-        return self.path.with_name(plain_name(self.path.name))
+        return self.form_path("")
 
     def form_path(self, form: str) -> Path:
         return self.path.with_name(plain_name(self.path.name) + form)

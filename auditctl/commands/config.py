@@ -93,7 +93,10 @@ def show(config_path: Path | None, *, as_json: bool) -> None:
     rows = [
         (".".join(key), f"= {_text(value)}", f"# {origins[key]}") for key, value in values.items()
     ]
-    for line in render.table(rows):
+    lines, room = render.table(rows), render.width()
+    if room is not None and max(map(len, lines)) > room:
+        lines = [" ".join(row) for row in rows]
+    for line in lines:
         render.print_line(line)
 
 

@@ -80,3 +80,15 @@ def test_show_tells_every_value_and_its_origin_and_no_secret(
     assert settings["sinks.main.password"]["value"] == "(hidden)"
     assert settings["state_dir"]["origin"] == str(config)
     assert settings["retention.compress_after"]["origin"] == "default"
+
+
+def test_show_is_a_table_where_it_fits(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {}
+    for columns in ("60", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        shown[columns] = run("config", "show").out.splitlines()
+        assert max(map(len, shown[columns])) <= int(columns)
+    assert len({line.index(" = ") if " = " in line else 0 for line in shown["60"]}) > 1
+    assert len({line.index("= ") for line in shown["100"]}) == 1
