@@ -75,6 +75,12 @@ def test_what_is_too_large_is_named() -> None:
     }
 
 
+def test_bytes_that_are_no_text_are_shown_one_by_one() -> None:
+    _, found = document({**LEAST, "MESSAGE": [104, 105, 0, 255], "OTHER": [104, 256]})
+    assert found["message"] == "hi\x00\\xff"
+    assert found["journald"]["custom"] == {"other": ["104", "256"]}
+
+
 @pytest.mark.parametrize("at", ["", "x", "1e5", "9" * 18, "9" * 30, None, 5])
 def test_an_impossible_time_is_that_of_reading(at: Any) -> None:
     made, _ = document({**LEAST, "__REALTIME_TIMESTAMP": at})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COUNTS = "[retention]\nverify_before_delete = 'index'\n"
+COUNTS_SOME = "[[retention.logs]]\nmatch = 'rbee-hive@*'\nverify_before_delete = 'index'\n"
 DELETES = (
     "index_delete_after = '365d'\nindex_delete_username = 'x'\nindex_delete_password_file = '/x'\n"
 )
@@ -37,7 +38,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("retention", "sink"), [(COUNTS, ""), ("", DELETES)])
+@pytest.mark.parametrize(("retention", "sink"), [(COUNTS, ""), (COUNTS_SOME, ""), ("", DELETES)])
 def test_a_cluster_elsewhere_has_to_be_allowed(root: Path, retention: str, sink: str) -> None:
     config = configured(root, retention, sink)
     (found,) = check_reach(config, root)

@@ -126,6 +126,12 @@ def test_proven_also_where_the_manifest_was_made_to_fit(tmp_path: Path, built: L
         (place / "MANIFEST.json").write_bytes(orjson.dumps(manifest))
         code, said = check(place)
         assert (code, words in said) == (1, True), said
+    segment.write_bytes(original)
+    manifest = orjson.loads(before)
+    manifest["logs"][0]["records"] += 1
+    (place / "MANIFEST.json").write_bytes(orjson.dumps(manifest))
+    code, said = check(place)
+    assert (code, "it does not end where the manifest says" in said) == (1, True), said
 
 
 def test_proven_also_where_the_last_records_were_cut_off(tmp_path: Path, built: LogBuilder) -> None:

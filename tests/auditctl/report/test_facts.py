@@ -71,6 +71,11 @@ def test_a_few_days_are_counted_hour_by_hour() -> None:
     assert list(facts.when) == [("2026-11-23T07", "success")]
 
 
+def test_from_three_days_on_it_is_day_by_day() -> None:
+    assert Facts(START, START + 3 * DAY - dt.timedelta(microseconds=1)).hourly
+    assert not Facts(START, START + 3 * DAY).hourly
+
+
 def test_what_a_log_says_of_missing_events_is_a_notice() -> None:
     facts = Facts(START, START + DAY)
     facts.add(record("log.events_refused", "success", None, 0))

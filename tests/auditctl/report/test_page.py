@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import shutil
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import sync_playwright
 
-from auditctl.report.page import render_page
+from auditctl.report.facts import Facts
+from auditctl.report.page import _buckets, render_page
+from tests.support.logs import START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +66,14 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+def test_the_columns_end_where_the_time_does() -> None:
+    midnight = START.replace(hour=0, minute=0, second=0, microsecond=0)
+    for days, buckets in ((1, 24), (10, 10)):
+        shown = list(_buckets(Facts(midnight, midnight + days * dt.timedelta(days=1))))
+        assert len(shown) == buckets
+        assert shown[0].startswith("2026-11-23")
 
 
 def test_text(page: str) -> None:

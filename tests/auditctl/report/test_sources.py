@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import auditlog
 from auditctl.main import main
 from auditctl.report.page import render_page
-from auditlog.record import format_timestamp
+from auditlog.record import format_timestamp, parse_timestamp
 from tests.support.logs import START
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def test_what_was_shipped_and_deleted_is_what_the_commands_did(
     # Tombstones bear the time of the run, which is now and not --at.
     found = report_on(directory, until=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
     assert found.ok
+    oldest = parse_timestamp(found.deleted[0].deleted_at)
+    assert not report_on(directory, until=oldest).deleted, "the end is no part of the time"
     page = render_page(found)
     assert found.survey.logs[0].sinks[0].sink in page
     deleted = {gone.segment for gone in found.deleted}
