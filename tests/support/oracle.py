@@ -89,7 +89,7 @@ class Acks:
     def taken(self) -> dict[int, tuple[str, int]]:
         """seq to (hash, number) of every acknowledged event."""
         found = {}
-        for line in self.path.read_text().splitlines():
+        for line in self._lines():
             if line.startswith("ack "):
                 _, seq, digest, number = line.split()
                 found[int(seq)] = digest, int(number)
@@ -98,10 +98,12 @@ class Acks:
     def said(self, word: str) -> list[str]:
         """The rest of every other line that starts with this word."""
         return [
-            line.removeprefix(word).strip()
-            for line in self.path.read_text().splitlines()
-            if line.split(" ")[0] == word
+            line.removeprefix(word).strip() for line in self._lines() if line.split(" ")[0] == word
         ]
+
+    def _lines(self) -> list[str]:
+        """Whole ones: a child that was killed may have written the beginning of another."""
+        return self.path.read_text().split("\n")[:-1]
 
     def missing_from(self, chain: list[Line]) -> list[int]:
         """The numbers of the acknowledged events that the chain does not hold as promised."""
