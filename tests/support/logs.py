@@ -98,14 +98,21 @@ class LogBuilder:
         return made
 
     def append(self, count: int = 1, **fields: Any) -> list[bytes]:
-        """Write records to the active segment; one of another day opens a new segment."""
-        written = []
+        """Write records to the active segment; one of another day opens a new segment.
+
+        Those of a segment are written at once, so that whoever follows it reads them together.
+        """
+        written: list[bytes] = []
+        of_segment: list[bytes] = []
         for _ in range(count):
             day = self.at.date()
             if not self.names or self.names[-1].day != day:
+                self._write(of_segment)
+                of_segment = []
                 self._open(day, 1)
-            written += self.make(1, **fields)
-            self._write(written[-1:])
+            of_segment += self.make(1, **fields)
+            written += of_segment[-1:]
+        self._write(of_segment)
         self.lines += written
         return written
 
@@ -141,6 +148,8 @@ class LogBuilder:
         self.active.touch(mode=0o600)
 
     def _write(self, lines: list[bytes]) -> None:
+        if not lines:
+            return
         with self.active.open("ab") as file:
             file.write(b"".join(lines))
 
