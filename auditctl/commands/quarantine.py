@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 # Without the payload, and without the server's words, which may quote it.
 _LISTED: Final = ("at", "sink", "kind", "log", "segment", "offset", "seq", "status", "reason")
 
+_sink = click.option(
+    "--sink",
+    "name",
+    type=TEXT,
+    shell_complete=complete_sinks,
+    metavar="NAME",
+    help="Only this sink's.",
+)
 _directory = click.option(
     "--directory", "-d", type=DIRECTORY, metavar="DIR", help="Of this directory's own state."
 )
@@ -51,14 +59,7 @@ def quarantine() -> None:
 @quarantine.command("list")
 @config_option
 @_directory
-@click.option(
-    "--sink",
-    "name",
-    type=TEXT,
-    shell_complete=complete_sinks,
-    metavar="NAME",
-    help="Only this sink's.",
-)
+@_sink
 @click.option("--acknowledged", "history", is_flag=True, help="What was acknowledged instead.")
 @json_option("auditctl.quarantine/1")
 def list_(
@@ -164,14 +165,7 @@ def acknowledge(
 @click.argument("entry_ids", type=TEXT, metavar="[ID]...", nargs=-1)
 @config_option
 @_directory
-@click.option(
-    "--sink",
-    "name",
-    type=TEXT,
-    shell_complete=complete_sinks,
-    metavar="NAME",
-    help="Only this sink's.",
-)
+@_sink
 @click.option("--to", "target", type=TEXT, metavar="URL|FILE", help="What ship --to named.")
 @credential_options
 @click.option(
