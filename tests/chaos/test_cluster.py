@@ -1,4 +1,4 @@
-"""Three nodes, one replica: nodes are killed one after the other while services write."""
+"""Three nodes, one replica: twice, the node that takes the writes is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,9 @@ EVENTS = int(os.environ.get("AUDITLOG_TEST_CLUSTER_EVENTS", "40000"))
 LOGS = ("queen-rbee@hive1", "rbee-hive@gpu-1")
 PREFIX = "llama-orch-audit"
 WAVE_SECONDS = 12
+BEFORE = 100
+NODES = 3
+REPLICAS = 1
 PATIENCE_SECONDS = 240
 
 pytestmark = pytest.mark.timeout(PATIENCE_SECONDS * 4)
@@ -30,7 +34,7 @@ def nodes(elasticsearch: Cluster) -> Iterator[list[ElasticsearchServer]]:
     """Of the version that the fixture has found to be there."""
     with ExitStack() as stack:
         started = []
-        for _ in range(3):
+        for _ in range(NODES):
             node = ElasticsearchServer.prepare(Path(__file__).parents[2])
             stack.callback(node.discard)
             started.append(node)
@@ -42,28 +46,30 @@ def nodes(elasticsearch: Cluster) -> Iterator[list[ElasticsearchServer]]:
         yield started
 
 
-def counted(cluster: Cluster, pattern: str) -> int:
-    """None while the cluster has no answer, as it may have none while it elects."""
+def answer(node: ElasticsearchServer, path: str) -> tuple[int, Any]:
+    """Status and answer; status 0 where there is none, as there may be none during an election."""
     try:
-        return cluster.count(pattern)
+        return request(node.url, "GET", path)
     except OSError:
-        return 0
+        return 0, None
 
 
-def green(node: ElasticsearchServer, size: int) -> None:
-    """Wait until so many nodes are there and every shard has its replica."""
-    path = f"/_cluster/health?wait_for_status=green&wait_for_nodes={size}&timeout=5s"
-
-    def is_green() -> bool:
-        try:
-            return request(node.url, "GET", path)[0] == 200
-        except OSError:
-            return False
-
-    eventually(is_green, "green", PATIENCE_SECONDS)
+def wait_until_green(node: ElasticsearchServer) -> None:
+    """Wait until all nodes are there and every shard has its replica."""
+    path = f"/_cluster/health?wait_for_status=green&wait_for_nodes={NODES}&timeout=5s"
+    eventually(lambda: answer(node, path)[0] == 200, "green", PATIENCE_SECONDS)
 
 
-def test_nothing_is_lost_or_doubled_when_one_node_and_later_another_is_killed(
+def holder_of_the_primary(nodes: list[ElasticsearchServer]) -> ElasticsearchServer:
+    """The node that takes the writes of today's index."""
+    status, shards = answer(nodes[0], f"/_cat/shards/{PREFIX}-*?format=json&h=prirep,node")
+    assert status == 200
+    (name,) = [shard["node"] for shard in shards if shard["prirep"] == "p"]
+    (node,) = [node for node in nodes if node.name == name]
+    return node
+
+
+def test_nothing_is_lost_or_doubled_when_a_node_and_later_another_is_killed(
     tmp_path: Path, nodes: list[ElasticsearchServer]
 ) -> None:
     audit = tmp_path / "audit"
@@ -77,47 +83,60 @@ def test_nothing_is_lost_or_doubled_when_one_node_and_later_another_is_killed(
         [sinks.main]
         kind = "elasticsearch"
         urls = {json.dumps([node.url for node in nodes])}
-        replicas = 1
+        replicas = {REPLICAS}
         request_timeout = "10s"
         """
     )
     agent = Agent(
         Auditctl(f"--config={config}").command("agent", "--only", "ship"), tmp_path / "agent.log"
     )
-    cluster = Cluster(nodes[2].url, nodes[2])
     pattern = f"{PREFIX}-*"
     each = EVENTS // 2
     # A wave for each node that is killed: the second begins when the first node is back.
     waves = [Services(audit, (log,), each, rate=each / WAVE_SECONDS) for log in LOGS]
+    first = Services(audit, LOGS, BEFORE, rate=BEFORE)
+    expected = BEFORE * len(LOGS)
 
-    def arrived(count: float) -> None:
-        """Wait until so many records are in the index, as the third node sees it."""
-        eventually(
-            lambda: counted(cluster, pattern) >= count, f"{count:.0f} records", PATIENCE_SECONDS
-        )
+    def arrived(count: float, observer: ElasticsearchServer) -> None:
+        """Wait until so many records are in the index, as this node sees it."""
+
+        def counted() -> int:
+            try:
+                return Cluster(observer.url, observer).count(pattern)
+            except OSError:
+                return 0
+
+        eventually(lambda: counted() >= count, f"{count:.0f} records", PATIENCE_SECONDS)
 
     try:
         agent.start()
-        for number, services in enumerate(waves):
+        first.start()
+        first.join(PATIENCE_SECONDS)
+        arrived(expected, nodes[0])
+        for services in waves:
+            # A shard without its replica is gone with its node, and nothing could be written.
+            wait_until_green(nodes[0])
+            victim = holder_of_the_primary(nodes)
+            observer = next(node for node in nodes if node is not victim)
             services.start()
-            arrived(number * each + 0.3 * each)
-            nodes[number].kill()
+            arrived(expected + 0.3 * each, observer)
+            victim.kill()
             services.join(PATIENCE_SECONDS)
-            arrived((number + 1) * each)
-            if number == 0:
-                nodes[0].start()
-                green(nodes[2], 3)
+            expected += each
+            arrived(expected, observer)
+            victim.start()
+        wait_until_green(nodes[0])
         accounted = account(audit)
-        arrived(len(accounted.keys))
+        arrived(len(accounted.keys), nodes[0])
         assert agent.stop() < 5
     finally:
-        for services in waves:
+        for services in (first, *waves):
             services.close()
         agent.close()
-    indexed = fetch_hashes(cluster, pattern)
+    indexed = fetch_hashes(Cluster(nodes[0].url, nodes[0]), pattern)
     assert indexed.keys() == accounted.keys
     assert {key: stored.hash for key, stored in indexed.items()} == accounted.in_files
-    for services in waves:
+    for services in (first, *waves):
         assert services.acknowledged.items() <= accounted.in_files.items()
     assert not (tmp_path / "state/quarantine/main.ndjson").exists()
     assert auditlog.verify(audit).ok

@@ -176,6 +176,11 @@ class ElasticsearchServer:
     def url(self) -> str:
         return f"{'https' if self._secured else 'http'}://127.0.0.1:{self.port}"
 
+    @property
+    def name(self) -> str:
+        """As the cluster calls it; empty for a node that is alone."""
+        return self._cluster.get("node.name", "")
+
     @staticmethod
     def join(nodes: Sequence[ElasticsearchServer]) -> None:
         """Before the first start: make one cluster of these nodes.  ``launch`` all, then wait."""
