@@ -24,6 +24,7 @@ from auditlog.cursors import CursorStore
 from auditlog.verify import verify
 from tests.support.logs import LogBuilder, write_log
 from tests.support.ndjson import App
+from tests.support.ports import own_port
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -39,17 +40,21 @@ JSON = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def config(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "config.toml"
-    path.write_text(
-        f"directories = ['{tmp_path}/audit']\nstate_dir = '{tmp_path}/state'\n"
-        f"metrics = '127.0.0.1:{port}'\n"
-        f"[sinks.main]\nkind = 'sqlite'\npath = '{tmp_path}/sink.sqlite'\n"
-    )
-    return path
+    with own_port() as port:
+        path.write_text(
+            f"directories = ['{tmp_path}/audit']\nstate_dir = '{tmp_path}/state'\n"
+            f"metrics = '127.0.0.1:{port}'\n"
+            f"[sinks.main]\nkind = 'sqlite'\npath = '{tmp_path}/sink.sqlite'\n"
+        )
+        yield path
+
+
+@pytest.fixture
+def another_port() -> Iterator[int]:
+    with own_port() as port:
+        yield port
 
 
 @pytest.fixture
@@ -342,14 +347,11 @@ def test_keeps(config: Path, old: LogBuilder, tmp_path: Path, supervisor: Superv
     assert "Traceback" not in said(config)
 
 
-def test_the_metrics_move_with_a_reload(config: Path, old: LogBuilder) -> None:
+def test_the_metrics_move_with_a_reload(config: Path, old: LogBuilder, another_port: int) -> None:
     before = str(load(config, environ={}).metrics)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        after = f"127.0.0.1:{free.getsockname()[1]}"
     with running(config, "--only", "ship") as process:
         eventually(lambda: metrics(config, "readyz") == "ready\n")
-        set_in(config, before, after)
+        set_in(config, before, f"127.0.0.1:{another_port}")
         process.send_signal(signal.SIGHUP)
         eventually(lambda: metrics(config, "readyz") == "ready\n")
         with pytest.raises(urllib.error.URLError):
@@ -376,15 +378,12 @@ def test_the_watchdog_is_told_only_while_the_loops_come_round(
 
 
 def test_a_server_and_a_directory_may_come_later(
-    config: Path, tmp_path: Path, supervisor: Supervisor
+    config: Path, tmp_path: Path, supervisor: Supervisor, another_port: int
 ) -> None:
     """Start order is free: neither is there, and that is no error."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     config.write_text(
-        config.read_text().partition("[sinks.main]")[0]
-        + f"[sinks.main]\nkind = 'elasticsearch'\nurls = ['http://127.0.0.1:{port}']\n"
+        config.read_text().partition("[sinks.main]")[0] + "[sinks.main]\nkind = 'elasticsearch'\n"
+        f"urls = ['http://127.0.0.1:{another_port}']\n"
     )
     with running(config, "--only", "ship", environ=supervisor.environ):
         supervisor.until("READY=1")

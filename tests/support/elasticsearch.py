@@ -29,7 +29,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -41,6 +40,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.ports import held_port
 
 if TYPE_CHECKING:
     import trustme
@@ -143,8 +144,8 @@ class ElasticsearchServer:
 
     def __init__(self, home: Path, java_home: Path, user: int | None, java_options: str) -> None:
         self.home = home
-        self.port = _free_port()
-        self._transport_port = _free_port()
+        self._ports = (held_port(), held_port())
+        self.port, self._transport_port = (held.getsockname()[1] for held in self._ports)
         self._java_home = java_home
         self._user = user
         self._java_options = java_options
@@ -299,6 +300,8 @@ class ElasticsearchServer:
     def discard(self) -> None:
         """Kill the node and remove everything it left."""
         self.kill()
+        for held in self._ports:
+            held.close()
         shutil.rmtree(self.home.parent, ignore_errors=True)
 
     def _end(self, number: signal.Signals) -> None:
@@ -419,13 +422,6 @@ def _other_user() -> int:
         return pwd.getpwnam("nobody").pw_uid
     except KeyError:
         return 65_534
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _group_lives(group: int) -> bool:
