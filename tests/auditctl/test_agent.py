@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import queue
 import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -101,35 +103,41 @@ def set_in(config: Path, old: str, new: str) -> None:
 
 
 class Supervisor:
-    """The receiving end of sd_notify(3), as systemd has it, for an agent with a watchdog."""
+    """The receiving end of sd_notify(3), as systemd has it, for an agent with a watchdog.
+
+    Each message is taken at once: with ten of them waiting the agent would wait to send the next.
+    """
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
-        self._socket.settimeout(PATIENCE_SECONDS)
+        self._heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
         self.environ = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "400000"}
 
     def until(self, words: str) -> str:
         """The first message from here on that has the words."""
-        while words not in (heard := self._socket.recv(4096).decode()):
+        while words not in (heard := self._heard.get(timeout=PATIENCE_SECONDS)):
             pass
         return heard
 
     def silent_for(self, seconds: float) -> None:
         """Wait for a time in which nothing comes."""
-        self._socket.settimeout(seconds)
-        try:
-            deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        with suppress(queue.Empty):
             while time.monotonic() < deadline:
-                self._socket.recv(4096)
-        except TimeoutError:
-            return
-        finally:
-            self._socket.settimeout(PATIENCE_SECONDS)
-        raise AssertionError("it was never silent")
+                self._heard.get(timeout=seconds)
+            raise AssertionError("it was never silent")
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._socket.close()
+
+    def _listen(self) -> None:
+        while message := self._socket.recv(4096):
+            self._heard.put(message.decode())
 
 
 @pytest.fixture
