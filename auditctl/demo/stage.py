@@ -48,11 +48,12 @@ class Writer:
         remaining = self.count - len(self.acknowledged)
         command = [sys.executable, "-m", "auditctl.demo.traffic", str(self.directory), self.log]
         command += [f"--count={remaining}", f"--rate={self.rate}", f"--seed={self.kills}"]
-        self._process = subprocess.Popen(  # noqa: S603  (our own module)
-            command, stdout=subprocess.PIPE, text=True, process_group=0
-        )
-        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
-        self._reader.start()
+        with _uninterrupted():
+            self._process = subprocess.Popen(  # noqa: S603  (our own module)
+                command, stdout=subprocess.PIPE, text=True, process_group=0
+            )
+            self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+            self._reader.start()
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None  # noqa: S101  (it was asked for above)
@@ -130,7 +131,7 @@ class Agent:
         self.kills = 0
 
     def start(self) -> None:
-        with self._log_path.open("ab") as log:
+        with self._log_path.open("ab") as log, _uninterrupted():
             self._process = subprocess.Popen(  # noqa: S603  (our own program)
                 self._command,
                 stdout=log,
@@ -164,3 +165,19 @@ class Agent:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C comes when the block has ended: what it starts is started whole, and is known."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python interrupts the main thread alone
+        return
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        signal.raise_signal(signal.SIGINT)
