@@ -48,7 +48,7 @@ def begin(log_directory: Path, tmp_path: Path) -> Iterator[Callable[..., Retenti
             POLICY,
             tmp_path / "state",
             sinks,
-            Timetable(watch_every=dt.timedelta(seconds=1)),
+            Timetable(DAY + HOUR, watch_every=dt.timedelta(seconds=1)),  # at no hour of the day
             host="hive1",
             indices=indices,
             clock=lambda: NOW,
