@@ -86,7 +86,7 @@ def program() -> Callable[..., Result]:
             env={**os.environ, **(env or {})},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)

@@ -270,7 +270,7 @@ def test_wrong_credentials(
         f"directories = ['{built.directory}']\n[sinks.main]\nkind = 'elasticsearch'\n"
         f"urls = ['{url}']\nusername = 'shipper'\npassword_file = '{tmp_path}/password'\n"
     )
-    result = program("ship", "--config", config, "--once", "--give-up-after", "1s")
+    result = program("ship", "--config", config, "--once", "--give-up-after", "5s")
     check(result, 1, url, "401")
     assert "hunter2" not in result.err + result.out
     assert not list((built.directory / ".auditlog").rglob("*.cursor"))

@@ -36,7 +36,7 @@ def test_told(tmp_path: Path) -> None:
     ended = threading.Event()
     parts = Parts(config_of(tmp_path), retain=False, on_end=ended.set)
     parts.start()
-    assert ended.wait(30)
+    assert ended.wait(60)
     eventually(lambda: not parts.running)
     parts.stop()
     assert isinstance(parts.error, QuarantineDamaged)

@@ -59,7 +59,7 @@ __all__ = [
 VERSION: Final = os.environ.get("AUDITLOG_TEST_ELASTICSEARCH_VERSION", "9.5.0")
 _ARTIFACT: Final = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
 _JAVA: Final = range(17, 24) if VERSION.startswith("8.") else range(21, 1000)
-_START_SECONDS: Final = 120.0
+_START_SECONDS: Final = 240.0
 _QUICK_START: Final = "-XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC"
 
 
@@ -357,7 +357,7 @@ def request(
         headers["Authorization"] = authorization
     asked = urllib.request.Request(f"{url}{path}", content, headers, method=method)
     try:
-        with urllib.request.urlopen(asked, timeout=30, context=context) as answer:
+        with urllib.request.urlopen(asked, timeout=60, context=context) as answer:
             return answer.status, json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:

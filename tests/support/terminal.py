@@ -82,7 +82,7 @@ class Terminal:
             env=env,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, f"tmux {arguments}: {done.stderr}"

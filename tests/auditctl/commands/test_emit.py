@@ -90,7 +90,7 @@ def _limited(limit_bytes: int, *arguments: object) -> subprocess.CompletedProces
         env=unmeasured(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -89,7 +89,7 @@ def test_parquet_without_pyarrow_says_how_to_get_it(built: LogBuilder, tmp_path:
         f"sys.exit(main(['export', {str(built.directory)!r}, '-o', {str(target)!r}]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "Run: pip install 'llama-orch-auditlog[parquet]'" in done.stderr

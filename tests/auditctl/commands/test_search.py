@@ -238,7 +238,7 @@ def test_follow_shows_what_there_is_and_what_comes_until_ctrl_c(
     shown += [process.stdout.readline() for _ in range(2)]
     assert shown == [built.lines[index] for index in (24, 29, 34, 39)]
     os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"")
 
 

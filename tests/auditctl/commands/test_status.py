@@ -58,7 +58,7 @@ def test_watch_looks_again_until_ctrl_c(tmp_path: Path) -> None:
         while b'"last_seq":6' not in seen:  # the next look may have begun before
             seen = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (130, b"")
 
 

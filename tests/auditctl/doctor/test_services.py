@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("status", "state"), [(200, "ok"), (503, "warn")])
-def test_an_agent_that_answers(httpserver: HTTPServer, status: int, state: str) -> None:
+def test_an_agent_that_answers(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, status: int, state: str
+) -> None:
+    monkeypatch.setattr("auditctl.doctor.services._SECONDS", 60.0)
     httpserver.expect_request("/readyz").respond_with_data("", status)
     config = Config(metrics=Address(httpserver.host, httpserver.port))
     assert check_agent(config).state == state
