@@ -22,9 +22,8 @@ import pytest
 import auditlog
 from auditlog import events
 from auditlog.actor import Actor
-from auditlog.ticket import Waiter
 from tests.support.unmeasured import unmeasured
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, impatient
 
 ALICE = Actor(user_id="alice", ip="192.0.2.7", auth_method="bearer_token")
 DAY_NS = 86_400_000_000_000
@@ -133,25 +132,20 @@ def test_a_forked_child_does_not_keep_the_log_locked(tmp_path: Path) -> None:
         os.waitpid(child, 0)
 
 
-def test_bounded(tmp_path: Path) -> None:
+def test_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full queue blocks, then refuses; what was refused is counted in the chain."""
-    with open_log(tmp_path, flush="batched", max_queue_bytes=100_000, block_timeout=0.05) as log:
-        segment = log._committer._end._segment
-        assert segment is not None
-        with log._committer._lock:
-            log._committer._leader = Waiter()  # as if a sync took for ever
+    with open_log(tmp_path, flush="batched", max_queue_bytes=100_000) as log:
         refused = accepted = 0
-        for _ in range(40):
-            try:
-                log.emit("load.test", details={"pad": "x" * 10_000})
-                accepted += 1
-            except auditlog.BufferFull:
-                refused += 1
-            assert log.stats().queued_bytes <= 100_000
-        assert refused > 0
-        assert log.stats().refused == refused
-        with log._committer._lock:
-            log._committer._leader = None
+        with stalled_disk(monkeypatch), impatient(log, 0.05):
+            for _ in range(40):
+                try:
+                    log.emit("load.test", details={"pad": "x" * 10_000})
+                    accepted += 1
+                except auditlog.BufferFull:
+                    refused += 1
+                assert log.stats().queued_bytes <= 100_000
+            assert refused > 0
+            assert log.stats().refused == refused
         log.flush()
         log.emit("after.it", durable=True)
     counts = [
@@ -288,10 +282,8 @@ def test_aemit_waits_for_room_and_the_loop_goes_on_meanwhile(
 ) -> None:
     """As long as emit would; then it is refused and counted as there."""
     patient = block_timeout == 60
-    with open_log(
-        tmp_path, flush="batched", max_queue_bytes=70_000, block_timeout=block_timeout
-    ) as log:
-        with stalled_disk(monkeypatch) as (began, let_go):
+    with open_log(tmp_path, flush="batched", max_queue_bytes=70_000) as log:
+        with stalled_disk(monkeypatch) as (began, let_go), impatient(log, block_timeout):
 
             async def main() -> int:
                 first = log.emit("fills.it", details={"pad": "x" * 50_000})

@@ -22,8 +22,9 @@ from typing import Any, Literal
 import pytest
 
 import auditlog
-from tests.support.forked import ForkServer, eventually
+from tests.support.forked import ForkServer
 from tests.support.oracle import Acks, whole_chain
+from tests.support.waiting import eventually
 
 EVENTS = 6
 NEW_SEGMENT_AT = 4

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import auditlog
-from tests.support.forked import ForkServer, eventually
+from tests.support.forked import ForkServer
 from tests.support.oracle import Acks, Line, lines_of, whole_chain
+from tests.support.waiting import eventually
 from tests.support.writers import DAY_NS, NOON_NS
 
 KILLS = int(os.environ.get("AUDITLOG_TORTURE_KILLS", "100"))
@@ -180,7 +181,7 @@ def test_exceptions_from_signal_handlers_lose_nothing_acknowledged(
     )
     child.go()
     try:
-        eventually(lambda: acks.said("closed") or acks.said("failed"), 60)
+        eventually(lambda: acks.said("closed") or acks.said("failed"))
     except AssertionError:
         child.kill()
         raise

@@ -14,7 +14,6 @@ import resource
 import signal
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import auditlog
 from auditlog import AuditLogError, FlushPolicy, Ticket
 from tests.support.forked import at_barrier
+from tests.support.waiting import impatient
 
 __all__ = ["DAY_NS", "NOON_NS", "faulty", "load", "stalled", "story", "struck_by_signals"]
 
@@ -253,7 +253,7 @@ def _resident_bytes() -> int:
 
 
 def stalled(directory: str, acks: str) -> None:
-    """Emit for some seconds, and note how much memory that took at most."""
+    """Emit while the disk does not answer, and note how much memory that took at most."""
     notes, queue_bytes = Notes(acks), 16 << 20
     log = auditlog.open(
         directory,
@@ -261,28 +261,34 @@ def stalled(directory: str, acks: str) -> None:
         host="hive1",
         flush="batched",
         max_queue_bytes=queue_bytes,
-        block_timeout=0.05,
         space_low_bytes=0,
         space_critical_bytes=0,
     )
     for _ in range(2000):
         log.emit("crash.test", details={"pad": "x" * 1000})
     log.flush()
-    notes.say("opened")
-    at_barrier()
-    before, ends_at = _resident_bytes(), time.monotonic() + 2.5
+    sync, answers = os.fdatasync, threading.Event()
+
+    def answering_late(fd: int) -> None:
+        answers.wait()
+        sync(fd)
+
+    os.fdatasync = answering_late
+    before = _resident_bytes()
     accepted = refused = most = most_queued = 0
-    while time.monotonic() < ends_at:
-        try:
-            log.emit("crash.test", details={"number": accepted + 1, "pad": "x" * 4000})
-        except auditlog.BufferFull:
-            refused += 1
-        else:
-            accepted += 1
-        if (accepted + refused) % 64 == 0 or refused:
-            most = max(most, _resident_bytes())
-            most_queued = max(most_queued, log.stats().queued_bytes)
-    log.flush(20)
+    with impatient(log, 0.05):
+        while refused < 30 and accepted < 50_000:  # which would be 200 MB
+            try:
+                log.emit("crash.test", details={"number": accepted + 1, "pad": "x" * 4000})
+            except auditlog.BufferFull:
+                refused += 1
+            else:
+                accepted += 1
+            if (accepted + refused) % 64 == 0 or refused:
+                most = max(most, _resident_bytes())
+                most_queued = max(most_queued, log.stats().queued_bytes)
+    answers.set()
+    log.flush()
     log.close()
     answer = {
         "accepted": accepted,
