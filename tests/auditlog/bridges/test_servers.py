@@ -24,49 +24,47 @@ from tests.support.waiting import eventually
 ROOT: Final = Path(__file__).parents[3]
 CLIENTS: Final = 6
 SERVERS: Final = {
-    "uvicorn": ("uvicorn", "asgi_app:app", "--port={port}", "--log-level=warning"),
+    "uvicorn": ("uvicorn", "asgi_app:app", "--fd={socket}", "--log-level=warning"),
     "uvicorn, two workers": (
-        *("uvicorn", "asgi_app:app", "--port={port}", "--log-level=warning"),
+        *("uvicorn", "asgi_app:app", "--fd={socket}", "--log-level=warning"),
         "--workers=2",
     ),
     "gunicorn, three pre-fork workers": (
-        *("gunicorn", "wsgi_app:app", "--bind=127.0.0.1:{port}", "--log-level=warning"),
+        *("gunicorn", "wsgi_app:app", "--bind=fd://{socket}", "--log-level=warning"),
         "--workers=3",
     ),
     "gunicorn, threads": (
-        *("gunicorn", "wsgi_app:app", "--bind=127.0.0.1:{port}", "--log-level=warning"),
+        *("gunicorn", "wsgi_app:app", "--bind=fd://{socket}", "--log-level=warning"),
         *("--workers=2", "--threads=4"),
     ),
     "gunicorn, asgi": (
-        *("gunicorn", "asgi_app:app", "--bind=127.0.0.1:{port}", "--log-level=warning"),
+        *("gunicorn", "asgi_app:app", "--bind=fd://{socket}", "--log-level=warning"),
         *("--workers=2", "--worker-class=asgi"),
     ),
 }
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def serving(command: tuple[str, ...], audit: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *(part.format(port=port) for part in command)],
-        cwd=ROOT / "examples",
-        env={**os.environ, "PYTHONPATH": str(ROOT), "AUDIT_DIR": str(audit)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    # The server gets the socket itself: a free port's number might be taken before it binds it.
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        port: int = listener.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-m", *(part.format(socket=listener.fileno()) for part in command)],
+            cwd=ROOT / "examples",
+            env={**os.environ, "PYTHONPATH": str(ROOT), "AUDIT_DIR": str(audit)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            pass_fds=[listener.fileno()],
+        )
+    assert process.stdout is not None
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while ask(port, "ready") is None:
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
-                pytest.fail(f"the server did not start:\n{process.communicate()[0]}")
+                pytest.fail(f"the server did not start:\n{process.stdout.read()}")
             time.sleep(0.05)
         yield process, port
     finally:
@@ -155,12 +153,18 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in children.split()]
 
 
-def writes(worker: int, audit: Path) -> bool:
-    """Whether the worker has a log open."""
-    found = set()
-    with contextlib.suppress(FileNotFoundError):  # it ended, or closed a file meanwhile
-        found = {str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()}
-    return any(name.startswith(f"{audit}/") and name.endswith(".ndjson") for name in found)
+def writing(process: subprocess.Popen[str], audit: Path) -> list[int]:
+    """The workers that have a log open."""
+    found = []
+    for worker in workers_of(process):
+        names = set()
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # it has ended
+            for link in Path(f"/proc/{worker}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # a connection's, closed meanwhile
+                    names.add(str(link.readlink()))
+        if any(name.startswith(f"{audit}/") and name.endswith(".ndjson") for name in names):
+            found.append(worker)
+    return found
 
 
 def times_opened(audit: Path) -> int:
@@ -172,7 +176,7 @@ def test_what_was_answered_before_a_worker_was_killed_is_in_the_log(
     application: str, tmp_path: Path
 ) -> None:
     audit = tmp_path / "audit"
-    command = ("gunicorn", application, "--bind=127.0.0.1:{port}", "--log-level=critical")
+    command = ("gunicorn", application, "--bind=fd://{socket}", "--log-level=critical")
     kind = () if application.startswith("wsgi") else ("--worker-class=asgi",)
     answered: set[str] = set()
     stop = threading.Event()
@@ -194,13 +198,8 @@ def test_what_was_answered_before_a_worker_was_killed_is_in_the_log(
             eventually(lambda least=enough: len(answered) >= least, "answers", seconds=60)
             # A worker that was not asked yet has opened no log, nor has one that just took a place.
             eventually(lambda least=killed: times_opened(audit) > least, "a log opened", seconds=60)
-            eventually(
-                lambda: [pid for pid in workers_of(process) if writes(pid, audit)],
-                "a worker that writes",
-                seconds=60,
-            )
-            writing = [pid for pid in workers_of(process) if writes(pid, audit)]
-            os.kill(writing[0], signal.SIGKILL)
+            workers = eventually(lambda: writing(process, audit), "a worker that writes")
+            os.kill(workers[0], signal.SIGKILL)
         eventually(lambda: times_opened(audit) >= 4, "a log opened after the kills", seconds=60)
         stop.set()
         for thread in clients:
