@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import time
 
 import pytest
@@ -13,21 +14,13 @@ from auditlog.clock import SECOND_NS, WallClock, day_of, to_ns
 from auditlog.record import format_ns
 
 
-class Hand:
-    """A wall clock that runs with the boot clock until a test moves it."""
-
-    def __init__(self) -> None:
-        self.moved_ns = 0
-
-    def __call__(self) -> int:
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) + self.moved_ns
-
-
 @pytest.mark.parametrize("step", [-365 * 86_400, -3600, -2, 2, 3600, 365 * 86_400])
-def test_noticed(step: int) -> None:
-    hand = Hand()
-    clock = WallClock(hand)
-    hand.moved_ns += step * SECOND_NS
+def test_noticed(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock runs with the boot clock, and then somebody moves it."""
+    boot, moved = itertools.count(1_000 * SECOND_NS, 1_000_000), [0]
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda _clock: next(boot))
+    clock = WallClock(lambda: next(boot) + moved[0])
+    moved[0] += step * SECOND_NS
     assert clock.stepped() == pytest.approx(step * SECOND_NS, abs=SECOND_NS / 10)
     assert clock.stepped() == 0, "a step is reported once"
 

@@ -42,7 +42,10 @@ cursors = st.builds(
 
 
 @given(cursor=cursors)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=30,
+)
 def test_round_trip(tmp_path: Path, cursor: Cursor) -> None:
     store = CursorStore(tmp_path)
     store.save("main", cursor)

@@ -11,6 +11,7 @@ import pytest
 from auditlog.errors import LogFailed
 from auditlog.segment_names import LogId, SegmentName
 from auditlog.ticket import Commit, Ticket, Waiter
+from tests.support.waiting import eventually
 
 SEGMENT = SegmentName(LogId("queen-rbee", "hive1"), dt.date(2026, 11, 23), 1)
 FAILURE = LogFailed("records could not be made durable", path="/x", errno=5, hint="Mend it.")
@@ -30,6 +31,8 @@ class Committer:
         waiter = Waiter()
         waiter.arm()
         commit.waiters.append(waiter)
+        if commit.done:  # resolved before there was anybody to wake
+            return True
         return waiter.sleep(timeout) and commit.done
 
     def ticket(self, seq: int = 7) -> Ticket:
@@ -37,8 +40,7 @@ class Committer:
 
     def resolve_soon(self, error: LogFailed | None = None) -> threading.Thread:
         def work() -> None:
-            while not (self.commit.waiters or self.commit.futures):
-                pass
+            eventually(lambda: self.asked)
             self.commit.resolve(error)
 
         thread = threading.Thread(target=work)
@@ -114,8 +116,7 @@ def test_own_loop_of_each_of_several() -> None:
     threads = [threading.Thread(target=asyncio.run, args=(await_it(),)) for _ in range(loops)]
     for thread in threads:
         thread.start()
-    while len(committer.commit.futures) < loops:
-        pass
+    eventually(lambda: len(committer.commit.futures) == loops)
     committer.commit.resolve(None)
     for thread in threads:
         thread.join()

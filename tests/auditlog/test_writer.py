@@ -118,9 +118,11 @@ def test_one_writer(tmp_path: Path) -> None:
 
 def test_a_forked_child_does_not_keep_the_log_locked(tmp_path: Path) -> None:
     log = open_log(tmp_path)
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        time.sleep(30)
+        os.close(writing)
+        os.read(reading, 1)  # for as long as the parent is there
         os._exit(0)
     try:
         log.close()
@@ -128,8 +130,9 @@ def test_a_forked_child_does_not_keep_the_log_locked(tmp_path: Path) -> None:
             assert again.emit("while.the.child.lives").done()
         assert os.waitpid(child, os.WNOHANG) == (0, 0), "the child was there all the time"
     finally:
-        os.kill(child, signal.SIGKILL)
+        os.close(writing)
         os.waitpid(child, 0)
+        os.close(reading)
 
 
 def test_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ def test_threads_are_not_held_up_by_each_other(tmp_path: Path, logger: logging.L
             """It writes nowhere."""
 
         def emit(self, *_args: Any, **_fields: Any) -> Any:
-            entered.wait(10)
+            entered.wait(60)
 
     logger.addHandler(AuditHandler(Slow(), strict=True))
     threads = [threading.Thread(target=logger.info, args=("m",)) for _ in range(2)]
