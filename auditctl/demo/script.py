@@ -82,6 +82,7 @@ class Story:
             f'''host = "demo-{self.run}"
 directories = ["{self.audit}"]
 state_dir = "{self.directory / "state"}"
+metrics = ""
 
 [sinks.main]
 kind = "{kind}"
