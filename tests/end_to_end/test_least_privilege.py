@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -20,6 +19,7 @@ from tests.support.elasticsearch import SecuredCluster
 from tests.support.journal import UNIT, Journal, need_journal
 from tests.support.logs import write_log
 from tests.support.ndjson import App
+from tests.support.ports import held_port
 from tests.support.waiting import eventually
 
 
@@ -30,9 +30,8 @@ class Site:
         self.cluster = cluster
         self.place = place
         self.prefix = f"llama-orch-test-{uuid.uuid4().hex[:8]}"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.metrics = f"127.0.0.1:{free.getsockname()[1]}"
+        self.port = held_port()
+        self.metrics = f"127.0.0.1:{self.port.getsockname()[1]}"
         self.log = write_log(place / "audit", records=20)
         self.app = App(place / "worker")
         self.app.write(20)
@@ -115,6 +114,7 @@ class Site:
 def site(secured_elasticsearch: SecuredCluster, tmp_path: Path) -> Iterator[Site]:
     made = Site(secured_elasticsearch, tmp_path)
     yield made
+    made.port.close()
     _, indices = secured_elasticsearch.request("GET", f"/{made.prefix}*/_settings")
     for index in indices:
         secured_elasticsearch.request("DELETE", f"/{index}")
