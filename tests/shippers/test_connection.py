@@ -61,10 +61,8 @@ def shipper(secured_elasticsearch: SecuredCluster) -> Callable[[], Credentials]:
 @pytest.mark.parametrize("answer", [None, 413, 503])
 def test_let_go(answer: int | None, httpserver: HTTPServer) -> None:
     """let_go: refused or answered with an error, also while no cyclic collection runs"""
-    url = httpserver.url_for("/")
-    if answer is None:
-        httpserver.stop()
-    else:
+    url = "http://127.0.0.1:1" if answer is None else httpserver.url_for("/")
+    if answer is not None:
         httpserver.expect_request("/_bulk").respond_with_response(Response("{}", answer))
     connection = Connection(ElasticsearchOptions(urls=(url,)))
     body = b"{}\n" * 1000
@@ -78,8 +76,6 @@ def test_let_go(answer: int | None, httpserver: HTTPServer) -> None:
     finally:
         gc.enable()
         connection.close()
-        if answer is None:
-            httpserver.start()
 
 
 def fingerprint(authority: trustme.CA) -> str:

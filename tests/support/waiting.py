@@ -15,7 +15,7 @@ __all__ = ["eventually", "impatient"]
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], what: str = "", seconds: float = 60.0) -> T:
+def eventually(condition: Callable[[], T], what: str = "", seconds: float = 120.0) -> T:
     """Return what the condition says as soon as that is true; fail after ``seconds`` without it."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
