@@ -310,7 +310,7 @@ class Delivery:
                 self._woken.discard(event)
             for follower in self._followers.values():
                 if (woken := follower.woken(event)) is not None:
-                    if self._linger_seconds and woken.at_end and not woken.in_flight:
+                    if self._linger_seconds and woken.at_end and not woken.failures:
                         # What was the end goes on: others may follow, and go in the same batch.
                         woken.not_before = time.monotonic() + self._linger_seconds
                     woken.at_end = False
@@ -367,7 +367,14 @@ class Delivery:
             return None
         if batch is not None:
             self._reporter.read(lane.log, batch)
+            if self._linger_seconds and not self._drain and self._has_caught_up(lane):
+                # Whoever writes all the time would else have each record sent alone from here on.
+                lane.not_before = time.monotonic() + self._linger_seconds
         return batch
+
+    def _has_caught_up(self, lane: Lane) -> bool:
+        """Whether what was written since does not make a full batch."""
+        return lane.live and lane.harvester.lag_bytes() < self._size.bytes
 
     def _settle(self, completed: _Completed) -> None:
         lane, batch, outcomes = completed.lane, completed.batch, completed.outcomes
@@ -390,7 +397,8 @@ class Delivery:
         self._enqueue(lane)
 
     def _hold_back(self, lane: Lane) -> None:
-        if not lane.not_before:  # several batches that fail together are one failure
+        # Several batches that fail together are one failure; it may meet a lane that lingers.
+        if not lane.not_before or not lane.failures:
             lane.failures += 1
             delay = self._options.backoff.delay(lane.failures, self._rng)
             lane.not_before = time.monotonic() + delay.total_seconds()

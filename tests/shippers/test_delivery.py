@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from auditlog.cursors import CursorStore
 from auditlog.record import parse_header
 from shippers.backoff import Backoff
-from shippers.batch import Shipment
+from shippers.batch import Batch, Shipment
 from shippers.delivery import Delivery, DeliveryOptions
 from shippers.outcome import INDEXED, Outcome, quarantined, retry
 from shippers.service import ShippingOptions, ShippingService
+from shippers.sources.audit_log import Harvester
 from shippers.sources.log_directories import LogDirectories
 from tests.support.logs import LogBuilder, write_log
 from tests.support.shipments import FakeSink
@@ -36,6 +37,7 @@ def service(
         batch_records=records,
         batch_bytes=min(1 << 18, held_bytes),
         held_bytes=held_bytes,
+        slow_batch=dt.timedelta(hours=1),  # a machine that stands still is no slow sink
         save_interval=dt.timedelta(milliseconds=1),
         backoff=HASTY,
     )
@@ -60,10 +62,9 @@ def test_fair(tmp_path: Path, running: Callable[..., object]) -> None:
     running(shipping)
     expected = {key: line for log in well for key, line in keys(log).items()}
     eventually(lambda: sink.stored == expected, "all logs but one are shipped")
-    stats = {log.log: log for log in shipping.stats().logs}
-    assert stats[stuck.log].trouble == "busy"
-    assert stats[stuck.log].acknowledged_seq == 0
-    assert stats[stuck.log].lag_records == 500
+    (stats,) = (log for log in shipping.stats().logs if log.log == stuck.log)
+    assert (stats.acknowledged_seq, stats.lag_records) == (0, 500)
+    eventually(lambda: "busy" in {log.trouble for log in shipping.stats().logs}, "it failed")
 
 
 def test_what_was_just_written_goes_beside_backlogs_to_a_slow_sink(
@@ -82,16 +83,18 @@ def test_what_was_just_written_goes_beside_backlogs_to_a_slow_sink(
         begun.set()
 
     sink = FakeSink(answer=answer, max_in_flight=1)
-    running(service(tmp_path / "logs", sink, tmp_path / "state"))
-    assert begun.wait(30)
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state")
+    running(shipping)
+    assert begun.wait(60)
     for expected in (2, 3, 4):
         stored = expected - 1
         eventually(lambda stored=stored: one_by_one.release() or order.count(live.log) >= stored)
-        before = len(order)
         live.append(1)
-        # The wake-up comes by another thread; from then on it is the turn after next, at most.
+        shipping.file_grew(str(live.active))  # the watch tells of it too, at some time
+        before = len(order)
         eventually(lambda e=expected: one_by_one.release() or order.count(live.log) >= e)
-        assert len(order) - before < 8 * 40, "it waited for every backlog"
+        positions = [place for place, name in enumerate(order) if name == live.log]
+        assert positions[expected - 1] - before < 5, "it waited for every backlog"
     backlog = len(order) - order.count(live.log)
     assert backlog < 8 * 40, "all backlogs were done first"
     one_by_one.release(10_000)
@@ -152,11 +155,56 @@ def test_records_that_linger_are_sent_together(
     before, began = sink.deliveries, time.monotonic()
     for _ in range(40):
         log.append(1)
+        shipping.file_grew(str(log.active))  # the watch may tell of several at once, and later
         time.sleep(0.01)
     eventually(lambda: len(sink.stored) == 2040)
     elapsed = time.monotonic() - began
     assert elapsed >= linger
     assert sink.deliveries - before <= elapsed / linger + 2
+
+
+@pytest.mark.parametrize("when", ["while others are on their way", "while others are read"])
+def test_records_linger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    log = write_log(tmp_path / "logs", records=3)
+    source = LogDirectories([tmp_path / "logs"])
+    answered = threading.Event()
+    outcomes = [BUSY, INDEXED]
+
+    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+        assert answered.wait(60)
+        return [outcomes.pop(0) if len(outcomes) > 1 else INDEXED] * len(records)
+
+    def read_and_append(harvester: Harvester, max_bytes: int, max_records: int) -> Batch | None:
+        if (batch := read(harvester, max_bytes, max_records)) is not None:
+            log.append(1)
+        return batch
+
+    records = 3  # a full batch, behind which there is an end
+    if when == "while others are read":
+        read, records = Harvester.read, 1000
+        monkeypatch.setattr(Harvester, "read", read_and_append)
+    sink = FakeSink(answer=answer)
+    options = DeliveryOptions(batch_records=records, linger=dt.timedelta(hours=1), backoff=HASTY)
+    delivery = Delivery(sink, tmp_path / "state", options, [source])
+
+    def come_round() -> None:
+        for _ in range(2):  # it answers in the middle of its loop
+            assert delivery.answers(60)
+
+    for sighting in source.look(None, strict=True):
+        delivery.sighted(source.name, sighting)
+    delivery.start()
+    eventually(lambda: sink.deliveries == 1, "a backlog does not wait")
+    come_round()
+    for _ in range(5):
+        log.append(1)
+        delivery.wake(str(log.active))
+        come_round()
+    assert sink.deliveries == 1
+    answered.set()
+    eventually(lambda: len(sink.stored) >= 3, "nor does what failed")
+    delivery.stop()
+    assert delivery.join(60)
 
 
 def test_durable(tmp_path: Path, running: Callable[..., object]) -> None:
