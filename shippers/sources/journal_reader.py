@@ -160,7 +160,9 @@ class JournalReader:
         while line := output.readline(_LINE_BYTES):
             while not line.endswith(b"\n"):  # its beginning is enough to say that it was there
                 rest = output.readline(_LINE_BYTES)
-                line = line[: _LINE_BYTES // 2] + (b"\n" if not rest or rest[-1:] == b"\n" else b"")
+                if not rest:
+                    return progress  # it was killed in the middle of an entry, which comes again
+                line = line[: _LINE_BYTES // 2] + (b"\n" if rest[-1:] == b"\n" else b"")
             found = _CURSOR.search(line)
             if first and cursor is not None:
                 first = False

@@ -164,6 +164,31 @@ def test_no_zombie(journal: Journal, tmp_path: Path, running: Start) -> None:
     assert not children()
 
 
+def test_half_an_entry_of_a_journalctl_that_was_killed_is_read_again_whole(
+    journal: Journal, tmp_path: Path, running: Start
+) -> None:
+    journal.add(3)
+    command = ["journalctl", f"--directory={journal.directory}", "--output=json"]
+    entries = subprocess.run(command, capture_output=True, check=True).stdout
+    (tmp_path / "beginning").write_bytes(entries[:-10])
+    program = tmp_path / "journalctl"
+    program.write_text(
+        f"""#!/bin/sh
+        if mkdir {tmp_path}/killed 2>/dev/null; then
+            cat {tmp_path}/beginning
+            kill -KILL $$
+        fi
+        exec journalctl "$@"
+        """
+    )
+    program.chmod(0o700)
+    sink = FakeSink()
+    live = running(service(journal, sink, tmp_path / "state", program=str(program)))
+    eventually(lambda: len(sink.documents) == 3)
+    live.stop()
+    assert texts(sink) == expected(1, 3)
+
+
 FOLLOW = """
 import json, sys, threading
 from pathlib import Path
