@@ -199,8 +199,7 @@ class FileFollower:
                 before.first_hash != now.first_hash or before.offset > now.offset
             ):
                 self._left.add(before)  # the file was truncated; a copy may be there
-            if lane.harvester.base is not None:
-                self._left.discard(lane.harvester.base)
+            self._leave_base(lane)
         places = [place for lane in self._lanes.values() if (place := lane.place()) is not None]
         now_at = dt.datetime.now(dt.UTC)
         self._following.cursors.save_source(
@@ -280,13 +279,18 @@ class FileFollower:
         elif unread := harvester.lag_bytes():
             _logger.warning("%s was removed before its last %d bytes were read", lane.log, unread)
         if (place := lane.place()) is not None:
-            if lane.harvester.base is not None:
-                self._left.discard(lane.harvester.base)
+            self._leave_base(lane)
             self._left.add(place)
             self._changed = True
         self._retired.take(lane)
         lane.close()
         del self._lanes[key]
+
+    def _leave_base(self, lane: FileLane) -> None:
+        """Its place is another one now; that of a compressed file which is there stays that's."""
+        base = lane.harvester.base
+        if base is not None and base.seal not in self._sealed:
+            self._left.discard(base)
 
     def _stats(self) -> LogStats:
         counts = _Counts()
