@@ -23,7 +23,8 @@ from werkzeug import Request, Response
 
 from tests.support.monitoring import Alertmanager, Prometheus, expressions_of
 from tests.support.operations import DEPLOY, alerts
-from tests.support.rbee import Process, Rbee, free_port
+from tests.support.ports import free_port
+from tests.support.rbee import Process, Rbee
 from tests.support.waiting import eventually
 
 ROOT: Final = DEPLOY.parent

@@ -17,7 +17,8 @@ import auditlog
 from tests.support.elasticsearch import Cluster, request
 from tests.support.journal import Journal, need_journal
 from tests.support.operations import DEPLOY, loaded_toml, ran
-from tests.support.rbee import Process, Rbee, free_port, value_of
+from tests.support.ports import free_port
+from tests.support.rbee import Process, Rbee, value_of
 from tests.support.waiting import eventually
 
 ROOT: Final = DEPLOY.parent

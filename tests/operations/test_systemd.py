@@ -24,7 +24,7 @@ import pytest
 import auditlog
 from auditlog.cursors import CursorStore
 from tests.support.operations import DEPLOY, ran
-from tests.support.rbee import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 UNITS: Final = ("auditlog-agent", "auditlog-retention")

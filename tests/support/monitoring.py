@@ -15,7 +15,8 @@ import httpx
 import yaml
 
 from tests.support.operations import DEPLOY, loaded
-from tests.support.rbee import Process, free_port
+from tests.support.ports import free_port
+from tests.support.rbee import Process
 
 __all__ = ["Alertmanager", "Prometheus", "expressions_of"]
 

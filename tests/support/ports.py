@@ -14,7 +14,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["held_port", "own_port"]
+__all__ = ["free_port", "held_port", "own_port"]
+
+_held: list[socket.socket] = []
 
 
 def held_port() -> socket.socket:
@@ -23,6 +25,13 @@ def held_port() -> socket.socket:
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(("127.0.0.1", 0))
     return held
+
+
+def free_port() -> int:
+    """A port that is held until the run ends."""
+    _held.append(held_port())
+    port: int = _held[-1].getsockname()[1]
+    return port
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +19,10 @@ from typing import Any, Final, Self
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
-__all__ = ["MODEL", "MODEL_SHA256", "SCOPES", "Process", "Rbee", "free_port", "samples", "value_of"]
+__all__ = ["MODEL", "MODEL_SHA256", "SCOPES", "Process", "Rbee", "samples", "value_of"]
 
 ROOT: Final = Path(__file__).parents[2]
 MODEL: Final = b"GGUF" + bytes(range(256)) * 16
@@ -32,12 +32,6 @@ SCOPES: Final = {
     "bob": ["tasks"],
     "queen": ["executions"],
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def samples(exposition: str) -> list[tuple[str, dict[str, str], float]]:
