@@ -32,7 +32,7 @@ class Prometheus(Process):
             f"--config.file={config}",
             f"--storage.tsdb.path={place / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{port}",
-            "--rules.alert.resend-delay=2s",
+            "--rules.alert.resend-delay=10s",  # and its end is four times that, if nobody says more
             "--log.level=warn",
         ]
         super().__init__(command, port, place / "prometheus.log")
