@@ -118,8 +118,11 @@ class Rbee:
         (place / "sources" / "llama.gguf").write_bytes(MODEL)
         (place / "sources" / "text.gguf").write_bytes(b"no model")
         (place / "secret").write_bytes(b"GGUF but outside")
+        # Where a test is not about them, no limit of time is met, however slow the machine.
         self.settings: dict[str, object] = {
             "host_name": "hive1",
+            "rate_limit": 100_000,
+            "record_timeout": 60,
             "health_interval": 0.1,
             "health_timeout": 0.5,
             "breaker_restarts": 3,
