@@ -389,7 +389,7 @@ def build_site(docs: Path, site: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "sphinx", *options, "--no-color", str(docs), str(site)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +45,9 @@ def day(audit: Path, ago: int) -> str:
 def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("AUDITLOG_")]:
         monkeypatch.delenv(name)
-    subprocess.run(["bash", EXAMPLE / "leave-files.sh", tmp_path / "audit"], check=True, timeout=60)
+    subprocess.run(
+        ["bash", EXAMPLE / "leave-files.sh", tmp_path / "audit"], check=True, timeout=240
+    )
     (tmp_path / "config.toml").write_text(CONFIG.format(place=tmp_path))
     return tmp_path / "audit"
 
@@ -95,7 +98,8 @@ def test_retention_takes_over_what_the_script_left(audit: Path) -> None:
     assert {stone["file"] for stone in stones} == gone
     assert auditlog.verify(audit).ok
     assert auditctl(audit, "ship", "--once") == 0
-    rows = sqlite3.connect(audit.parent / "index.sqlite").execute("SELECT * FROM documents")
+    with closing(sqlite3.connect(audit.parent / "index.sqlite")) as connection:
+        rows = connection.execute("SELECT * FROM documents").fetchall()
     shipped = [value for row in rows for value in row if str(value).startswith(('{"', "b'{"))]
     assert len(shipped) == len(written) == 65
     assert lines(audit) <= written
@@ -124,7 +128,7 @@ def test_the_script_beside_it(audit: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert "already exists" in done.stderr, "gzip stumbles over the torn file each night"

@@ -216,10 +216,10 @@ def test_the_shipper_reads_and_cannot_write_and_retention_believes_its_cursors(
             eventually(lambda: len(list(audit.glob("*.zst"))) == 2, "retention compresses", 60)
         finally:
             retention.terminate()
-            assert retention.wait(30) == 0, (host / "retain.log").read_text()
+            assert retention.wait(120) == 0, (host / "retain.log").read_text()
     finally:
         shipper.terminate()
-        assert shipper.wait(30) == 0, (host / "ship.log").read_text()
+        assert shipper.wait(120) == 0, (host / "ship.log").read_text()
 
     said = (host / "ship.log").read_text() + (host / "retain.log").read_text()
     assert "Permission denied" not in said

@@ -28,7 +28,7 @@ _FENCED: Final = re.compile(
     r"^```(?P<language>\w+)(?: file=(?P<file>[\w.]+))?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_MAX_SECONDS: Final = 60.0
+_MAX_SECONDS: Final = 240.0  # for all blocks together
 _LISTENER: Final = """
 import json, sys
 names = {"__name__": "__main__"}

@@ -82,7 +82,7 @@ class Process:
             self.process = subprocess.Popen(
                 self._command, stdout=file, stderr=file, env=self._environment, cwd=ROOT
             )
-        eventually(lambda: self._answers(healthy), f"{self._command[:4]} serves", 60)
+        eventually(lambda: self._answers(healthy), f"{self._command[:4]} serves", 120)
 
     def _answers(self, path: str) -> bool:
         assert self.process is not None
@@ -96,7 +96,7 @@ class Process:
         """Its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(120)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -124,9 +124,11 @@ class Rbee:
             "rate_limit": 100_000,
             "record_timeout": 60,
             "health_interval": 0.1,
-            "health_timeout": 0.5,
+            "health_timeout": 60,
             "breaker_restarts": 3,
-            "shutdown_grace": 10,
+            "breaker_window": 3600,
+            "breaker_cooldown": 3600,
+            "shutdown_grace": 60,
             **settings,
         }
         ports = {"hive": free_port(), "queen": free_port()}
