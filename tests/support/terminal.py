@@ -29,7 +29,7 @@ class Terminal:
     """``directory`` is where commands run; ``auditctl`` there is ours."""
 
     def __init__(self, directory: Path, *, columns: int = 100, lines: int = 30) -> None:
-        self._tmux = [require("tmux"), "-S", str(directory / "tmux.socket"), "-f", "/dev/null"]
+        self._tmux = [require("tmux"), "-S", "tmux.socket", "-f", "/dev/null"]
         self._directory = directory
         self._size = ["-x", str(columns), "-y", str(lines)]
 
