@@ -13,6 +13,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# $(call AGAIN,COMMAND): once more when it fails, as a download may that nothing is wrong with.
+AGAIN = { $(1) || { echo "make: once more: $(firstword $(1))…" >&2; sleep 10; $(1); }; }
 
 .PHONY: help
 help: ## this list
@@ -29,7 +31,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 		echo "make: $(PYTHON) has no venv or ensurepip." \
 			"On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	"$(PYTHON)" -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt
+	$(call AGAIN,$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check --disable-pip-version-check >/dev/null
 	@touch $(STAMP)
@@ -58,8 +60,8 @@ ELASTICSEARCH8_TESTS := $(addprefix tests/shippers/test_,sink_contract.py elasti
 .PHONY: test-elasticsearch8
 test-elasticsearch8: $(STAMP) ## the tests of the sink with client and server 8.19, in an environment of their own
 	@rm -rf $(ELASTICSEARCH8)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		--target $(ELASTICSEARCH8) -r requirements/elasticsearch8.txt
+	@$(call AGAIN,$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(ELASTICSEARCH8) -r requirements/elasticsearch8.txt)
 	@AUDITLOG_TEST_ELASTICSEARCH_VERSION=8.19.0 PYTHONPATH=$(CURDIR)/$(ELASTICSEARCH8) \
 		$(BIN)/python -m pytest -m elasticsearch $(ARGS) $(ELASTICSEARCH8_TESTS)
 
@@ -119,14 +121,14 @@ wheel-check: dist ## use the wheel in clean environments: base, with [agent], by
 	cp tests/wheel_check.py tests/agent_check.py "$$work"; wheel=$$(echo "$$PWD"/dist/*.whl); \
 	for python in $(PYTHONS); do \
 		"$$python" -m venv --without-pip --clear "$$work/venv"; \
-		$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) "$$wheel"; \
+		$(call AGAIN,$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) "$$wheel"); \
 		(cd "$$work" && ./venv/bin/python -I wheel_check.py); \
-		$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) "$$wheel[agent]"; \
+		$(call AGAIN,$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) "$$wheel[agent]"); \
 		(cd "$$work" && ./venv/bin/python -I agent_check.py); \
 	done; \
-	PIPX_HOME="$$work/pipx" PIPX_BIN_DIR="$$work/bin" PIPX_MAN_DIR="$$work/man" \
-		$(BIN)/python -m pipx install --quiet --python "$(PYTHON)" \
-		--pip-args="--constraint $$PWD/requirements/dev.txt" "$$wheel[agent]"; \
+	export PIPX_HOME="$$work/pipx" PIPX_BIN_DIR="$$work/bin" PIPX_MAN_DIR="$$work/man"; \
+	$(call AGAIN,$(BIN)/python -m pipx install --quiet --python "$(PYTHON)" \
+		--pip-args="--constraint $$PWD/requirements/dev.txt" "$$wheel[agent]"); \
 	"$$work/bin/auditctl" --version; \
 	"$$work/bin/auditlog" --version >/dev/null
 
@@ -134,8 +136,8 @@ wheel-check: dist ## use the wheel in clean environments: base, with [agent], by
 sbom: dist ## what an installation brings along, as CycloneDX, in dist/sbom.cdx.json
 	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	"$(PYTHON)" -m venv --without-pip "$$work/venv"; \
-	$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) \
-		"$$(echo "$$PWD"/dist/*.whl)[agent]"; \
+	$(call AGAIN,$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) \
+		"$$(echo "$$PWD"/dist/*.whl)[agent]"); \
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
 		--of JSON -o dist/sbom.cdx.json "$$work/venv/bin/python" 2>"$$work/log" \
 		|| { cat "$$work/log" >&2; exit 1; }; \

@@ -390,24 +390,16 @@ def _fetch(cache: Path) -> Path:
     if maven is None:
         raise Unavailable("no mvn command to fetch Elasticsearch with")
     cache.mkdir(parents=True, exist_ok=True)
-    fetched = subprocess.run(
-        [
-            maven,
-            "-q",
-            "-B",
-            "dependency:copy",
-            f"-Dartifact={_ARTIFACT}",
-            f"-DoutputDirectory={cache}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if fetched.returncode or not zipfile.is_zipfile(archive):
-        raise Unavailable(
-            f"mvn could not fetch {_ARTIFACT}: {(fetched.stdout + fetched.stderr)[-500:]}"
-        )
-    return archive
+    with tempfile.TemporaryDirectory(dir=cache) as place:  # whole, or not there for anybody
+        # -U has the second attempt ask again for what the first did not get.
+        command = [maven, "-q", "-B", "-U", "dependency:copy"]
+        command += [f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={place}"]
+        for _ in range(2):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            fetched = Path(place, archive.name)
+            if done.returncode == 0 and zipfile.is_zipfile(fetched):
+                return fetched.replace(archive)
+    raise Unavailable(f"mvn could not fetch {_ARTIFACT}: {(done.stdout + done.stderr)[-500:]}")
 
 
 def _password_hash(password: str) -> str:
