@@ -95,7 +95,7 @@ class Installation:
         """Do it, durably.  Raises OSError."""
         for step in steps:
             if step.state in ("create", "update"):
-                step.path.parent.mkdir(0o755, parents=True, exist_ok=True)
+                _make_directory(step.path.parent)
                 _fs.replace_durably(step.path, step.text.encode())
                 step.path.chmod(0o644)  # no secret is in any of them, and systemd's users read them
 
@@ -128,6 +128,14 @@ class Installation:
             for word in exchanged
         )
         return re.sub(rf"(?:{words})(?![\w.-])", lambda found: exchanged[found[0]], text)
+
+
+def _make_directory(path: Path) -> None:
+    """With its parents, and for all to read whatever the umask is: in an image they may be new."""
+    if not path.is_dir():
+        _make_directory(path.parent)
+        path.mkdir()
+        path.chmod(0o755)
 
 
 def _state(path: Path, text: str, *, keep: bool) -> State:
