@@ -102,7 +102,7 @@ class _Session:
             "PYTHONPATH": str(ROOT),
         }
         self._python = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", _LISTENER],
+            [sys.executable, "-u", "-W", "error", "-c", _LISTENER],
             cwd=place,
             env=self._environment,
             stdin=subprocess.PIPE,
