@@ -227,12 +227,16 @@ class _Court:
         by_record = self._held_by_record(facts, first_at, last_at)
         limit = self.policy.compress_after if "" in file.forms else self.policy.delete_after
         verb = "compressed" if "" in file.forms else "deleted"
-        yield _finding("too_recent", young, _age(self.now - since, limit, verb))
-        yield _finding(
-            "held", held, f"none of the {len(self.holds)} holds in force covers it whole"
-        )
-        yield _finding("not_shipped", behind, _acknowledged(self.gate.sinks, bounds))
-        yield _finding("held", by_record, f"{len(searched)} holds were looked for, none found")
+        found = [
+            _finding("too_recent", young, _age(self.now - since, limit, verb)),
+            _finding("held", held, f"none of the {len(self.holds)} holds in force covers it whole"),
+            _finding("not_shipped", behind, _acknowledged(self.gate.sinks, bounds)),
+            _finding("held", by_record, f"{len(searched)} holds were looked for, none found"),
+        ]
+        # What the name decides comes before what is read: how late on its day its last record is.
+        if young is not None and (named := self.by_name(file, index)) is not None:
+            found.sort(key=lambda finding: not (finding.keeps and finding.rule == named.reason))
+        yield from found
         if young is not None:
             return
         due = self._due(file, index, self.now - since)

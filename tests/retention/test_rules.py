@@ -162,6 +162,19 @@ def test_explained(given_input: Input) -> None:
             assert len(findings) >= 2
 
 
+@pytest.mark.parametrize("reason", ["held", "not_shipped"])
+def test_explained_where_the_name_decides_before_the_last_record(reason: str) -> None:
+    """Its day is old enough, and its last record is not; what keeps it is known by its name."""
+    facts = facts_of(segment(0, last_at=START + 23 * DAY / 24), segment(1))
+    gate = gate_of(None) if reason == "not_shipped" else NO_GATE
+    holds = [Hold("x", "legal", "audit")] if reason == "held" else []
+    now = START + 30.5 * DAY
+    action, _ = plan(facts, POLICY, gate, holds, now).actions
+    found = explain(LOG, facts.segments[LOG], 0, policy=POLICY, cursors=gate, holds=holds, now=now)
+    assert [finding.rule for finding in found if finding.keeps] == [reason, "too_recent"]
+    assert action.reason == reason
+
+
 # The reasons, one by one --------------------------------------------------------------------
 
 
