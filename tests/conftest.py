@@ -40,8 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell has what it starts in the background ignore Ctrl-C, and every child inherits that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Not for the programs that run here: how wide a person's terminal is, how his gzip packs.
-    for name in ("COLUMNS", "LINES", "GZIP"):
+    # Not for the programs that run here: a person's terminal, gzip, and auditctl's settings.
+    ours = ("AUDITLOG_CONFIG", "AUDITLOG_DEBUG", "AUDITLOG_PASSWORD", "AUDITLOG_API_KEY")
+    for name in ("COLUMNS", "LINES", "GZIP", *ours):
         os.environ.pop(name, None)
     # Whoever has to go through a proxy to fetch things: what runs here is reached without.
     for name in ("no_proxy", "NO_PROXY"):

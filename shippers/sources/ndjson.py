@@ -287,7 +287,7 @@ class FileFollower:
         del self._lanes[key]
 
     def _leave_base(self, lane: FileLane) -> None:
-        """Its place is another one now; that of a compressed file which is there stays that's."""
+        """Its place is another one now, unless a compressed file that is there has it too."""
         base = lane.harvester.base
         if base is not None and base.seal not in self._sealed:
             self._left.discard(base)
