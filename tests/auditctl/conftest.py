@@ -59,6 +59,12 @@ def _own_logging() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
 
 
+@pytest.fixture(autouse=True)
+def _slow_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proofs give up after three seconds, which one sync may take where many tests run at once."""
+    monkeypatch.setattr("retention.proofs._PATIENCE_SECONDS", 60.0)
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """``run("verify", directory)`` in this process."""

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 STEPS = ("fsync", "fsync_directory", "rename", "unlink", "create_exclusive", "write_all")
 
 
+@pytest.fixture(autouse=True)
+def _slow_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proofs give up after three seconds, which one sync may take where many tests run at once."""
+    monkeypatch.setattr("retention.proofs._PATIENCE_SECONDS", 60.0)
+
+
 @pytest.fixture
 def log_directory(tmp_path: Path) -> Path:
     return tmp_path / "audit"
