@@ -310,9 +310,12 @@ class Delivery:
                 self._woken.discard(event)
             for follower in self._followers.values():
                 if (woken := follower.woken(event)) is not None:
-                    if self._linger_seconds and woken.at_end and not woken.failures:
-                        # What was the end goes on: others may follow, and go in the same batch.
-                        woken.not_before = time.monotonic() + self._linger_seconds
+                    if self._linger_seconds and not woken.failures:
+                        if self._fills_a_batch(woken):
+                            woken.not_before = 0.0
+                        elif woken.at_end:
+                            # What was the end goes on: others may follow, and go in one batch.
+                            woken.not_before = time.monotonic() + self._linger_seconds
                     woken.at_end = False
                     self._enqueue(woken)
 
@@ -367,14 +370,15 @@ class Delivery:
             return None
         if batch is not None:
             self._reporter.read(lane.log, batch)
-            if self._linger_seconds and not self._drain and self._has_caught_up(lane):
+            lingers = self._linger_seconds and not self._drain and lane.live
+            if lingers and not self._fills_a_batch(lane):
                 # Whoever writes all the time would else have each record sent alone from here on.
                 lane.not_before = time.monotonic() + self._linger_seconds
         return batch
 
-    def _has_caught_up(self, lane: Lane) -> bool:
-        """Whether what was written since does not make a full batch."""
-        return lane.live and lane.harvester.lag_bytes() < self._size.bytes
+    def _fills_a_batch(self, lane: Lane) -> bool:
+        """Whether what is not read yet is enough for one, and waits for nothing."""
+        return lane.harvester.lag_bytes() >= self._size.bytes
 
     def _settle(self, completed: _Completed) -> None:
         lane, batch, outcomes = completed.lane, completed.batch, completed.outcomes

@@ -194,6 +194,7 @@ class JournalReader:
             was_empty = not self._lines
             self._lines.append(line)
             self._ahead_bytes += len(line)
-        if was_empty:
+            is_full = self._ahead_bytes >= _AHEAD_BYTES
+        if was_empty or is_full:  # who lingers for more waits in vain from here on
             self._wake()
         return True

@@ -4,7 +4,8 @@ import datetime as dt
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -163,6 +164,23 @@ def test_records_that_linger_are_sent_together(
     assert sink.deliveries - before <= elapsed / linger + 2
 
 
+@contextmanager
+def at_work(delivery: Delivery, source: LogDirectories) -> Iterator[Delivery]:
+    """Without a service and its watch: it learns of what grows from the test alone."""
+    for sighting in source.look(None, strict=True):
+        delivery.sighted(source.name, sighting)
+    delivery.start()
+    yield delivery
+    delivery.stop()
+    assert delivery.join(60)
+
+
+def come_round(delivery: Delivery) -> None:
+    """Wait until it has done what there was to do."""
+    for _ in range(2):  # it answers in the middle of its loop
+        assert delivery.answers(60)
+
+
 @pytest.mark.parametrize("when", ["while others are on their way", "while others are read"])
 def test_records_linger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     log = write_log(tmp_path / "logs", records=3)
@@ -185,26 +203,31 @@ def test_records_linger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: s
         monkeypatch.setattr(Harvester, "read", read_and_append)
     sink = FakeSink(answer=answer)
     options = DeliveryOptions(batch_records=records, linger=dt.timedelta(hours=1), backoff=HASTY)
-    delivery = Delivery(sink, tmp_path / "state", options, [source])
+    with at_work(Delivery(sink, tmp_path / "state", options, [source]), source) as delivery:
+        eventually(lambda: sink.deliveries == 1, "a backlog does not wait")
+        come_round(delivery)
+        for _ in range(5):
+            log.append(1)
+            delivery.wake(str(log.active))
+            come_round(delivery)
+        assert sink.deliveries == 1
+        answered.set()
+        eventually(lambda: len(sink.stored) >= 3, "nor does what failed")
 
-    def come_round() -> None:
-        for _ in range(2):  # it answers in the middle of its loop
-            assert delivery.answers(60)
 
-    for sighting in source.look(None, strict=True):
-        delivery.sighted(source.name, sighting)
-    delivery.start()
-    eventually(lambda: sink.deliveries == 1, "a backlog does not wait")
-    come_round()
-    for _ in range(5):
+def test_what_fills_a_batch_lingers_no_longer(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "logs", records=3)
+    source, sink = LogDirectories([tmp_path / "logs"]), FakeSink()
+    options = DeliveryOptions(batch_bytes=10_000, linger=dt.timedelta(hours=1))
+    with at_work(Delivery(sink, tmp_path / "state", options, [source]), source) as delivery:
+        eventually(lambda: len(sink.stored) == 3)
         log.append(1)
         delivery.wake(str(log.active))
-        come_round()
-    assert sink.deliveries == 1
-    answered.set()
-    eventually(lambda: len(sink.stored) >= 3, "nor does what failed")
-    delivery.stop()
-    assert delivery.join(60)
+        come_round(delivery)
+        assert sink.deliveries == 1
+        log.append(60)
+        delivery.wake(str(log.active))
+        eventually(lambda: len(sink.stored) > 4, "it is a backlog now")
 
 
 def test_durable(tmp_path: Path, running: Callable[..., object]) -> None:

@@ -189,6 +189,22 @@ def test_half_an_entry_of_a_journalctl_that_was_killed_is_read_again_whole(
     assert texts(sink) == expected(1, 3)
 
 
+def test_a_backlog_does_not_linger(tmp_path: Path, running: Start) -> None:
+    entry = '{"__CURSOR":"%d","__REALTIME_TIMESTAMP":"%d","MESSAGE":"%s"}\n'
+    entries = "".join(entry % (n, n, "x" * 60_000) for n in range(300))
+    (tmp_path / "entries").write_text(entries)
+    program = tmp_path / "journalctl"
+    program.write_text(f"#!/bin/sh\nexec tail --lines=+1 --follow {tmp_path}/entries\n")
+    program.chmod(0o700)
+    sink = FakeSink()
+    source = JournaldSource(JournaldOptions("journal", (UNIT,), program=str(program)))
+    delivery = DeliveryOptions(linger=dt.timedelta(hours=1))
+    options = ShippingOptions(delivery=delivery)
+    running(ShippingService([], [sink], tmp_path / "state", options, sources=[source]))
+    # 18 MB, of which at most the 4 MiB that are read ahead wait for more.
+    eventually(lambda: len(sink.documents) > 200)
+
+
 FOLLOW = """
 import json, sys, threading
 from pathlib import Path
