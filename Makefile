@@ -54,8 +54,8 @@ dashboards: $(STAMP) ## build the Grafana dashboards in deploy/grafana/dashboard
 
 # Its own packages come first, those of the environment behind them.
 ELASTICSEARCH8 := $(VENV)/elasticsearch8
-ELASTICSEARCH8_TESTS := $(addprefix tests/shippers/test_,sink_contract.py elasticsearch.py \
-	setup_plan.py index_template.py reconcile.py)
+ELASTICSEARCH8_TESTS := tests/shippers/sinks/test_sink_contract.py tests/shippers/reconcile/test_reconciliation.py \
+	$(addprefix tests/shippers/sinks/elasticsearch/test_,sink.py setup_plan.py index_template.py)
 
 .PHONY: test-elasticsearch8
 test-elasticsearch8: $(STAMP) ## the tests of the sink with client and server 8.19, in an environment of their own

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal
 
 from auditctl.errors import CommandFailed
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.errors import InvalidName
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Installation:
         for step in steps:
             if step.state in ("create", "update"):
                 _make_directory(step.path.parent)
-                _fs.replace_durably(step.path, step.text.encode())
+                durable_fs.replace_durably(step.path, step.text.encode())
                 step.path.chmod(0o644)  # no secret is in any of them, and systemd's users read them
 
     def _targets(self) -> list[tuple[str, PurePosixPath]]:

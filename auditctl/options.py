@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditctl.config import Config, load
+from auditctl.config.model import Config, load
 from auditctl.errors import BadPath, ConfigError
 from auditlog.errors import AuditLogError
-from auditlog.inventory import scan
+from auditlog.reading.inventory import scan
 from retention.errors import PolicyError
 from retention.policy import parse_duration
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from auditctl.config_sources import Key
+    from auditctl.config.origins import Key
 
 __all__ = [
     "DIRECTORY",

@@ -15,14 +15,11 @@ True
 Importing it costs next to nothing: what a name stands for is loaded when it is first used.
 """
 
-import sys
 from importlib import import_module
 
 TYPE_CHECKING = False  # typing's own would cost the import of typing
 if TYPE_CHECKING:
     from auditlog import events
-    from auditlog.actor import Actor, Resource
-    from auditlog.context import bind
     from auditlog.errors import (
         AuditLogError,
         BufferFull,
@@ -38,14 +35,16 @@ if TYPE_CHECKING:
         RecordTooLarge,
         UnsafePath,
     )
-    from auditlog.flush_policy import FlushPolicy
-    from auditlog.opening import open_log as open  # noqa: A004  (as io.open and gzip.open: auditlog.open)
-    from auditlog.reader import read
-    from auditlog.record import Record
-    from auditlog.stats import Stats
-    from auditlog.ticket import Ticket
-    from auditlog.verify import Report, verify
-    from auditlog.writer import Log
+    from auditlog.events.actor import Actor, Resource
+    from auditlog.events.context import bind
+    from auditlog.format.record import Record
+    from auditlog.reading.reader import read
+    from auditlog.verification.verify import Report, verify
+    from auditlog.writer.flush_policy import FlushPolicy
+    from auditlog.writer.log import Log
+    from auditlog.writer.opening import open_log as open  # noqa: A004  (as io.open and gzip.open: auditlog.open)
+    from auditlog.writer.stats import Stats
+    from auditlog.writer.ticket import Ticket
 
 __all__ = [
     "Actor",
@@ -77,18 +76,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Actor": "actor",
-    "FlushPolicy": "flush_policy",
-    "Log": "writer",
-    "Record": "record",
-    "Report": "verify",
-    "Resource": "actor",
-    "Stats": "stats",
-    "Ticket": "ticket",
-    "bind": "context",
+    "Actor": "events.actor",
+    "FlushPolicy": "writer.flush_policy",
+    "Log": "writer.log",
+    "Record": "format.record",
+    "Report": "verification.verify",
+    "Resource": "events.actor",
+    "Stats": "writer.stats",
+    "Ticket": "writer.ticket",
+    "bind": "events.context",
     "events": "events",
-    "open": "opening",
-    "read": "reader",
+    "open": "writer.opening",
+    "read": "reading.reader",
+    "verify": "verification.verify",
 }
 """The module of each name; what is not here is an error."""
 
@@ -104,18 +104,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(type(sys)):  # type: ignore[misc]  # the class of every module
-    """Keeps ``auditlog.verify`` the function, also once the module of that name was imported."""
-
-    @property
-    def verify(self) -> object:
-        return import_module(f"{__name__}.verify").verify
-
-    @verify.setter
-    def verify(self, module: object) -> None:
-        """The import system would put the module here."""
-
-
-sys.modules[__name__].__class__ = _Package

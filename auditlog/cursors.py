@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.errors import CursorDamaged, InvalidName
-from auditlog.record import format_timestamp, parse_timestamp
-from auditlog.segment_names import LogId
+from auditlog.format.record import format_timestamp, parse_timestamp
+from auditlog.format.segment_names import LogId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,8 +113,8 @@ class CursorStore:
     def save(self, sink: str, cursor: Cursor) -> None:
         """Make the cursor durable, keeping the one before.  Raises OSError."""
         path = self.path(sink, cursor.log)
-        _fs.make_directory(path.parent)
-        _fs.replace_durably(path, _encode(cursor), keep=_previous(path))
+        durable_fs.make_directory(path.parent)
+        durable_fs.replace_durably(path, _encode(cursor), keep=_previous(path))
 
     def load_source(self, sink: str, kind: str, source: str) -> SourceCursor | None:
         """The newest readable cursor of a source, or None when there never was one.
@@ -131,8 +131,8 @@ class CursorStore:
     def save_source(self, sink: str, cursor: SourceCursor) -> None:
         """Make the cursor durable, keeping the one before.  Raises OSError."""
         path = self._source_path(sink, cursor.source)
-        _fs.make_directory(path.parent)
-        _fs.replace_durably(path, _encode_source(cursor), keep=_previous(path))
+        durable_fs.make_directory(path.parent)
+        durable_fs.replace_durably(path, _encode_source(cursor), keep=_previous(path))
 
     def _source_path(self, sink: str, source: str) -> Path:
         return self._source_directory / self.path(sink, source).relative_to(self.directory)

@@ -13,11 +13,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import auditlog
-from auditlog.record import parse_header
+from auditlog.format.record import parse_header
 from benchmarks.workload import events
 from shippers.batch import Shipment
-from shippers.sinks.bulk import bulk_body
-from shippers.sinks.index_template import index_template
+from shippers.sinks.elasticsearch.bulk import bulk_body
+from shippers.sinks.elasticsearch.index_template import index_template
 from tests.support.elasticsearch import Cluster, ElasticsearchServer, request
 
 __all__ = ["BATCH", "backlog", "indexed", "server"]

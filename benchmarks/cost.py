@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import auditlog
-from auditlog.record import parse_header
+from auditlog.format.record import parse_header
 from benchmarks.agent_process import AgentProcess
 from benchmarks.backlog import indexed
 from benchmarks.harness import Case, Ratio
@@ -20,9 +20,9 @@ from benchmarks.shipper import RECORDS, setting
 from shippers.batch import Shipment
 from shippers.outcome import INDEXED, Outcome
 from shippers.service import ShippingService
-from shippers.sinks.index_template import index_template
+from shippers.sinks.elasticsearch.index_template import index_template
 from shippers.sinks.protocol import Sink
-from shippers.sinks.sqlite import SqliteSink
+from shippers.sinks.sqlite.sink import SqliteSink
 from tests.support.elasticsearch import Cluster, request
 
 TITLE = f"Shipper: what a record costs, {RECORDS:,} records"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import auditlog
-from auditlog.record import GENESIS_HASH, format_timestamp, log_prefix, seal
+from auditlog.format.record import GENESIS_HASH, format_timestamp, log_prefix, seal
 from benchmarks.harness import Case, Ratio
 from benchmarks.workload import events
 

@@ -19,14 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from auditlog.record import parse_timestamp
+from auditlog.format.record import parse_timestamp
 from benchmarks.backlog import server
 from benchmarks.harness import Case, Ratio
 from shippers.batch import Shipment
 from shippers.outcome import INDEXED, Outcome
 from shippers.service import ShippingService
-from shippers.sinks.connection import ElasticsearchOptions
-from shippers.sinks.elasticsearch import ElasticsearchSink
+from shippers.sinks.elasticsearch.connection import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from tests.support.elasticsearch import Cluster, request
 
 TITLE = "Live: from an append to the server and to a search"

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import auditlog
-from auditlog.inventory import scan
-from auditlog.reader import bounds
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import bounds
 from benchmarks.harness import Case, Ratio
 from benchmarks.workload import events
 from retention.compress import compress

@@ -17,14 +17,14 @@ import orjson
 from elasticsearch import Elasticsearch, helpers
 
 import auditlog
-from auditlog.record import parse_header
+from auditlog.format.record import parse_header
 from benchmarks.backlog import BATCH, backlog
 from benchmarks.harness import Case, Ratio
 from shippers.batch import Shipment
 from shippers.service import ShippingService
-from shippers.sinks.bulk import bulk_body
-from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
-from shippers.sinks.index_template import index_template
+from shippers.sinks.elasticsearch.bulk import bulk_body
+from shippers.sinks.elasticsearch.index_template import index_template
+from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
 from tests.support.elasticsearch import Cluster, request
 
 TITLE = "Shipper: a backlog into Elasticsearch 9.5.0 on the same machine"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import auditlog
-from auditlog.record import GENESIS_HASH, log_prefix, seal
+from auditlog.format.record import GENESIS_HASH, log_prefix, seal
 from benchmarks.agent_process import AgentProcess
 from benchmarks.backlog import indexed, server
 from benchmarks.harness import Case, Ratio

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from auditlog.actor import Actor
-from auditlog.events import Event, TaskSubmitted
+from auditlog.events.actor import Actor
+from auditlog.events.vocabulary import Event, TaskSubmitted
 
 ACTORS = tuple(
     Actor(user_id=f"user-{number}", ip=f"10.0.0.{number}", auth_method="bearer_token")

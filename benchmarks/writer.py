@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 import auditlog
-from auditlog import body, field_kinds
+from auditlog.events import body, field_kinds
 from benchmarks.harness import Case, Ratio
 from benchmarks.workload import events, fields
 

@@ -19,7 +19,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.errors import AuditLogError
 from retention import tombstone
 from retention.compress import compress
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
-    from auditlog.inventory import SegmentFile
-    from auditlog.reader import Bounds
-    from auditlog.segment_names import LogId
+    from auditlog.format.segment_names import LogId
+    from auditlog.reading.inventory import SegmentFile
+    from auditlog.reading.reader import Bounds
     from retention.content import Content, Identity
     from retention.facts import AdoptedFile, ShipGate
     from retention.holds import HoldStore
@@ -188,9 +188,9 @@ class _Work:
         for form, identity in forms.items():
             path = file.form_path(form)
             identity.check(path)
-            _fs.unlink(path)
+            durable_fs.unlink(path)
             freed += identity.size_bytes
-        _fs.fsync_directory(file.path.parent)
+        durable_fs.fsync_directory(file.path.parent)
         _logger.info("deleted %s, %d bytes freed", action.segment, freed)
         return Step(action, done=True, freed_bytes=freed)
 

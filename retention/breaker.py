@@ -30,7 +30,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from auditlog.record import format_timestamp
+from auditlog.format.record import format_timestamp
 from retention.policy import format_duration
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
-from auditlog.inventory import scan
-from auditlog.reader import bounds
-from auditlog.record import MAX_RECORD_BYTES, line_hash, parse_header
+from auditlog.format.record import MAX_RECORD_BYTES, line_hash, parse_header
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import bounds
 from retention.content import decoded
 from retention.errors import SegmentDamaged
 from retention.facts import Facts, SegmentFacts, ShipGate, SinkCursor
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditlog.cursors import Cursor
-    from auditlog.inventory import Inventory, SegmentFile
-    from auditlog.segment_names import LogId
+    from auditlog.format.segment_names import LogId
+    from auditlog.reading.inventory import Inventory, SegmentFile
     from retention.holds import Hold
     from retention.policy import Policy
 
@@ -276,7 +276,7 @@ def _holds(file: SegmentFile, cursor: Cursor) -> bool:
 def _part(file: SegmentFile, begin: int, end: int) -> bytes:
     """The segment's uncompressed bytes between two offsets."""
     if file.name.compression == "":
-        fd = _fs.open_read(file.path)
+        fd = durable_fs.open_read(file.path)
         try:
             return os.pread(fd, end - begin, begin)
         finally:

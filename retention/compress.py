@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import zstandard
 
-from auditlog import _fs
-from auditlog.segment_names import SegmentName, is_segment_name
+from auditlog import durable_fs
+from auditlog.format.segment_names import SegmentName, is_segment_name
 from retention.content import ChainCheck, Identity, decoded, inspect
 from retention.errors import SegmentChanged, SegmentDamaged
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from auditlog.inventory import SegmentFile
-    from auditlog.reader import Bounds
+    from auditlog.reading.inventory import SegmentFile
+    from auditlog.reading.reader import Bounds
     from retention.content import Content
     from retention.policy import Policy
 
@@ -96,16 +96,16 @@ def compress(
             check_equal(temporary, suffix, content.sha256, stop)
             _check_expected(plain, content, expected)
             identity.check(plain)
-            _fs.rename(temporary, target)
+            durable_fs.rename(temporary, target)
         except BaseException:
             with suppress(FileNotFoundError):
-                _fs.unlink(temporary)
+                durable_fs.unlink(temporary)
             raise
     _check_expected(plain, content, expected)
-    _fs.fsync_directory(plain.parent)
+    durable_fs.fsync_directory(plain.parent)
     identity.check(plain)
-    _fs.unlink(plain)
-    _fs.fsync_directory(plain.parent)
+    durable_fs.unlink(plain)
+    durable_fs.fsync_directory(plain.parent)
     return Compressed(target, content, identity.size_bytes - target.stat().st_size)
 
 
@@ -122,7 +122,7 @@ def remove_stale(directory: Path) -> list[Path]:
     """Remove what killed runs left behind; only under the lock.  Raises OSError."""
     stale = [path for path in directory.glob(".*.tmp") if _is_ours(path)]
     for path in stale:
-        _fs.unlink(path)
+        durable_fs.unlink(path)
     return stale
 
 
@@ -209,19 +209,19 @@ def write_packed(
     to a check.  Raises what the check raises, SegmentChanged, Stopped, OSError.
     """
     identity = Identity.at(plain)
-    fd = _fs.create_exclusive(temporary)
+    fd = durable_fs.create_exclusive(temporary)
     try:
         with _Beside(encoder) as beside:
             for piece in decoded(plain, "", stop):
-                _fs.write_all(fd, beside.compress(piece))
+                durable_fs.write_all(fd, beside.compress(piece))
                 feed(piece)
-            _fs.write_all(fd, beside.flush())
+            durable_fs.write_all(fd, beside.flush())
         state = plain.lstat()
         if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(fd, state.st_uid, state.st_gid)
         os.fchmod(fd, state.st_mode & 0o7777)
         os.utime(fd, ns=(state.st_atime_ns, state.st_mtime_ns))
-        _fs.fsync(fd)
+        durable_fs.fsync(fd)
     finally:
         os.close(fd)
     return identity

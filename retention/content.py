@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from auditlog.following import check_following, follow, following_start, line_ends
-from auditlog.reader import Bounds, NotWhole, open_segment
-from auditlog.record import (
+from auditlog.format.record import (
     MAX_RECORD_BYTES,
     check_link,
     log_prefix,
     parse_header,
     parse_timestamp,
 )
+from auditlog.reading.reader import Bounds, NotWhole, open_segment
+from auditlog.verification.fast_path import check_following, follow, following_start, line_ends
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from auditlog.record import Header
-    from auditlog.segment_names import LogId
+    from auditlog.format.record import Header
+    from auditlog.format.segment_names import LogId
 
 __all__ = ["ChainCheck", "Content", "Identity", "decoded", "inspect"]
 

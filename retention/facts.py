@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditlog.cursors import Cursor
-    from auditlog.inventory import SegmentFile
-    from auditlog.json_lines import FilePlace
-    from auditlog.reader import Bounds
-    from auditlog.segment_names import LogId
+    from auditlog.format.foreign_files import FilePlace
+    from auditlog.format.segment_names import LogId
+    from auditlog.reading.inventory import SegmentFile
+    from auditlog.reading.reader import Bounds
     from retention.policy import ForeignPolicy, Policy
 
 __all__ = [

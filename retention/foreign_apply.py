@@ -15,7 +15,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from auditlog import _fs
+from auditlog import durable_fs
 from retention import foreign, tombstone
 from retention.errors import SegmentChanged
 from retention.foreign_content import inspect_foreign
@@ -66,7 +66,7 @@ def carry_out_foreign(
     now = replace(file, content=content)
     if held := foreign.holding(now, in_force, at):
         return Outcome(kept="held", detail=held)
-    if _fs.open_for_writing_elsewhere(file.path):
+    if durable_fs.open_for_writing_elsewhere(file.path):
         return Outcome(kept="active", detail="a process has it open for writing")
     if not delete:
         freed = compress_foreign(now, content, stop)

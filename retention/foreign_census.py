@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.errors import AuditLogError
-from auditlog.json_lines import FilePlace, decode_places
-from auditlog.segment_names import COMPRESSIONS, is_segment_name
+from auditlog.format.foreign_files import FilePlace, decode_places
+from auditlog.format.segment_names import COMPRESSIONS, is_segment_name
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
 from retention.facts import AdoptedFile, ForeignFile, Placing
 from retention.foreign_content import inspect_foreign, last_time
@@ -186,7 +186,7 @@ class _Look:
 
     def _read(self, file: AdoptedFile) -> AdoptedFile:
         fields = file.foreign.timestamp_fields
-        file = replace(file, open_for_writing=_fs.open_for_writing_elsewhere(file.path))
+        file = replace(file, open_for_writing=durable_fs.open_for_writing_elsewhere(file.path))
         if "" in file.forms and file.plain.name != self.asked and not self.crowded:
             seen_at = last_time(file.path, fields)
             if seen_at is not None and self.now - seen_at < file.foreign.policy.compress_after:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from auditlog import _fs
-from auditlog.json_lines import (
+from auditlog import durable_fs
+from auditlog.format.foreign_files import (
     EARLIEST,
     FIRST_LINE_BYTES,
     FilePlace,
@@ -68,7 +68,7 @@ def inspect_foreign(
 
 def last_time(path: Path, fields: Sequence[str]) -> dt.datetime | None:
     """The time of a plain file's last whole line; None where it has none.  Raises OSError."""
-    fd = _fs.open_read(path)
+    fd = durable_fs.open_read(path)
     try:
         size = os.fstat(fd).st_size
         tail = os.pread(fd, _TAIL_BYTES, max(0, size - _TAIL_BYTES))

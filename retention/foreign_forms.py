@@ -21,7 +21,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from auditlog import _fs
+from auditlog import durable_fs
 from retention.compress import SUFFIXES, check_equal, encoder_of, foreign_temporary, write_packed
 from retention.content import Identity, decoded
 from retention.errors import SegmentChanged, SegmentDamaged
@@ -88,7 +88,7 @@ def compress_foreign(file: AdoptedFile, content: ForeignContent, stop: threading
         kept = SUFFIXES[file.foreign.policy.compression]
         _pack(file, kept, content, forms, stop)
         forms.pop(kept, None)
-    _fs.fsync_directory(plain.parent)
+    durable_fs.fsync_directory(plain.parent)
     left = {form: found for form, found in forms.items() if form != kept}
     freed = before - file.form_path(kept).stat().st_size
     remove_forms(file, left)
@@ -100,8 +100,8 @@ def remove_forms(file: AdoptedFile, forms: Mapping[str, tuple[Identity, bool]]) 
     for form in sorted(forms, reverse=True):
         path = file.form_path(form)
         forms[form][0].check(path)
-        _fs.unlink(path)
-    _fs.fsync_directory(file.path.parent)
+        durable_fs.unlink(path)
+    durable_fs.fsync_directory(file.path.parent)
 
 
 def _pack(
@@ -116,10 +116,10 @@ def _pack(
         _check_planned(file.plain, digest.hexdigest(), content)
         identity.check(file.plain)
         _check_target(target, forms.get(form))
-        _fs.rename(temporary, target)
+        durable_fs.rename(temporary, target)
     except BaseException:
         with suppress(FileNotFoundError):
-            _fs.unlink(temporary)
+            durable_fs.unlink(temporary)
         raise
 
 
@@ -137,8 +137,8 @@ def _check_target(target: Path, known: tuple[Identity, bool] | None) -> None:
 
 
 def _make_durable(path: Path) -> None:
-    fd = _fs.open_read(path)
+    fd = durable_fs.open_read(path)
     try:
-        _fs.fsync(fd)
+        durable_fs.fsync(fd)
     finally:
         os.close(fd)

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from auditlog import _fs
-from auditlog.record import format_timestamp, parse_timestamp
+from auditlog import durable_fs
+from auditlog.format.record import format_timestamp, parse_timestamp
 from retention.errors import RetentionError, StateDamaged
 from retention.lock import locked
 
@@ -172,7 +172,7 @@ class HoldStore:
     def _save(self, holds: tuple[Hold, ...]) -> None:
         content = {"v": 1, "holds": [hold.to_json() for hold in holds]}
         text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        _fs.replace_durably(self.path, text)
+        durable_fs.replace_durably(self.path, text)
 
     def _lock(self) -> AbstractContextManager[None]:
         return locked(self.path.with_name("holds.lock"))

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditlog.record import format_timestamp, parse_timestamp
+from auditlog.format.record import format_timestamp, parse_timestamp
 from retention.errors import PolicyError
 from retention.index_plan import IndexRun
 from retention.last_run import BootClock

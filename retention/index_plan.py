@@ -23,7 +23,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from auditlog.record import format_timestamp
+from auditlog.format.record import format_timestamp
 from retention.breaker import Refusal, jumped
 from retention.errors import PolicyError
 from retention.policy import format_duration

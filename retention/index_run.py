@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
-from auditlog.inventory import STATE_DIRECTORY, scan
-from auditlog.reader import bounds
+from auditlog.reading.inventory import STATE_DIRECTORY, scan
+from auditlog.reading.reader import bounds
 from retention.errors import IndicesRefused, StateDamaged
 from retention.holds import HoldStore
 from retention.index_memory import IndexRunStore
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from auditlog.inventory import SegmentFile
+    from auditlog.reading.inventory import SegmentFile
     from retention.index_plan import IndexAction, IndexFacts, IndexPlan, IndexPolicy
 
 __all__ = ["IndexCluster", "IndexResult", "IndexStep", "run_index_retention"]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditlog.record import format_timestamp, parse_timestamp
+from auditlog.format.record import format_timestamp, parse_timestamp
 from retention.errors import PolicyError
 from retention.facts import LastRun
 from retention.policy import Policy

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditlog import _fs
+from auditlog import durable_fs
 from retention.errors import Busy
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     Raises Busy naming the holder, OSError as it comes.
     """
     path = Path(path)
-    _fs.make_directory(path.parent)
+    durable_fs.make_directory(path.parent)
     try:
-        lock = _fs.FileLock(path, f"pid {os.getpid()}")
-    except _fs.Locked as error:
+        lock = durable_fs.FileLock(path, f"pid {os.getpid()}")
+    except durable_fs.Locked as error:
         raise Busy(
             f"it is held by {error.holder or 'another process'}",
             path=path,

@@ -16,16 +16,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from auditlog.record import format_timestamp
+from auditlog.format.record import format_timestamp
 from retention import breaker, foreign, room, rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from auditlog.inventory import SegmentFile
-    from auditlog.reader import Bounds
-    from auditlog.segment_names import LogId
+    from auditlog.format.segment_names import LogId
+    from auditlog.reading.inventory import SegmentFile
+    from auditlog.reading.reader import Bounds
     from retention.breaker import Refusal
     from retention.facts import AdoptedFile, Facts, LastRun, SegmentFacts, ShipGate
     from retention.holds import Hold

@@ -15,13 +15,13 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from auditlog import _fs
-from auditlog.deleted_indices import index_tombstones
+from auditlog import durable_fs
 from auditlog.errors import LogDamaged, LogFailed, LogLocked
-from auditlog.inventory import scan
-from auditlog.reader import iter_lines, open_any_form
-from auditlog.record import decode
-from auditlog.tombstones import INDEX_DELETED, SEGMENT_DELETED
+from auditlog.format.record import decode
+from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
+from auditlog.reading.deleted_indices import index_tombstones
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import iter_lines, open_any_form
 from retention.rules import PROOF_SERVICE
 from retention.tombstone import FOREIGN_DELETED
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from auditlog.writer import Log
+    from auditlog.writer.log import Log
 
 __all__ = ["HOLD_ADDED", "HOLD_RELEASED", "ProofLog"]
 
@@ -150,13 +150,13 @@ class ProofLog:
             return
         for log, segments in scan(self._directory).logs.items():
             if log.service == PROOF_SERVICE:
-                _fs.sync_content(segments[-1].path)
-        _fs.fsync_directory(self._directory)
+                durable_fs.sync_content(segments[-1].path)
+        durable_fs.fsync_directory(self._directory)
         self._found_durable = True
 
     def _open(self) -> Log:
         # Imported here: most runs delete nothing, and need no writer.
-        from auditlog.opening import open_log  # noqa: PLC0415  (see above)
+        from auditlog.writer.opening import open_log  # noqa: PLC0415  (see above)
 
         deadline = time.monotonic() + self._patience.total_seconds()
         while True:
@@ -177,7 +177,7 @@ class ProofLog:
 
     def _tombstones(self) -> set[_Key]:
         if self._known is None:
-            from auditlog.verify import tombstones_in  # noqa: PLC0415  (as in _open)
+            from auditlog.verification.verify import tombstones_in  # noqa: PLC0415  (as in _open)
 
             self._known = {
                 (found.segment, found.first_seq, found.last_seq, found.last_hash)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from auditlog.inventory import SegmentFile
+    from auditlog.reading.inventory import SegmentFile
     from retention.plan import Action
 
 __all__ = ["age_order", "make"]

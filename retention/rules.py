@@ -32,14 +32,14 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from auditlog.segment_names import LogId, SegmentName, is_segment_name
+from auditlog.format.segment_names import LogId, SegmentName, is_segment_name
 from retention.policy import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from auditlog.inventory import SegmentFile
-    from auditlog.reader import Bounds
+    from auditlog.reading.inventory import SegmentFile
+    from auditlog.reading.reader import Bounds
     from retention.facts import SegmentFacts, ShipGate
     from retention.holds import Hold
     from retention.policy import Policy

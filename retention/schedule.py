@@ -30,7 +30,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from auditlog.errors import AuditLogError
-from auditlog.inventory import STATE_DIRECTORY
+from auditlog.reading.inventory import STATE_DIRECTORY
 from retention.errors import PolicyError, Refused
 from retention.last_run import LastRunStore
 from retention.priority import give_way

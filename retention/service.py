@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditlog.errors import AuditLogError
-from auditlog.inventory import STATE_DIRECTORY
+from auditlog.reading.inventory import STATE_DIRECTORY
 from retention import census, foreign
 from retention.apply import IndexCount, Step, apply
 from retention.compress import remove_stale

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from auditlog import _fs
+from auditlog import durable_fs
 from retention.errors import StateDamaged
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class StateEntries:
         """Make them durable.  Raises OSError."""
         content = {"v": 1, self.member: entries}
         text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        _fs.replace_durably(self.path, text)
+        durable_fs.replace_durably(self.path, text)
 
     def damaged(self, error: Exception) -> StateDamaged:
         """What to raise where an entry cannot be understood."""

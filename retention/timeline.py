@@ -15,7 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from auditlog.segment_names import LogId
+from auditlog.format.segment_names import LogId
 from retention.rules import PROOF_SERVICE
 
 if TYPE_CHECKING:

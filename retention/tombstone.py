@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from auditlog.record import format_timestamp
+from auditlog.format.record import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

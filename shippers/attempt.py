@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shippers.document import DocumentBatch
 from shippers.outcome import Kind, Outcome, quarantined, retry
-from shippers.quarantine import Entry
+from shippers.quarantine.store import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shippers.batch import AnyBatch, Batch, Shipment
     from shippers.document import Document
-    from shippers.quarantine import Quarantine
+    from shippers.quarantine.store import Quarantine
     from shippers.sinks.protocol import Sink
 
 __all__ = ["Attempt"]

@@ -17,14 +17,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from auditlog.record import GENESIS_HASH
+from auditlog.format.record import GENESIS_HASH
 from shippers.document import DocumentBatch
 from shippers.outcome import INDEXED, Kind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditlog.record import Header
+    from auditlog.format.record import Header
 
 __all__ = ["AnyBatch", "Batch", "Finding", "Position", "Shipment", "Tally", "Window"]
 

@@ -28,17 +28,17 @@ from typing import Final
 
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
-from auditlog.segment_names import SegmentName
+from auditlog.format.segment_names import SegmentName
 from shippers.attempt import Attempt
 from shippers.backoff import Backoff
 from shippers.batch import AnyBatch
 from shippers.batch_size import BatchSize, Taken
 from shippers.lane import Lane
 from shippers.outcome import INDEXED, Outcome, retry
-from shippers.quarantine import Quarantine
+from shippers.quarantine.store import Quarantine
 from shippers.reporter import Reporter
 from shippers.sinks.protocol import Sink
-from shippers.sources.log_directories import load_cursor
+from shippers.sources.audit_log.source import load_cursor
 from shippers.sources.protocol import Follower, Following, Source
 from shippers.stats import LogStats, SinkStats
 from shippers.turns import Turns

@@ -10,16 +10,16 @@ import datetime as dt
 import os
 from typing import TYPE_CHECKING
 
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.errors import AuditLogError
-from auditlog.reader import bounds
-from auditlog.record import MAX_RECORD_BYTES, parse_header, parse_timestamp
-from auditlog.segment_names import SegmentName
+from auditlog.format.record import MAX_RECORD_BYTES, parse_header, parse_timestamp
+from auditlog.format.segment_names import SegmentName
+from auditlog.reading.reader import bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditlog.inventory import SegmentFile
+    from auditlog.reading.inventory import SegmentFile
     from shippers.batch import Position
 
 __all__ = ["newest_seq", "written_at"]
@@ -58,7 +58,7 @@ def written_at(segments: Sequence[SegmentFile], position: Position) -> dt.dateti
 def _line_at(segment: SegmentFile, offset: int) -> bytes | None:
     """The whole line at the offset; None at the end of what there is."""
     try:
-        fd = _fs.open_read(segment.path)
+        fd = durable_fs.open_read(segment.path)
     except OSError:
         return None
     try:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from auditlog import _fs
+from auditlog import durable_fs
 from shippers.delivery import Delivery, DeliveryOptions
 from shippers.errors import AlreadyShipping, ShippingStalled
 from shippers.sinks.protocol import Sink
-from shippers.sources.log_directories import LogDirectories
+from shippers.sources.audit_log.source import LogDirectories
 from shippers.sources.protocol import Source
 from shippers.stats import LogStats, Stats
 from shippers.watch import Watch
@@ -96,7 +96,7 @@ class ShippingService:
         state_dir: str | Path,
         options: ShippingOptions | None = None,
         *,
-        lock: _fs.FileLock | None = None,
+        lock: durable_fs.FileLock | None = None,
         sources: Sequence[Source] = (),
     ) -> None:
         if not (directories or sources) or not sinks:
@@ -318,13 +318,13 @@ class ShippingService:
                 lock.release()
 
 
-def lock_shipping(state_dir: Path) -> _fs.FileLock:
+def lock_shipping(state_dir: Path) -> durable_fs.FileLock:
     """The lock that keeps two shippers off one state directory.  Raises AlreadyShipping."""
-    _fs.make_directory(state_dir)
+    durable_fs.make_directory(state_dir)
     path = state_dir / "ship.lock"
     try:
-        return _fs.FileLock(path, f"pid {os.getpid()}")
-    except _fs.Locked as error:
+        return durable_fs.FileLock(path, f"pid {os.getpid()}")
+    except durable_fs.Locked as error:
         raise AlreadyShipping(
             f"shipping is done by {error.holder or 'another process'} already",
             path=path,

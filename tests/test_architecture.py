@@ -19,7 +19,7 @@ def test_every_path_it_names_exists() -> None:
 
 def test_every_name_in_code_type_is_one_of_ours() -> None:
     """`Log.emit`, `Ticket`, `Commit`: each is defined in a module it names."""
-    sources = "\n".join(path.read_text("utf-8") for path in ROOT.glob("auditlog/*.py"))
+    sources = "\n".join(path.read_text("utf-8") for path in ROOT.glob("auditlog/**/*.py"))
     names = set(re.findall(r"`([A-Z]\w+)(?:\.\w+)?`", TEXT))
     assert names
     missing = [name for name in names if f"class {name}" not in sources]

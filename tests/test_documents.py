@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final, get_args
 import pytest
 
 import auditlog
-from auditctl import config, config_values, failures
 from auditctl import errors as control_errors
+from auditctl import failures
+from auditctl.config import model, values
+from auditctl.config.sources import SOURCES
 from auditctl.exit_codes import ExitCode
-from auditctl.source_config import SOURCES
 from auditlog import errors as log_errors
-from auditlog.chain import Kind
+from auditlog.verification.chain import Kind
 from retention import errors as retention_errors
 from shippers import errors as shipper_errors
 from tests.support.documents import Block, Document
@@ -254,10 +255,10 @@ def test_every_error_is_in_the_catalogue_with_its_exit_code() -> None:
 @pytest.mark.parametrize(
     ("heading", "known"),
     [
-        ("At the top", config_values.TOP),
-        ("`[sinks.NAME]`", config_values.SINK),
-        ("`[retention]`", config_values.RETENTION),
-        ("`[[retention.foreign]]`", config_values.FOREIGN),
+        ("At the top", values.TOP),
+        ("`[sinks.NAME]`", values.SINK),
+        ("`[retention]`", values.RETENTION),
+        ("`[[retention.foreign]]`", values.FOREIGN),
         *((f"`[[sources.{kind}]]`", known) for kind, known in SOURCES.items()),
     ],
 )
@@ -270,9 +271,9 @@ def test_every_setting_is_in_the_reference(heading: str, known: Mapping[str, obj
 
 def test_the_configuration_on_its_page_can_be_used(tmp_path: Path) -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
-    path = tmp_path / "config.toml"
+    path = tmp_path / "model.toml"
     path.write_text(block)
-    loaded = config.load(path, environ={})
+    loaded = model.load(path, environ={})
     assert [sink.name for sink in loaded.sinks] == ["main"]
 
 

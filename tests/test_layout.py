@@ -45,21 +45,21 @@ IMPURE_MODULES = {
 }
 CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic"}
 PURE = {  # what the design calls pure; any other module joins by saying "Pure" in its header
-    "auditlog/chain.py",
-    "auditlog/flush_policy.py",
-    "auditlog/record.py",
-    "auditlog/redaction.py",
-    "auditlog/rotation.py",
-    "auditlog/segment_names.py",
-    "auditlog/tail.py",
+    "auditlog/verification/chain.py",
+    "auditlog/writer/flush_policy.py",
+    "auditlog/format/record.py",
+    "auditlog/redaction/cleaning.py",
+    "auditlog/writer/rotation.py",
+    "auditlog/format/segment_names.py",
+    "auditlog/writer/torn_tail.py",
     "retention/plan.py",
     "retention/policy.py",
     "retention/tombstone.py",
     "shippers/backoff.py",
     "shippers/batch.py",
     "shippers/outcome.py",
-    "shippers/sinks/bulk.py",
-    "shippers/sinks/index_template.py",
+    "shippers/sinks/elasticsearch/bulk.py",
+    "shippers/sinks/elasticsearch/index_template.py",
 }
 HEAVY = ("apscheduler", "click", "elasticsearch", "jinja2", "prometheus_client", "rich", "watchdog")
 
@@ -86,20 +86,20 @@ def without_type_checking(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_fs_makes_things_durable(path: Path) -> None:
-    if name_of(path) == "auditlog/_fs.py":
+def test_only_durable_fs_makes_things_durable(path: Path) -> None:
+    if name_of(path) == "auditlog/durable_fs.py":
         return
     found = []
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner, called = ast.unparse(node.func.value), node.func.attr
             of_system = owner in ("os", "fcntl", "shutil") and called in DURABLE_CALLS
-            of_path = owner != "_fs" and called in METHODS
+            of_path = owner != "durable_fs" and called in METHODS
             if of_system or of_path:
                 found.append(f"line {node.lineno}: {owner}.{called}")
         elif isinstance(node, ast.ImportFrom) and node.module in ("os", "fcntl"):
             found += [alias.name for alias in node.names if alias.name in DURABLE_CALLS]
-    assert not found, f"{name_of(path)} has to ask auditlog._fs: {found}"
+    assert not found, f"{name_of(path)} has to ask auditlog.durable_fs: {found}"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if says_pure(path)], ids=name_of)
@@ -110,14 +110,18 @@ def test_pure_modules_import_no_clock_disk_or_network(path: Path) -> None:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
-            names += [f"_fs of {node.module}" for alias in node.names if alias.name == "_fs"]
+            names += [
+                f"durable_fs of {node.module}" for alias in node.names if alias.name == "durable_fs"
+            ]
         else:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner = ast.unparse(node.func.value)
                 if node.func.attr in CLOCKS and owner in ("dt.datetime", "dt.date", "time"):
                     found.append(f"line {node.lineno}: {owner}.{node.func.attr}()")
             continue
-        found += [name for name in names if name.split(".")[0] in IMPURE_MODULES or "_fs" in name]
+        found += [
+            name for name in names if name.split(".")[0] in IMPURE_MODULES or "durable_fs" in name
+        ]
     assert not found, f"{name_of(path)} says that it is pure, and uses {found}"
 
 

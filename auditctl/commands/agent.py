@@ -1,4 +1,4 @@
-"""``auditctl agent``: the service that runs on each host; see auditctl.agent."""
+"""``auditctl agent``: the service that runs on each host; see auditctl.agent.agent."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from auditctl.agent import Agent, exit_code
+from auditctl.agent.agent import Agent, exit_code
+from auditctl.agent.signals import run_until_signal
+from auditctl.agent.systemd import Notifier
 from auditctl.errors import ConfigError
-from auditctl.logs import log_to_stderr
 from auditctl.options import chosen, config_option
-from auditctl.signals import run_until_signal
-from auditctl.systemd import Notifier
+from auditctl.output.log_lines import log_to_stderr
 
 if TYPE_CHECKING:
-    from auditctl.config import Config
+    from auditctl.config.model import Config
 
 _GC_THRESHOLDS: Final = (20_000, 20, 100)
 

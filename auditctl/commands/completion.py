@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from auditctl import render
 from auditctl.cli import COMPLETE_VARIABLE, root
+from auditctl.output import render
 
 
 @click.command

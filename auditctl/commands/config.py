@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from auditctl import render
-from auditctl.config import load
-from auditctl.config_template import template
-from auditctl.config_values import RETENTION, SINK, Address
-from auditctl.new_file import new_file
+from auditctl.composition.sources import make_sources
+from auditctl.config.model import load
+from auditctl.config.template import template
+from auditctl.config.values import RETENTION, SINK, Address
 from auditctl.options import PATH, config_option, json_option
-from auditctl.sources import make_sources
+from auditctl.output import render
+from auditctl.output.new_file import new_file
 from retention.policy import format_duration
 
 if TYPE_CHECKING:
-    from auditctl.config import Config
-    from auditctl.config_sources import Key
+    from auditctl.config.model import Config
+    from auditctl.config.origins import Key
 
 _NOT_OF_A_POLICY: Final = ("every", "logs", "foreign")
 _HIDDEN: Final = "(hidden)"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from auditctl import render
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, TEXT, json_option
+from auditctl.output import render
 
 _NEEDED_BYTES = 300 << 20
 

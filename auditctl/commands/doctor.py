@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from auditctl import render
-from auditctl.config import load
+from auditctl.config.model import load
 from auditctl.doctor.disks import check_directory, check_state
 from auditctl.doctor.finding import Finding
 from auditctl.doctor.host import check_host
@@ -18,6 +17,7 @@ from auditctl.doctor.units import check_units
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, chosen, config_option, json_option
+from auditctl.output import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
-from auditctl import render
 from auditctl.errors import BadPath
 from auditctl.options import DIRECTORY, DURATION, TEXT
+from auditctl.output import render
 from auditlog.errors import LogFailed, LogLocked
-from auditlog.opening import open_log
+from auditlog.writer.opening import open_log
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from auditlog.ticket import Ticket
-    from auditlog.writer import Log
+    from auditlog.writer.log import Log
+    from auditlog.writer.ticket import Ticket
 
 _RETRY_SECONDS: Final = 0.05
 

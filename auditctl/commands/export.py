@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
-from auditctl import render
 from auditctl.exit_codes import ExitCode
 from auditctl.export.bundle import Asked, write_bundle
 from auditctl.export.parquet import ParquetFormat
 from auditctl.export.rows import COLUMNS, ecs, row
-from auditctl.new_file import new_file
 from auditctl.options import DIRECTORY, PATH, chosen, config_option, scope_options
+from auditctl.output import render
+from auditctl.output.new_file import new_file
 from auditctl.query.files import FileSource
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from auditctl.export.manifest import Manifest
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 _SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson", ".parquet": "parquet"}
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditctl import render
 from auditctl.commands.prune import user
 from auditctl.options import (
     DIRECTORY,
@@ -20,12 +19,13 @@ from auditctl.options import (
     config_option,
     json_option,
 )
-from auditlog.record import format_timestamp
+from auditctl.output import render
+from auditlog.format.record import format_timestamp
 from retention.holds import Hold, HoldStore
 from retention.proofs import HOLD_ADDED, HOLD_RELEASED, ProofLog
 
 if TYPE_CHECKING:
-    from auditctl.config import Config
+    from auditctl.config.model import Config
 
 _directory_option = click.option(
     "--dir",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from auditctl import render
 from auditctl.installation import Installation
 from auditctl.options import PATH, TEXT, json_option
+from auditctl.output import render
 
 
 @click.command

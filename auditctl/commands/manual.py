@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from auditctl import manual as made
-from auditctl import render
 from auditctl.options import DIRECTORY, TEXT
+from auditctl.output import render
 
 
 @click.command

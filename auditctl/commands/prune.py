@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from auditctl import render
+from auditctl.composition.index_count import SinkCounts
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
-from auditctl.index_count import SinkCounts
 from auditctl.options import (
     DIRECTORY,
     DURATION,
@@ -24,17 +23,18 @@ from auditctl.options import (
     config_option,
     json_option,
 )
+from auditctl.output import render
 from auditlog.cursors import CursorStore
-from auditlog.deleted_indices import DeletedIndices
-from auditlog.record import format_timestamp
+from auditlog.format.record import format_timestamp
+from auditlog.reading.deleted_indices import DeletedIndices
 from retention.errors import Refused
 from retention.policy import format_duration
 from retention.service import explain_segment, run_retention
 from retention.timeline import timeline
 
 if TYPE_CHECKING:
-    from auditctl.config import Config
-    from auditctl.config_sources import Key
+    from auditctl.config.model import Config
+    from auditctl.config.origins import Key
     from retention.plan import Action, Plan
     from retention.service import Explanation, RunResult
     from retention.timeline import Due

@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
-from auditctl import render
+from auditctl.composition.index_retention import IndexRetention
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.index_retention import IndexRetention
-from auditlog.record import format_timestamp
+from auditctl.output import render
+from auditlog.format.record import format_timestamp
 from retention.errors import IndicesRefused
 from retention.index_run import IndexResult, IndexStep
 
 if TYPE_CHECKING:
-    from auditctl.config import Config
+    from auditctl.config.model import Config
 
 __all__ = ["prune_indices"]
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from auditctl import render
 from auditctl.commands.prune import user
-from auditctl.config import sink_for_target
+from auditctl.composition.sinks import make_sink
+from auditctl.config.model import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.logs import log_to_stderr
 from auditctl.options import (
     DIRECTORY,
     DURATION,
@@ -24,16 +23,17 @@ from auditctl.options import (
     config_option,
     json_option,
 )
-from auditctl.sinks import make_sink
-from shippers.acknowledgement import acknowledge as take_note
-from shippers.acknowledgement import acknowledged
-from shippers.release import Kept, kept, release
+from auditctl.output import render
+from auditctl.output.log_lines import log_to_stderr
+from shippers.quarantine.acknowledgement import acknowledge as take_note
+from shippers.quarantine.acknowledgement import acknowledged
+from shippers.quarantine.retry import Kept, kept, release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from auditctl.config import Config, SinkConfig
-    from shippers.release import Release
+    from auditctl.config.model import Config, SinkConfig
+    from shippers.quarantine.retry import Release
 
 # Without the payload, and without the server's words, which may quote it.
 _LISTED: Final = ("at", "sink", "kind", "log", "segment", "offset", "seq", "status", "reason")

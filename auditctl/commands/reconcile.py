@@ -1,4 +1,4 @@
-"""``auditctl reconcile``: see shippers.reconcile for what is compared and how."""
+"""``auditctl reconcile``: see shippers.reconcile.reconciliation for what is compared and how."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from auditctl import render
-from auditctl.config import sink_for_target
+from auditctl.composition.sinks import daily_index, make_holdings, make_sink
+from auditctl.config.model import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.logs import log_to_stderr
 from auditctl.options import (
     DIRECTORY,
     DURATION,
@@ -25,17 +24,18 @@ from auditctl.options import (
     config_option,
     json_option,
 )
-from auditctl.sinks import daily_index, make_holdings, make_sink
-from auditlog import _fs
+from auditctl.output import render
+from auditctl.output.log_lines import log_to_stderr
+from auditlog import durable_fs
 from auditlog.cursors import CursorStore
-from auditlog.deleted_indices import DeletedIndices
-from shippers.reconcile import Reconciliation
+from auditlog.reading.deleted_indices import DeletedIndices
+from shippers.reconcile.reconciliation import Reconciliation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditctl.config import Config, SinkConfig
-    from shippers.receipt import LogReceipt, Receipt
+    from auditctl.config.model import Config, SinkConfig
+    from shippers.reconcile.receipt import LogReceipt, Receipt
 
 __all__ = ["compare_with", "print_receipt", "reconcile"]
 
@@ -111,7 +111,7 @@ def reconcile(
         )
         if receipt is not None:
             content = orjson.dumps(made.to_json(), option=orjson.OPT_INDENT_2) + b"\n"
-            _fs.replace_durably(receipt, content)
+            durable_fs.replace_durably(receipt, content)
         if as_json:
             render.print_json(made.to_json(), indent=True)
         else:

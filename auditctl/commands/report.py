@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from auditctl import render
 from auditctl.errors import QueryError
 from auditctl.exit_codes import ExitCode
-from auditctl.new_file import check_place
 from auditctl.options import DIRECTORY, PATH, TEXT, chosen, config_option, json_option
+from auditctl.output import render
+from auditctl.output.new_file import check_place
 from auditctl.query.times import parse_time
 from auditctl.report.page import render_page
 from auditctl.report.sources import collect
-from auditlog import _fs
+from auditlog import durable_fs
 from retention.errors import PolicyError
 from retention.policy import parse_duration
 
@@ -70,7 +70,7 @@ def report(
     until_at = now if until is None else parse_time(until, now, end=True)
     found = collect(config, directories, _since(since, now), until_at, now)
     if output is not None:
-        _fs.replace_durably(output, render_page(found).encode())
+        durable_fs.replace_durably(output, render_page(found).encode())
         render.say(f"{output}: {render.count(found.facts.events, 'event')}")
     if as_json:
         render.print_json(found.to_json(), indent=True)

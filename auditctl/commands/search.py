@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from auditctl import render
-from auditctl.config import sink_for_target
+from auditctl.config.model import sink_for_target
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, TEXT, chosen, complete_sinks, config_option, scope_options
+from auditctl.output import render
 from auditctl.query.files import FileSource
 from auditctl.query.predicate import predicate
 from auditctl.query.scope import Scope
@@ -27,10 +27,10 @@ from auditlog.errors import LogDamaged
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from auditctl.config import Config, SinkConfig
-    from auditctl.follow import Follower
+    from auditctl.config.model import Config, SinkConfig
     from auditctl.query.files import Trouble
-    from auditlog.record import Record
+    from auditlog.format.record import Record
+    from auditlog.reading.follow import Follower
 
 _LOOK_SECONDS: Final = 0.25
 _FLUSH_SECONDS: Final = 0.1
@@ -201,7 +201,7 @@ class _Asked:
         if not self.follow:
             source = FileSource(directories, self._tell)
             return source.records(query, scope, reverse=self.reverse)
-        from auditctl.follow import Follower  # noqa: PLC0415  (only where it is asked for)
+        from auditlog.reading.follow import Follower  # noqa: PLC0415  (only where it is asked for)
 
         follower = Follower(
             directories, lambda segment, at: self._tell(segment, at, _NO_RECORD), scope.has_log

@@ -1,4 +1,4 @@
-"""``auditctl setup``: make ready what logs are shipped to; see shippers.sinks.setup_plan."""
+"""``auditctl setup``: make ready what logs are shipped to; see its setup_plan."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from auditctl import render
-from auditctl.config import load, sink_for_target
+from auditctl.composition.sinks import elasticsearch_credentials, elasticsearch_options
+from auditctl.config.model import load, sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import TEXT, complete_sinks, config_option, json_option
-from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
+from auditctl.output import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditctl.config import Config, SinkConfig
-    from shippers.sinks.setup_plan import SetupPlan, State
+    from auditctl.config.model import Config, SinkConfig
+    from shippers.sinks.elasticsearch.setup_plan import SetupPlan, State
 
 _COLOURS: Final[dict[State, render.Colour]] = {
     "ok": "green",
@@ -130,8 +130,8 @@ def _set_up(
     chosen: SinkConfig, shipper: SinkConfig | None, sources: Sequence[str], *, dry_run: bool
 ) -> SetupPlan:
     # Imported here since config errors should not wait for the client.
-    from shippers.sinks.cluster import Setup  # noqa: PLC0415  (see above)
-    from shippers.sinks.connection import Connection  # noqa: PLC0415  (see above)
+    from shippers.sinks.elasticsearch.cluster import Setup  # noqa: PLC0415  (see above)
+    from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
 
     connection = Connection(elasticsearch_options(chosen), elasticsearch_credentials(chosen))
     own = None

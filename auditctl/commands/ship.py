@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditctl import render
-from auditctl.agent import Agent, exit_code
-from auditctl.config import sink_for_target
+from auditctl.agent.agent import Agent, exit_code
+from auditctl.agent.services import Parts
+from auditctl.agent.signals import run_until_signal
+from auditctl.config.model import sink_for_target
 from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.logs import log_to_stderr
 from auditctl.options import DIRECTORY, DURATION, TEXT, chosen, config_option, json_option
-from auditctl.parts import Parts
-from auditctl.signals import run_until_signal
+from auditctl.output import render
+from auditctl.output.log_lines import log_to_stderr
 from auditlog.cursors import CursorStore
 
 if TYPE_CHECKING:
-    from auditctl.config import Config, SinkConfig
+    from auditctl.config.model import Config, SinkConfig
     from shippers.service import Summary
 
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from auditctl import render
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, chosen, config_option, json_option
-from auditctl.survey import survey
+from auditctl.output import render
+from auditctl.survey.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditctl.source_state import SourceState
-    from auditctl.survey import LogState, SinkState, Survey
+    from auditctl.survey.source_state import SourceState
+    from auditctl.survey.survey import LogState, SinkState, Survey
 
 _WATCH_SECONDS: Final = 2.0
 _HOME: Final = "\x1b[H\x1b[J"

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from auditctl import render
 from auditctl.exit_codes import ExitCode
-from auditctl.follow import Follower
 from auditctl.options import (
     DIRECTORY,
     TEXT,
@@ -21,15 +19,17 @@ from auditctl.options import (
     config_option,
     existing_directory,
 )
+from auditctl.output import render
 from auditctl.query.predicate import predicate
 from auditctl.query.syntax import parse
 from auditlog.errors import LogDamaged
+from auditlog.reading.follow import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from auditctl.query.predicate import Predicate
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 _LOOK_SECONDS: Final = 0.25
 

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditctl import render
 from auditctl.commands.reconcile import compare_with, print_receipt
-from auditctl.config import load, sink_for_target
+from auditctl.config.model import load, sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.export.archive import is_archive, verify_archive
 from auditctl.options import PATH, TEXT, chosen, complete_sinks, config_option, json_option
+from auditctl.output import render
 from auditlog.errors import InvalidName, NoLog
-from auditlog.verify import Report
-from auditlog.verify import verify as verify_logs
+from auditlog.verification.verify import Report
+from auditlog.verification.verify import verify as verify_logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditctl.config import Config, SinkConfig
-    from auditlog.tombstones import Tombstone
-    from auditlog.verify import LogReport
+    from auditctl.config.model import Config, SinkConfig
+    from auditlog.format.tombstones import Tombstone
+    from auditlog.verification.verify import LogReport
 
 
 @click.command

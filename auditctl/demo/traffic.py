@@ -17,9 +17,9 @@ from collections.abc import Iterator
 import auditlog
 from auditctl.exit_codes import ExitCode
 from auditlog import events
-from auditlog.actor import Actor
-from auditlog.events import Event
-from auditlog.ticket import Ticket
+from auditlog.events.actor import Actor
+from auditlog.events.vocabulary import Event
+from auditlog.writer.ticket import Ticket
 
 _EVENTS_A_PAUSE = 200
 _MODELS = ("hf:meta-llama/Llama-3.1-8B-Instruct", "hf:Qwen/Qwen2.5-7B-Instruct", "file:tiny.gguf")

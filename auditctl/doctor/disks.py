@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditctl.doctor.finding import Finding, judge_filesystem, judge_space, judge_syncs
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.errors import UnsafePath
-from auditlog.inventory import scan
+from auditlog.reading.inventory import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ _WRITE_BYTES: Final = 4096
 def check_directory(place: Path) -> Iterator[Finding]:
     """Everything about a directory of logs."""
     try:
-        _fs.check_directory(place, allow_other_owner=True)
+        durable_fs.check_directory(place, allow_other_owner=True)
         found = scan(place)
     except FileNotFoundError:
         mend = f"install -d -m 0700 -o SERVICE_USER {place}, or let its service make it."
@@ -93,18 +93,18 @@ def _disk(place: Path) -> Iterator[Finding]:
 
 def _time_syncs(place: Path) -> list[dt.timedelta]:
     path = place / f".auditctl-doctor.{os.getpid()}"
-    fd = _fs.create_exclusive(path)
+    fd = durable_fs.create_exclusive(path)
     times: list[dt.timedelta] = []
     try:
         stop = time.perf_counter() + _SYNC_SECONDS
         while len(times) < _SYNCS and time.perf_counter() < stop:
             began = time.perf_counter()
-            _fs.write_all(fd, b"\n" * _WRITE_BYTES)
-            _fs.fdatasync(fd)
+            durable_fs.write_all(fd, b"\n" * _WRITE_BYTES)
+            durable_fs.fdatasync(fd)
             times.append(dt.timedelta(seconds=time.perf_counter() - began))
     finally:
         os.close(fd)
-        _fs.unlink(path)
+        durable_fs.unlink(path)
     return times
 
 

@@ -16,7 +16,7 @@ from auditctl.doctor.finding import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditctl.config import Config, SinkConfig
+    from auditctl.config.model import Config, SinkConfig
 
 __all__ = ["check_reach"]
 

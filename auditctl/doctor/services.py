@@ -12,16 +12,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from auditctl.composition.sinks import elasticsearch_credentials, elasticsearch_options
 from auditctl.doctor.finding import Finding
 from auditctl.errors import ConfigError
-from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
 from shippers.errors import ShipperError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from auditctl.config import Config, SinkConfig
-    from shippers.sinks.setup_plan import SetupPlan
+    from auditctl.config.model import Config, SinkConfig
+    from shippers.sinks.elasticsearch.setup_plan import SetupPlan
 
 __all__ = ["check_agent", "check_sink"]
 
@@ -98,8 +98,8 @@ def _elasticsearch(name: str, sink: SinkConfig, sources: Sequence[str]) -> Itera
 
 def _plan(sink: SinkConfig, sources: Sequence[str]) -> SetupPlan:
     # Imported here: the Elasticsearch client takes a third of a second.
-    from shippers.sinks.cluster import Setup  # noqa: PLC0415  (see above)
-    from shippers.sinks.connection import Connection  # noqa: PLC0415  (see above)
+    from shippers.sinks.elasticsearch.cluster import Setup  # noqa: PLC0415  (see above)
+    from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
 
     connection = Connection(elasticsearch_options(sink), elasticsearch_credentials(sink))
     try:

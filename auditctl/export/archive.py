@@ -18,14 +18,14 @@ import orjson
 
 from auditctl.errors import ArchiveDamaged
 from auditctl.export.manifest import Manifest
-from auditctl.query.packed import open_zstd
-from auditlog.chain import ChainCheck
 from auditlog.errors import InvalidName
-from auditlog.reader import NotWhole, iter_lines
-from auditlog.record import parse_header
-from auditlog.segment_names import SegmentName
-from auditlog.tombstones import Tombstone, by_log, parse_tombstone
-from auditlog.verify import LogReport, Report
+from auditlog.format.record import parse_header
+from auditlog.format.segment_names import SegmentName
+from auditlog.format.tombstones import Tombstone, by_log, parse_tombstone
+from auditlog.reading.fast_zstd import open_zstd
+from auditlog.reading.reader import NotWhole, iter_lines
+from auditlog.verification.chain import ChainCheck
+from auditlog.verification.verify import LogReport, Report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -30,19 +30,19 @@ import zstandard
 
 from auditctl.errors import CommandFailed
 from auditctl.export.manifest import ExportedLog, File, Manifest, readme
-from auditctl.new_file import new_file
-from auditlog.chain import ChainCheck
-from auditlog.inventory import SegmentFile, scan
-from auditlog.reader import iter_lines, open_any_form
-from auditlog.record import format_timestamp, line_hash, parse_header
-from auditlog.tombstones import by_log
-from auditlog.verify import tombstones_in
+from auditctl.output.new_file import new_file
+from auditlog.format.record import format_timestamp, line_hash, parse_header
+from auditlog.format.tombstones import by_log
+from auditlog.reading.inventory import SegmentFile, scan
+from auditlog.reading.reader import iter_lines, open_any_form
+from auditlog.verification.chain import ChainCheck
+from auditlog.verification.verify import tombstones_in
 
 if TYPE_CHECKING:
     from auditctl.query.scope import Scope
-    from auditlog.record import Record
-    from auditlog.segment_names import LogId
-    from auditlog.tombstones import Tombstone
+    from auditlog.format.record import Record
+    from auditlog.format.segment_names import LogId
+    from auditlog.format.tombstones import Tombstone
     from retention.holds import Hold
 
 __all__ = ["Asked", "write_bundle"]

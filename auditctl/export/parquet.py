@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
 
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 __all__ = ["ParquetFormat"]
 

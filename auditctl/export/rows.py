@@ -17,7 +17,7 @@ import orjson
 from auditctl.query.predicate import values_at
 
 if TYPE_CHECKING:
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 __all__ = ["COLUMNS", "ecs", "row", "value"]
 

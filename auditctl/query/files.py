@@ -29,12 +29,12 @@ from auditctl.query.lines import (
     turned_round,
 )
 from auditctl.query.needles import needles
-from auditctl.query.packed import open_zstd
 from auditctl.query.predicate import predicate
 from auditlog.errors import LogDamaged
-from auditlog.inventory import SegmentFile, scan
-from auditlog.reader import open_any_form
-from auditlog.record import Record, parse_header
+from auditlog.format.record import Record, parse_header
+from auditlog.reading.fast_zstd import open_zstd
+from auditlog.reading.inventory import SegmentFile, scan
+from auditlog.reading.reader import open_any_form
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from auditctl.query.predicate import Predicate
     from auditctl.query.scope import Scope
     from auditctl.query.syntax import Query
-    from auditlog.segment_names import LogId, SegmentName
+    from auditlog.format.segment_names import LogId, SegmentName
 
 __all__ = ["Ends", "FileSource", "Trouble"]
 

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from auditctl.composition.sinks import elasticsearch_credentials, elasticsearch_options
 from auditctl.errors import CommandFailed
 from auditctl.query.predicate import number_of, predicate
 from auditctl.query.syntax import conjuncts
-from auditctl.sinks import elasticsearch_credentials, elasticsearch_options
 from auditlog.errors import LogDamaged
-from auditlog.record import Record, line_hash, parse_header
-from shippers.sinks.connection import FAILURES, Connection, trouble
+from auditlog.format.record import Record, line_hash, parse_header
+from shippers.sinks.elasticsearch.connection import FAILURES, Connection, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from auditctl.config import SinkConfig
+    from auditctl.config.model import SinkConfig
     from auditctl.query.files import Trouble
     from auditctl.query.scope import Scope
     from auditctl.query.syntax import Query

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 from auditctl.query.memory import Buffer
 from auditctl.query.needles import ESCAPES
 from auditlog.errors import LogDamaged
-from auditlog.reader import NotWhole
-from auditlog.record import MAX_RECORD_BYTES
+from auditlog.format.record import MAX_RECORD_BYTES
+from auditlog.reading.reader import NotWhole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ ESCAPES: Final = (b"\\u", b"\\/")
 
 _MAX_ALTERNATIVES: Final = 16
 _MIN_BYTES: Final = 4  # what is shorter is in nearly every line
-# Members whose spelling the format fixes; see auditlog.record.
+# Members whose spelling the format fixes; see auditlog.format.record.
 _FIXED: Final = frozenset({"log", "event_type", "@timestamp", "hash", "prev_hash"})
 _PLAIN_PATTERN: Final = re.compile(r"\^?([\w /:@,;%&=<>!#-]+)\$?", re.ASCII)
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from auditctl.query.syntax import All, And, Not, Or, Query, Test, Word
 
 if TYPE_CHECKING:
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 __all__ = ["Predicate", "number_of", "predicate", "text_of", "values_at"]
 

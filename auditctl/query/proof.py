@@ -14,10 +14,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditlog.inventory import scan
-from auditlog.record import line_hash
-from auditlog.segment_names import LogId, SegmentName
-from auditlog.verify import verify
+from auditlog.format.record import line_hash
+from auditlog.format.segment_names import LogId, SegmentName
+from auditlog.reading.inventory import scan
+from auditlog.verification.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from auditctl.query.files import Ends
     from auditctl.query.scope import Scope
-    from auditlog.record import Record
-    from auditlog.verify import LogReport
+    from auditlog.format.record import Record
+    from auditlog.verification.verify import LogReport
 
 __all__ = ["Proof", "proven"]
 

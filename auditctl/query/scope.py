@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from auditctl.errors import QueryError
 from auditctl.query.times import parse_time
-from auditlog.record import format_timestamp
+from auditlog.format.record import format_timestamp
 
 __all__ = ["Scope"]
 

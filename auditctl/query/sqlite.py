@@ -21,7 +21,7 @@ from auditctl.query.needles import ESCAPES, needles
 from auditctl.query.predicate import predicate
 from auditctl.query.syntax import conjuncts
 from auditlog.errors import LogDamaged
-from auditlog.record import Record, parse_header
+from auditlog.format.record import Record, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

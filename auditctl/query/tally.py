@@ -17,7 +17,7 @@ from auditctl.query.predicate import values_at
 from auditctl.query.syntax import resolve_name
 
 if TYPE_CHECKING:
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 __all__ = ["NONE", "Tally"]
 

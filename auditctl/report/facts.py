@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import datetime as dt
 
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 __all__ = ["MAX_NAMES", "OUTCOMES", "REST", "Facts", "Refusal"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import jinja2
 
-from auditctl.render import bytes_text, clean, count
+from auditctl.output.render import bytes_text, clean, count
 from auditctl.report.facts import OUTCOMES, REST
 
 if TYPE_CHECKING:

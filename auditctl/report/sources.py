@@ -17,20 +17,20 @@ from auditctl.query.files import FileSource
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
 from auditctl.report.facts import Facts
-from auditctl.survey import Survey, survey
+from auditctl.survey.survey import Survey, survey
 from auditlog.errors import LogDamaged
-from auditlog.inventory import scan
-from auditlog.record import format_timestamp
-from auditlog.verify import LogReport
-from auditlog.verify import verify as verify_logs
+from auditlog.format.record import format_timestamp
+from auditlog.reading.inventory import scan
+from auditlog.verification.verify import LogReport
+from auditlog.verification.verify import verify as verify_logs
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
     from pathlib import Path
 
-    from auditctl.config import Config
-    from auditlog.tombstones import Tombstone
+    from auditctl.config.model import Config
+    from auditlog.format.tombstones import Tombstone
 
 __all__ = ["Report", "collect"]
 

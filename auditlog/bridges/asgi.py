@@ -30,7 +30,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from auditlog.actor import Actor, Outcome, Severity, as_actor
 from auditlog.bridges.asgi_exchange import (
     HttpExchange,
     Message,
@@ -42,9 +41,10 @@ from auditlog.bridges.asgi_exchange import (
 )
 from auditlog.bridges.client_address import TrustedProxies
 from auditlog.bridges.outage import Outage
-from auditlog.context import bind
 from auditlog.errors import AuditLogError, ForkedLog, LogClosed, LogFailed
-from auditlog.writer import Log
+from auditlog.events.actor import Actor, Outcome, Severity, as_actor
+from auditlog.events.context import bind
+from auditlog.writer.log import Log
 
 __all__ = ["AuditMiddleware"]
 

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from hashlib import sha256
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from auditlog.actor import Actor, Outcome, Severity
-from auditlog.redaction import clean_text
+from auditlog.events.actor import Actor, Outcome, Severity
+from auditlog.redaction.cleaning import clean_text
 
 __all__ = [
     "HttpExchange",

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import orjson
 
-from auditlog.actor import OUTCOMES, Outcome, Severity
 from auditlog.errors import InvalidEvent
-from auditlog.event import EVENT_TYPE, LIBRARYS_OWN
-from auditlog.events import EVENT_TYPES
-from auditlog.redaction import clean
+from auditlog.events.actor import OUTCOMES, Outcome, Severity
+from auditlog.events.base import EVENT_TYPE, LIBRARYS_OWN
+from auditlog.events.vocabulary import EVENT_TYPES
+from auditlog.redaction.cleaning import clean
 
 if TYPE_CHECKING:
-    from auditlog.writer import EventFields
+    from auditlog.writer.log import EventFields
 
 __all__ = ["LIBRARYS_LOGGER", "LogCall", "is_librarys", "severity_of"]
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from auditlog.space import Level
-    from auditlog.writer import Log
+    from auditlog.writer.disk_space import Level
+    from auditlog.writer.log import Log
 
 __all__ = ["LogCollector"]
 

@@ -25,7 +25,7 @@ from auditlog.bridges.outage import Outage
 from auditlog.errors import AuditLogError, InvalidEvent
 
 if TYPE_CHECKING:
-    from auditlog.writer import Log
+    from auditlog.writer.log import Log
 
 __all__ = ["AuditProcessor"]
 

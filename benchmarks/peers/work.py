@@ -15,7 +15,7 @@ from typing import Any
 
 import auditlog
 from benchmarks.peers.contenders import CONTENDERS, Task
-from shippers.sinks.index_template import index_template
+from shippers.sinks.elasticsearch.index_template import index_template
 from tests.support.elasticsearch import Cluster, request
 
 __all__ = ["RECORDS", "Done", "ship"]

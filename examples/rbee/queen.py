@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from auditlog import Actor, bind, events
-from auditlog.context import current
+from auditlog.events.context import current
 from rbee.service import BadRequest, body_of, compose, integer, refused, text
 from rbee.trail import Trail, Unrecorded
 

@@ -15,7 +15,7 @@ from auditlog.bridges.outage import Outage
 from auditlog.errors import ForkedLog, LogClosed, LogFailed
 
 if TYPE_CHECKING:
-    from auditlog.events import Event
+    from auditlog.events.vocabulary import Event
     from rbee.settings import Settings
 
 __all__ = ["Trail", "Unrecorded"]

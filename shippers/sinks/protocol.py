@@ -1,6 +1,6 @@
 """What a sink is: it takes records, one attempt at a time, and says what became of each.
 
-Contract (tests/shippers/test_sink_contract.py runs on every sink):
+Contract (tests/shippers/sinks/test_sink_contract.py runs on every sink):
   same_order    one outcome for each record, in the order given
   idempotent    the same records again are duplicates and change nothing
   append_only   a record whose id exists with another hash is quarantined as an alarm

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from auditlog.cursors import CursorStore
     from shippers.batch import AnyBatch
     from shippers.lane import Lane
-    from shippers.quarantine import Quarantine
+    from shippers.quarantine.store import Quarantine
     from shippers.stats import LogStats
 
 __all__ = ["Follower", "Following", "Harvester", "Source"]

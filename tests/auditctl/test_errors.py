@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug import Response
 
-from auditlog.opening import open_log
-from auditlog.reader import read
-from auditlog.verify import verify
+from auditlog.reading.reader import read
+from auditlog.verification.verify import verify
+from auditlog.writer.opening import open_log
 from tests.support.logs import LogBuilder, write_log
 
 if TYPE_CHECKING:

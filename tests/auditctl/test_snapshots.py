@@ -14,11 +14,11 @@ import pytest
 
 from auditctl.commands.search import _histogram
 from auditctl.commands.status import _screen
-from auditctl.config import Config, SinkConfig
-from auditctl.render import print_line, record_block, record_line, width
-from auditctl.survey import survey
+from auditctl.config.model import Config, SinkConfig
+from auditctl.output.render import print_line, record_block, record_line, width
+from auditctl.survey.survey import survey
 from auditlog.cursors import Cursor, CursorStore
-from auditlog.record import decode
+from auditlog.format.record import decode
 from retention.last_run import LastRunStore
 from retention.policy import Policy
 from tests.support.logs import START, LogBuilder, make_line, write_log
@@ -26,7 +26,7 @@ from tests.support.logs import START, LogBuilder, make_line, write_log
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from auditctl.survey import Survey
+    from auditctl.survey.survey import Survey
 
 PLACE: Final = Path(__file__).parent / "snapshots"
 WIDTHS: Final = (60, 80, 120)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from auditlog import _fs
+from auditlog import durable_fs
 
 NOBODY: Final = 65_534
 
@@ -60,7 +60,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], obj
 
         with monkeypatch.context() as patched:
             for name in ("write", "fsync", "fdatasync", "rename", "unlink", "ftruncate", "mkdir"):
-                patched.setattr(_fs.os, name, dying(getattr(os, name)))
+                patched.setattr(durable_fs.os, name, dying(getattr(os, name)))
             try:
                 work()
             except Crash:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.cursors import Cursor, CursorStore, SourceCursor
 from auditlog.errors import CursorDamaged, InvalidName
-from auditlog.segment_names import LogId
+from auditlog.format.segment_names import LogId
 
 LOG = "queen-rbee@hive1"
 OLD = Cursor(
@@ -147,13 +147,13 @@ def test_save_syncs_the_file_before_its_name_and_the_directory_after(
     store, steps = CursorStore(tmp_path), []
     store.save("main", OLD)
     for name in ("fsync", "rename"):
-        real = getattr(_fs.os, name)
+        real = getattr(durable_fs.os, name)
 
         def note(*args: object, name: str = name, real: Callable[..., None] = real) -> None:
             steps.append(name)
             real(*args)
 
-        monkeypatch.setattr(_fs.os, name, note)
+        monkeypatch.setattr(durable_fs.os, name, note)
     store.save("main", NEW)
     assert steps == ["fsync", "rename", "rename", "fsync"]
 

@@ -34,11 +34,12 @@ def test_every_name_is_there_whichever_is_used_first(name: str) -> None:
 
 def test_the_function_verify_is_not_hidden_by_its_module() -> None:
     _run(
-        "import auditlog, auditlog.verify\n"
-        "from auditlog.verify import verify\n"
+        "import auditlog, auditlog.verification.verify\n"
+        "from auditlog.verification.verify import verify\n"
         "assert auditlog.verify is verify\n"
     )
-    assert auditlog.verify is importlib.import_module("auditlog.verify").verify
+    module = importlib.import_module("auditlog.verification.verify")
+    assert auditlog.verify is module.verify
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -14,7 +14,7 @@ from collections import deque
 
 import auditlog
 from auditctl.demo.traffic import realistic
-from auditlog.ticket import Ticket
+from auditlog.writer.ticket import Ticket
 
 _EVENTS_A_PAUSE = 100
 # Lucene takes no term above 32,766 bytes, and a flattened field's begins with its key.

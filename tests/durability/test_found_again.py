@@ -11,8 +11,8 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from auditlog.inventory import scan
-from auditlog.verify import tombstones_in
+from auditlog.reading.inventory import scan
+from auditlog.verification.verify import tombstones_in
 from tests.support.logs import write_log
 from tests.support.retention_task import prepare
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from auditlog.tombstones import Tombstone
+    from auditlog.format.tombstones import Tombstone
     from tests.support.forked import ForkServer
 
 TRACE = ("-y", "-e", "trace=openat,fsync,fdatasync,unlink")  # -y: with the paths of descriptors

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import auditlog
-from auditlog.tail import scan_tail
+from auditlog.writer.torn_tail import scan_tail
 from tests.support.logs import write_log
 
 INPUTS = int(os.environ.get("AUDITLOG_FUZZ", "20000"))

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 import auditlog
-from auditlog import FlushPolicy, _fs
+from auditlog import FlushPolicy, durable_fs
 from tests.support.oracle import Line, whole_chain
 from tests.support.writers import DAY_NS, NOON_NS
 
@@ -151,7 +151,7 @@ class Writer(RuleBasedStateMachine):
 
         self.number += 1
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(_fs, call, failing)
+            patched.setattr(durable_fs, call, failing)
             with pytest.raises(auditlog.LogFailed):
                 self.log.emit("crash.test", details={"number": self.number}, durable=True)
         with pytest.raises(auditlog.LogFailed):

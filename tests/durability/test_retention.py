@@ -14,8 +14,8 @@ import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from auditlog.inventory import scan
-from auditlog.verify import tombstones_in, verify
+from auditlog.reading.inventory import scan
+from auditlog.verification.verify import tombstones_in, verify
 from tests.support.retention_task import prepare, prune
 
 if TYPE_CHECKING:

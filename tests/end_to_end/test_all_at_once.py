@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 import auditlog
-from auditlog.inventory import scan
-from auditlog.verify import tombstones_in, verify
+from auditlog.reading.inventory import scan
+from auditlog.verification.verify import tombstones_in, verify
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import auditlog
-from auditctl.config import Config
+from auditctl.config.model import Config
 from auditctl.demo.sink import INDEX_PREFIX
 from auditctl.demo.stage import Agent, Auditctl, Writer
-from auditlog.record import check_link, parse_header
+from auditlog.format.record import check_link, parse_header
 from tests.support.elasticsearch import Cluster, ElasticsearchServer, request
 from tests.support.waiting import eventually
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import auditlog
-from auditlog.events import EVENT_TYPES
-from shippers.sinks.index_template import DEFAULT_PREFIX, index_template
+from auditlog.events.vocabulary import EVENT_TYPES
+from shippers.sinks.elasticsearch.index_template import DEFAULT_PREFIX, index_template
 from tests.support.elasticsearch import Cluster, request
 from tests.support.operations import DEPLOY, loaded_toml
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditlog import _fs
+from auditlog import durable_fs
 from tests.support.logs import LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -69,4 +69,4 @@ def _count_down(monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
         return call
 
     for name in STEPS:
-        monkeypatch.setattr(_fs, name, dying(getattr(_fs, name)))
+        monkeypatch.setattr(durable_fs, name, dying(getattr(durable_fs, name)))

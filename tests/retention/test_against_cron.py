@@ -17,8 +17,8 @@ from typing import Final
 import pytest
 
 from auditlog.cursors import Cursor, CursorStore
-from auditlog.inventory import scan
-from auditlog.verify import tombstones_in, verify
+from auditlog.reading.inventory import scan
+from auditlog.verification.verify import tombstones_in, verify
 from retention.policy import Policy
 from retention.service import run_retention
 from tests.support.logs import LogBuilder

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import LogFailed
-from auditlog.inventory import STATE_DIRECTORY, scan
-from auditlog.verify import tombstones_in, verify
+from auditlog.reading.inventory import STATE_DIRECTORY, scan
+from auditlog.verification.verify import tombstones_in, verify
 from retention.apply import apply
 from retention.errors import RetentionError
 from retention.facts import ShipGate
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from auditlog.segment_names import LogId
+    from auditlog.format.segment_names import LogId
 
 DAY = dt.timedelta(days=1)
 POLICY = Policy(3 * DAY, 6 * DAY, max_delete_fraction=1.0)
@@ -64,13 +64,13 @@ def test_a_plan_is_carried_out_deletions_first(
     daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    unlink = _fs.unlink
+    unlink = durable_fs.unlink
 
     def note(path: Path) -> None:
         steps.append(path.name)
         unlink(path)
 
-    monkeypatch.setattr(_fs, "unlink", note)
+    monkeypatch.setattr(durable_fs, "unlink", note)
     result = run(daily)
     assert [f"{step.action.action} {step.done}" for step in result.steps] == (
         ["delete True"] * 4 + ["compress True"] * 3 + ["keep False"] * 3
@@ -220,14 +220,14 @@ def test_counted(daily: LogBuilder) -> None:
 
 
 def test_goes_on(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
-    unlink, refused = _fs.unlink, {*names(daily, 1, 5)}
+    unlink, refused = durable_fs.unlink, {*names(daily, 1, 5)}
 
     def deny(path: Path) -> None:
         if path.name in refused:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         unlink(path)
 
-    monkeypatch.setattr(_fs, "unlink", deny)
+    monkeypatch.setattr(durable_fs, "unlink", deny)
     result = run(daily)
     assert [step.done for step in result.steps] == [True, False, True, True, True, False, True] + [
         False
@@ -334,7 +334,7 @@ def test_every_step_is_durable_before_the_next(
     run_retention(daily.directory, POLICY, None, (), START, simulated=True)  # makes the lock file
     monkeypatch.setattr(ProofLog, "bury", bury_and_note)
     for name in ("create_exclusive", "fsync", "rename", "unlink", "fsync_directory"):
-        monkeypatch.setattr(_fs, name, noted(name, getattr(_fs, name)))
+        monkeypatch.setattr(durable_fs, name, noted(name, getattr(durable_fs, name)))
     run(daily)
     first = steps.index("tombstone")
     assert steps[first : first + 3] == ["tombstone", "unlink", "fsync_directory"]
@@ -353,13 +353,13 @@ def test_every_step_is_durable_before_the_next(
 
 
 def test_a_stop_leaves_the_rest_undone(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
-    stop, unlink = threading.Event(), _fs.unlink
+    stop, unlink = threading.Event(), durable_fs.unlink
 
     def unlink_and_stop(path: Path) -> None:
         unlink(path)
         stop.set()
 
-    monkeypatch.setattr(_fs, "unlink", unlink_and_stop)
+    monkeypatch.setattr(durable_fs, "unlink", unlink_and_stop)
     result = run(daily, stop)
     assert result.stopped
     assert not result.ok

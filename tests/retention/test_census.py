@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from auditlog.cursors import Cursor, CursorStore
-from auditlog.segment_names import LogId
+from auditlog.format.segment_names import LogId
 from retention import census
 from retention.census import gather
 from retention.facts import Facts, ShipGate

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
-from auditlog import _fs
-from auditlog.inventory import SegmentFile, scan
-from auditlog.reader import Bounds, bounds, read
-from auditlog.segment_names import LogId
+from auditlog import durable_fs
+from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import SegmentFile, scan
+from auditlog.reading.reader import Bounds, bounds, read
 from retention.compress import Compressed, compress, remove_stale
 from retention.content import Identity
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
@@ -193,14 +193,14 @@ def test_untouched(daily: LogBuilder) -> None:
 def test_a_segment_that_is_written_to_meanwhile_stays(
     daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, fsync = daily.paths[0], _fs.fsync
+    plain, fsync = daily.paths[0], durable_fs.fsync
 
     def grow_and_sync(fd: int) -> None:
         with plain.open("ab") as file:
             file.write(daily.lines[10])
         fsync(fd)
 
-    monkeypatch.setattr(_fs, "fsync", grow_and_sync)
+    monkeypatch.setattr(durable_fs, "fsync", grow_and_sync)
     with pytest.raises(SegmentChanged, match="changed while it was read"):
         squeeze(daily)
     assert names(daily.directory) == [plain.name]
@@ -216,7 +216,7 @@ def test_an_error_of_the_disk_leaves_the_plain_segment_alone(
         raise OSError(number, os.strerror(number))
 
     original = daily.paths[0].read_bytes()
-    monkeypatch.setattr(_fs, step, fail)
+    monkeypatch.setattr(durable_fs, step, fail)
     with pytest.raises(OSError, match=os.strerror(number)) as caught:
         squeeze(daily)
     assert caught.value.errno == number
@@ -228,12 +228,12 @@ def test_what_was_written_is_read_back_before_the_plain_segment_goes(
     daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that stores something else than it was given."""
-    write_all = _fs.write_all
+    write_all = durable_fs.write_all
 
     def write_wrong(fd: int, data: bytes) -> None:
         write_all(fd, data[:-1] + bytes([data[-1] ^ 1]) if data else data)
 
-    monkeypatch.setattr(_fs, "write_all", write_wrong)
+    monkeypatch.setattr(durable_fs, "write_all", write_wrong)
     with pytest.raises((SegmentChanged, SegmentDamaged)):
         squeeze(daily)
     assert names(daily.directory) == [daily.paths[0].name]
@@ -264,7 +264,7 @@ def test_stops(daily: LogBuilder) -> None:
 
 
 def test_a_stop_in_the_middle_is_heeded(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
-    stop, write_all, sizes = threading.Event(), _fs.write_all, []
+    stop, write_all, sizes = threading.Event(), durable_fs.write_all, []
     daily.append_raw(b"")
     big = daily.directory / daily.paths[0].name
     built_lines = daily.make(3000, details={"text": os.urandom(150).hex()})
@@ -275,7 +275,7 @@ def test_a_stop_in_the_middle_is_heeded(daily: LogBuilder, monkeypatch: pytest.M
         stop.set()
         write_all(fd, data)
 
-    monkeypatch.setattr(_fs, "write_all", write_and_stop)
+    monkeypatch.setattr(durable_fs, "write_all", write_and_stop)
     with pytest.raises(Stopped):
         squeeze(daily, stop=stop)
     assert len(sizes) == 1

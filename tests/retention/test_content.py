@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditlog.errors import LogDamaged
-from auditlog.inventory import scan
-from auditlog.reader import bounds
-from auditlog.record import log_prefix, seal
-from auditlog.segment_names import LogId
+from auditlog.format.record import log_prefix, seal
+from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import bounds
 from retention.content import ChainCheck, Content, inspect
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
 from tests.support.logs import LogBuilder, make_line, write_log
@@ -102,7 +102,7 @@ def test_bounded(tmp_path: Path) -> None:
     packed = built.compress(0)
     code = (
         "import sys, threading; from pathlib import Path\n"
-        "from auditlog.segment_names import LogId\n"
+        "from auditlog.format.segment_names import LogId\n"
         "from retention.content import decoded\n"
         "path, form = Path(sys.argv[1]), sys.argv[2]\n"
         "def peak():\n"

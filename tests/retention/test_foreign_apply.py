@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditlog.reader import read
-from auditlog.verify import verify
+from auditlog.reading.reader import read
+from auditlog.verification.verify import verify
 from retention.apply import apply
 from retention.errors import Refused
 from retention.facts import ShipGate

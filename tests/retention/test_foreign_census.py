@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.cursors import CursorStore
-from auditlog.inventory import scan
-from auditlog.segment_names import COMPRESSIONS
+from auditlog.format.segment_names import COMPRESSIONS
+from auditlog.reading.inventory import scan
 from retention.census import gather
 from retention.facts import AdoptedFile, ForeignFile
 from retention.foreign_census import adopt, ships, source_places

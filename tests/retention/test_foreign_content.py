@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.cursors import CursorStore
-from auditlog.json_lines import decode_places
+from auditlog.format.foreign_files import decode_places
 from retention.errors import SegmentDamaged, Stopped
 from retention.facts import ForeignContent
 from retention.foreign_content import inspect_foreign, last_time

@@ -10,10 +10,10 @@ import pytest
 
 import auditlog
 from auditlog.cursors import Cursor, CursorStore
-from auditlog.deleted_indices import index_tombstones
 from auditlog.errors import AuditLogError
-from auditlog.inventory import scan
-from auditlog.reader import bounds
+from auditlog.reading.deleted_indices import index_tombstones
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import bounds
 from retention.errors import IndicesRefused, StateDamaged
 from retention.holds import Hold, HoldStore
 from retention.index_memory import IndexRunStore

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from auditlog import _fs
+from auditlog import durable_fs
 from auditlog.errors import AuditLogError, LogLocked
-from auditlog.inventory import scan
-from auditlog.opening import open_log
-from auditlog.reader import read
-from auditlog.segment_names import LogId
-from auditlog.tombstones import SEGMENT_DELETED
-from auditlog.verify import tombstones_in
+from auditlog.format.segment_names import LogId
+from auditlog.format.tombstones import SEGMENT_DELETED
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import read
+from auditlog.verification.verify import tombstones_in
+from auditlog.writer.opening import open_log
 from retention import tombstone
 from retention.content import inspect
 from retention.policy import Policy
@@ -42,13 +42,13 @@ def buried(directory: Path) -> list[str]:
 
 def test_durable(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    fdatasync = _fs.fdatasync
+    fdatasync = durable_fs.fdatasync
 
     def note(fd: int) -> None:
         fdatasync(fd)
         synced.extend(buried(daily.directory))
 
-    monkeypatch.setattr(_fs, "fdatasync", note)
+    monkeypatch.setattr(durable_fs, "fdatasync", note)
     with ProofLog(daily.directory, "hive1") as proofs:
         proofs.bury(details_of(daily, 0), actor="alice")
         assert synced[-1:] == [daily.paths[0].name]
@@ -95,7 +95,7 @@ def test_a_disk_that_fails_is_an_error(
     def fail(_fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(_fs, "fdatasync", fail)
+    monkeypatch.setattr(durable_fs, "fdatasync", fail)
     with pytest.raises((AuditLogError, OSError)), ProofLog(daily.directory, "hive1") as proofs:
         proofs.bury(details_of(daily, 0), actor="alice")
 

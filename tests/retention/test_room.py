@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog.segment_names import LogId
+from auditlog.format.segment_names import LogId
 from retention.facts import AdoptedFile, ShipGate
 from retention.holds import Hold
 from retention.plan import Action, Plan, plan

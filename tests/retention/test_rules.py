@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog.segment_names import LogId
+from auditlog.format.segment_names import LogId
 from retention.facts import Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
 from retention.holds import Hold
 from retention.plan import Action, Plan, plan

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog import _fs
+from auditlog import durable_fs
 from retention.errors import PolicyError
 from retention.last_run import LastRunStore
 from retention.lock import locked
@@ -209,7 +209,7 @@ def test_stops(
     text = {"text": "x" * 1000}
     at = START + 4 * DAY
     built = write_log(tmp_path / "audit", records=1500, segments=2, days=4, at=at, details=text)
-    reached, go_on, write_all = threading.Event(), threading.Event(), _fs.write_all
+    reached, go_on, write_all = threading.Event(), threading.Event(), durable_fs.write_all
     pieces = []
 
     def write_and_wait(fd: int, data: bytes) -> None:
@@ -219,7 +219,7 @@ def test_stops(
         pieces.append(len(data))
         write_all(fd, data)
 
-    monkeypatch.setattr(_fs, "write_all", write_and_wait)
+    monkeypatch.setattr(durable_fs, "write_all", write_and_wait)
     schedule = begin()
     assert reached.wait(PATIENCE)
     wait_for(schedule, lambda status: status.running)

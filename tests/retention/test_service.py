@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auditlog.cursors import Cursor, CursorStore
-from auditlog.inventory import scan
-from auditlog.reader import read
-from auditlog.tombstones import SEGMENT_DELETED
-from auditlog.verify import tombstones_in, verify
+from auditlog.format.tombstones import SEGMENT_DELETED
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import read
+from auditlog.verification.verify import tombstones_in, verify
 from retention.errors import Busy, Refused, RetentionError, StateDamaged
 from retention.holds import Hold, HoldStore
 from retention.last_run import LastRunStore

@@ -8,9 +8,9 @@ import threading
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from auditlog.record import format_timestamp, parse_header
-from auditlog.segment_names import LogId
-from auditlog.tombstones import SEGMENT_DELETED, parse_tombstone
+from auditlog.format.record import format_timestamp, parse_header
+from auditlog.format.segment_names import LogId
+from auditlog.format.tombstones import SEGMENT_DELETED, parse_tombstone
 from retention import tombstone
 from retention.content import inspect
 from retention.facts import AdoptedFile, Placing

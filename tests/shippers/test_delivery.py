@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditlog.cursors import CursorStore
-from auditlog.record import parse_header
+from auditlog.format.record import parse_header
 from shippers.backoff import Backoff
 from shippers.batch import Batch, Shipment
 from shippers.delivery import Delivery, DeliveryOptions
 from shippers.outcome import INDEXED, Outcome, quarantined, retry
 from shippers.service import ShippingOptions, ShippingService
-from shippers.sources.audit_log import Harvester
-from shippers.sources.log_directories import LogDirectories
+from shippers.sources.audit_log.harvester import Harvester
+from shippers.sources.audit_log.source import LogDirectories
 from tests.support.logs import LogBuilder, write_log
 from tests.support.shipments import FakeSink
 from tests.support.waiting import eventually

@@ -3,9 +3,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from auditlog.inventory import scan
-from auditlog.record import parse_timestamp
-from auditlog.segment_names import LogId
+from auditlog.format.record import parse_timestamp
+from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import scan
 from shippers.batch import Position
 from shippers.lag import newest_seq, written_at
 from tests.support.logs import LogBuilder, write_log
@@ -13,7 +13,7 @@ from tests.support.logs import LogBuilder, write_log
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auditlog.inventory import SegmentFile
+    from auditlog.reading.inventory import SegmentFile
 
 
 def segments(log: LogBuilder) -> tuple[SegmentFile, ...]:

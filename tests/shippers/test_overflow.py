@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from shippers.sinks.sqlite import SqliteSink
+from shippers.sinks.sqlite.sink import SqliteSink
 from tests.support.logs import LogBuilder, write_log
 from tests.support.ndjson import App
 from tests.support.waiting import eventually
@@ -28,8 +28,8 @@ CHILD = """
 import datetime as dt, sys, threading
 from pathlib import Path
 from shippers.service import ShippingOptions, ShippingService
-from shippers.sinks.sqlite import SqliteSink
-from shippers.sources.ndjson import NdjsonOptions, NdjsonSource
+from shippers.sinks.sqlite.sink import SqliteSink
+from shippers.sources.ndjson.source import NdjsonOptions, NdjsonSource
 
 
 class Told(NdjsonSource):

@@ -18,13 +18,13 @@ import pytest
 
 from auditlog.cursors import CursorStore
 from auditlog.errors import LogLocked
-from auditlog.record import decode, parse_timestamp
+from auditlog.format.record import decode, parse_timestamp
 from shippers.batch import Shipment
 from shippers.errors import AlreadyShipping, DuplicateLog, ShippingStalled
 from shippers.outcome import Outcome, quarantined, retry, tampered
 from shippers.service import ShippingOptions, ShippingService, lock_shipping
-from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
-from shippers.sinks.sqlite import SqliteSink
+from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.sqlite.sink import SqliteSink
 from shippers.stats import Stats
 from tests.support.elasticsearch import Cluster, ElasticsearchServer
 from tests.support.logs import LogBuilder, write_log
@@ -292,7 +292,7 @@ import sys
 from pathlib import Path
 import threading
 from shippers.service import ShippingService
-from shippers.sinks.sqlite import SqliteSink
+from shippers.sinks.sqlite.sink import SqliteSink
 
 directory = Path(sys.argv[1])
 sink = SqliteSink("main", directory / "r.sqlite")

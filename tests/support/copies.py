@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import orjson
 
-from auditlog.record import parse_header
-from shippers.sinks.connection import Connection, ElasticsearchOptions
-from shippers.sinks.elasticsearch import ElasticsearchSink
-from shippers.sinks.elasticsearch_holdings import ElasticsearchHoldings
-from shippers.sinks.holdings import Holdings
+from auditlog.format.record import parse_header
+from shippers.sinks.elasticsearch.connection import Connection, ElasticsearchOptions
+from shippers.sinks.elasticsearch.read_back import ElasticsearchHoldings
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.protocol import Sink
-from shippers.sinks.sqlite import SqliteSink
-from shippers.sinks.sqlite_holdings import SqliteHoldings
+from shippers.sinks.read_back import Holdings
+from shippers.sinks.sqlite.read_back import SqliteHoldings
+from shippers.sinks.sqlite.sink import SqliteSink
 from tests.support.elasticsearch import Cluster, request
 
 __all__ = ["Copy"]

@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 
 from auditlog.cursors import CursorStore, SourceCursor
-from auditlog.json_lines import FilePlace, encode_places
+from auditlog.format.foreign_files import FilePlace, encode_places
 from retention.facts import ForeignContent
 from retention.policy import ForeignPolicy, Policy
 from tests.support.logs import START

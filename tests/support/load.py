@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import auditlog
-from auditlog.record import parse_header
-from auditlog.tombstones import parse_tombstone
+from auditlog.format.record import parse_header
+from auditlog.format.tombstones import parse_tombstone
 from tests.support.elasticsearch import Cluster, request
 from tests.support.unmeasured import unmeasured
 

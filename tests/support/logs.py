@@ -19,8 +19,15 @@ from typing import Any
 import orjson
 import zstandard
 
-from auditlog.record import GENESIS_HASH, Header, format_timestamp, log_prefix, parse_header, seal
-from auditlog.segment_names import LogId, SegmentName
+from auditlog.format.record import (
+    GENESIS_HASH,
+    Header,
+    format_timestamp,
+    log_prefix,
+    parse_header,
+    seal,
+)
+from auditlog.format.segment_names import LogId, SegmentName
 
 __all__ = ["START", "LogBuilder", "make_line", "write_log"]
 

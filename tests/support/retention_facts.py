@@ -10,10 +10,10 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from auditlog.cursors import Cursor
-from auditlog.inventory import SegmentFile
-from auditlog.reader import Bounds
-from auditlog.record import GENESIS_HASH
-from auditlog.segment_names import LogId, SegmentName
+from auditlog.format.record import GENESIS_HASH
+from auditlog.format.segment_names import LogId, SegmentName
+from auditlog.reading.inventory import SegmentFile
+from auditlog.reading.reader import Bounds
 from retention.facts import AdoptedFile, Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
 from retention.holds import Hold
 from retention.plan import Plan, plan

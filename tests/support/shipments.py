@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from auditlog.record import parse_header
+from auditlog.format.record import parse_header
 from shippers.batch import Batch, Position, Shipment
 from shippers.document import Document
 from shippers.outcome import DUPLICATE, INDEXED, Outcome

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from auditlog.inventory import scan
-from shippers.quarantine import Entry, Quarantine
-from shippers.sinks.sqlite import SqliteSink
-from shippers.sources.audit_log import Harvester
+from auditlog.reading.inventory import scan
+from shippers.quarantine.store import Entry, Quarantine
+from shippers.sinks.sqlite.sink import SqliteSink
+from shippers.sources.audit_log.harvester import Harvester
 from tests.support.forked import at_barrier
 from tests.support.shipments import shipments
 

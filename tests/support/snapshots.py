@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from auditctl.families import About
+from auditctl.agent.metrics import About
 from retention.schedule import Status
 from shippers.stats import LogStats, SinkStats, Stats
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditlog.opening import open_log
-from auditlog.reader import read
-from auditlog.verify import verify
+from auditlog.reading.reader import read
+from auditlog.verification.verify import verify
+from auditlog.writer.opening import open_log
 from tests.support.unmeasured import unmeasured
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import auditlog
-from auditlog.opening import open_log
-from auditlog.verify import verify
+from auditlog.verification.verify import verify
+from auditlog.writer.opening import open_log
 from retention.holds import HoldStore
 from tests.support.logs import START, LogBuilder, write_log
 

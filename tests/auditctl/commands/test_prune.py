@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auditlog.cursors import Cursor, CursorStore
-from auditlog.verify import verify
+from auditlog.verification.verify import verify
 from retention.lock import locked
 from tests.support.logs import START, LogBuilder, write_log
 

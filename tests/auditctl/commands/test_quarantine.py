@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shippers.quarantine import Entry, Quarantine
-from shippers.sinks.index_template import index_template
+from shippers.quarantine.store import Entry, Quarantine
+from shippers.sinks.elasticsearch.index_template import index_template
 from tests.support.elasticsearch import Cluster, request
 from tests.support.logs import LogBuilder
 

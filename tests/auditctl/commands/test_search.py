@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shippers.sinks.sqlite import SqliteSink
+from shippers.sinks.sqlite.sink import SqliteSink
 from tests.auditctl.query.test_sinks import shipments
 from tests.support.logs import START, LogBuilder, write_log
 

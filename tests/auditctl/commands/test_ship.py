@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditlog import _fs
+from auditlog import durable_fs
 from tests.support.logs import LogBuilder, write_log
 from tests.support.waiting import eventually
 
@@ -101,8 +101,8 @@ def test_without_a_sink_it_says_how_to_name_one(
 def test_a_second_shipper_is_locked_out(
     run: Callable[..., Result], built: LogBuilder, tmp_path: Path
 ) -> None:
-    _fs.make_directory(built.directory / ".auditlog")
-    lock = _fs.FileLock(built.directory / ".auditlog/ship.lock", "pid 4711")
+    durable_fs.make_directory(built.directory / ".auditlog")
+    lock = durable_fs.FileLock(built.directory / ".auditlog/ship.lock", "pid 4711")
     result = run("ship", built.directory, "--to", tmp_path / "x.sqlite", "--once")
     lock.release()
     assert result.code == 75

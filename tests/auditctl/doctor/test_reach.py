@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditctl.config import Config, load
+from auditctl.config.model import Config, load
 from auditctl.doctor.reach import check_reach
 from auditctl.installation import Installation
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_httpserver import HTTPServer
 
-from auditctl.config import Config, SinkConfig, sink_for_target
-from auditctl.config_values import Address
+from auditctl.config.model import Config, SinkConfig, sink_for_target
+from auditctl.config.values import Address
 from auditctl.doctor.host import check_host
 from auditctl.doctor.services import check_agent, check_sink
-from shippers.sinks.sqlite import SqliteSink
+from shippers.sinks.sqlite.sink import SqliteSink
 
 if TYPE_CHECKING:
     from pathlib import Path

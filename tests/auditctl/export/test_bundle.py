@@ -17,7 +17,7 @@ from auditctl.export.archive import verify_archive
 from auditctl.export.bundle import _CHECKER, Asked, write_bundle
 from auditctl.query.scope import Scope
 from auditlog.errors import LogDamaged
-from auditlog.record import decode
+from auditlog.format.record import decode
 from retention.holds import Hold, HoldStore
 from tests.support.logs import START, LogBuilder, write_log
 

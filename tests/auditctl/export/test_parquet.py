@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from auditctl.export.parquet import ParquetFormat
 from auditctl.export.rows import COLUMNS
 from auditctl.query.predicate import values_at
-from auditlog.record import decode
+from auditlog.format.record import decode
 from tests.support.logs import make_line
 from tests.support.questions import bodies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 
 def written(records: list[Record], **groups: int) -> Any:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditctl.export.rows import COLUMNS, ecs, row
-from auditlog.record import decode
+from auditlog.format.record import decode
 from tests.support.logs import make_line
 from tests.support.questions import bodies
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditctl.follow import Follower
 from auditctl.query.files import FileSource
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import All, Query, parse
-from auditlog.record import parse_header
+from auditlog.format.record import parse_header
+from auditlog.reading.follow import Follower
 from tests.support.logs import START, LogBuilder, write_log
 from tests.support.questions import bodies, naive, queries
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditctl.query.files import Trouble
-    from auditlog.record import Record
+    from auditlog.format.record import Record
 
 Told = list[tuple[str, int, str]]
 

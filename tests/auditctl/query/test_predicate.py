@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from auditctl.query.predicate import predicate
 from auditctl.query.syntax import Query, parse
-from auditlog.record import decode
+from auditlog.format.record import decode
 from tests.support.logs import make_line
 from tests.support.questions import bodies, naive, queries
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from auditctl.errors import QueryError
 from auditctl.query.scope import Scope
-from auditlog.record import format_timestamp
+from auditlog.format.record import format_timestamp
 
 instants = st.datetimes(
     dt.datetime(2026, 1, 1), dt.datetime(2026, 1, 4), timezones=st.just(dt.UTC)  # noqa: DTZ001  (the strategy adds the zone)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_httpserver import HTTPServer
 
-from auditctl.config import SinkConfig, sink_for_target
+from auditctl.config.model import SinkConfig, sink_for_target
 from auditctl.errors import CommandFailed
 from auditctl.query.files import FileSource
 from auditctl.query.index import IndexSource
 from auditctl.query.scope import Scope
 from auditctl.query.sqlite import SqliteSource
 from auditctl.query.syntax import parse
-from auditlog.record import parse_header
+from auditlog.format.record import parse_header
 from shippers.batch import Shipment
-from shippers.sinks.elasticsearch import ElasticsearchOptions, ElasticsearchSink
-from shippers.sinks.index_template import index_template
-from shippers.sinks.sqlite import SqliteSink
+from shippers.sinks.elasticsearch.index_template import index_template
+from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.sqlite.sink import SqliteSink
 from tests.support.elasticsearch import Cluster, SecuredCluster, request
 from tests.support.logs import START, LogBuilder
 

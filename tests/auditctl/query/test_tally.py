@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from auditctl.errors import QueryError
 from auditctl.query import tally as module
 from auditctl.query.tally import NONE, Tally
-from auditlog.record import Record, decode
+from auditlog.format.record import Record, decode
 from tests.support.logs import START, make_line
 from tests.support.questions import bodies
 

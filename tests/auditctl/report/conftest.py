@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditctl.config import Config
+from auditctl.config.model import Config
 from auditctl.report.sources import Report, collect
 from tests.support.logs import START, LogBuilder
 

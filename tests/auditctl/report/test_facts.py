@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from auditctl.report import facts as module
 from auditctl.report.facts import OUTCOMES, REST, Facts
-from auditlog.record import Record, parse_header
+from auditlog.format.record import Record, parse_header
 from tests.support.logs import START, make_line
 
 DAY = dt.timedelta(days=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import auditlog
 from auditctl.main import main
 from auditctl.report.page import render_page
-from auditlog.record import format_timestamp, parse_timestamp
+from auditlog.format.record import format_timestamp, parse_timestamp
 from tests.support.logs import START
 
 if TYPE_CHECKING:

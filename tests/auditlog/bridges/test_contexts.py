@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import auditlog
-from auditlog import _fs
+from auditlog import durable_fs
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_waiting_in_a_signal_handler_that_interrupts_the_commit_is_refused_clear
     main = threading.get_ident()
     armed = False
     refused: list[BaseException] = []
-    fdatasync = _fs.fdatasync
+    fdatasync = durable_fs.fdatasync
 
     def interrupted(descriptor: int) -> None:
         nonlocal armed
@@ -95,7 +95,7 @@ def test_waiting_in_a_signal_handler_that_interrupts_the_commit_is_refused_clear
         except auditlog.InvalidEvent as error:
             refused.append(error)
 
-    monkeypatch.setattr(_fs, "fdatasync", interrupted)
+    monkeypatch.setattr(durable_fs, "fdatasync", interrupted)
     with auditlog.open(tmp_path, service="queen-rbee", host="hive1") as log:
         on_signal(handler)
         armed = True

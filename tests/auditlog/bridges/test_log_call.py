@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditlog.body import encode_free
 from auditlog.bridges.log_call import LogCall, is_librarys, severity_of
-from auditlog.record import MAX_RECORD_BYTES
+from auditlog.events.body import encode_free
+from auditlog.format.record import MAX_RECORD_BYTES
 
 
 class Strange:

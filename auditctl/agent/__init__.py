@@ -1,0 +1,1 @@
+"""The long-running agent: services, signals, health and metrics in one process."""

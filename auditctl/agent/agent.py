@@ -1,0 +1,270 @@
+"""The agent: shippers, retention and metrics in one process, each with its own threads.
+
+When one part ends by an error, the others are stopped and the error is raised: a supervisor sees
+a failed service and not one that works by half.
+
+A reload is a new set of parts (auditctl.agent.services): made while the old one works, started
+when that one has ended with its cursors durable.  What cannot be made is said, and the old one
+goes on.
+
+Invariants (tests of the same name in tests/auditctl/agent/test_agent.py):
+  together   what is written is shipped, and what is old is compressed, while it runs
+  stops      SIGTERM ends it within five seconds with exit code 0, and nothing is lost
+  all_or_none   when a part fails, the agent ends with its error
+  reloads    after SIGHUP the new configuration and secrets are at work, and nothing is lost
+  keeps      a configuration that cannot work is said and changes nothing
+  alone      a second agent on the state directory is refused, before it serves or ships anything
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+import signal
+import threading
+from dataclasses import replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
+
+from auditctl.agent.metrics import About
+from auditctl.agent.services import Parts
+from auditctl.agent.systemd import Notifier
+from auditctl.errors import ConfigError
+from auditctl.exit_codes import ExitCode
+from auditlog.errors import AuditLogError
+from retention.lock import locked
+from shippers.service import lock_shipping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auditctl.agent.metrics_server import MetricsServer
+    from auditctl.config.model import Config
+    from auditlog import durable_fs
+    from retention.schedule import Status
+    from shippers.stats import Stats
+
+__all__ = ["Agent", "exit_code"]
+
+_logger = logging.getLogger("auditlog.agent")
+
+_STUCK_SECONDS: Final = 10.0
+_STATUS_SECONDS: Final = 10.0
+_RETAIN_LOCK: Final = "retain-agent.lock"  # held for life; retention.lock is for a single run
+
+
+def exit_code(number: signal.Signals | None) -> ExitCode:
+    """A service that was asked to stop has done well; a person who pressed Ctrl-C knows."""
+    return ExitCode.INTERRUPTED if number is signal.SIGINT else ExitCode.OK
+
+
+class Agent:
+    """The configured parts.  ``run`` blocks until asked to stop; once only.
+
+    ``read`` reads the configuration, now and at each reload.  Raises what it raises, and
+    ConfigError, ShipperError when the parts cannot be put together.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Config],
+        *,
+        ship: bool = True,
+        retain: bool = True,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self._read = read
+        self._ship, self._retain = ship, retain
+        self._notifier = notifier or Notifier({})
+        self._state = "starting"
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._reload_wanted = False
+        self._lock: durable_fs.FileLock | None = None
+        self._metrics: MetricsServer | None = None
+        self._said = ""
+        config = read()
+        now = dt.datetime.now(dt.UTC)
+        self._about = About(_version(), now, now)
+        with contextlib.ExitStack() as locks:
+            # Refused before anything else is touched: port and sinks belong to the other one.
+            if ship and config.sinks:
+                self._lock = lock_shipping(config.state_directory())
+                locks.callback(self._lock.release)
+            if retain:
+                locks.enter_context(locked(config.state_directory() / _RETAIN_LOCK))
+            self._parts = self._make_parts(config)
+            self._locks = locks.pop_all()
+
+    # What the metrics ask for ----------------------------------------------------------------
+
+    def shipping(self) -> Stats | None:
+        return self._parts.shipping()
+
+    def retention(self) -> Status | None:
+        return self._parts.retention()
+
+    def about(self) -> About:
+        return self._about
+
+    def stuck(self) -> str:
+        return self._parts.stuck(_STUCK_SECONDS)
+
+    def unready(self) -> tuple[str, ...]:
+        reasons = [f"the agent is {self._state}"] if self._state != "running" else []
+        if self._state == "running" and not self._parts.running:
+            reasons.append("a part has ended")
+        stats = self._parts.shipping()
+        sinks = stats.sinks if stats is not None else ()
+        reasons += [f"sink {sink.name}: {sink.trouble}" for sink in sinks if sink.trouble]
+        return tuple(reasons)
+
+    # What the command does -------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Ask for the configuration to be read anew; from any thread."""
+        self._reload_wanted = True
+        self._wake.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until ``stop`` is set.  Raises what ended a part."""
+        self._stop = stop
+        threading.Thread(target=self._wake_when_stopped, name="agent-stop", daemon=True).start()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._locks.close)
+            stack.callback(self._close_metrics)
+            self._metrics = _serve(self._parts.config, self)
+            stack.callback(self._stop_parts)
+            self._parts.start()
+            self._running("started")
+            self._watch(stop)
+            self._state = "stopping"
+            self._notifier.stopping()
+            _logger.info("stopping")
+        if self._parts.error is not None:
+            raise self._parts.error
+        _logger.info("stopped; everything acknowledged is recorded")
+
+    # The inside ------------------------------------------------------------------------------
+
+    def _watch(self, stop: threading.Event) -> None:
+        """Wait for the end, reload when asked, and tell the supervisor that the work goes on."""
+        watchdog = self._notifier.watchdog_seconds
+        interval = _STATUS_SECONDS if watchdog is None else min(_STATUS_SECONDS, watchdog / 4)
+        while not stop.is_set() and self._parts.error is None:
+            self._wake.wait(interval if self._notifier.listening else None)
+            self._wake.clear()
+            if stop.is_set() or self._parts.error is not None:
+                return
+            if self._reload_wanted:
+                self._reload_wanted = False
+                self._reload()
+            if watchdog is not None:
+                if stuck := self._parts.stuck(watchdog / 4):
+                    _logger.error("%s does not come round; the watchdog is not told", stuck)
+                else:
+                    self._notifier.alive()
+            if self._notifier.listening:
+                self._tell_status()
+
+    def _reload(self) -> None:
+        self._state = "reloading"
+        self._notifier.reloading()
+        try:
+            config = self._read()
+            self._check_change(config)
+            parts = self._make_parts(config)
+        except (AuditLogError, OSError) as error:
+            self._refused(error)
+            return
+        try:
+            server = _serve(config, self) if self._moves_metrics(config) else self._metrics
+        except AuditLogError as error:
+            parts.close()
+            self._refused(error)
+            return
+        if server is not self._metrics:
+            self._close_metrics()
+            self._metrics = server
+        self._parts.stop()
+        if self._parts.error is not None:
+            parts.close()
+            return  # what ended it ends the agent
+        self._parts = parts
+        parts.start()
+        about = self._about
+        self._about = replace(about, loaded_at=dt.datetime.now(dt.UTC), reloads=about.reloads + 1)
+        self._running("reloaded")
+
+    def _refused(self, error: AuditLogError | OSError) -> None:
+        _logger.error("the configuration is not taken, the one before stays at work: %s", error)
+        self._about = replace(self._about, failed_reloads=self._about.failed_reloads + 1)
+        self._state = "running"
+        self._notifier.ready("the new configuration was refused; see the log")
+
+    def _running(self, verb: str) -> None:
+        self._state = "running"
+        text = ", ".join(self._parts.describe())
+        address = self._parts.config.metrics
+        served = f", metrics on http://{address}/metrics" if address is not None else ""
+        _logger.info("%s: %s%s", verb, text, served)
+        self._said = text
+        self._notifier.ready(text)
+
+    def _tell_status(self) -> None:
+        text = "; ".join(self.unready()) or ", ".join(self._parts.describe())
+        if text != self._said:
+            self._said = text
+            self._notifier.status(text)
+
+    def _stop_parts(self) -> None:
+        self._parts.stop()
+
+    def _make_parts(self, config: Config) -> Parts:
+        return Parts(
+            config, ship=self._ship, retain=self._retain, lock=self._lock, on_end=self._wake.set
+        )
+
+    def _check_change(self, config: Config) -> None:
+        """Raise ConfigError for what only a new process can change."""
+        before = self._parts.config
+        if config.state_directory() != before.state_directory():
+            raise ConfigError(
+                "state_dir cannot change while the agent runs",
+                path=config.state_directory(),
+                hint="Restart the agent, after moving what the old one holds.",
+            )
+        if self._ship and bool(config.sinks) != bool(before.sinks):
+            raise ConfigError(
+                "the first sink cannot come, nor the last one go, while the agent runs",
+                hint="Restart the agent.",
+            )
+
+    def _moves_metrics(self, config: Config) -> bool:
+        return config.metrics != self._parts.config.metrics
+
+    def _wake_when_stopped(self) -> None:
+        self._stop.wait()
+        self._wake.set()
+
+    def _close_metrics(self) -> None:
+        server, self._metrics = self._metrics, None
+        if server is not None:
+            server.close()
+
+
+def _serve(config: Config, agent: Agent) -> MetricsServer | None:
+    if config.metrics is None:
+        return None
+    # Imported here since the library takes its time.
+    from auditctl.agent.metrics_server import MetricsServer  # noqa: PLC0415  (see above)
+
+    return MetricsServer(config.metrics, agent)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("llama-orch-auditlog")
+    except metadata.PackageNotFoundError:
+        return "source"

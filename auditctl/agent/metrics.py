@@ -1,0 +1,274 @@
+"""Every metric there is: its name, what it counts, its labels, and where the figure comes from.
+
+docs/metrics.md is this table in words, and a test holds the two together.  Figures are read from
+the snapshots of the parts when they are asked for; nothing is counted twice.  Labels are sinks,
+logs, outcomes and reasons: few, and known from the configuration and the names of the segments.
+No label holds a path or anything from a record.
+
+Invariants (tests of the same name in tests/auditctl/agent/test_metrics.py):
+  balance    read = indexed + duplicate + quarantined + pending, in what is served
+  names      every name begins with auditlog_ and ends in a base unit or total
+  documented docs/metrics.md describes exactly these, with these labels
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client import Metric
+
+    from retention.schedule import Status
+    from shippers.stats import LogStats, SinkStats, Stats
+
+__all__ = ["About", "Family", "families"]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The agent itself: since when it runs, and how often it took a new configuration."""
+
+    version: str
+    started_at: dt.datetime
+    loaded_at: dt.datetime
+    reloads: int = 0
+    failed_reloads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric; a counter's name is without the ``_total`` that is served."""
+
+    kind: Literal["counter", "gauge"]
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    samples: tuple[tuple[tuple[str, ...], float], ...]
+
+    @property
+    def served_name(self) -> str:
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+    def metric(self) -> Metric:
+        make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
+        metric = make(self.name, self.text, labels=self.labels)
+        for labels, value in self.samples:
+            metric.add_metric(labels, value)
+        return metric
+
+
+def families(
+    about: About, shipping: Stats | None, retention: Status | None, now: dt.datetime
+) -> Iterator[Family]:
+    """Those of the parts that run."""
+    yield from _of_agent(about)
+    if shipping is not None:
+        yield from _of_shipping(shipping)
+        yield from _of_sinks(shipping)
+        yield from _of_logs(shipping, now)
+    if retention is not None:
+        yield from _of_retention(retention)
+
+
+def _plain(kind: Literal["counter", "gauge"], name: str, text: str, value: float) -> Family:
+    return Family(kind, f"auditlog_{name}", text, (), (((), value),))
+
+
+def _of_agent(about: About) -> Iterator[Family]:
+    yield Family(
+        "gauge",
+        "auditlog_build_info",
+        "1, with the version of auditlog and of Python that runs.",
+        ("python", "version"),
+        (((platform.python_version(), about.version), 1),),
+    )
+    yield _plain(
+        "gauge",
+        "agent_start_timestamp_seconds",
+        "When the agent was started.",
+        about.started_at.timestamp(),
+    )
+    yield Family(
+        "counter",
+        "auditlog_agent_reloads",
+        "Configurations that SIGHUP brought, taken (success) or refused (failure).",
+        ("result",),
+        ((("success",), about.reloads), (("failure",), about.failed_reloads)),
+    )
+    yield _plain(
+        "gauge",
+        "agent_config_loaded_timestamp_seconds",
+        "When the configuration that is at work was read.",
+        about.loaded_at.timestamp(),
+    )
+
+
+def _of_shipping(stats: Stats) -> Iterator[Family]:
+    logs = len({entry.log for entry in stats.logs})
+    yield _plain("gauge", "shipper_logs", "Logs that are followed.", logs)
+    yield _plain(
+        "counter",
+        "shipper_watcher_rebuilds",
+        "Times that watching the directories had to begin anew.",
+        stats.watcher_rebuilds,
+    )
+
+
+_OUTCOMES: Final = ("indexed", "duplicate", "quarantined")
+
+
+def _of_sinks(stats: Stats) -> Iterator[Family]:
+    logs: dict[str, list[LogStats]] = {sink.name: [] for sink in stats.sinks}
+    for entry in stats.logs:
+        logs[entry.sink].append(entry)
+
+    def total(
+        kind: Literal["counter", "gauge"],
+        name: str,
+        text: str,
+        value: Callable[[LogStats], int],
+    ) -> Family:
+        samples = tuple(((sink,), sum(map(value, entries))) for sink, entries in logs.items())
+        return Family(kind, f"auditlog_shipper_{name}", text, ("sink",), samples)
+
+    yield total("counter", "read_records", "Records read from the logs.", lambda e: e.written)
+    yield Family(
+        "counter",
+        "auditlog_shipper_records",
+        "Records with a final outcome: indexed, duplicate or quarantined.",
+        ("outcome", "sink"),
+        tuple(
+            ((outcome, sink), sum(getattr(entry, outcome) for entry in entries))
+            for sink, entries in logs.items()
+            for outcome in _OUTCOMES
+        ),
+    )
+    yield total("gauge", "pending_records", "Read and without final outcome.", lambda e: e.pending)
+    yield total("counter", "retried_records", "Deliveries to be made again.", lambda e: e.retries)
+    yield total("counter", "chain_breaks", "Alarms about a log itself.", lambda e: e.chain_breaks)
+    yield total(
+        "counter",
+        "tamper_alarms",
+        "Records that the sink holds with another hash.",
+        lambda e: e.tamper_alarms,
+    )
+    yield total(
+        "counter",
+        "unverified_duplicate_records",
+        "Duplicates whose stored hash could not be compared.",
+        lambda e: e.unverified,
+    )
+    yield total(
+        "counter",
+        "bad_lines",
+        "Lines of other programs that are no JSON object, delivered as text.",
+        lambda e: e.bad_lines,
+    )
+    yield total(
+        "counter",
+        "cut_lines",
+        "Lines of other programs that were too long, delivered in part.",
+        lambda e: e.cut_lines,
+    )
+    yield total(
+        "counter",
+        "source_restarts",
+        "Times that reading a file or journal had to begin anew.",
+        lambda e: e.restarts,
+    )
+    for name, text, value in _SINK_GAUGES:
+        samples = tuple(
+            ((sink.name,), figure) for sink in stats.sinks if (figure := value(sink)) is not None
+        )
+        yield Family("gauge", f"auditlog_shipper_{name}", text, ("sink",), samples)
+
+
+_SINK_GAUGES: Final[tuple[tuple[str, str, Callable[[SinkStats], float | None]], ...]] = (
+    ("in_flight_requests", "Deliveries under way.", lambda sink: sink.in_flight),
+    ("in_flight_records", "Records that they carry.", lambda sink: sink.in_flight_records),
+    ("in_flight_bytes", "Bytes of these records.", lambda sink: sink.in_flight_bytes),
+    ("held_bytes", "Read, without final outcome, held in memory.", lambda sink: sink.held_bytes),
+    ("quarantine_entries", "Entries in the quarantine.", lambda sink: sink.quarantine_entries),
+    ("quarantine_bytes", "Size of the quarantine.", lambda sink: sink.quarantine_bytes),
+    (
+        "last_success_timestamp_seconds",
+        "When a record last got a final outcome; absent before the first.",
+        lambda sink: None if sink.last_success_at is None else sink.last_success_at.timestamp(),
+    ),
+    ("sink_troubled", "1 while nothing moves, for a reason.", lambda sink: bool(sink.trouble)),
+)
+
+
+def _of_logs(stats: Stats, now: dt.datetime) -> Iterator[Family]:
+    gauges: tuple[tuple[str, str, Callable[[LogStats], float]], ...] = (
+        ("lag_records", "Records that are not acknowledged.", lambda e: e.lag_records),
+        (
+            "lag_bytes",
+            "Bytes that are not read yet; compressed segments by file size.",
+            lambda e: e.lag_bytes,
+        ),
+        (
+            "lag_seconds",
+            "Age of the first record that is not acknowledged; 0 when there is none.",
+            lambda e: e.lag_seconds(now),
+        ),
+    )
+    for name, text, value in gauges:
+        samples = tuple(((entry.log, entry.sink), value(entry)) for entry in stats.logs)
+        yield Family("gauge", f"auditlog_shipper_{name}", text, ("log", "sink"), samples)
+
+
+def _of_retention(status: Status) -> Iterator[Family]:
+    yield _plain("counter", "retention_runs", "Runs, one a directory.", status.runs)
+    yield _plain("counter", "retention_failures", "Runs and segments that failed.", status.failures)
+    yield _plain(
+        "gauge", "retention_refused", "1 while the circuit breaker asks a person.", status.refused
+    )
+    yield _plain("gauge", "retention_running", "1 during a run.", status.running)
+    for name, text, at in (
+        ("last_success", "When every directory had a good run.", status.last_success_at),
+        ("next_run", "When the next run is due.", status.next_run_at),
+    ):
+        metric = f"auditlog_retention_{name}_timestamp_seconds"
+        samples = () if at is None else (((), at.timestamp()),)
+        yield Family("gauge", metric, f"{text} Absent while there is none.", (), samples)
+    yield Family(
+        "gauge",
+        "auditlog_retention_kept_segments",
+        "Segments that the last run kept, by reason.",
+        ("reason",),
+        tuple(((reason,), segments) for reason, segments in sorted(status.kept.items())),
+    )
+    yield Family(
+        "gauge",
+        "auditlog_retention_bytes",
+        "Bytes on disk after the last run: of plain and of compressed segments, of foreign files.",
+        ("form",),
+        tuple(((form,), size) for form, size in sorted(status.bytes_by_form.items())),
+    )
+    oldest = status.oldest_record_at
+    yield Family(
+        "gauge",
+        "auditlog_retention_oldest_record_timestamp_seconds",
+        "When the oldest record that is kept was written. Absent while there is none.",
+        (),
+        () if oldest is None else (((), oldest.timestamp()),),
+    )
+    yield _plain(
+        "gauge",
+        "retention_over_bytes",
+        "Bytes above max_total_bytes that no rule lets go.",
+        status.over_bytes,
+    )
+    yield _plain(
+        "counter", "retention_compressed_segments", "Segments compressed.", status.compressed
+    )
+    yield _plain("counter", "retention_deleted_segments", "Segments deleted.", status.deleted)
+    yield _plain("counter", "retention_freed_bytes", "Bytes freed on disk.", status.freed_bytes)

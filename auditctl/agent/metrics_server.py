@@ -1,0 +1,153 @@
+"""Serve what the agent tells Prometheus, and whether it is alive and ready.
+
+    /metrics    auditctl.agent.metrics, and what the kernel says of the process
+    /healthz    200 while every loop comes round; 503 naming the one that is stuck
+    /readyz     200 while every part runs and every sink accepts; 503 with the reasons, one a line
+
+A sink that is down makes the agent unready and not unhealthy: starting it anew would not help.
+
+Invariants (tests of the same name in tests/auditctl/agent/test_metrics_server.py):
+  loopback   the default address is reachable from this host alone
+  stuck      a loop that is stuck is unhealthy, a sink that is down only unready
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Final, Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from auditctl.agent.metrics import families
+from auditctl.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
+    from auditctl.agent.metrics import About
+    from auditctl.config.values import Address
+    from retention.schedule import Status
+    from shippers.stats import Stats
+
+__all__ = ["MetricsServer", "Source"]
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+class Source(Protocol):
+    """What is served: the agent."""
+
+    def shipping(self) -> Stats | None:
+        """The shippers' snapshot; None where nothing is shipped."""
+        ...
+
+    def retention(self) -> Status | None:
+        """The schedule's snapshot; None where retention does not run."""
+        ...
+
+    def about(self) -> About:
+        """The agent itself."""
+        ...
+
+    def stuck(self) -> str:
+        """Which loop does not come round within some seconds; "" when all do."""
+        ...
+
+    def unready(self) -> tuple[str, ...]:
+        """Why not everything that is written arrives at the moment, a sentence each."""
+        ...
+
+
+class MetricsServer:
+    """Serves a source over HTTP until closed.  Raises CommandFailed when the port is taken."""
+
+    def __init__(self, address: Address, source: Source) -> None:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_AgentCollector(source))
+        ProcessCollector(namespace="auditlog_agent", registry=registry)
+
+        class Handler(_Handler):
+            def answer(self) -> tuple[HTTPStatus, str, bytes]:
+                return _answer(self.path.partition("?")[0], registry, source)
+
+        try:
+            self._server = _Server((address.host, address.port), Handler)
+        except OSError as error:
+            raise CommandFailed(
+                f"{address}: metrics cannot be served there",
+                errno=error.errno,
+                hint='Set metrics to a free address, or to "" for none.',
+            ) from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="metrics", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also where 0 was asked for."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = 10  # seconds; a client that says nothing holds no thread for ever
+
+    def answer(self) -> tuple[HTTPStatus, str, bytes]:
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        status, content_type, body = self.answer()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class names it so)
+        """A scrape every few seconds is no news."""
+
+
+def _answer(
+    path: str, registry: CollectorRegistry, source: Source
+) -> tuple[HTTPStatus, str, bytes]:
+    if path == "/metrics":
+        return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)
+    if path == "/healthz":
+        stuck = source.stuck()
+        return _state(f"{stuck} does not come round\n" if stuck else "", "ok\n")
+    if path == "/readyz":
+        return _state("".join(f"{reason}\n" for reason in source.unready()), "ready\n")
+    return HTTPStatus.NOT_FOUND, _TEXT, b"there are /metrics, /healthz and /readyz\n"
+
+
+def _state(trouble: str, fine: str) -> tuple[HTTPStatus, str, bytes]:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
+    return status, _TEXT, (trouble or fine).encode()
+
+
+class _AgentCollector(Collector):
+    """Turns the source's snapshots into metrics, each time it is asked."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def collect(self) -> Iterator[Metric]:
+        source, now = self._source, dt.datetime.now(dt.UTC)
+        for family in families(source.about(), source.shipping(), source.retention(), now):
+            yield family.metric()

@@ -1,0 +1,171 @@
+"""One configuration at work: its sinks, its shipping, its retention, from start to stop.
+
+The agent has one of these at a time, and another one after each reload.  Making one touches nothing
+that the one before uses, so that a configuration which cannot work is refused while that one runs.
+
+Invariants (tests of the same name in tests/auditctl/agent/test_services.py):
+  told       what ends a part is kept, and whoever waits is woken
+  again      a second one after the first one's stop goes on where that one was
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from auditctl.composition.index_count import SinkCounts
+from auditctl.composition.index_retention import IndexRetention
+from auditctl.composition.sinks import make_sinks
+from auditctl.composition.sources import make_sources
+from auditctl.errors import ConfigError
+from auditlog.reading.deleted_indices import DeletedIndices
+from shippers.delivery import DeliveryOptions
+from shippers.service import ShippingOptions, ShippingService
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator
+
+    from auditctl.config.model import Config
+    from auditlog import durable_fs
+    from retention.schedule import RetentionSchedule, Status
+    from shippers.service import Summary
+    from shippers.sinks.protocol import Sink
+    from shippers.stats import Stats
+
+__all__ = ["Parts"]
+
+
+class Parts:
+    """What the configuration says is to run.
+
+    ``lock`` is the state directory's shipping lock, when the caller holds it; ``on_end`` is called
+    from a part's thread when that part has ended.  Raises ConfigError, ShipperError, OSError when
+    they cannot be put together; nothing is started then.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        ship: bool = True,
+        retain: bool = True,
+        lock: durable_fs.FileLock | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        config.check_logs()
+        self.config = config
+        self.error: BaseException | None = None
+        self._on_end = on_end
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._sinks: tuple[Sink, ...] = ()
+        self._shipping: ShippingService | None = None
+        self._schedule: RetentionSchedule | None = None
+        if ship and config.sinks:
+            self._sinks = make_sinks(config.sinks, config.directories)
+            self._shipping = ShippingService(
+                config.directories,
+                self._sinks,
+                config.state_directory(),
+                _options(config),
+                lock=lock,
+                sources=make_sources(config),
+            )
+        if retain and config.directories:  # what other programs wrote is not ours to delete
+            self._schedule = _schedule(config)
+        if self._shipping is None and self._schedule is None:
+            raise ConfigError(
+                "there is no sink to ship to", hint="Add [sinks.main] to the configuration."
+            )
+
+    @property
+    def running(self) -> bool:
+        ships = self._shipping is None or (self._thread is not None and self._thread.is_alive())
+        return ships and not self._stop.is_set()
+
+    def shipping(self) -> Stats | None:
+        return None if self._shipping is None else self._shipping.stats()
+
+    def retention(self) -> Status | None:
+        return None if self._schedule is None else self._schedule.status()
+
+    def stuck(self, timeout: float) -> str:
+        """Which loop does not come round within ``timeout`` seconds; "" when all do."""
+        if self._shipping is None or not self.running:
+            return ""
+        return self._shipping.stuck(timeout)
+
+    def describe(self) -> Iterator[str]:
+        for sink in self.config.sinks if self._shipping is not None else ():
+            yield f"ships to {sink.name} ({sink.address})"
+        if self._schedule is not None:
+            yield "retains"
+
+    def start(self) -> None:
+        if self._shipping is not None:
+            self._thread = threading.Thread(target=self._ship, name="shipping", daemon=True)
+            self._thread.start()
+        if self._schedule is not None:
+            self._schedule.start()
+
+    def stop(self) -> None:
+        """Return when everything has ended, within five seconds, with cursors durable."""
+        self._stop.set()
+        if self._schedule is not None:
+            self._schedule.stop()
+        if self._thread is not None:
+            self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        """Release what was opened and never started."""
+        for sink in self._sinks:
+            sink.close()
+
+    def ship_once(self, give_up_after: dt.timedelta, stop: threading.Event) -> Summary:
+        """Ship what is there.  Raises ShippingStalled, naming the sink and the cause."""
+        if self._shipping is None:
+            raise ConfigError("there is no sink to ship to")
+        try:
+            return self._shipping.run_once(stop, give_up_after=give_up_after)
+        finally:
+            self.close()
+
+    def _ship(self) -> None:
+        assert self._shipping is not None  # noqa: S101  (started only where it is there)
+        try:
+            self._shipping.run(self._stop)
+        except BaseException as error:  # noqa: BLE001  (raised by the agent, in its own thread)
+            self.error = error
+        finally:
+            self._on_end()
+
+
+def _options(config: Config) -> ShippingOptions:
+    held_bytes = config.max_in_flight_bytes
+    batch_bytes = min(DeliveryOptions().batch_bytes, held_bytes)
+    return ShippingOptions(
+        delivery=DeliveryOptions(
+            batch_bytes=batch_bytes, held_bytes=held_bytes, linger=config.linger
+        )
+    )
+
+
+def _schedule(config: Config) -> RetentionSchedule:
+    # Imported here since only the agent needs a scheduler.
+    from retention.schedule import RetentionSchedule, Timetable  # noqa: PLC0415  (see above)
+
+    return RetentionSchedule(
+        config.directories,
+        config.policy,
+        config.state_dir,
+        [sink.name for sink in config.sinks],
+        Timetable(interval=config.schedule.every),
+        host=config.host,
+        instances={place: config.retention_instance(place) for place in config.directories},
+        index=SinkCounts(
+            config.sinks, config.state_directory(), DeletedIndices(config.directories)
+        ),
+        indices=IndexRetention(config).scheduled,
+    )

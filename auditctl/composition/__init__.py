@@ -1,0 +1,1 @@
+"""Make sinks, sources and index retention from the configuration."""

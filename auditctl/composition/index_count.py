@@ -1,0 +1,151 @@
+"""Count records where they were shipped to, for retention's ``verify_before_delete``.
+
+A record is accounted for when the sink has it, when it lies in the sink's quarantine because the
+sink refused it for good, or when its index was deleted by policy.
+
+Invariants (tests of the same name in tests/auditctl/composition/test_index_count.py):
+  counts       every sink kind counts exactly the records of the log in the range
+  quarantined  what the sink refused is accounted for once, an alarm about the log is not
+  retired      what was in an index that retention deleted is accounted for
+  unreachable  a sink that cannot be asked is an error, never a number
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from auditctl.composition.sinks import (
+    daily_index,
+    elasticsearch_credentials,
+    elasticsearch_options,
+    unanswered_hint,
+)
+from auditctl.errors import CommandFailed
+from auditlog.reading.deleted_indices import DeletedIndices
+from shippers.quarantine.store import history_path
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from auditctl.config.model import SinkConfig
+    from auditlog.format.segment_names import LogId
+
+__all__ = ["SinkCounts"]
+
+_HINT: Final = "The sink's user needs the privilege read on its indices."
+_REFUSED: Final = ("refused", "tampered", "not_a_record")
+
+
+class SinkCounts:
+    """The configured sinks, asked one count at a time.  Connects when it is first asked."""
+
+    def __init__(
+        self,
+        sinks: Iterable[SinkConfig],
+        state_dir: Path,
+        deleted: DeletedIndices | None = None,
+    ) -> None:
+        self._deleted = deleted or DeletedIndices(())
+        self._sinks = {sink.name: sink for sink in sinks}
+        self._state_dir = state_dir
+
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int, *, day: dt.date) -> int:
+        """How many records from ``first_seq`` to ``last_seq`` of a day the sink accounts for.
+
+        Raises CommandFailed, ConfigError, ShipperError, OSError when that cannot be told.
+        """
+        config = self._sinks.get(sink)
+        if config is None:
+            raise CommandFailed(
+                f"sink {sink} is not configured, so its records cannot be counted",
+                hint="Configure it, or set verify_before_delete to none.",
+            )
+        if daily_index(config, day) in self._deleted.of(sink, config.urls):
+            return last_seq - first_seq + 1
+        if config.kind == "sqlite":
+            stored = _in_sqlite(config, log, first_seq, last_seq)
+        else:
+            stored = _in_elasticsearch(config, log, first_seq, last_seq)
+        return stored + self._quarantined(sink, str(log), first_seq, last_seq)
+
+    def _quarantined(self, sink: str, log: str, first_seq: int, last_seq: int) -> int:
+        path = self._state_dir / "quarantine" / f"{sink}.ndjson"
+        refused: set[int] = set()
+        for line in (*_lines(path), *_lines(history_path(path))):
+            try:
+                entry: Any = orjson.loads(line)
+                seq, kind = entry.get("seq"), entry.get("kind")
+            except (orjson.JSONDecodeError, AttributeError):
+                continue  # torn by a crash: it is entered again
+            if entry.get("log") == log and kind in _REFUSED and isinstance(seq, int):
+                refused.add(seq)
+        return sum(first_seq <= seq <= last_seq for seq in refused)
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _in_sqlite(config: SinkConfig, log: LogId, first_seq: int, last_seq: int) -> int:
+    # Imported here since only who asks a file needs it.
+    import sqlite3  # noqa: PLC0415  (see above)
+
+    assert config.path is not None  # noqa: S101  (the configuration insists on it)
+    try:
+        connection = sqlite3.connect(f"{config.path.as_uri()}?mode=ro", uri=True)
+        try:
+            row = connection.execute(
+                "SELECT count(*) FROM records WHERE log = ? AND seq BETWEEN ? AND ?",
+                (str(log), first_seq, last_seq),
+            ).fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise CommandFailed(
+            f"sink {config.name}: its records cannot be counted ({error})",
+            path=config.path,
+            hint="Nothing was deleted for which that matters.",
+        ) from error
+    return int(row[0])
+
+
+def _in_elasticsearch(config: SinkConfig, log: LogId, first_seq: int, last_seq: int) -> int:
+    # Imported here since only who asks a cluster needs the client.
+    from shippers.sinks.elasticsearch.connection import FAILURES, Connection, trouble  # noqa: PLC0415  (see above)
+
+    options = elasticsearch_options(config)
+    query = {
+        "query": {
+            "bool": {
+                "filter": [
+                    {"term": {"log": str(log)}},
+                    {"range": {"seq": {"gte": first_seq, "lte": last_seq}}},
+                ]
+            }
+        }
+    }
+    connection = Connection(options, elasticsearch_credentials(config))
+    try:
+        answer = connection.request("POST", f"/{options.prefix}-*/_count", body=orjson.dumps(query))
+    except FAILURES as error:
+        found = trouble(error)
+        raise CommandFailed(
+            f"sink {config.name}: its records cannot be counted ({found.reason})",
+            hint=unanswered_hint(found.status, _HINT),
+        ) from error
+    finally:
+        connection.close()
+    whole = isinstance(answer, dict) and not answer.get("_shards", {}).get("failed", 1)
+    if not whole or type(answer.get("count")) is not int:
+        raise CommandFailed(
+            f"sink {config.name}: not all of its shards answered",
+            hint="Run retention again when the cluster is healthy.",
+        )
+    return int(answer["count"])

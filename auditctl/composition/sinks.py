@@ -1,0 +1,119 @@
+"""Make the sinks that the configuration names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditctl.errors import ConfigError
+from auditlog.reading.deleted_indices import DeletedIndices
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from auditctl.config.model import SinkConfig
+    from shippers.sinks.elasticsearch.connection import Credentials, ElasticsearchOptions
+    from shippers.sinks.protocol import Sink
+    from shippers.sinks.read_back import Holdings
+
+__all__ = [
+    "daily_index",
+    "elasticsearch_credentials",
+    "elasticsearch_options",
+    "make_holdings",
+    "make_sink",
+    "make_sinks",
+    "unanswered_hint",
+]
+
+
+def make_sinks(configs: Iterable[SinkConfig], directories: Sequence[Path] = ()) -> tuple[Sink, ...]:
+    """Sinks for what is in the directories, whose tombstones say which indices are gone.
+
+    Connects to nothing yet.  Raises ConfigError when a secret cannot be read, ShipperError.
+    """
+    return tuple(make_sink(config, directories) for config in configs)
+
+
+def make_sink(config: SinkConfig, directories: Sequence[Path] = ()) -> Sink:
+    """As make_sinks, of one."""
+    # Only what is used is imported: the Elasticsearch client takes a third of a second.
+    if config.kind == "sqlite":
+        from shippers.sinks.sqlite.sink import SqliteSink  # noqa: PLC0415  (see above)
+
+        if config.path is None:
+            raise ConfigError(f"sinks.{config.name}: path is missing")
+        return SqliteSink(config.name, config.path)
+    from shippers.sinks.elasticsearch.sink import ElasticsearchSink  # noqa: PLC0415  (see above)
+
+    deleted = DeletedIndices(directories)
+    return ElasticsearchSink(
+        config.name,
+        elasticsearch_options(config),
+        elasticsearch_credentials(config),
+        retired=lambda: deleted.of(config.name, config.urls),
+    )
+
+
+def make_holdings(config: SinkConfig) -> Holdings:
+    """What reads the sink back.  Raises as make_sinks, and when a SQLite file is not there."""
+    if config.kind == "sqlite":
+        from shippers.sinks.sqlite.read_back import SqliteHoldings  # noqa: PLC0415  (see above)
+
+        if config.path is None:
+            raise ConfigError(f"sinks.{config.name}: path is missing")
+        return SqliteHoldings(config.path)
+    from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
+    from shippers.sinks.elasticsearch.read_back import (  # noqa: PLC0415  (see above)
+        ElasticsearchHoldings,
+    )
+
+    return ElasticsearchHoldings(
+        Connection(elasticsearch_options(config), elasticsearch_credentials(config))
+    )
+
+
+def elasticsearch_options(config: SinkConfig) -> ElasticsearchOptions:
+    """How the configuration says to reach the cluster."""
+    from shippers.sinks.elasticsearch.connection import ElasticsearchOptions  # noqa: PLC0415  (see above)
+    from shippers.sinks.elasticsearch.index_template import DEFAULT_PREFIX  # noqa: PLC0415  (see above)
+
+    return ElasticsearchOptions(
+        urls=config.urls,
+        ca_file=config.ca_file,
+        ca_fingerprint=config.ca_fingerprint,
+        client_cert_file=config.client_cert_file,
+        client_key_file=config.client_key_file,
+        compress=config.compression == "gzip",
+        prefix=config.index_prefix or DEFAULT_PREFIX,
+        shards=config.shards,
+        replicas=config.replicas,
+        request_timeout=config.request_timeout.total_seconds(),
+    )
+
+
+def unanswered_hint(status: int | None, refused: str) -> str:
+    """What to do about a request of retention's: ``refused`` where the cluster answered at all."""
+    if status is not None:
+        return refused
+    return (
+        "Can this host reach the cluster? The unit auditlog-retention may reach this host alone; "
+        "allow it the cluster's addresses with systemctl edit auditlog-retention: IPAddressAllow=."
+    )
+
+
+def elasticsearch_credentials(config: SinkConfig) -> Callable[[], Credentials]:
+    """What reads the secrets, each time it is called.  That raises ConfigError."""
+    from shippers.sinks.elasticsearch.connection import Credentials  # noqa: PLC0415  (see above)
+
+    return lambda: Credentials(config.username, config.password(), config.api_key())
+
+
+def daily_index(config: SinkConfig, day: dt.date) -> str:
+    """The index of a day in the sink; "" for one that has no indices."""
+    if config.kind == "sqlite":
+        return ""
+    from shippers.sinks.elasticsearch.bulk import index_name  # noqa: PLC0415  (see above)
+
+    return index_name(elasticsearch_options(config).prefix, day.isoformat())

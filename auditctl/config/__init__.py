@@ -1,0 +1,1 @@
+"""The configuration: which settings exist, where they come from, what they mean."""

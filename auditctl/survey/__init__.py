@@ -1,0 +1,1 @@
+"""Collect the state of every log and source, and which of it needs a person."""

@@ -1,0 +1,109 @@
+"""Files of JSON lines that other programs write: what tells one from another, how far one was
+shipped, and when a line was written.  Pure.
+
+    {"files": [[first_hash, offset, line_at, line_hash, seal], …]}      in the source's cursor
+
+Shippers write such a cursor and retention reads it, as auditlog.cursors has it for our own logs.
+
+Invariants (tests of the same name in tests/auditlog/format/test_foreign_files.py):
+  round_trip   what was encoded is decoded, and what is damaged is refused
+  no_instant   what is no time of an event gives none, whatever it is
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "EARLIEST",
+    "FIRST_LINE_BYTES",
+    "FilePlace",
+    "decode_places",
+    "encode_places",
+    "first_line_hash",
+    "instant_of",
+    "line_hash",
+    "value_at",
+]
+
+FIRST_LINE_BYTES: Final = 1 << 16
+"""How much of a file's first line tells it from others."""
+
+EARLIEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+"""What is before it is taken for no time of an event."""
+
+_MILLISECONDS: Final = 1e11  # as seconds this is the year 5138
+
+
+class FilePlace(NamedTuple):
+    """Everything before ``offset`` is behind it; ``line_at`` and ``line_hash`` are those of the
+    last line before it.  ``seal`` is the signature of a compressed file that it is the end of.
+    """
+
+    first_hash: str
+    offset: int
+    line_at: int
+    line_hash: str
+    seal: str = ""
+
+
+def encode_places(places: Iterable[FilePlace]) -> dict[str, Any]:
+    return {"files": [list(place) for place in dict.fromkeys(places)]}
+
+
+def decode_places(value: Mapping[str, Any]) -> list[FilePlace]:
+    """Raises ValueError when it is not what encode_places made."""
+    try:
+        places = [FilePlace(*fields) for fields in value["files"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError("the cursor does not hold the places of files") from error
+    kinds = (str, int, int, str, str)
+    if not all(list(map(type, place)) == list(kinds) for place in places):
+        raise ValueError("the cursor does not hold the places of files")
+    return places
+
+
+def line_hash(content: bytes) -> str:
+    """The hash of a line; its end of line does not count, so that it may still be missing."""
+    return sha256(content.rstrip(b"\r\n")).hexdigest()
+
+
+def first_line_hash(beginning: bytes) -> str | None:
+    """The hash of the first line of a file that begins like this; None when it is not whole yet."""
+    line, lf, _ = beginning[: FIRST_LINE_BYTES + 1].partition(b"\n")
+    if not lf and len(beginning) < FIRST_LINE_BYTES:
+        return None
+    return line_hash(line[:FIRST_LINE_BYTES])
+
+
+def value_at(value: Any, field: str) -> Any:
+    """The member of that name, or at that path of members joined by dots; None without one."""
+    if isinstance(value, dict) and field in value:
+        return value[field]
+    for name in field.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def instant_of(given: Any) -> dt.datetime | None:
+    """The instant that a value tells: RFC 3339 (without a zone it is UTC), or seconds or
+    milliseconds since 1970.
+
+    >>> instant_of(1_790_000_000).isoformat()
+    '2026-09-21T14:13:20+00:00'
+    """
+    try:
+        if isinstance(given, str):
+            instant = dt.datetime.fromisoformat(given)
+            return instant.replace(tzinfo=instant.tzinfo or dt.UTC).astimezone(dt.UTC)
+        if isinstance(given, (int, float)) and not isinstance(given, bool):
+            seconds = given / 1000 if abs(given) >= _MILLISECONDS else given
+            return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        pass  # no instant, as any other text
+    return None

@@ -1,0 +1,111 @@
+"""Which indices retention deleted in a sink, so that nothing makes them again.
+
+The tombstones in ``retention@<host>`` are the only memory of it: they are durable before an index
+goes, no retention ever deletes them, and they outlive a state directory.  They are read again only
+when a retention log has changed, so that a shipper can ask before every request.
+
+Invariants (tests of the same name in tests/auditlog/reading/test_deleted_indices.py):
+  told_at_once   what became durable a moment ago is known, whichever process wrote it
+  elsewhere      an index of the same name in another cluster is not taken for it
+  kept           a log that cannot be read for a while makes nothing known unknown
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from auditlog.errors import LogDamaged
+from auditlog.format.record import parse_header
+from auditlog.format.tombstones import INDEX_DELETED, IndexTombstone, parse_index_tombstone
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import iter_lines, open_any_form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from auditlog.reading.inventory import SegmentFile
+
+__all__ = ["DeletedIndices", "index_tombstones"]
+
+_SERVICE: Final = "retention"
+_MARKER: Final = f'"event_type":"{INDEX_DELETED}"'.encode()
+_SETTLED_NS: Final = 2_000_000_000
+"""A directory that changed just now may change once more without its time stamp telling."""
+
+_Looks = tuple[int, tuple[tuple[Path, int], ...]]
+"""How a directory looked: when it changed, and how long its logs' newest segments were."""
+
+
+def index_tombstones(directory: Path) -> tuple[IndexTombstone, ...]:
+    """Every index tombstone in the directory's retention logs.  Raises OSError."""
+    found: list[IndexTombstone] = []
+    for log, segments in scan(directory).logs.items():
+        if log.service == _SERVICE:
+            for segment in segments:
+                found += _of_segment(segment)
+    return tuple(found)
+
+
+class DeletedIndices:
+    """The deleted indices of the directories' tombstones.  Thread-safe."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self._directories = tuple(directories)
+        self._lock = threading.Lock()
+        self._seen: dict[Path, _Looks] = {}
+        self._found: dict[Path, tuple[IndexTombstone, ...]] = {}
+
+    def of(self, sink: str, urls: Sequence[str] = ()) -> frozenset[str]:
+        """Names of the indices that were deleted in this sink.
+
+        A sink is known by its name, or by one of its addresses: under another name it would be
+        shipped to from the beginning, and must not get back what is gone.
+        """
+        with self._lock:
+            for directory in self._directories:
+                self._look(directory)
+            return frozenset(
+                tombstone.index
+                for found in self._found.values()
+                for tombstone in found
+                if tombstone.sink == sink or set(tombstone.urls) & set(urls)
+            )
+
+    def _look(self, directory: Path) -> None:
+        try:
+            changed_ns = directory.stat().st_mtime_ns
+            before = self._seen.get(directory)
+            if before is not None and before == (changed_ns, _sizes(p for p, _ in before[1])):
+                return
+            newest = [
+                segments[-1].form_path("")
+                for log, segments in scan(directory).logs.items()
+                if log.service == _SERVICE
+            ]
+            sizes = _sizes(newest)  # before the content: what is written meanwhile is read again
+            found = index_tombstones(directory)
+        except OSError:  # not there yet, or not now: what was known stays known
+            return
+        self._found[directory] = tuple(dict.fromkeys((*self._found.get(directory, ()), *found)))
+        if time.time_ns() - changed_ns > _SETTLED_NS:
+            self._seen[directory] = (changed_ns, sizes)
+
+
+def _sizes(segments: Iterable[Path]) -> tuple[tuple[Path, int], ...]:
+    return tuple((path, path.stat().st_size if path.exists() else -1) for path in segments)
+
+
+def _of_segment(segment: SegmentFile) -> Iterator[IndexTombstone]:
+    try:
+        stream, path = open_any_form(segment)
+        with stream:
+            for _, line in iter_lines(stream, path=path):
+                header = parse_header(line) if _MARKER in line else None
+                tombstone = None if header is None else parse_index_tombstone(header, line)
+                if tombstone is not None:
+                    yield tombstone
+    except (LogDamaged, FileNotFoundError):  # that it is damaged is for its own check to say
+        return

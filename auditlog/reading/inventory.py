@@ -1,0 +1,109 @@
+"""Which segments lie in a directory, by their names alone.
+
+A segment that is being compressed, or whose original was not unlinked yet, exists in two forms;
+it is listed once, by the form a reader should take: plain first, since retention removes the plain
+file only after the compressed one is proven.
+
+Invariants (tests of the same name in tests/auditlog/reading/test_inventory.py):
+  partition    every entry is in exactly one of: a segment, foreign, or hidden (a leading dot: what
+               is ours in passing, and the state directory)
+  write_order  the segments of a log come in the order in which they were written
+  complete     a segment that is there throughout, in one form and then in another, is listed, and
+               so is every segment before one that is listed
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auditlog.errors import InvalidName
+from auditlog.format.segment_names import COMPRESSIONS, LogId, SegmentName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["STATE_DIRECTORY", "Inventory", "SegmentFile", "scan"]
+
+STATE_DIRECTORY = ".auditlog"
+"""The writer's own directory below a log directory, and the agent's by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """One logical segment: its preferred form, and which forms (compressions) there are."""
+
+    name: SegmentName
+    directory: Path
+    size_bytes: int
+    forms: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the preferred form lies; made when asked for, since most are never opened."""
+        return self.directory / str(self.name)
+
+    def form_path(self, compression: str) -> Path:
+        return self.directory / (self.name.logical + compression)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The segments by log, in write order, and the files that are none."""
+
+    directory: Path
+    logs: Mapping[LogId, tuple[SegmentFile, ...]]
+    foreign: tuple[Path, ...]
+
+
+def scan(directory: str | os.PathLike[str]) -> Inventory:
+    """List the directory.  Raises OSError; a file that vanishes meanwhile is left out.
+
+    A directory is not read in one instant (readdir(3): what is made or removed meanwhile may be
+    given or not): of a segment that is compressed just then, neither form may be seen.  So it is
+    listed until nothing new is there: the new form of such a segment is there to stay, so the next
+    listing has it.
+    """
+    directory = Path(directory)
+    # By logical name, since that is a text: it is hashed and compared a hundred thousand times.
+    forms: dict[str, dict[str, tuple[SegmentName, int]]] = {}
+    foreign: list[Path] = []
+    listed: set[str] = set()
+    # Names, of which paths are made as needed.
+    while new := [text for text in os.listdir(directory) if text not in listed]:  # noqa: PTH208  (as said)
+        listed.update(new)
+        seen: dict[str, dict[str, tuple[SegmentName, int]]] = defaultdict(dict)
+        for text in new:
+            if text.startswith("."):
+                continue
+            try:
+                name = SegmentName.parse(text)
+                state = os.lstat(f"{directory}/{text}")
+            except InvalidName:
+                foreign.append(directory / text)
+            except FileNotFoundError:
+                continue
+            else:
+                if stat.S_ISREG(state.st_mode):
+                    logical = text.removesuffix(name.compression)
+                    seen[logical][name.compression] = (name, state.st_size)
+                else:
+                    foreign.append(directory / text)
+        # A further form of one that was seen before took its place.
+        forms = seen | forms
+    logs: dict[LogId, list[SegmentFile]] = defaultdict(list)
+    for sizes in forms.values():
+        present = tuple(form for form in COMPRESSIONS if form in sizes)
+        name, size_bytes = sizes[present[0]]
+        logs[name.log].append(SegmentFile(name, directory, size_bytes, present))
+    for segments in logs.values():
+        segments.sort(key=lambda segment: (segment.name.day, segment.name.part))
+    return Inventory(
+        directory,
+        {log: tuple(segments) for log, segments in sorted(logs.items())},
+        tuple(sorted(foreign)),
+    )

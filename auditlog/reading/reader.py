@@ -1,0 +1,315 @@
+"""Read records back: over segments, plain or compressed, while they are written and moved.
+
+Invariants (tests of the same name in tests/auditlog/reading/test_reader.py):
+  all_forms   plain, .zst and .gz give the same lines
+  whole       a line comes whole; only the last line of a stream can lack its LF
+  bounded     memory does not grow with the size of a segment
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+
+from auditlog import durable_fs
+from auditlog.errors import AuditLogError, LogDamaged
+from auditlog.format.record import MAX_RECORD_BYTES, Record, decode
+from auditlog.format.segment_names import COMPRESSIONS, SegmentName
+from auditlog.reading.inventory import SegmentFile, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from _typeshed import WriteableBuffer as Buffer
+
+__all__ = [
+    "Bounds",
+    "NotWhole",
+    "bounds",
+    "iter_lines",
+    "open_any_form",
+    "open_segment",
+    "read",
+    "segments_of",
+    "unpacked",
+]
+
+_CHUNK_BYTES: Final = 1 << 18
+_PACKED_BYTES: Final = 256  # decompressed at once: a zstd block of 4 bytes can make 128 KiB
+_DEFLATED_BYTES: Final = 1 << 14  # what zlib makes of them it gives in pieces
+_END_BYTES: Final = MAX_RECORD_BYTES + 1  # holds one whole line of the largest size
+_MAX_WINDOW_BYTES: Final = 1 << 27  # zstd frames may ask for more only with --ultra --long
+
+
+class NotWhole(EOFError):
+    """Reading a compressed segment whose bytes are damaged or cut off."""
+
+
+def open_segment(path: str | os.PathLike[str], compression: str | None = None) -> BinaryIO:
+    """Open a segment for reading its uncompressed bytes.
+
+    ``compression`` is "", ".zst" or ".gz"; None: the name says it.  A symlink is refused (ELOOP).
+    Raises OSError; reading raises NotWhole where compressed bytes are not.
+    """
+    path = Path(path)
+    raw = os.fdopen(durable_fs.open_read(path), "rb", buffering=0)
+    return unpacked(raw, path.suffix if compression is None else compression)
+
+
+def unpacked(raw: io.FileIO, compression: str) -> io.BufferedReader:
+    """The uncompressed bytes of an open file, from where it stands; it is closed with them.
+
+    Reading raises NotWhole, as that of ``open_segment``.
+    """
+    start = _frame_starter(compression)
+    return io.BufferedReader(raw if start is None else _Frames(raw, *start), _CHUNK_BYTES)
+
+
+class _Frame(Protocol):
+    """What zstandard's and zlib's decompression objects have in common."""
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+
+class _Member:
+    """A gzip member.  What it has not come to yet it leaves over, as what follows its end."""
+
+    def __init__(self) -> None:
+        import zlib  # noqa: PLC0415  (see _frame_starter)
+
+        self._zlib = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def decompress(self, data: bytes, /) -> bytes:
+        return self._zlib.decompress(data, _CHUNK_BYTES)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+
+
+def _frame_starter(compression: str) -> tuple[Callable[[], _Frame], type[Exception], int] | None:
+    """What starts to decompress a frame, the error it raises on damage, and how much it is fed."""
+    # Imported here: who only writes never needs either.
+    if compression == ".zst":
+        import zstandard  # noqa: PLC0415  (see above)
+
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+        return decompressor.decompressobj, zstandard.ZstdError, _PACKED_BYTES
+    if compression == ".gz":
+        import zlib  # noqa: PLC0415  (see above)
+
+        return _Member, zlib.error, _DEFLATED_BYTES
+    return None
+
+
+class _Frames(io.RawIOBase):
+    """Decompresses one frame (gzip: member) after the other, and insists on the last one's end.
+
+    zstandard's own reader takes a file that was cut for one that is complete.
+    """
+
+    def __init__(
+        self, raw: io.FileIO, start: Callable[[], _Frame], damage: type[Exception], fed_bytes: int
+    ) -> None:
+        self._raw = raw
+        self._damage = damage
+        self._fed_bytes = fed_bytes
+        self._start = start
+        self._frame: _Frame | None = start()  # so that a file without any frame is incomplete
+        self._packed = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Raises NotWhole when the bytes are not whole frames."""
+        while not self._ready:
+            self._packed = self._packed or self._raw.read(self._fed_bytes) or b""
+            if not self._packed and self._frame is None:
+                return 0
+            frame = self._frame or self._start()
+            try:
+                self._ready = memoryview(frame.decompress(self._packed))
+            except self._damage as error:
+                raise NotWhole(str(error)) from error
+            if not self._packed and not self._ready:
+                raise NotWhole("its end is missing")
+            self._packed = frame.unused_data
+            self._frame = None if frame.eof else frame
+        target = memoryview(buffer).cast("B")
+        size = min(len(target), len(self._ready))
+        target[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def open_any_form(segment: SegmentFile) -> tuple[BinaryIO, Path]:
+    """Open the segment in whichever form it has by now.
+
+    Retention may replace the plain file by a compressed one between listing and opening.
+    Raises FileNotFoundError when no form is left.
+    """
+    for form in (segment.name.compression, *COMPRESSIONS):
+        path = segment.form_path(form)
+        try:
+            return open_segment(path), path
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(2, os.strerror(2), str(segment.form_path("")))
+
+
+def iter_lines(
+    stream: BinaryIO, offset: int = 0, *, path: Path | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, line) from where the stream stands; ``offset`` is that place's number.
+
+    A line comes with its LF; what follows the last LF comes without.  One of more than 256 KiB,
+    which is no record, comes without some of its middle.  Raises LogDamaged, naming ``path``, when
+    compressed bytes cannot be decompressed.
+    """
+    rest, left_out = b"", 0
+    for chunk in _chunks(stream, path):
+        block = rest + chunk
+        *lines, rest = block.split(b"\n")
+        for line in lines:
+            yield offset, line + b"\n"
+            offset += left_out + len(line) + 1
+            left_out = 0
+        if len(rest) > _CHUNK_BYTES:
+            left_out += len(rest) - _CHUNK_BYTES
+            rest = rest[:_CHUNK_BYTES]
+    if rest:
+        yield offset, rest
+
+
+def _chunks(stream: BinaryIO, path: Path | None) -> Iterator[bytes]:
+    try:
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
+    except NotWhole as error:
+        raise LogDamaged(
+            f"the compressed segment cannot be decompressed ({error})",
+            path=path,
+            hint="Restore it from a copy, or from the index.",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The first and the last whole record of a segment."""
+
+    first_seq: int
+    first_prev_hash: str
+    first_at: dt.datetime
+    last_seq: int
+    last_hash: str
+    last_at: dt.datetime
+
+    @property
+    def records(self) -> int:
+        return self.last_seq - self.first_seq + 1
+
+
+def bounds(segment: SegmentFile) -> Bounds | None:
+    """Read the two ends of a segment; None when it holds no whole line.
+
+    Only the ends of a plain file are read; a compressed one is decompressed once, streaming.
+    Raises LogDamaged when one of the two lines is not an intact record, OSError as it comes.
+    """
+    stream, path = open_any_form(segment)
+    with stream:
+        if path.name == segment.name.logical:
+            head, tail, tail_offset = _ends_of_plain(stream)
+        else:
+            head, tail, tail_offset = _ends_of_compressed(stream, path)
+    end = tail.rfind(b"\n") + 1
+    if end == 0 and tail_offset > 0:
+        raise LogDamaged(
+            "no line ends within its last bytes",
+            path=path,
+            offset=tail_offset,
+            hint="Run auditctl verify on the directory.",
+        )
+    if end == 0:
+        return None
+    begin = tail.rfind(b"\n", 0, end - 1) + 1
+    first = decode(head[: head.find(b"\n") + 1], path=path, offset=0)
+    last = decode(tail[begin:end], path=path, offset=tail_offset + begin)
+    return Bounds(first.seq, first.prev_hash, first.at, last.seq, last.hash, last.at)
+
+
+def _ends_of_plain(stream: BinaryIO) -> tuple[bytes, bytes, int]:
+    head = stream.read(_END_BYTES)
+    size = stream.seek(0, os.SEEK_END)
+    start = max(0, size - 2 * _END_BYTES)  # a torn last line, and the whole one before it
+    stream.seek(start)
+    return head, stream.read(size - start), start
+
+
+def _ends_of_compressed(stream: BinaryIO, path: Path) -> tuple[bytes, bytes, int]:
+    head = tail = b""
+    size = 0
+    for chunk in _chunks(stream, path):
+        if len(head) < _END_BYTES:
+            head += chunk
+        tail = tail[-2 * _END_BYTES :] + chunk
+        size += len(chunk)
+    return head, tail, size - len(tail)
+
+
+def segments_of(path: str | os.PathLike[str]) -> tuple[SegmentFile, ...]:
+    """The segments a path stands for: one file, or all of a directory, log by log.
+
+    Raises AuditLogError when the path is neither, OSError as it comes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return tuple(segment for log in scan(path).logs.values() for segment in log)
+    size = path.stat().st_size
+    name = SegmentName.parse(path.name)
+    return (SegmentFile(name, path.parent, size, (name.compression,)),)
+
+
+def read(path: str | os.PathLike[str]) -> Iterator[Record]:
+    """Iterate over the records of a segment, or of every log in a directory.
+
+    Each record's hash is checked; the chain between records is verify's work.  A torn tail of an
+    newest segment ends its log.  Raises LogDamaged at a line that is not an intact record.
+
+    >>> sum(1 for _ in read("/var/log/llama-orch/audit"))  # doctest: +SKIP
+    """
+    segments = segments_of(path)
+    newest = {segment.name.log: segment for segment in segments}
+    for segment in segments:
+        try:
+            stream, form = open_any_form(segment)
+        except FileNotFoundError as error:
+            raise AuditLogError(
+                "the segment was deleted while it was about to be read",
+                path=segment.path,
+                hint="Read again.",
+            ) from error
+        with stream:
+            for offset, line in iter_lines(stream, path=form):
+                if not line.endswith(b"\n") and segment is newest[segment.name.log]:
+                    break
+                yield decode(line, path=form, offset=offset)

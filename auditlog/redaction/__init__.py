@@ -1,0 +1,1 @@
+"""Keep secrets, and characters that deceive a reader, out of records."""

@@ -1,0 +1,260 @@
+"""Check the logs in a directory, or one segment: was anything changed, removed or reordered?
+
+Reads files only; needs no key, no lock and no index.  The checking itself is in chain (pure).
+
+Invariants (tests of the same name in tests/auditlog/verification/test_verify.py):
+  any_byte      a change of any byte of any complete line makes the report not ok
+  deletions     segments deleted under policy, with tombstones, leave the report ok
+  flat          memory does not grow with the size of the log
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditlog.errors import InvalidName, LogDamaged, NoLog
+from auditlog.format.record import MAX_RECORD_BYTES, parse_header
+from auditlog.format.segment_names import LogId
+from auditlog.format.tombstones import SEGMENT_DELETED, Tombstone, by_log, parse_tombstone
+from auditlog.reading.inventory import SegmentFile, scan
+from auditlog.reading.reader import iter_lines, open_any_form, segments_of
+from auditlog.verification.chain import ChainCheck, Finding
+from auditlog.verification.workers import Workers, cuts
+from auditlog.writer.recovery import known_head, known_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from auditlog.format.segment_names import SegmentName
+
+__all__ = ["LogReport", "Report", "tombstones_in", "verify"]
+
+SCHEMA = "auditctl.verify/1"
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport:
+    """What was found in one log.
+
+    ``verified_through_seq`` is the last record before the first finding; ``suspect_records`` are
+    the lines from there on.  ``deleted`` are the segments that tombstones account for.  Findings
+    beyond the first thousand are only counted, in ``findings_omitted``.
+    """
+
+    log: str
+    segments: int
+    records: int
+    first_seq: int | None
+    last_seq: int | None
+    head_hash: str
+    verified_through_seq: int
+    suspect_records: int
+    findings: tuple[Finding, ...]
+    findings_omitted: int
+    deleted: tuple[Tombstone, ...]
+
+    @classmethod
+    def of(cls, check: ChainCheck) -> LogReport:
+        """What a check that has finished came to."""
+        return cls(
+            check.log,
+            check.segments,
+            check.records,
+            check.first_seq,
+            check.last_seq,
+            check.head_hash,
+            check.verified_through_seq,
+            check.suspect_records,
+            tuple(check.findings),
+            check.findings_omitted,
+            tuple(check.deleted),
+        )
+
+    @property
+    def ok(self) -> bool:
+        return not any(finding.fatal for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "log": self.log,
+            "ok": self.ok,
+            "segments": self.segments,
+            "records": self.records,
+            "first_seq": self.first_seq,
+            "last_seq": self.last_seq,
+            "head_hash": self.head_hash,
+            "verified_through_seq": self.verified_through_seq,
+            "suspect_records": self.suspect_records,
+            "deleted_records": sum(tombstone.records for tombstone in self.deleted),
+            "findings": [
+                {
+                    "kind": finding.kind,
+                    "segment": finding.segment,
+                    "line": finding.line,
+                    "offset": finding.offset,
+                    "seq": finding.seq,
+                    "detail": finding.detail,
+                }
+                for finding in self.findings
+            ],
+            "findings_omitted": self.findings_omitted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of verify: one LogReport a log, in the order of their ids."""
+
+    logs: tuple[LogReport, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(log.ok for log in self.logs)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(finding for log in self.logs for finding in log.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``auditctl verify --json`` prints."""
+        return {"schema": SCHEMA, "ok": self.ok, "logs": [log.to_json() for log in self.logs]}
+
+
+def verify(path: str | os.PathLike[str], *, jobs: int = 1) -> Report:
+    """Verify all logs in a directory, or one segment by itself.
+
+    With ``jobs`` of 2 or more so many processes of their own share the work of plain segments; the
+    report is the same.
+    A single segment may start anywhere in its log; of a directory each log has to be whole, from
+    its first record on or from what tombstones account for.  Raises NoLog where there is
+    no log, InvalidName for a file that is no segment, OSError as it comes.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; at least one process has to do it")
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(Workers(jobs)) if jobs > 1 else None
+        if not path.is_dir():
+            segments = segments_of(path)
+            log = segments[0].name.log
+            check = ChainCheck(str(log), whole=False)
+            return Report((_verify_log(check, segments, None, workers)[0],))
+        while True:
+            report, vanished = _verify_directory(path, workers)
+            if report.ok or not vanished:
+                return report
+            # Retention deleted a segment after its tombstone was looked for: look again.
+
+
+def _verify_directory(path: Path, workers: Workers | None) -> tuple[Report, bool]:
+    inventory = scan(path)
+    tombstones = by_log(tombstones_in(inventory.logs))
+    # A log of which every segment is gone is still known by what was noted about it.
+    logs = {*inventory.logs, *known_logs(path), *_named(tombstones)}
+    if not logs:
+        raise NoLog(
+            "there is no log in this directory",
+            path=path,
+            hint="Name the directory that holds the *.ndjson segments.",
+        )
+    results = [
+        _verify_log(
+            ChainCheck(str(log), tombstones.get(str(log), ())),
+            inventory.logs.get(log, ()),
+            known_head(path, log),
+            workers,
+        )
+        for log in sorted(logs)
+    ]
+    return Report(tuple(log for log, _ in results)), any(vanished for _, vanished in results)
+
+
+def _named(tombstones: Mapping[str, object]) -> Iterator[LogId]:
+    for log in tombstones:
+        try:
+            yield LogId.parse(log)
+        except InvalidName:  # about nothing that could ever have been here
+            continue
+
+
+def tombstones_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Iterator[Tombstone]:
+    """Every tombstone that retention left in these logs.  Raises OSError.
+
+    What cannot be read holds no proof; that it cannot is for the check of that log to say.
+    """
+    marker = f'"event_type":"{SEGMENT_DELETED}"'.encode()
+    for log, segments in logs.items():
+        if log.service != "retention":
+            continue
+        for segment in segments:
+            try:
+                for _, line in _lines(segment):
+                    header = parse_header(line) if marker in line else None
+                    tombstone = None if header is None else parse_tombstone(header, line)
+                    if tombstone is not None:
+                        yield tombstone
+            except (LogDamaged, FileNotFoundError):
+                continue
+
+
+def _lines(segment: SegmentFile) -> Iterator[tuple[int, bytes]]:
+    stream, path = open_any_form(segment)
+    with stream:
+        yield from iter_lines(stream, path=path)
+
+
+def _check_by_stretches(
+    check: ChainCheck, segment: SegmentFile, workers: Workers, *, last_of_log: bool
+) -> None:
+    stream, path = open_any_form(segment)
+    with stream:
+        done = 0
+        if path.name == segment.name.logical:
+            size = os.fstat(stream.fileno()).st_size
+            first = stream.readline(MAX_RECORD_BYTES + 1)
+            if first.endswith(b"\n"):
+                check.line(first, 0, last_of_log=last_of_log)
+                done = len(first)
+            day = segment.name.day.isoformat()
+            stretches = list(cuts(stream, done, size)) if done else []
+            for start, end, intact in workers.checked(path, check.log, day, stretches):
+                if intact is None or not check.join(intact, end):
+                    stream.seek(start)
+                    content = io.BytesIO(stream.read(end - start))
+                    for offset, line in iter_lines(content, start):
+                        check.line(line, offset, last_of_log=last_of_log)
+                done = end
+            stream.seek(done)
+        for offset, line in iter_lines(stream, done, path=path):
+            check.line(line, offset, last_of_log=last_of_log)
+
+
+def _verify_log(
+    check: ChainCheck,
+    segments: tuple[SegmentFile, ...],
+    head: SegmentName | None,
+    workers: Workers | None,
+) -> tuple[LogReport, bool]:
+    """The log's report, and whether a segment vanished since it was listed."""
+    vanished = False
+    for segment in segments:
+        check.segment(segment.name)
+        newest = segment is segments[-1]
+        try:
+            if workers is None:
+                for offset, line in _lines(segment):
+                    check.line(line, offset, last_of_log=newest)
+            else:
+                _check_by_stretches(check, segment, workers, last_of_log=newest)
+        except LogDamaged as error:
+            check.unreadable(error.reason)
+        except FileNotFoundError:
+            check.segments -= 1
+            vanished = True
+    check.finish(head)
+    return LogReport.of(check), vanished

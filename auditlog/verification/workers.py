@@ -1,0 +1,183 @@
+"""Check stretches of a segment in other processes, so that a log is verified by several cores.
+
+A stretch is whole lines of a plain segment.  Another process tells whether each of its lines is
+simply the next record after the one before, and between which hashes; the chain's own check then
+only has to join the stretches.  A stretch of which that cannot be said is read again line by line,
+so that a report is the same however many processes there were.
+
+The processes run ``work`` with the same interpreter: a question a line on their stdin, an answer a
+line on their stdout.  They end when their stdin does.
+
+Invariants (tests of the same name in tests/auditlog/verification/test_workers.py):
+  same_report   whatever is wrong with a log, its report does not depend on the number of processes
+  fallen_back   a process that dies costs time and changes no report
+  flat          memory does not grow with the log
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
+
+import orjson
+
+from auditlog.format.record import log_prefix, parse_header
+from auditlog.reading.reader import iter_lines, open_segment
+from auditlog.verification.chain import Intact
+from auditlog.verification.fast_path import check_following, following_start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["Workers", "check_stretch", "cuts", "work"]
+
+STRETCH_BYTES: Final = 4 << 20
+_MAX_LINE_BYTES: Final = 1 << 20
+
+
+def check_stretch(log: str, day: str, lines: Iterable[bytes]) -> Intact | None:
+    """What joins the lines to the rest of the log; None unless each simply follows the one before.
+
+    ``day`` is the segment's, as in 2026-11-23.
+    """
+    prefix, day_bytes = log_prefix(log), day.encode("ascii")
+    first: tuple[int, str] | None = None
+    seq, last_hash = 0, ""
+    for line in lines:
+        if first is None:
+            header = parse_header(line)
+            if header is None:
+                return None
+            first = seq, last_hash = header.seq, header.prev_hash
+        start = following_start(prefix, seq, last_hash)
+        checked = check_following(line, start)
+        if checked is None or not line.startswith(day_bytes, len(start)):
+            return None
+        last_hash = checked[0]
+        seq += 1
+    return None if first is None else Intact(*first, seq - first[0], last_hash)
+
+
+def cuts(stream: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int]]:
+    """Stretches of a stream of ``size`` bytes from ``start`` on, each from a line's start to a LF.
+
+    What is too little for a stretch, or has no line end, is left at the end.
+    """
+    while start + STRETCH_BYTES <= size:
+        stream.seek(start + STRETCH_BYTES - 1)
+        rest = stream.readline(_MAX_LINE_BYTES)
+        if not rest.endswith(b"\n"):
+            return
+        end = start + STRETCH_BYTES - 1 + len(rest)
+        yield start, end
+        start = end
+
+
+class Workers:
+    """So many processes that check stretches, asked in turn; to be used in ``with``."""
+
+    def __init__(self, processes: int) -> None:
+        # Isolated, and with our own path: nothing is imported from where the logs happen to be.
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r};"
+            " from auditlog.verification.workers import work; work()"
+        )
+        self._processes = [
+            subprocess.Popen(  # noqa: S603  (this interpreter, and code of ours)
+                [sys.executable, "-I", "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                process_group=0,  # a terminal's Ctrl-C is for whoever started them, and ends them
+            )
+            for _ in range(processes)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            process.kill()  # it only reads
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                _close(pipe)
+
+    def checked(
+        self, path: Path, log: str, day: str, stretches: Iterable[tuple[int, int]]
+    ) -> Iterator[tuple[int, int, Intact | None]]:
+        """Each stretch in order, with its answer; None: look at it yourself."""
+        asked: deque[tuple[int, int, subprocess.Popen[bytes]]] = deque()
+        try:
+            for number, stretch in enumerate(stretches):
+                process = self._processes[number % len(self._processes)]
+                start, end = stretch
+                question = {"path": str(path), "log": log, "day": day, "start": start, "end": end}
+                _ask(process, question)
+                asked.append((*stretch, process))
+                if len(asked) == 2 * len(self._processes):
+                    yield _next(asked)
+            while asked:
+                yield _next(asked)
+        finally:
+            while asked:  # left in the middle: the answers are not for the next who asks
+                _next(asked)
+
+
+def _next(
+    asked: deque[tuple[int, int, subprocess.Popen[bytes]]],
+) -> tuple[int, int, Intact | None]:
+    start, end, process = asked.popleft()
+    return start, end, _answer(process)
+
+
+def _ask(process: subprocess.Popen[bytes], question: dict[str, Any]) -> None:
+    assert process.stdin is not None  # noqa: S101  (a pipe; for the type checker)
+    try:
+        process.stdin.write(orjson.dumps(question) + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return  # it is gone, and so will be its answer
+
+
+def _answer(process: subprocess.Popen[bytes]) -> Intact | None:
+    assert process.stdout is not None  # noqa: S101  (a pipe; for the type checker)
+    line = process.stdout.readline()
+    if not line.endswith(b"\n"):
+        return None  # it is gone
+    found = orjson.loads(line)
+    return None if found is None else Intact(*found)
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    if pipe is not None:
+        try:
+            pipe.close()
+        except BrokenPipeError:
+            return  # a question that nobody will read any more
+
+
+def work() -> None:
+    """Answer questions until there are no more; what each of the processes runs."""
+    answers = sys.stdout.buffer
+    for line in sys.stdin.buffer:
+        question = orjson.loads(line)
+        try:
+            with open_segment(question["path"], "") as stream:
+                stream.seek(question["start"])
+                content = stream.read(question["end"] - question["start"])
+            lines = (line for _, line in iter_lines(io.BytesIO(content)))
+            found = check_stretch(question["log"], question["day"], lines)
+        except OSError:
+            found = None  # compressed or deleted meanwhile: whoever asked looks for itself
+        answers.write(orjson.dumps(None if found is None else list(found)) + b"\n")
+        answers.flush()

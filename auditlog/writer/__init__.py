@@ -1,0 +1,1 @@
+"""Write a log: number and chain records, commit them in groups, recover after a crash."""

@@ -1,0 +1,240 @@
+"""The chain's head and what is queued behind it.  Pure: the clock's reading is an argument.
+
+Here a body becomes a record: it gets its number, the hash of the record before, its timestamp and
+its segment, in one step that cannot be interleaved (the caller holds the log's lock).  Queued
+lines stand in Commits in the order of their numbers; a Commit never spans two segments and never
+exceeds MAX_COMMIT_BYTES.
+
+Invariants (tests of the same name in tests/auditlog/writer/test_chain_head.py):
+  no_gap        numbers follow each other and every record names the hash of the one before
+  opened_first  the first record of every segment is log.segment_opened
+  own_day       a record's timestamp is in its segment's day, also when the clock goes back
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import deque
+from typing import TYPE_CHECKING
+
+from auditlog.errors import RecordTooLarge
+from auditlog.format.record import GENESIS_HASH, MAX_RECORD_BYTES, format_ns, log_prefix, seal
+from auditlog.writer import log_events
+from auditlog.writer.clock import SECOND_NS, day_of
+from auditlog.writer.flush_policy import MAX_COMMIT_BYTES
+from auditlog.writer.rotation import first_segment, following_part, next_segment
+from auditlog.writer.ticket import Commit
+
+if TYPE_CHECKING:
+    from auditlog.format.segment_names import LogId, SegmentName
+
+__all__ = ["Pending"]
+
+
+class Pending:
+    """The head of one log: the next number, the last hash, the segment, the queued commits."""
+
+    __slots__ = (
+        "_before_segment",
+        "_clamped_at",
+        "_day_end",
+        "_finished_seq",
+        "_open",
+        "_prefix",
+        "_second_start",
+        "_second_text",
+        "_service_host",
+        "commits",
+        "hash",
+        "last_ns",
+        "log",
+        "max_segment_bytes",
+        "queued_bytes",
+        "segment",
+        "seq",
+        "size",
+    )
+
+    def __init__(self, log: LogId, service_host: str, max_segment_bytes: int) -> None:
+        self.log = log
+        self.max_segment_bytes = max_segment_bytes
+        self.seq = 0
+        self.hash = GENESIS_HASH
+        self.segment: SegmentName | None = None
+        self.size = 0
+        self.last_ns = 0
+        self.commits: deque[Commit] = deque()
+        self.queued_bytes = 0
+        self._finished_seq = 0
+        self._before_segment = 0  # the number of the last record of the segment before
+        self._prefix = log_prefix(str(log))
+        self._service_host = service_host
+        self._second_start = -SECOND_NS
+        self._second_text = ""
+        self._day_end = 0
+        self._open: Commit | None = None  # the last of commits, while it may still grow
+        self._clamped_at = ""
+
+    @property
+    def records(self) -> int:
+        """How many the segment has."""
+        return self.seq - self._before_segment
+
+    @property
+    def queued_events(self) -> int:
+        return self.seq - self._finished_seq
+
+    def resume(
+        self, segment: SegmentName, *, size: int, seq: int, record_hash: str, last_ns: int
+    ) -> None:
+        """Go on behind the last record of a log that was recovered."""
+        self._set_segment(segment)
+        self.size = size
+        self.seq = self._finished_seq = seq
+        self._before_segment = seq - 2  # how many there are does not matter: one more may rotate
+        self.hash = record_hash
+        self.last_ns = last_ns
+
+    def append(self, body: bytes, now_ns: int) -> Commit:
+        """Make the body the log's next record and queue it; ``seq`` and ``hash`` are then its own.
+
+        ``now_ns`` since the epoch.  Returns the commit it belongs to.  Raises RecordTooLarge, and
+        then nothing has changed.
+        """
+        if now_ns >= self._day_end:
+            self._check_fits(body)
+            self._advance(now_ns, line_bytes=0)
+        since = now_ns - self._second_start
+        if 0 <= since < SECOND_NS:  # nearly always
+            self.last_ns = now_ns
+            # Adding a million and cutting it off again pads with zeros, faster than a format does.
+            timestamp = f"{self._second_text}{str(1_000_000 + since // 1000)[1:]}Z"
+        else:
+            timestamp = self._timestamp(now_ns)
+            if self._clamped_at:
+                body = _with_clock_at(body, self._clamped_at)
+        seq = self.seq + 1
+        line, digest = seal(self._prefix, seq, self.hash, timestamp, body)
+        size = len(line)
+        if size > MAX_RECORD_BYTES + 1:
+            raise _too_large(size)
+        if self.size + size > self.max_segment_bytes:
+            self._check_fits(body)
+            if self._advance(now_ns, line_bytes=size):
+                seq = self.seq + 1
+                line, digest = seal(self._prefix, seq, self.hash, timestamp, body)
+                size = len(line)
+        end = self.size + size
+        commit = self._open
+        if commit is None or end - commit.offset > MAX_COMMIT_BYTES:
+            commit = self._new_commit(seq)
+        # A signal handler may raise after any call: the only one stands behind the last change.
+        self.seq = seq
+        self.hash = digest
+        self.size = commit.end = end
+        self.queued_bytes += size
+        commit.lines.append(line)
+        return commit
+
+    def open_segment(self, segment: SegmentName, now_ns: int) -> None:
+        """Go on in this segment; its first record says which one came before."""
+        body = log_events.segment_opened(self._service_host, self.segment, self.size, self.hash)
+        self._set_segment(segment)
+        self._open = None
+        self.size = 0
+        self._before_segment = self.seq
+        self.append(body, now_ns)
+
+    def rotate(self, now_ns: int) -> None:
+        """Go on in a new segment although this one is neither full nor of an earlier day."""
+        if self.segment is not None and self.records > 1:
+            self.open_segment(following_part(self.segment), now_ns)
+
+    def oldest(self) -> Commit:
+        """The commit to write next.  It stays queued, but new records go to another one."""
+        commit = self.commits[0]
+        if commit is self._open:
+            self._open = None
+        return commit
+
+    def finished(self, commit: Commit) -> None:
+        """The oldest commit is durable, or never will be: it no longer takes up room."""
+        if not commit.finished:
+            self.queued_bytes -= commit.size
+            self._finished_seq = commit.last_seq
+            commit.finished = True
+        if self.commits and self.commits[0] is commit:
+            self.commits.popleft()
+
+    def _check_fits(self, body: bytes) -> None:
+        """Refuse what is too large before a segment is opened for it, whose record comes first."""
+        line, _ = seal(self._prefix, self.seq + 2, self.hash, format_ns(0), body)
+        if len(line) > MAX_RECORD_BYTES + 1:
+            raise _too_large(len(line))
+
+    def _new_commit(self, first_seq: int) -> Commit:
+        assert self.segment is not None  # noqa: S101  (_advance set it; for the type checker)
+        self._open = commit = Commit(self.segment, self.size, first_seq)
+        self.commits.append(commit)
+        return commit
+
+    def _advance(self, now_ns: int, *, line_bytes: int) -> bool:
+        day = day_of(now_ns)
+        if self.segment is None:
+            following: SegmentName | None = first_segment(self.log, day)
+        else:
+            following = next_segment(
+                self.segment,
+                size=self.size,
+                records=self.records,
+                line_bytes=line_bytes,
+                day=day,
+                max_segment_bytes=self.max_segment_bytes,
+            )
+        if following is None:
+            return False
+        self.open_segment(following, now_ns)
+        return True
+
+    def _set_segment(self, segment: SegmentName) -> None:
+        self.segment = segment
+        midnight = dt.datetime.combine(segment.day, dt.time(), dt.UTC)
+        self._day_end = (int(midnight.timestamp()) + 86_400) * SECOND_NS
+
+    def _timestamp(self, now_ns: int) -> str:
+        """RFC 3339 with microseconds; a clock from before the segment's day stays in that day.
+
+        The text up to the second is kept for the records of the same second that follow.
+        """
+        day_start = self._day_end - 86_400 * SECOND_NS
+        if now_ns < day_start:
+            self._clamped_at = format_ns(now_ns)
+            self._second_start = -SECOND_NS
+            return format_ns(max(self.last_ns, day_start))
+        self._clamped_at = ""
+        self.last_ns = now_ns
+        self._second_start = now_ns - now_ns % SECOND_NS
+        timestamp = format_ns(now_ns)
+        self._second_text = timestamp[:20]
+        return timestamp
+
+
+def _with_clock_at(body: bytes, clock_at: str) -> bytes:
+    """Add what the clock really said to the details, which are a body's last member.
+
+    A body that has such a member keeps its own: log.clock_stepped says the same, and an index
+    refuses a document that names one member twice.
+    """
+    if b'"clock_at":' in body:
+        return body
+    member = b'"clock_at":"%b"}' % clock_at.encode("ascii")
+    if body.endswith(b"}"):
+        return body[:-1] + (b"" if body.endswith(b"{}") else b",") + member
+    return body + b',"details":{' + member
+
+
+def _too_large(size: int) -> RecordTooLarge:
+    return RecordTooLarge(
+        f"the record would have {size - 1} bytes, {MAX_RECORD_BYTES} are allowed",
+        hint="Put large content elsewhere and its hash into the event.",
+    )

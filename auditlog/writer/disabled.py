@@ -1,0 +1,64 @@
+"""The log that writes nothing: flush="disabled", for tests and tools that need no trail.
+
+Invariants (tests of the same name in tests/auditlog/writer/test_disabled.py):
+  no_directory   nothing is created, opened or checked
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Unpack
+
+from auditlog.events.vocabulary import Event
+from auditlog.format.record import GENESIS_HASH
+from auditlog.format.segment_names import LogId, SegmentName
+from auditlog.writer.log import EventFields, Log
+from auditlog.writer.stats import Stats
+from auditlog.writer.ticket import Commit, Ticket
+
+__all__ = ["DisabledLog"]
+
+
+class DisabledLog(Log):
+    """flush="disabled": accepts everything, checks and writes nothing, needs no directory."""
+
+    def __init__(self, log_id: LogId) -> None:
+        self.id = log_id
+        done = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0, 1)
+        done.done = True
+        self._ticket = Ticket(done, lambda _commit, _timeout: True, 0, GENESIS_HASH)
+
+    def __repr__(self) -> str:
+        return f"<Log {self.id} disabled>"
+
+    def emit(
+        self, event: Event | str, *, durable: bool = False, **fields: Unpack[EventFields]
+    ) -> Ticket:
+        return self._ticket
+
+    async def aemit(self, event: Event | str, **fields: Unpack[EventFields]) -> Ticket:
+        return self._ticket
+
+    def flush(self, timeout: dt.timedelta | float | None = None) -> None:
+        """Nothing is ever queued."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def stats(self) -> Stats:
+        return Stats(
+            log=str(self.id),
+            queued=0,
+            queued_bytes=0,
+            written=0,
+            durable=0,
+            durable_bytes=0,
+            refused=0,
+            commits=0,
+            last_commit_seconds=0.0,
+            commit_p99_seconds=0.0,
+            last_seq=0,
+            durable_seq=0,
+            space="ok",
+            failed=False,
+        )

@@ -1,0 +1,90 @@
+"""What happens to the log itself, as bodies of chained records (``log.…``).  Pure.
+
+No caller can emit a type that starts with ``log.``, so these records say what the library saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from auditlog.format.record import format_ns
+from auditlog.writer.clock import SECOND_NS
+
+if TYPE_CHECKING:
+    from auditlog.format.segment_names import SegmentName
+    from auditlog.writer.recovery import Torn
+
+__all__ = [
+    "clock_stepped",
+    "closed",
+    "events_refused",
+    "opened",
+    "recovered",
+    "segment_opened",
+    "space_low",
+]
+
+
+def segment_opened(
+    service_host: str, previous: SegmentName | None, size: int, last_hash: str
+) -> bytes:
+    """The first record of a segment: which one came before, its bytes and its last hash."""
+    details: dict[str, Any] = {"previous_segment": None}
+    if previous is not None:
+        details = {
+            "previous_segment": previous.logical,
+            "previous_bytes": size,
+            "previous_hash": last_hash,
+        }
+    return _body("log.segment_opened", service_host, details)
+
+
+def opened(service_host: str, *, pid: int, flush: str) -> bytes:
+    return _body("log.opened", service_host, {"pid": pid, "flush": flush})
+
+
+def closed(service_host: str) -> bytes:
+    return _body("log.closed", service_host, {})
+
+
+def recovered(service_host: str, torn: Torn) -> bytes:
+    """A torn tail was cut: where, how much, its SHA-256 and the file that keeps it."""
+    details = {
+        "segment": torn.segment,
+        "offset": torn.offset,
+        "bytes": torn.size_bytes,
+        "sha256": torn.sha256,
+        "kept": torn.kept,
+    }
+    return _body("log.recovered", service_host, details, "warning")
+
+
+def events_refused(service_host: str, count: int) -> bytes:
+    """So many events were refused since the record before, because the queue was full."""
+    return _body("log.events_refused", service_host, {"count": count}, "error")
+
+
+def clock_stepped(service_host: str, now_ns: int, step_ns: int) -> bytes:
+    """The wall clock was moved by ``step_seconds`` and says ``clock_at`` now."""
+    details = {"step_seconds": round(step_ns / SECOND_NS, 6), "clock_at": format_ns(now_ns)}
+    return _body("log.clock_stepped", service_host, details, "warning")
+
+
+def space_low(service_host: str, level: str, free_bytes: int) -> bytes:
+    severity = "error" if level == "critical" else "warning"
+    return _body(
+        "log.space_low", service_host, {"level": level, "free_bytes": free_bytes}, severity
+    )
+
+
+def _body(
+    event_type: str, service_host: str, details: Mapping[str, Any], severity: str = "info"
+) -> bytes:
+    members = f',"details":{orjson.dumps(details).decode()}' if details else ""
+    return (
+        f'"event_type":"{event_type}",{service_host},"outcome":"success","severity":"{severity}"'
+        f"{members}"
+    ).encode()

@@ -1,0 +1,216 @@
+"""Find where a log goes on when it is opened: read its tail, cut what a crash tore, refuse damage.
+
+    <dir>/.auditlog/<segment>.<offset>.<digest>.torn    bytes that were cut, kept for whoever asks
+    <dir>/.auditlog/<log>.head                          the newest segment there ever was
+
+Only the last commit's worth of bytes is read, so opening takes as long for 1 GiB as for 1 KiB.
+
+Invariants (tests of the same name in tests/auditlog/writer/test_recovery.py):
+  goes_on        after a cut at any byte the log goes on behind its last whole record
+  keeps_bytes    what is cut is kept aside first, durably
+  refuses        on damage nothing is changed, and the error names the place
+  not_forgotten  a newest segment that is gone is noticed
+  durable_base   what the log goes on behind is durable before anything is written behind it
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from auditlog import durable_fs
+from auditlog.errors import InvalidName, LogDamaged, LogFailed
+from auditlog.format.record import GENESIS_HASH, format_timestamp
+from auditlog.format.segment_names import LogId, SegmentName
+from auditlog.reading.inventory import STATE_DIRECTORY, SegmentFile, scan
+from auditlog.reading.reader import bounds, open_segment
+from auditlog.writer.torn_tail import WINDOW_BYTES, Tail, scan_tail
+
+__all__ = ["Recovered", "Torn", "known_head", "known_logs", "recover", "remember_head"]
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """Bytes that were cut off a segment: how many, their SHA-256, and the file that keeps them."""
+
+    segment: str
+    offset: int
+    size_bytes: int
+    sha256: str
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Where the log goes on.
+
+    ``segment`` is the last one with a record in it (None: the log is new), ``size`` its bytes,
+    ``seq``, ``hash`` and ``timestamp`` its last record's.  ``appendable`` is false for a compressed
+    one.  ``empty`` is the newest segment where that has no whole record, as a crash leaves it.
+    """
+
+    segment: SegmentName | None = None
+    size: int = 0
+    seq: int = 0
+    hash: str = GENESIS_HASH
+    timestamp: str = ""
+    appendable: bool = True
+    empty: SegmentName | None = None
+    torn: Torn | None = None
+
+
+def recover(directory: Path, log: LogId) -> Recovered:
+    """Read the end of the log, cutting a torn tail.  The caller holds the log's lock.
+
+    Raises LogDamaged for anything a crash cannot explain, OSError as it comes.
+    """
+    segments = scan(directory).logs.get(log, ())
+    head = known_head(directory, log)
+    _check_head(directory, head, segments)
+    found = Recovered()
+    cut: tuple[SegmentFile, int] | None = None
+    for index, segment in enumerate(reversed(segments)):
+        if segment.name.compression:
+            found = replace(_behind_compressed(segment), empty=found.empty)
+            break
+        tail = _tail_of(segment, log)
+        if tail.end < segment.size_bytes:
+            if index > 0:
+                raise _damaged(segment, "a segment that was complete has a torn end", tail.end)
+            cut = segment, tail.end
+        if (last := tail.last) is not None:
+            found = Recovered(
+                segment.name, tail.end, last.seq, last.hash, last.timestamp, empty=found.empty
+            )
+            break
+        if head is not None and segment.name <= head:
+            raise _damaged(segment, "the records it had are gone", 0)
+        # Every crash right after a rotation leaves one such, and a later day's open goes past it.
+        found = replace(found, empty=found.empty or segment.name)
+    if cut is not None:  # only now: where there is damage nothing is changed
+        found = replace(found, torn=_cut(directory, *cut))
+    _make_durable(directory, found.segment if found.appendable else None)
+    return found
+
+
+def _make_durable(directory: Path, segment: SegmentName | None) -> None:
+    """Sync what was read: a writer that was killed may have written it, or its name, and no more.
+
+    What is acknowledged later stands behind it, perhaps in another segment, and would be lost with
+    it.  Raises LogFailed.
+    """
+    place = directory if segment is None else directory / segment.logical
+    try:
+        if segment is not None:
+            durable_fs.sync_content(place)
+        durable_fs.fsync_directory(directory)
+        if segment is None:
+            with suppress(PermissionError):  # whoever made it where we may not look, made it last
+                durable_fs.fsync_directory(directory.parent)
+    except OSError as error:
+        raise LogFailed(
+            "what the log goes on behind cannot be made durable",
+            path=place,
+            errno=error.errno,
+            hint="Mend the disk, then open the log again.",
+        ) from error
+
+
+def _behind_compressed(segment: SegmentFile) -> Recovered:
+    """Retention leaves the newest segment plain; somebody else did this, and it is harmless."""
+    ends = bounds(segment)
+    if ends is None:
+        raise _damaged(segment, "a compressed segment holds no record", 0)
+    name = SegmentName(segment.name.log, segment.name.day, segment.name.part)
+    timestamp = format_timestamp(ends.last_at)
+    with open_segment(segment.path) as stream:
+        size = _length(stream)
+    return Recovered(name, size, ends.last_seq, ends.last_hash, timestamp, appendable=False)
+
+
+def _length(stream: BinaryIO) -> int:
+    size = 0
+    while chunk := stream.read(1 << 18):
+        size += len(chunk)
+    return size
+
+
+def _tail_of(segment: SegmentFile, log: LogId) -> Tail:
+    with open_segment(segment.path) as stream:
+        start = max(0, segment.size_bytes - WINDOW_BYTES)
+        stream.seek(start)
+        window = stream.read(segment.size_bytes - start)
+    tail = scan_tail(window, start, str(log))
+    if tail.damage:
+        raise _damaged(segment, tail.damage, tail.damage_offset)
+    return tail
+
+
+def _damaged(segment: SegmentFile, reason: str, offset: int) -> LogDamaged:
+    return LogDamaged(
+        reason,
+        path=segment.path,
+        offset=offset,
+        hint="Nothing was changed. Run auditctl verify on the directory, keep a copy of it, and"
+        " move the damaged segment away or start a new log with instance=.",
+    )
+
+
+def _cut(directory: Path, segment: SegmentFile, end: int) -> Torn:
+    with open_segment(segment.path) as stream:
+        stream.seek(end)
+        torn = stream.read(segment.size_bytes - end)
+    digest = sha256(torn).hexdigest()
+    # The digest in the name keeps apart what was cut at the same place by two crashes.
+    kept = directory / STATE_DIRECTORY / f"{segment.name.logical}.{end}.{digest[:12]}.torn"
+    durable_fs.replace_durably(kept, torn)
+    durable_fs.truncate(segment.path, end)
+    return Torn(segment.name.logical, end, len(torn), digest, kept.name)
+
+
+def _head_path(directory: Path, log: LogId) -> Path:
+    return directory / STATE_DIRECTORY / f"{log}.head"
+
+
+def remember_head(directory: Path, segment: SegmentName) -> None:
+    """Note durably that this segment exists, so that its loss is noticed when the log is opened."""
+    durable_fs.replace_durably(_head_path(directory, segment.log), f"{segment.logical}\n".encode())
+
+
+def known_head(directory: Path, log: LogId) -> SegmentName | None:
+    """The newest segment the log ever had, as noted; None without a (readable) note.
+
+    Only a hint: a log copied from another machine has none.
+    """
+    try:
+        head = SegmentName.parse(_head_path(directory, log).read_text("utf-8").strip())
+    except (OSError, InvalidName, UnicodeDecodeError):
+        return None
+    return head if head.log == log else None
+
+
+def known_logs(directory: Path) -> tuple[LogId, ...]:
+    """The logs that ever had a durable record here, as noted; hints, as known_head."""
+    logs = []
+    for path in sorted((directory / STATE_DIRECTORY).glob("*.head")):
+        try:
+            logs.append(LogId.parse(path.name.removesuffix(".head")))
+        except InvalidName:  # not a note of ours
+            continue
+    return tuple(logs)
+
+
+def _check_head(
+    directory: Path, head: SegmentName | None, segments: tuple[SegmentFile, ...]
+) -> None:
+    if head is not None and (not segments or segments[-1].name < head):
+        newest = segments[-1].name.logical if segments else "none"
+        raise LogDamaged(
+            f"the newest segment is missing: it was {head.logical}, the newest there is {newest}",
+            path=directory / head.logical,
+            hint=f"Put it back, or remove {_head_path(directory, head.log)}"
+            " to let the log go on from an older record (its numbers repeat).",
+        )

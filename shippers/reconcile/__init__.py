@@ -1,0 +1,1 @@
+"""Compare files with a sink record by record, and ship again what is missing there."""

@@ -1,0 +1,177 @@
+"""Compare the records of one log and day in the files with what a sink holds of them.  Pure.
+
+Both come by number.  A record is the same when its line is the same, byte by byte, or, where a
+sink gives members in another form, value by value in the same order; and when the sink has it
+where it is looked for.  What the sink has beyond the
+files is proven by the chain alone where a tombstone says that retention deleted it here.
+
+Invariants (tests of the same name in tests/shippers/reconcile/test_comparison.py):
+  every_one   every record removed, changed or added on one side is told, and no other
+  proven      a deleted segment is whole in the sink only when its chain is, from end to end
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import orjson
+
+from auditlog.format.record import line_hash, parse_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from auditlog.format.record import Header
+    from auditlog.format.tombstones import Tombstone
+    from shippers.sinks.read_back import Stored
+
+__all__ = ["Difference", "Side", "TombstoneCheck", "alike", "compare", "intact", "same"]
+
+
+@dataclass(slots=True)
+class Side:
+    """Records of one log and day on one side.
+
+    ``digest`` is the SHA-256 of their hashes in order, each followed by LF: what
+    ``jq -r .hash | sha256sum`` prints.
+    """
+
+    records: int = 0
+    first_seq: int | None = None
+    last_seq: int | None = None
+    head_hash: str = ""
+    _digest: Any = field(default_factory=sha256)  # hashlib names no type for it
+
+    def add(self, seq: int, stated_hash: str) -> None:
+        self.records += 1
+        self.first_seq = seq if self.first_seq is None else self.first_seq
+        self.last_seq = seq
+        self.head_hash = stated_hash
+        self._digest.update(f"{stated_hash}\n".encode("ascii", "replace"))
+
+    @property
+    def digest(self) -> str:
+        return str(self._digest.hexdigest())
+
+
+class Difference(NamedTuple):
+    """missing: only the files have it; extra: only the sink; different: both, and not the same."""
+
+    kind: Literal["missing", "extra", "different"]
+    seq: int
+    record: tuple[Header, bytes] | None
+    stored: Stored | None
+
+
+def compare(
+    records: Iterable[tuple[Header, bytes]], stored: Iterable[Stored], files: Side, sink: Side
+) -> Iterator[Difference]:
+    """The differences, by number; the two sides are counted on the way.
+
+    Both have to come by number, and records each number once.
+    """
+    theirs = iter(stored)
+    current = next(theirs, None)
+    for header, line in records:
+        files.add(header.seq, header.hash)
+        while current is not None and current.seq < header.seq:
+            yield _extra(current, sink)
+            current = next(theirs, None)
+        met = False
+        while current is not None and current.seq == header.seq:
+            if met or current.id != f"{header.log}:{header.seq}":
+                yield _extra(current, sink)
+            else:
+                met = True
+                _count(current, sink)
+                if not alike(line, current):
+                    yield Difference("different", header.seq, (header, line), current)
+            current = next(theirs, None)
+        if not met:
+            yield Difference("missing", header.seq, (header, line), None)
+    while current is not None:
+        yield _extra(current, sink)
+        current = next(theirs, None)
+
+
+def _extra(stored: Stored, sink: Side) -> Difference:
+    _count(stored, sink)
+    return Difference("extra", stored.seq, None, stored)
+
+
+def _count(stored: Stored, sink: Side) -> None:
+    header = parse_header(stored.line)
+    sink.add(stored.seq, "" if header is None else header.hash)
+
+
+def alike(line: bytes, stored: Stored) -> bool:
+    """Whether the sink has the line as it is, where it is looked for."""
+    if stored.misfiled or (stored.verbatim and line != stored.line):
+        return False
+    return same(line, stored.line)
+
+
+def same(line: bytes, stored: bytes) -> bool:
+    """Whether a sink's copy says what the line says."""
+    if line == stored:
+        return True
+    try:
+        return orjson.dumps(orjson.loads(line)) == orjson.dumps(orjson.loads(stored))
+    except orjson.JSONDecodeError:
+        return False
+
+
+def intact(line: bytes) -> bool:
+    """Whether the line is a record that fits its own hash."""
+    header = parse_header(line)
+    return header is not None and line_hash(line) == header.hash
+
+
+class TombstoneCheck:
+    """Whether a sink still has the whole of a segment that was deleted here."""
+
+    def __init__(self, tombstone: Tombstone) -> None:
+        self.tombstone = tombstone
+        self.records = 0
+        self.problem = ""
+        self._next_seq = tombstone.first_seq
+        self._hash = tombstone.first_prev_hash
+
+    def covers(self, seq: int) -> bool:
+        return self.tombstone.first_seq <= seq <= self.tombstone.last_seq
+
+    def add(self, stored: Stored) -> None:
+        """The segment's next record, by number."""
+        self.records += 1
+        header = parse_header(stored.line)
+        expected = self._next_seq
+        self._next_seq = stored.seq + 1
+        if header is None or stored.misfiled or not intact(stored.line):
+            self._found(f"record {stored.seq} was changed in the sink")
+            self._hash = ""
+            return
+        if stored.seq > expected:
+            self._found(f"records {expected} to {stored.seq - 1} are missing in the sink")
+        elif stored.seq < expected or stored.id != f"{header.log}:{header.seq}":
+            self._found(f"record {stored.seq} is there twice")
+        elif self._hash and header.prev_hash != self._hash:
+            self._found(f"record {stored.seq} does not follow the one before it")
+        self._hash = header.hash
+
+    def finish(self) -> None:
+        """All were given: look at the end."""
+        last = self.tombstone.last_seq
+        if self.records and self._next_seq <= last:
+            self._found(f"records {self._next_seq} to {last} are missing in the sink")
+        elif self.records and self._hash not in ("", self.tombstone.last_hash):
+            self._found(f"record {last} is not the one that was deleted here")
+
+    @property
+    def ok(self) -> bool:
+        """Whole, or gone there as well: what a cluster keeps for how long is its own affair."""
+        return not self.problem
+
+    def _found(self, problem: str) -> None:
+        self.problem = self.problem or problem

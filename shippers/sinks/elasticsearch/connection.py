@@ -1,0 +1,299 @@
+"""A connection to an Elasticsearch cluster: where it is, who we are, and what an answer means.
+
+The sink, its set-up and what reads a cluster back all speak through here, so that there is one
+place for TLS, credentials and the words for what went wrong.  Secrets are asked for when a
+connection is made and when it is renewed, and are kept nowhere else.
+
+Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_connection.py):
+  secret    no secret is in a repr, in a reason, in a log line or in a traceback
+  renewed   renew takes new secrets and certificates; what is under way ends on the old ones
+  let_go    a request that failed keeps nothing of its body in memory
+  proven    over TLS nothing is sent to a server that does not prove to be the right one
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import elasticsearch
+import orjson
+from elastic_transport import JsonSerializer, NdjsonSerializer, TlsError
+
+from shippers.errors import SinkRefused
+from shippers.outcome import Outcome, retry
+from shippers.sinks.elasticsearch.index_template import DEFAULT_PREFIX
+
+__all__ = ["FAILURES", "Connection", "Credentials", "ElasticsearchOptions", "trouble"]
+
+FAILURES: Final = (elasticsearch.ApiError, elasticsearch.TransportError)
+"""What a request raises; ``trouble`` says what it means."""
+
+_JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
+_TYPES: Final = ("application/", "application/vnd.elasticsearch+")
+_FINGERPRINT_DIGITS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user with a password, or an API key, or nobody.  Raises ValueError for other mixtures."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password come together")
+        if self.api_key is not None and self.username is not None:
+            raise ValueError("either an api_key or a username, not both")
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchOptions:
+    """How to reach the cluster; a password in a URL is refused.
+
+    ca_file           certificates of the authority that signed the servers' certificates
+    ca_fingerprint    instead: SHA-256 of a certificate in the server's chain, in hex
+    client_cert_file, client_key_file   our own certificate, where the cluster asks for one
+    compress          gzip request bodies; answers come compressed as well
+    prefix            of the index names; the record's day is appended
+    max_body_bytes    a larger bulk body is sent in parts (the server's own limit is 100 MiB)
+    request_timeout   in seconds, for one request
+    manage_template   put the index template when the credentials allow it
+    """
+
+    urls: tuple[str, ...]
+    ca_file: Path | None = None
+    ca_fingerprint: str | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    compress: bool = False
+    prefix: str = DEFAULT_PREFIX
+    shards: int = 1
+    replicas: int = 1
+    request_timeout: float = 30.0
+    max_body_bytes: int = 16 << 20
+    max_in_flight: int = 3
+    manage_template: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.urls:
+            raise ValueError("an Elasticsearch sink needs at least one url")
+        for url in self.urls:
+            parts = urlsplit(url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError(
+                    "a url of an Elasticsearch sink is not http://host or https://host"
+                )
+            if parts.username or parts.password:
+                raise ValueError("credentials do not belong into a url; use username and password")
+        if self.ca_file is not None and self.ca_fingerprint is not None:
+            raise ValueError("either a ca_file or a ca_fingerprint, not both")
+        if self.client_key_file is not None and self.client_cert_file is None:
+            raise ValueError("a client_key_file needs its client_cert_file")
+        if self.ca_fingerprint is not None:
+            digits = self.ca_fingerprint.replace(":", "").lower()
+            if len(digits) != _FINGERPRINT_DIGITS or set(digits) - set("0123456789abcdef"):
+                raise ValueError("a ca_fingerprint is the SHA-256 of a certificate: 64 hex digits")
+
+    @property
+    def address(self) -> str:
+        return ", ".join(self.urls)
+
+
+class Connection:
+    """Requests to a cluster.  Thread-safe.
+
+    Raises SinkRefused when a certificate or key cannot be used, and whatever ``credentials``
+    raises where it cannot read a secret.
+    """
+
+    def __init__(
+        self, options: ElasticsearchOptions, credentials: Callable[[], Credentials] = Credentials
+    ) -> None:
+        self.options = options
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self._client = _client(options, credentials())
+
+    def __repr__(self) -> str:
+        return f"Connection({self.options.address!r})"
+
+    def renew(self) -> None:
+        """Ask for the secrets and read the certificates again.
+
+        Raises as the constructor does; what was in use until then stays in use.
+        """
+        with self._lock:
+            fresh = _client(self.options, self._credentials())
+            before, self._client = self._client, fresh
+        before.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        params: dict[str, str] | None = None,
+        headers: dict[str, str] = _JSON,
+        body: bytes | None = None,
+    ) -> Any:
+        """One attempt; the parsed answer.  Raises one of FAILURES."""
+        try:
+            return self._client.perform_request(
+                method, path, params=params, headers=headers, body=body
+            ).body
+        except FAILURES as error:
+            _let_go(error)
+            raise
+
+
+def trouble(error: BaseException | None) -> Outcome:
+    """Why a request proves nothing, without the request's or the answer's content."""
+    if isinstance(error, elasticsearch.UnsupportedProductError):
+        return retry("what answers there is not Elasticsearch", error.meta.status)
+    if isinstance(error, elasticsearch.ApiError):
+        return _refusal(error)
+    if isinstance(error, elasticsearch.ConnectionTimeout):
+        return retry("no answer within the request timeout")
+    if isinstance(error, elasticsearch.SerializationError):
+        return retry("the server's answer is not valid JSON")
+    if isinstance(error, TlsError):
+        return retry(f"cannot connect: {_tls_reason(error)}")
+    cause = _system_error(error)
+    return retry(f"cannot connect: {type(error).__name__ if cause is None else cause.strerror}")
+
+
+def _refusal(error: elasticsearch.ApiError) -> Outcome:
+    status = error.status_code
+    if status == 401:
+        return retry("the server refuses the credentials (401)", status)
+    details = error.body.get("error") if isinstance(error.body, dict) else None
+    kind = details.get("type") if isinstance(details, dict) else None
+    busy = status == 429 and kind != "cluster_block_exception"
+    return retry(f"the server answered {status} {kind or ''}".rstrip(), status, throttled=busy)
+
+
+def _tls_reason(error: TlsError) -> str:
+    """OpenSSL's own words for it, which hold no secret; the fingerprints are public too."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the server's certificate is refused ({cause.verify_message})"
+    if "Fingerprints did not match" in error.message:
+        return "no certificate of the server has the ca_fingerprint"
+    failed = _system_error(error)
+    reason = getattr(failed, "reason", None) or getattr(failed, "strerror", None)
+    return f"TLS failed ({reason or 'no reason was given'})"
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The error of the operating system (or of TLS) that the client's errors wrap."""
+    found = None
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.strerror:
+            found = cause
+    return found
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """The error and everything that it wraps, each once."""
+    found: list[BaseException] = []
+    pending = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or any(current is other for other in found):
+            continue
+        found.append(current)
+        pending += [current.__cause__, current.__context__, *getattr(current, "errors", ())]
+        pending += [a for a in current.args if isinstance(a, BaseException)]
+    return found
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the client's frames: they hold the error that holds them, and a body of megabytes."""
+    for cause in _causes(error):
+        traceback.clear_frames(cause.__traceback__)
+
+
+class _Json(JsonSerializer):
+    """Responses have an item a record: reading them is a good part of the whole work."""
+
+    def json_loads(self, data: bytes) -> Any:
+        return orjson.loads(data)
+
+
+class _Ndjson(NdjsonSerializer):
+    """Bulk bodies are complete: the library's own would copy their megabytes twice."""
+
+    def dumps(self, data: Any) -> bytes:
+        return data if isinstance(data, bytes) else super().dumps(data)
+
+
+def _client(options: ElasticsearchOptions, credentials: Credentials) -> elasticsearch.Elasticsearch:
+    chosen: dict[str, Any] = {}
+    if credentials.username is not None and credentials.password is not None:
+        chosen["basic_auth"] = (credentials.username, credentials.password)
+    if credentials.api_key is not None:
+        chosen["api_key"] = credentials.api_key
+    if any(url.startswith("https:") for url in options.urls):
+        chosen["ssl_context"] = _tls(options)
+        if options.ca_fingerprint is not None:
+            chosen["ssl_assert_fingerprint"] = options.ca_fingerprint
+    return elasticsearch.Elasticsearch(
+        [_with_port(url) for url in options.urls],
+        request_timeout=options.request_timeout,
+        max_retries=0,
+        retry_on_timeout=False,
+        retry_on_status=(),
+        http_compress=options.compress,
+        connections_per_node=options.max_in_flight + 1,
+        serializers={
+            **{f"{name}json": _Json() for name in _TYPES},
+            **{f"{name}x-ndjson": _Ndjson() for name in _TYPES},
+        },
+        **chosen,
+    )
+
+
+def _tls(options: ElasticsearchOptions) -> ssl.SSLContext:
+    """What may prove a server's name: the ca_file alone where there is one, else the system's.
+
+    Made here and not by the client, which would trust the system's authorities besides the
+    ca_file, reads our own certificate at the first request only, and not with a fingerprint.
+    """
+    path: Path | None = options.ca_file
+    try:
+        context = ssl.create_default_context(cafile=path)
+        if (path := options.client_cert_file) is not None:
+            context.load_cert_chain(path, options.client_key_file, password=_no_passphrase)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
+        raise SinkRefused(
+            f"a certificate or key cannot be used ({reason or 'it is no PEM file'})",
+            path=path,
+            hint="It has to be a PEM file, its key without a passphrase, and readable for the "
+            "user we run as.",
+        ) from None  # what it wraps may quote a file's content
+    return context
+
+
+def _no_passphrase() -> str:
+    """Else OpenSSL would ask a person, who is not there."""
+    raise ValueError
+
+
+def _with_port(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.port is not None:
+        return url
+    default = 443 if parts.scheme == "https" else 80  # as every other program reads such a url
+    return parts._replace(netloc=f"{parts.netloc}:{default}").geturl()

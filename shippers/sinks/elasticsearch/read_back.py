@@ -1,0 +1,170 @@
+"""What a cluster holds, read page by page over a point in time.
+
+Needs the privileges read and view_index_metadata on the indices and nothing else; in particular no
+refresh: what a search cannot see yet, ``fetch`` reads by its id.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import elasticsearch
+import orjson
+
+from shippers.backoff import Backoff
+from shippers.errors import SinkRefused
+from shippers.sinks.elasticsearch.bulk import document_id, index_name
+from shippers.sinks.elasticsearch.connection import FAILURES, trouble
+from shippers.sinks.read_back import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from auditlog.format.record import Header
+    from shippers.sinks.elasticsearch.connection import Connection
+
+__all__ = ["ElasticsearchHoldings"]
+
+_PAGE: Final = 1000
+_KEEP_ALIVE: Final = "5m"
+_ATTEMPTS: Final = 6
+_NAMED: Final = 10
+_PASSING: Final = frozenset({429, 502, 503, 504})
+_DAY: Final = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
+
+
+class ElasticsearchHoldings:
+    """Reads the indices of one prefix.  The connection stays the caller's until ``close``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._prefix = connection.options.prefix
+        self._backoff = Backoff()
+        self._rng = random.Random()  # noqa: S311  (jitter, no secret)
+
+    @property
+    def address(self) -> str:
+        return self._connection.options.address
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def refresh(self) -> None:
+        try:
+            self._connection.request("POST", f"/{self._prefix}-*/_refresh")
+        except FAILURES:
+            return  # readers need not be allowed to; ``fetch`` finds what is not searchable yet
+
+    def days(self, log: str) -> list[str]:
+        by_index = {"by_index": {"terms": {"field": "_index", "size": 10_000}}}
+        query = {"term": {"log": log}}
+        answer = self._search(f"/{self._prefix}-*", {"size": 0, "query": query, "aggs": by_index})
+        if answer is None or "aggregations" not in answer:
+            return []
+        indices = [bucket["key"] for bucket in answer["aggregations"]["by_index"]["buckets"]]
+        return sorted(_day(index.removeprefix(f"{self._prefix}-")) for index in indices)
+
+    def read(self, log: str, day: str) -> Iterator[Stored]:
+        index = index_name(self._prefix, day)
+        opened = self._ask("POST", f"/{index}/_pit", params={"keep_alive": _KEEP_ALIVE})
+        if opened is None:
+            return
+        pit = opened["id"]
+        body: dict[str, Any] = {
+            "size": _PAGE,
+            "query": {"term": {"log": log}},
+            "sort": [{"seq": "asc"}],  # a point in time adds _shard_doc, so no two are alike
+            "track_total_hits": False,
+        }
+        try:
+            while True:
+                body["pit"] = {"id": pit, "keep_alive": _KEEP_ALIVE}
+                answer = self._search("", body)
+                if answer is None:
+                    raise self._refused("the index was deleted while it was read")
+                pit = answer.get("pit_id", pit)
+                hits = answer["hits"]["hits"]
+                for hit in hits:
+                    yield _stored(hit, hit["sort"][0])
+                if len(hits) < _PAGE:
+                    return
+                body["search_after"] = hits[-1]["sort"]
+        finally:
+            self._forget(pit)
+
+    def fetch(self, headers: Sequence[Header]) -> list[Stored | None]:
+        wanted = [
+            {"_index": index_name(self._prefix, h.day), "_id": document_id(h)} for h in headers
+        ]
+        body = orjson.dumps({"docs": wanted})
+        answer = self._ask("POST", "/_mget", body=body) if wanted else None
+        documents = (answer or {}).get("docs", [])
+        found: list[Stored | None] = []
+        for header, document in zip(headers, documents, strict=True):
+            kind = document.get("error", {}).get("type")
+            if kind not in (None, "index_not_found_exception"):
+                raise self._refused(f"a record cannot be read by its id ({kind})")
+            found.append(_stored(document, header.seq) if document.get("found") else None)
+        return found
+
+    def strangers(self) -> tuple[int, list[str]]:
+        query = {"bool": {"must_not": [{"exists": {"field": "log"}}]}}
+        body = {"size": _NAMED, "query": query, "_source": False, "track_total_hits": True}
+        answer = self._search(f"/{self._prefix}-*", body)
+        if answer is None:
+            return 0, []
+        hits = answer["hits"]
+        return hits["total"]["value"], [f"{hit['_index']}/{hit['_id']}" for hit in hits["hits"]]
+
+    def _search(self, path: str, body: dict[str, Any]) -> Any:
+        params = {"allow_partial_search_results": "false"}
+        answer = self._ask("POST", f"{path}/_search", orjson.dumps(body), params)
+        if answer is not None and (answer.get("timed_out") or answer["_shards"]["failed"]):
+            raise self._refused("not every shard answered")
+        return answer
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        params: dict[str, str] | None = None,
+    ) -> Any:
+        """The answer; None where there is no such index.  A busy cluster is asked again."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._connection.request(method, path, params, body=body)
+            except elasticsearch.NotFoundError:
+                return None
+            except FAILURES as error:
+                outcome = trouble(error)
+                passing = outcome.status is None or outcome.status in _PASSING
+                if not passing or attempt == _ATTEMPTS:
+                    raise self._refused(outcome.reason) from error
+                time.sleep(self._backoff.delay(attempt, self._rng).total_seconds())
+        raise AssertionError("the last attempt returns or raises")
+
+    def _forget(self, pit: str) -> None:
+        try:
+            self._connection.request("DELETE", "/_pit", body=orjson.dumps({"id": pit}))
+        except FAILURES:
+            return  # it ends by itself when its time is over
+
+    def _refused(self, reason: str) -> SinkRefused:
+        return SinkRefused(
+            f"{self.address}: {self._prefix}-* cannot be read back: {reason}",
+            hint="The user needs the role in deploy/elasticsearch/role-auditlog_auditor.json.",
+        )
+
+
+def _day(suffix: str) -> str:
+    match = _DAY.fullmatch(suffix)
+    return suffix if match is None else "-".join(match.groups())
+
+
+def _stored(hit: dict[str, Any], seq: Any) -> Stored:
+    # Members come in the order in which they were sent, and numbers as they were written.
+    return Stored(hit["_id"], seq if type(seq) is int else 0, orjson.dumps(hit["_source"]) + b"\n")

@@ -1,0 +1,329 @@
+"""What a cluster still needs before it is fit for audit logs, and what is wrong with it.  Pure.
+
+What is wanted is the index template of the audit logs and one for each other source.  Where several
+of them fit an index, the server takes the one with the highest priority, and so do we.
+
+A finding is one of: ok, change (set-up does it), warning (it works, and a person should know) or
+missing (it will not work, or set-up cannot do its part).
+
+Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_setup_plan.py):
+  idempotent   the templates as the server gives them back are no change
+  shows        every difference between two templates is in the diff, and nothing else is
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = [
+    "SHIPPER_PRIVILEGES",
+    "ClusterState",
+    "Finding",
+    "SetupPlan",
+    "TemplatePlan",
+    "plan_setup",
+]
+
+SHIPPER_PRIVILEGES: Final = ("create_doc", "auto_configure")
+SHIPPER_EXCESS: Final = ("index", "delete", "delete_index", "manage")
+"""With one of these a shipper could change or remove what it has shipped."""
+
+_OLDEST: Final = (8, 19)
+_NEWEST_MAJOR: Final = 9
+_SKEW_ALLOWED: Final = dt.timedelta(seconds=2)
+_SERVERS_OWN: Final = {
+    f"{what}_date{form}" for what in ("created", "modified") for form in ("", "_millis")
+}
+"""What version 9 notes in a template by itself."""
+_NAMED: Final = 5  # indices listed in one finding
+
+State = Literal["ok", "change", "warning", "missing"]
+Action = Literal["create", "update", "keep", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; ``hint`` says what to do where that is anything."""
+
+    check: str
+    state: State
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """What was seen of a cluster.  None: it could not be seen; ``troubles`` says why, by check.
+
+    templates        every index template of the server, ours or not, by name
+    durability       index to its translog durability, where it is not the default
+    mappings         index to its mapping
+    secured          whether the cluster asks for credentials at all
+    shipper          index pattern to privilege to whether the shipper's user has it there; None
+                     when nobody is named
+    skew             the cluster's clock less ours
+    """
+
+    versions: tuple[str, ...] | None = None
+    templates: Mapping[str, Mapping[str, Any]] | None = None
+    durability: Mapping[str, str] | None = None
+    mappings: Mapping[str, Any] | None = None
+    secured: bool | None = None
+    may_manage_templates: bool | None = None
+    shipper: Mapping[str, Mapping[str, bool]] | None = None
+    skew: dt.timedelta | None = None
+    troubles: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatePlan:
+    """``action`` on the template of this name, and the ``diff`` it makes (lines with + or -)."""
+
+    name: str
+    action: Action
+    diff: tuple[str, ...]
+
+    @property
+    def changes(self) -> bool:
+        return self.action in ("create", "update")
+
+
+@dataclass(frozen=True, slots=True)
+class SetupPlan:
+    """What happens to each template that is wanted, the audit logs' first, and all findings."""
+
+    templates: tuple[TemplatePlan, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.state != "missing" for finding in self.findings)
+
+    @property
+    def changes(self) -> tuple[TemplatePlan, ...]:
+        return tuple(template for template in self.templates if template.changes)
+
+
+def plan_setup(state: ClusterState, wanted: Mapping[str, Mapping[str, Any]]) -> SetupPlan:
+    """Compare what was seen with the templates that are wanted, by name."""
+    templates = tuple(_plan_template(state, name, body) for name, body in wanted.items())
+    findings = (
+        *_version(state),
+        *_templates(state, templates, wanted),
+        *_privileges(state),
+        *_indices(state, wanted),
+        *_clock(state),
+    )
+    return SetupPlan(templates, findings)
+
+
+def _plan_template(state: ClusterState, name: str, wanted: Mapping[str, Any]) -> TemplatePlan:
+    if state.templates is None:
+        return TemplatePlan(name, "unknown", ())
+    present = state.templates.get(name, {})
+    diff = tuple(_diff(present, wanted))
+    action: Action = "create" if not present else "update" if diff else "keep"
+    return TemplatePlan(name, action, diff)
+
+
+def _unseen(state: ClusterState, check: str, hint: str) -> Finding:
+    return Finding(
+        check, "missing", (state.troubles or {}).get(check, "it was not looked at"), hint
+    )
+
+
+def _version(state: ClusterState) -> Iterator[Finding]:
+    if state.versions is None:
+        yield _unseen(state, "version", "The set-up user needs the cluster privilege monitor.")
+        return
+    named = ", ".join(state.versions)
+    numbers = [tuple(map(int, re.findall(r"\d+", version)[:2])) for version in state.versions]
+    if any(number < _OLDEST for number in numbers):
+        yield Finding("version", "missing", f"Elasticsearch {named}", "8.19 or newer is needed.")
+    elif any(number[0] > _NEWEST_MAJOR for number in numbers):
+        yield Finding("version", "warning", f"Elasticsearch {named} is newer than what was tested")
+    else:
+        yield Finding("version", "ok", f"Elasticsearch {named}")
+
+
+def _templates(
+    state: ClusterState,
+    plans: Iterable[TemplatePlan],
+    wanted: Mapping[str, Mapping[str, Any]],
+) -> Iterator[Finding]:
+    if state.templates is None:
+        yield _unseen(state, "template", "It needs the cluster privilege manage_index_templates.")
+        return
+    for plan in plans:
+        yield _template(state, plan)
+        yield from _rivals(state.templates, wanted, wanted[plan.name])
+
+
+def _template(state: ClusterState, plan: TemplatePlan) -> Finding:
+    if not plan.changes:
+        return Finding("template", "ok", f"{plan.name} is as it should be")
+    if state.may_manage_templates is False:
+        return Finding(
+            "template",
+            "missing",
+            f"{plan.name} has to be {plan.action}d, and this user may not",
+            "Use a user with the role in deploy/elasticsearch/role-auditlog_setup.json.",
+        )
+    return Finding("template", "change", f"{plan.name} is to be {plan.action}d")
+
+
+def _rivals(
+    present: Mapping[str, Mapping[str, Any]],
+    wanted: Mapping[str, Mapping[str, Any]],
+    ours: Mapping[str, Any],
+) -> Iterator[Finding]:
+    """Templates that are none of ours, and are taken instead of this one."""
+    example = ours["index_patterns"][0].replace("*", "2026.11.23")
+    for name, rival in sorted(present.items()):
+        priority = int(rival.get("priority") or 0)
+        if name not in wanted and priority >= ours["priority"] and _fits(rival, example):
+            yield Finding(
+                "template",
+                "missing",
+                f"the template {name} takes the same indices with priority {priority}, "
+                f"ours has {ours['priority']}",
+                "Lower its priority, or narrow its index_patterns.",
+            )
+
+
+def _fits(template: Mapping[str, Any], index: str) -> bool:
+    return any(fnmatch.fnmatchcase(index, each) for each in template.get("index_patterns", ()))
+
+
+def _privileges(state: ClusterState) -> Iterator[Finding]:
+    if state.secured is False:
+        yield Finding(
+            "privileges",
+            "warning",
+            "security is off: whoever reaches the cluster can change and delete records",
+            "Set xpack.security.enabled, and give the shipper the role auditlog_shipper.",
+        )
+        return
+    if state.secured is None:
+        yield _unseen(state, "privileges", "")
+        return
+    if state.shipper is None:
+        if trouble := (state.troubles or {}).get("shipper"):
+            yield Finding("privileges", "missing", f"the shipper's user: {trouble}")
+        return
+    lacking = [
+        (pattern, names)
+        for pattern, held in state.shipper.items()
+        if (names := [name for name in SHIPPER_PRIVILEGES if not held.get(name)])
+    ]
+    too_many = [
+        name for name in SHIPPER_EXCESS if any(held.get(name) for held in state.shipper.values())
+    ]
+    for pattern, names in lacking:
+        yield Finding(
+            "privileges",
+            "missing",
+            f"the shipper's user lacks {' and '.join(names)} on {pattern}",
+            "Give it the role in deploy/elasticsearch/role-auditlog_shipper.json.",
+        )
+    if too_many:
+        yield Finding(
+            "privileges",
+            "warning",
+            f"the shipper's user also has {', '.join(too_many)}, and could change what it shipped",
+            "Give it the role in deploy/elasticsearch/role-auditlog_shipper.json alone.",
+        )
+    if not lacking and not too_many:
+        yield Finding("privileges", "ok", "the shipper's user can append, and nothing else")
+
+
+def _indices(state: ClusterState, wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    if state.durability is None or state.mappings is None:
+        yield _unseen(state, "indices", "The set-up user needs view_index_metadata on the indices.")
+        return
+    lax = sorted(name for name, value in state.durability.items() if value.lower() == "async")
+    if lax:
+        yield Finding(
+            "indices",
+            "warning",
+            f"translog.durability is async in {_some(lax)}: an acknowledged record can be lost",
+            'PUT /<index>/_settings {"index.translog.durability": "request"}',
+        )
+    strange = sorted(
+        name for name, mapping in state.mappings.items() if _is_strange(name, mapping, wanted)
+    )
+    if strange:
+        yield Finding(
+            "indices",
+            "warning",
+            f"the mapping of {_some(strange)} is not the template's: it was made before it",
+            "Its records are all there; reindex it where its days have to be searched alike.",
+        )
+    if not lax and not strange:
+        yield Finding("indices", "ok", f"{len(state.mappings)} there, each as the template has it")
+
+
+def _is_strange(
+    index: str, mapping: Mapping[str, Any], wanted: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether the mapping of an index of ours is not what its template makes."""
+    fitting = [template for template in wanted.values() if _fits(template, index)]
+    if not fitting:
+        return False
+    mappings = max(fitting, key=lambda template: template["priority"])["template"]["mappings"]
+    differences = _diff(mapping.get("properties", {}), mappings["properties"])
+    if mappings.get("dynamic") is not False:
+        # Fields that documents brought are no fault: only what is lacking or other.
+        differences = (line for line in differences if line.startswith("+"))
+    return any(differences)
+
+
+def _clock(state: ClusterState) -> Iterator[Finding]:
+    if state.skew is None:
+        yield _unseen(state, "clock", "The set-up user needs the cluster privilege monitor.")
+    elif abs(state.skew) > _SKEW_ALLOWED:
+        seconds = state.skew.total_seconds()
+        yield Finding(
+            "clock",
+            "warning",
+            f"the cluster's clock is {abs(seconds):.1f} s {'ahead' if seconds > 0 else 'behind'}",
+            "Look at the time synchronisation of this host and of the cluster's.",
+        )
+    else:
+        yield Finding("clock", "ok", "the cluster's clock and ours agree")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    old, new = dict(_flatten(before)), dict(_flatten(after))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            if key in old:
+                yield f"- {key} = {old[key]}"
+            if key in new:
+                yield f"+ {key} = {new[key]}"
+
+
+def _flatten(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Leaves by their path, as text: the server gives numbers and booleans back as texts."""
+    for key, inner in value.items():
+        path = f"{above}.{key}" if above else key
+        if isinstance(inner, dict):
+            # Of an object with properties the server leaves out, or fills in, its type.
+            yield from _flatten(inner, path)
+        elif inner in ([], None) or (key == "type" and inner == "object") or key in _SERVERS_OWN:
+            continue
+        else:
+            yield path, inner if isinstance(inner, str) else json.dumps(inner, sort_keys=True)

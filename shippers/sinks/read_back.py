@@ -1,0 +1,62 @@
+"""What a sink holds, read back: the other half of a sink, with which a copy is proven.
+
+Contract (tests/shippers/reconcile/test_reconciliation.py tampers with every implementation):
+  everything   read gives every record of a log and day once, by number, whoever put it there
+  at_once      fetch finds what was acknowledged, even where read cannot see it yet
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from auditlog.format.record import Header
+
+__all__ = ["Holdings", "Stored"]
+
+
+class Stored(NamedTuple):
+    """One record as the sink has it.
+
+    ``id`` is the sink's own name for it, and should be ``log:seq``; ``line`` is the record's line
+    with its LF, as far as the sink lets it be rebuilt; ``verbatim`` says that it keeps every byte.
+    ``misfiled``: it keeps the record under a time, type or hash that is not the line's, where a
+    search passes it by.
+    """
+
+    id: str
+    seq: int
+    line: bytes
+    verbatim: bool = False
+    misfiled: bool = False
+
+
+class Holdings(Protocol):
+    """Reads a sink.  Every method raises SinkRefused when the sink cannot be read."""
+
+    @property
+    def address(self) -> str: ...
+
+    def refresh(self) -> None:
+        """Let ``read`` see what was acknowledged until now, where the user may ask for that."""
+        ...
+
+    def days(self, log: str) -> list[str]:
+        """Where the sink has records of the log: days like ``2026-11-23``, or what is no day."""
+        ...
+
+    def read(self, log: str, day: str) -> Iterator[Stored]:
+        """The records of a log in what ``days`` named, by number."""
+        ...
+
+    def fetch(self, headers: Sequence[Header]) -> list[Stored | None]:
+        """These records by their ids, as they are at this moment."""
+        ...
+
+    def strangers(self) -> tuple[int, list[str]]:
+        """How many things there are that are of no log at all, and the names of some."""
+        ...
+
+    def close(self) -> None: ...

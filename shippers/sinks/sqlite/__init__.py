@@ -1,0 +1,1 @@
+"""Deliver to one SQLite file, and read records back."""

@@ -1,0 +1,1 @@
+"""Read the audit logs of some directories as a source."""

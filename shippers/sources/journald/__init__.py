@@ -1,0 +1,1 @@
+"""Read the systemd journal as a source."""

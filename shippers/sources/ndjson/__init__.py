@@ -1,0 +1,1 @@
+"""Read files that other programs append JSON lines to as a source."""

@@ -1,0 +1,393 @@
+"""Read one file that another program appends to, and notice when it is not that file any more.
+
+The place in a file is (hash of its first line, offset), with where the last line before it begins
+and that line's hash.  Both lines are compared when a file is opened, and again *after* each read: a
+file may be truncated and refilled at any moment, but never back to what it was, so what is as it
+was behind a read was so throughout.  What was read of another content is let go, and the file is
+read from its beginning.  What had been delivered of it is a duplicate by its id.
+
+A line is given out when its LF is there.  What stands behind the last LF is given out when nothing
+is likely to follow: in a compressed file at once, a whole JSON object after five seconds without a
+write, and anything else after five minutes.
+
+Invariants (tests of the same name in tests/shippers/sources/ndjson/test_file.py):
+  whole_lines  a line that may still grow is never given out
+  resumes      from any place given out, exactly the lines behind it follow
+  other_file   a place that does not fit the file costs a re-read, and never a line
+  truncated    whenever a file is truncated and refilled, its lines are those of one content or the
+               other, each under the first line it was written behind
+  cut          a line of any length takes bounded memory, and holds up no other file
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from auditlog.errors import LogDamaged
+from auditlog.format.foreign_files import FIRST_LINE_BYTES, FilePlace, first_line_hash, line_hash
+from shippers.document import DocumentBatch
+from shippers.sources.ndjson.file_bytes import FileBytes, FileState
+from shippers.sources.ndjson.line import Line, LineFormat, to_document
+from shippers.sources.overlong import Overlong
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["FileHarvester"]
+
+_OBJECT_SETTLES_SECONDS: Final = 5.0
+_TAIL_SETTLES_SECONDS: Final = 300.0
+_HELD_OPEN_SECONDS: Final = 300.0
+_GONE_SETTLES_SECONDS: Final = 60.0  # a writer goes on for a while in a file that was renamed
+_UNFINISHED_SECONDS: Final = 60.0  # so long a compressed file may be about to be written
+_SCAN_BYTES: Final = 4 << 20  # of an overlong line or a hole, before other files have their turn
+_LEAST_BYTES: Final = 1 << 16
+_CHECK_BYTES: Final = 1 << 20  # a longer last line is not compared
+_SAME_TIME_SECONDS: Final = 2.0  # two writes so close may leave one mtime, on some file systems
+
+
+class _Replaced(Exception):
+    """The file has another content than when its place was found."""
+
+
+class FileHarvester:
+    """Reads one file, from a place on.  Not thread-safe: it belongs to one loop.
+
+    ``known`` gives the places that were reached in files that begin with the same line; ``ended``
+    is told of the end of a compressed file.
+    """
+
+    def __init__(
+        self,
+        lane: str,
+        state: FileState,
+        form: LineFormat,
+        start: FilePlace | None,
+        *,
+        max_line_bytes: int,
+        known: Callable[[str], Iterable[FilePlace]],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.state = state
+        self.restarts = 0
+        self.gone = False
+        self.exhausted = False
+        self.base: FilePlace | None = None  # what was known of this content when it was opened
+        self._lane = lane
+        self._form = form
+        self._max_line_bytes = max_line_bytes
+        self._known = known
+        self._ended = ended
+        self._place = start
+        self._first_hash = ""
+        self._first_bytes = 0  # how much of the file shows that it begins with that line
+        self._offset = 0
+        self._open: FileBytes | None = None
+        self._checked = False
+        self._just_written = False
+        self._unfinished = False
+        self._end = ""
+        self._damage: tuple[str, LogDamaged] | None = None
+        self._line_bytes = 400  # how long lines are here, to read about as many as are asked for
+        self._overlong: Overlong | None = None
+
+    @property
+    def position(self) -> FilePlace | None:
+        """Behind the last line that was given out; None before the first."""
+        return self._place
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether something without its LF waits at the end."""
+        return self.exhausted and not self.gone and self.lag_bytes() > 0
+
+    @property
+    def seal(self) -> str:
+        """The signature of a compressed file that was read to its end, and is as it was."""
+        return self._end if self._end == self.state.signature else ""
+
+    def drained(self) -> bool:
+        """Whether nothing more is likely to come: no name leads here, and all of it was read."""
+        if not self.gone or self._open is None:
+            return self.gone
+        idle = time.time() - self.state.mtime
+        settled = _GONE_SETTLES_SECONDS if not self.lag_bytes() else 2 * _GONE_SETTLES_SECONDS
+        return self.exhausted and idle > settled
+
+    def lag_bytes(self) -> int:
+        """Bytes behind the place; of a compressed file all while it is not at its end."""
+        if self.state.compression:
+            return 0 if self.exhausted else self.state.size_bytes
+        return max(0, self.state.size_bytes - self._offset)
+
+    def seen(self, state: FileState | None) -> bool:
+        """Take note of what a listing says: None when no name leads here any more.
+
+        True when there may be something to read.
+        """
+        self.gone = state is None
+        if state is None:
+            return self._open is not None
+        changed = (state.size_bytes, state.mtime) != (self.state.size_bytes, self.state.mtime)
+        self.state = state
+        if changed or self._just_written or self._unfinished or not self.exhausted or self.has_tail:
+            return True
+        self._close_if_old()
+        return False
+
+    def rewind(self, place: FilePlace | None) -> None:
+        """Read again from the place, or from what was known before."""
+        self._place, self._first_hash, self._offset, self._overlong = place, "", 0, None
+        self._checked = self.exhausted = False
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def read(self, max_bytes: int, max_records: int) -> DocumentBatch | None:
+        """The next lines; None when there are none for now.  An empty batch asks to be called on.
+
+        Raises LogDamaged, OSError; the place stays.
+        """
+        self.exhausted = False
+        if self._damage is not None and self._damage[0] == self.state.signature:
+            raise self._damage[1]  # it was not touched since; unpacking it again shows nothing new
+        try:
+            batch = self._read(max_bytes, max_records)
+        except LogDamaged as error:
+            self.close()
+            self._unfinished = time.time() - self.state.mtime < _UNFINISHED_SECONDS
+            if not self._unfinished:
+                self._damage = (self.state.signature, error)
+                raise
+            batch = None
+        if batch is None:
+            self.exhausted = True
+            if self.state.compression and not self._unfinished:
+                self.close()
+                self._end = self.state.signature
+                self._ended()
+        self._close_if_old()
+        return batch
+
+    def _read(self, max_bytes: int, max_records: int) -> DocumentBatch | None:
+        self._unfinished = False
+        file = self._opened()
+        if file is None:
+            return None
+        size, mtime = file.status()
+        self.state = replace(self.state, size_bytes=size, mtime=mtime)
+        self._just_written = time.time() - mtime < _SAME_TIME_SECONDS
+        if not self._checked and not self._find_place(file):
+            return None
+        batch = DocumentBatch(self._lane, self._place, [], [], 0)
+        try:
+            return self._read_lines(file, batch, max(max_bytes, 1), max_records)
+        except _Replaced:
+            self._restart()
+            return batch
+
+    # -- which file, and where in it -------------------------------------------------------
+
+    def _opened(self) -> FileBytes | None:
+        if self._open is None:
+            self._checked = False
+            try:
+                self._open = FileBytes(self.state)
+            except FileNotFoundError:
+                return None  # renamed or removed since the listing; the next one says which
+        return self._open
+
+    def _close_if_old(self) -> None:
+        """Old files that are not appended to hold no descriptor between two reads."""
+        if self.state.compression:
+            return  # it would be unpacked from its beginning each time
+        if time.time() - self.state.mtime > _HELD_OPEN_SECONDS and not self.gone:
+            self.close()
+
+    def _find_place(self, file: FileBytes) -> bool:
+        """Compare the file with the place; false while it has no whole first line."""
+        beginning = file.read_at(0, FIRST_LINE_BYTES)
+        first = first_line_hash(beginning)
+        if first is None:
+            file.check_whole()
+        if first is None and self._settled(beginning):
+            first = line_hash(beginning)
+        if first is None:
+            if self._offset:
+                self._restart()
+            return False
+        if self._offset and first == self._first_hash and self._fits(file, self._place):
+            scanned = 0 if self._overlong is None else self._overlong.scanned_bytes
+            if self.state.compression or self.state.size_bytes >= self._offset + scanned:
+                self._checked = True
+                return True
+        if self._offset or self._overlong is not None:
+            self._restart()
+        self._first_hash = first
+        self._first_bytes = (beginning.find(b"\n") + 1 or len(beginning)) + 1
+        places = [] if self._place is None else [self._place]
+        fitting = [
+            place
+            for place in (*places, *self._known(first))
+            if place.first_hash == first and self._fits(file, place)
+        ]
+        best = max(fitting, key=lambda place: place.offset, default=None)
+        self._place = self.base = best
+        self._offset = 0 if best is None else best.offset
+        self._checked = True
+        return True
+
+    def _restart(self) -> None:
+        """Another content under the same name or inode."""
+        self.restarts += 1
+        self._place, self._first_hash, self._offset, self._overlong = None, "", 0, None
+        self._checked = False
+
+    def _bytes_at(self, file: FileBytes, offset: int, size: int) -> bytes:
+        """What stands there.  Raises _Replaced."""
+        block = file.read_at(offset, size)
+        if not self.state.compression and not self._is_still(file, offset + len(block)):
+            raise _Replaced
+        return block
+
+    def _is_still(self, file: FileBytes, end: int) -> bool:
+        """Whether the file is what it was when the place was found, up to there."""
+        if file.status()[0] < end:
+            return False
+        beginning = file.read_at(0, self._first_bytes)
+        first = first_line_hash(beginning) or line_hash(beginning)
+        return first == self._first_hash and self._fits(file, self._place)
+
+    def _fits(self, file: FileBytes, place: FilePlace | None) -> bool:
+        if place is None:
+            return True  # nothing was given out of it yet
+        if not self.state.compression and self.state.size_bytes < place.offset:
+            return False
+        size = place.offset - place.line_at
+        if size > _CHECK_BYTES:
+            return True
+        line = file.read_at(place.line_at, size)
+        return len(line) == size and line_hash(line) == place.line_hash
+
+    # -- what is read ----------------------------------------------------------------------
+
+    def _read_lines(
+        self, file: FileBytes, batch: DocumentBatch, max_bytes: int, max_records: int
+    ) -> DocumentBatch | None:
+        if self._overlong is not None:
+            return self._scan_overlong(file, self._overlong, batch)
+        block = self._block(file, max_bytes, max_records)
+        if block.startswith(b"\0"):
+            return self._skip_hole(file, block, batch)
+        offset, end = self._offset, block.rfind(b"\n") + 1
+        if end:
+            read_at = dt.datetime.now(dt.UTC)
+            for line in block[: end - 1].split(b"\n"):
+                self._give(batch, offset, line, len(line) + 1, read_at)
+                offset += len(line) + 1
+                if len(batch) >= max_records:
+                    break
+            self._line_bytes = max(100, (offset - self._offset) // max(len(batch), 1) + 1)
+            self._offset = offset
+            return batch
+        if len(block) > self._max_line_bytes:
+            self._overlong = overlong = Overlong(block[: self._max_line_bytes])
+            return self._scan_overlong(file, overlong, batch)
+        file.check_whole()
+        if block.strip() and self._settled(block):
+            self._give(batch, offset, block, len(block), dt.datetime.now(dt.UTC))
+            self._offset += len(block)
+            return batch
+        return None
+
+    def _block(self, file: FileBytes, max_bytes: int, max_records: int) -> bytes:
+        """About as many lines as are asked for, or the beginning of one that is longer."""
+        size = max(min(max_bytes, self._line_bytes * max_records), _LEAST_BYTES)
+        block = self._bytes_at(file, self._offset, size)
+        if len(block) == size and b"\n" not in block:
+            block = self._bytes_at(file, self._offset, max(size, self._max_line_bytes + 2))
+        return block
+
+    def _give(
+        self, batch: DocumentBatch, offset: int, content: bytes, size: int, now: dt.datetime
+    ) -> None:
+        whole = content.rstrip(b"\r")
+        content = whole.lstrip(b"\0")  # see _skip_hole
+        if not content.strip():
+            return
+        end = offset + size
+        offset += len(whole) - len(content)
+        shown = content[: self._max_line_bytes]
+        line = Line(
+            str(self.state.path), self._first_hash, offset, shown, line_hash(content), len(content)
+        )
+        self._add(batch, line, end, now)
+
+    def _add(self, batch: DocumentBatch, line: Line, end: int, now: dt.datetime) -> None:
+        document, wrong = to_document(line, self._form, now)
+        batch.bad_lines += bool(wrong)
+        batch.cut_lines += line.cut
+        batch.size_bytes += len(document.line)
+        batch.documents.append(document)
+        self._place = FilePlace(self._first_hash, end, line.offset, line.digest)
+        batch.places.append(self._place)
+
+    def _scan_overlong(
+        self, file: FileBytes, overlong: Overlong, batch: DocumentBatch
+    ) -> DocumentBatch | None:
+        """Go on to the line's end; an empty batch when other files should have their turn."""
+        chunk = self._bytes_at(file, self._offset + overlong.scanned_bytes, _SCAN_BYTES)
+        line, lf, _ = chunk.partition(b"\n")
+        overlong.feed(line)
+        if not lf:
+            if len(chunk) == _SCAN_BYTES:
+                return batch
+            file.check_whole()
+            if not self._settled(b""):
+                return None
+        self._overlong = None
+        line_of = Line(
+            str(self.state.path),
+            self._first_hash,
+            self._offset,
+            overlong.content,
+            overlong.line_hash(),
+            overlong.size_bytes,
+        )
+        end = self._offset + overlong.scanned_bytes + len(lf)
+        self._add(batch, line_of, end, dt.datetime.now(dt.UTC))
+        self._offset = end
+        return batch
+
+    def _skip_hole(
+        self, file: FileBytes, block: bytes, batch: DocumentBatch
+    ) -> DocumentBatch | None:
+        """NUL bytes: a file was truncated under a writer that does not append (O_APPEND)."""
+        skipped = len(block) - len(block.lstrip(b"\0"))
+        self._offset = max(self._offset + skipped, file.next_data(self._offset))
+        return batch
+
+    def _settled(self, tail: bytes) -> bool:
+        """Whether nothing is likely to be written behind this tail any more."""
+        if not tail and self._overlong is None:
+            return False
+        if self.state.compression:
+            return True
+        idle = time.time() - self.state.mtime
+        if idle >= (_GONE_SETTLES_SECONDS if self.gone else _TAIL_SETTLES_SECONDS):
+            return True
+        return idle >= _OBJECT_SETTLES_SECONDS and _is_object(tail)
+
+
+def _is_object(tail: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(tail), dict)
+    except orjson.JSONDecodeError:
+        return False

@@ -1,0 +1,143 @@
+"""The uncompressed bytes of one file that another program writes, by offset.
+
+The file is opened only while there is something to read: the descriptor holds it when it is renamed
+or removed meanwhile, and thousands of old files hold none.  A plain file is read in place; a
+compressed one is finished, and read forwards.  Once it is open nothing goes by its name, which
+rotation gives to another file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from auditlog.errors import LogDamaged
+from auditlog.reading.reader import NotWhole, unpacked
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+    from pathlib import Path
+
+__all__ = ["FileBytes", "FileState", "compression_of"]
+
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK_BYTES: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What a listing says of a file; ``key`` is (device, inode), ``mtime`` in seconds."""
+
+    path: Path
+    key: tuple[int, int]
+    size_bytes: int
+    mtime: float
+
+    @property
+    def compression(self) -> str:
+        return compression_of(self.path)
+
+    @property
+    def signature(self) -> str:
+        """Changes whenever the file does; says nothing about what is in it."""
+        return f"{self.key[0]}:{self.key[1]}:{self.size_bytes}:{self.mtime!r}"
+
+
+def compression_of(path: Path) -> str:
+    """``.gz``, ``.zst`` or ""."""
+    return path.suffix if path.suffix in {".gz", ".zst"} else ""
+
+
+class FileBytes:
+    """An open file.  Raises FileNotFoundError when the path is not that file any more, OSError."""
+
+    def __init__(self, state: FileState) -> None:
+        self._path = state.path
+        self._compression = state.compression
+        self._stream: BufferedReader | None = None
+        self._buffer, self._buffer_offset = b"", 0
+        self._damage: LogDamaged | None = None
+        self._fd = os.open(state.path, _FLAGS)
+        try:
+            self._check(state)
+            if self._compression:
+                self._stream = self._unpacked()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _check(self, state: FileState) -> None:
+        found = os.fstat(self._fd)
+        if (found.st_dev, found.st_ino) != state.key or not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(2, os.strerror(2), str(state.path))
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        os.close(self._fd)
+
+    def status(self) -> tuple[int, float]:
+        """Size and modification time of the file as it is, also when its name is gone."""
+        found = os.fstat(self._fd)
+        return found.st_size, found.st_mtime
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only at the end of what is there now.
+
+        Of a compressed file that is not whole (yet) this is what can be unpacked: see
+        ``check_whole``.  Raises OSError.
+        """
+        if self._stream is None:
+            return os.pread(self._fd, size, offset)
+        stream = self._stream
+        if offset < self._buffer_offset:
+            stream.close()
+            stream = self._stream = self._unpacked()
+            self._buffer, self._buffer_offset, self._damage = b"", 0, None
+        while self._buffer_offset + len(self._buffer) < offset:
+            self._buffer_offset += len(self._buffer)
+            self._buffer = self._read_chunk(stream)
+            if not self._buffer:
+                return b""
+        chunks = [self._buffer[offset - self._buffer_offset :]]
+        have = len(chunks[0])
+        while have < size and (chunk := self._read_chunk(stream)):
+            chunks.append(chunk)
+            have += len(chunk)
+        self._buffer, self._buffer_offset = b"".join(chunks), offset
+        return self._buffer[:size]
+
+    def check_whole(self) -> None:
+        """Raise LogDamaged when what was read last ends where a compressed file is not whole."""
+        if self._damage is not None:
+            raise self._damage
+
+    def next_data(self, offset: int) -> int:
+        """Where a hole that begins at ``offset`` ends; ``offset`` itself where there is none."""
+        if self._stream is not None:
+            return offset
+        try:
+            return os.lseek(self._fd, offset, os.SEEK_DATA)
+        except OSError:
+            return offset  # a hole up to the end (ENXIO), or a file system that knows none
+
+    def _unpacked(self) -> BufferedReader:
+        """From the file's beginning; the descriptor stays ours."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return unpacked(os.fdopen(self._fd, "rb", buffering=0, closefd=False), self._compression)
+
+    def _read_chunk(self, stream: BufferedReader) -> bytes:
+        if self._damage is not None:
+            return b""
+        try:
+            return stream.read1(_CHUNK_BYTES)
+        except NotWhole as error:
+            self._damage = LogDamaged(
+                f"the compressed file is not whole ({error})",
+                path=self._path,
+                offset=self._buffer_offset,
+                hint="It is tried again; restore it from a copy if nothing is writing it.",
+            )
+            return b""

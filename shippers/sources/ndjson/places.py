@@ -1,0 +1,57 @@
+"""The places that were reached in files, by what the files begin with.  Pure.
+
+Files come and go under changing names, so a place is not tied to a name: whoever opens a file asks
+for the places of its first line, and tries which of them fits.
+
+Invariants (tests of the same name in tests/shippers/sources/ndjson/test_places.py):
+  bounded     no more than ``limit`` places are kept, the newest ones
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from auditlog.format.foreign_files import FilePlace
+
+__all__ = ["Places"]
+
+_LIMIT: Final = 1024
+
+
+class Places:
+    """Places that nobody is at any more, in the order in which they were left."""
+
+    def __init__(self, places: Iterable[FilePlace] = (), limit: int = _LIMIT) -> None:
+        self._limit = limit
+        self._all: dict[FilePlace, None] = {}
+        self._by_first: dict[str, set[FilePlace]] = {}
+        for place in places:
+            self.add(place)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def all(self) -> tuple[FilePlace, ...]:
+        return tuple(self._all)
+
+    def of(self, first_hash: str) -> Collection[FilePlace]:
+        """The places in files that begin with this line."""
+        return self._by_first.get(first_hash, ())
+
+    def add(self, place: FilePlace) -> None:
+        self.discard(place)
+        self._all[place] = None
+        self._by_first.setdefault(place.first_hash, set()).add(place)
+        if len(self._all) > self._limit:
+            self.discard(next(iter(self._all)))
+
+    def discard(self, place: FilePlace) -> None:
+        if place in self._all:
+            del self._all[place]
+            same = self._by_first[place.first_hash]
+            same.discard(place)
+            if not same:
+                del self._by_first[place.first_hash]

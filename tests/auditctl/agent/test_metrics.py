@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from auditctl.agent.metrics import Family, families
+from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+# Given by the Prometheus client, for every process alike.
+OF_PROCESS = {
+    "auditlog_agent_process_cpu_seconds_total",
+    "auditlog_agent_process_max_fds",
+    "auditlog_agent_process_open_fds",
+    "auditlog_agent_process_resident_memory_bytes",
+    "auditlog_agent_process_start_time_seconds",
+    "auditlog_agent_process_virtual_memory_bytes",
+}
+
+
+def everything() -> dict[str, Family]:
+    return {f.served_name: f for f in families(ABOUT, SHIPPING, RETENTION, NOON)}
+
+
+def figures() -> dict[tuple[str, ...], float]:
+    return {
+        (name, *labels): value
+        for name, family in everything().items()
+        for labels, value in family.samples
+    }
+
+
+def test_balance() -> None:
+    found = figures()
+    for sink in ("main", "copy"):
+        final = [
+            found["auditlog_shipper_records_total", outcome, sink]
+            for outcome in ("indexed", "duplicate", "quarantined")
+        ]
+        pending = found["auditlog_shipper_pending_records", sink]
+        assert found["auditlog_shipper_read_records_total", sink] == sum(final) + pending == 30
+
+
+def test_names() -> None:
+    units = "total|records|bytes|seconds|segments|requests|entries|info"
+    states = "shipper_logs|shipper_sink_troubled|retention_refused|retention_running"
+    name = re.compile(
+        rf"auditlog_(?:(?:(?:shipper|retention|agent)_)?[a-z_]+_(?:{units})|{states})"
+    )
+    for served, family in everything().items():
+        assert name.fullmatch(served), served
+        assert family.text.endswith(".")
+        assert set(family.labels) <= {
+            "form",
+            "sink",
+            "log",
+            "outcome",
+            "reason",
+            "result",
+            "version",
+            "python",
+        }
+        for labels, _ in family.samples:
+            assert len(labels) == len(family.labels)
+            assert not any("/" in value for value in labels), "no path"
+
+
+def test_documented() -> None:
+    """Each row of docs/metrics.md is | `name` | type | labels | what it says |."""
+    rows = re.findall(
+        r"^\| `(auditlog_\w+)` \| (\w+) \| ([^|]*) \| [^|]+ \|$",
+        DOCUMENT.read_text("utf-8"),
+        re.MULTILINE,
+    )
+    described = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert len(described) == len(rows), "one row each"
+    expected = {name: (f.kind, f.labels) for name, f in everything().items()}
+    of_process = {name for name in described if name.startswith("auditlog_agent_process_")}
+    assert of_process == OF_PROCESS
+    assert {name: row for name, row in described.items() if name not in of_process} == expected
+
+
+def test_the_lag_is_told_for_each_log() -> None:
+    found = figures()
+    assert found["auditlog_shipper_lag_seconds", "rbee-hive@gpu1", "copy"] == 2
+    assert found["auditlog_shipper_lag_seconds", "rbee-hive@gpu1", "main"] == 0
+    assert found["auditlog_shipper_lag_records", "rbee-hive@gpu1", "main"] == 6
+    assert found["auditlog_shipper_lag_bytes", "queen-rbee@hive1", "main"] == 300
+
+
+def test_what_never_happened_has_no_time() -> None:
+    found = figures()
+    assert found["auditlog_shipper_last_success_timestamp_seconds", "main"] == NOON.timestamp()
+    assert ("auditlog_shipper_last_success_timestamp_seconds", "copy") not in found
+    assert found["auditlog_shipper_sink_troubled", "copy"] == 1
+    never = replace(RETENTION, last_success_at=None)
+    names = {f.name: f for f in families(ABOUT, None, never, NOON)}
+    assert names["auditlog_retention_last_success_timestamp_seconds"].samples == ()
+    assert found["auditlog_retention_last_success_timestamp_seconds",] == NOON.timestamp()
+    assert found["auditlog_retention_kept_segments", "not_shipped"] == 1

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from auditctl.agent.metrics import families
+from auditctl.agent.metrics_server import MetricsServer
+from auditctl.config.model import Config
+from auditctl.config.values import Address
+from auditctl.errors import CommandFailed
+from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditctl.agent.metrics import About
+    from retention.schedule import Status
+    from shippers.stats import Stats
+
+ANY_PORT = Address("127.0.0.1", 0)
+
+
+class Agent:
+    """A source that tells what it is told to."""
+
+    def __init__(self) -> None:
+        self.stuck_loop = ""
+        self.reasons: tuple[str, ...] = ()
+        self.ships = self.retains = True
+
+    def about(self) -> About:
+        return ABOUT
+
+    def shipping(self) -> Stats | None:
+        return SHIPPING if self.ships else None
+
+    def retention(self) -> Status | None:
+        return RETENTION if self.retains else None
+
+    def stuck(self) -> str:
+        return self.stuck_loop
+
+    def unready(self) -> tuple[str, ...]:
+        return self.reasons
+
+
+@contextmanager
+def serving(agent: Agent) -> Iterator[str]:
+    server = MetricsServer(ANY_PORT, agent)
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.close()
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def failure(url: str) -> tuple[int, str]:
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        get(url)
+    with raised.value as error:
+        return error.code, error.read().decode()
+
+
+def test_what_is_served_is_what_the_families_say() -> None:
+    with serving(Agent()) as url:
+        text = get(f"{url}/metrics")
+    served = {family.name: family for family in text_string_to_metric_families(text)}
+    expected = list(families(ABOUT, SHIPPING, RETENTION, NOON))
+    for family in expected:
+        found = served.pop(family.name)
+        assert (found.type, found.documentation) == (family.kind, family.text)
+        assert {
+            tuple(sample.labels[label] for label in family.labels) for sample in found.samples
+        } == {labels for labels, _ in family.samples}
+    assert all(name.startswith("auditlog_agent_process_") for name in served)
+    assert served["auditlog_agent_process_resident_memory_bytes"].samples[0].value > 1 << 20
+
+
+def test_loopback() -> None:
+    assert Config().metrics == Address("127.0.0.1", 9464)
+
+
+def test_only_what_runs_is_served() -> None:
+    agent = Agent()
+    agent.ships = agent.retains = False
+    with serving(agent) as url:
+        text = get(f"{url}/metrics")
+    assert "auditlog_build_info" in text
+    assert "auditlog_shipper" not in text
+    assert "auditlog_retention" not in text
+
+
+def test_stuck() -> None:
+    agent = Agent()
+    with serving(agent) as url:
+        assert get(f"{url}/healthz") == "ok\n"
+        assert get(f"{url}/readyz?verbose=1") == "ready\n"
+        agent.reasons = ("sink main: cannot connect", "sink copy: no answer")
+        assert get(f"{url}/healthz") == "ok\n"
+        assert failure(f"{url}/readyz") == (
+            503,
+            "sink main: cannot connect\nsink copy: no answer\n",
+        )
+        agent.stuck_loop = "delivery to main"
+        assert failure(f"{url}/healthz") == (503, "delivery to main does not come round\n")
+        assert failure(f"{url}/")[0] == 404
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = Address("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(CommandFailed, match="metrics") as raised:
+            MetricsServer(address, Agent())
+    assert str(address) in str(raised.value)

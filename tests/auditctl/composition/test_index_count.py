@@ -1,0 +1,146 @@
+"""Counting records in real sinks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import auditlog
+from auditctl.composition.index_count import SinkCounts
+from auditctl.composition.sinks import make_sinks
+from auditctl.config.model import SinkConfig
+from auditctl.errors import CommandFailed
+from auditlog.cursors import Cursor, CursorStore
+from auditlog.format.segment_names import LogId
+from auditlog.reading.deleted_indices import DeletedIndices
+from shippers.outcome import INDEXED
+from shippers.quarantine.acknowledgement import acknowledge
+from shippers.quarantine.retry import kept
+from shippers.quarantine.store import Entry, Quarantine
+from tests.support.elasticsearch import Cluster, request
+from tests.support.logs import START, write_log
+from tests.support.shipments import shipments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.auditctl.conftest import Result
+
+LOG = LogId("queen-rbee", "hive1")
+DAY = START.date()
+
+
+@pytest.fixture(params=["sqlite", "elasticsearch"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> SinkConfig:
+    """A sink with records 1 to 20 of our log, on two days, and 1 to 5 of another."""
+    if request.param == "sqlite":
+        made = SinkConfig("main", "sqlite", path=tmp_path / "records.sqlite")
+    else:
+        cluster: Cluster = request.getfixturevalue("elasticsearch")
+        prefix = request.getfixturevalue("index_prefix")
+        made = SinkConfig("main", "elasticsearch", urls=(cluster.url,), index_prefix=prefix)
+    (sink,) = make_sinks([made])
+    ours = shipments(20, str(LOG), at=START.replace(hour=23, minute=59, second=50))
+    for records in (ours, shipments(5, "rbee-hive@hive1")):
+        assert sink.deliver(records) == [INDEXED] * len(records)
+    sink.close()
+    if made.kind == "elasticsearch":
+        request_refresh(made)
+    return made
+
+
+def request_refresh(config: SinkConfig) -> None:
+    request(config.urls[0], "POST", f"/{config.index_prefix}-*/_refresh")
+
+
+def test_counts(config: SinkConfig, tmp_path: Path) -> None:
+    counts = SinkCounts([config], tmp_path)
+    assert counts.count("main", LOG, 1, 20, day=DAY) == 20
+    assert counts.count("main", LOG, 8, 12, day=DAY) == 5
+    assert counts.count("main", LOG, 19, 30, day=DAY) == 2
+    assert counts.count("main", LOG, 21, 30, day=DAY) == 0
+    assert counts.count("main", LogId("rbee-hive", "hive1"), 1, 20, day=DAY) == 5
+
+
+def test_quarantined(tmp_path: Path) -> None:
+    config = SinkConfig("main", "sqlite", path=tmp_path / "records.sqlite")
+    (sink,) = make_sinks([config])
+    sink.deliver(shipments(4, str(LOG)))
+    sink.close()
+    quarantine = Quarantine(tmp_path, "main")
+    segment = "queen-rbee@hive1.2026-11-23.0001.ndjson"
+    entries = [
+        Entry("refused", "too large", str(LOG), segment, 900, 5, line=b"x\n"),
+        Entry("chain_break", "an alarm", str(LOG), segment, 901, 6),
+        Entry("refused", "too large", "rbee-hive@hive1", segment, 902, 7, line=b"x\n"),
+        Entry("refused", "too large", str(LOG), segment, 903, 9, line=b"x\n"),
+        Entry("tampered", "another hash", str(LOG), segment, 904, 8, line=b"x\n"),
+    ]
+    quarantine.add(entries, START)
+    quarantine.close()
+    with quarantine.path.open("ab") as file:
+        file.write(b'{"kind":"refused","log":"queen-rbee@hive1","se')
+    assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8, day=DAY) == 6
+    alarms = [entry.id for entry in kept(quarantine.path) if entry.alarm]
+    assert len(acknowledge(quarantine.path, alarms, by="alice", reason="case 7", now=START)) == 2
+    assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8, day=DAY) == 6
+
+
+def test_retired(tmp_path: Path) -> None:
+    """retired: what was in an index that retention deleted is accounted for"""
+    config = SinkConfig("main", "elasticsearch", urls=("http://127.0.0.1:1",))
+    index = f"llama-orch-audit-{DAY:%Y.%m.%d}"
+    with auditlog.open(tmp_path, service="retention", host="hive1") as log:
+        details = {"sink": "main", "urls": [], "index": index, "uuid": "u"}
+        log.emit("retention.index_deleted", details=details)
+    counts = SinkCounts([config], tmp_path, DeletedIndices([tmp_path]))
+    assert counts.count("main", LOG, 3, 8, day=DAY) == 6
+    with pytest.raises(CommandFailed):  # another day's index is there, and cannot be asked
+        counts.count("main", LOG, 3, 8, day=DAY + dt.timedelta(days=1))
+
+
+def test_unreachable(tmp_path: Path) -> None:
+    missing = SinkConfig("a", "sqlite", path=tmp_path / "none.sqlite")
+    closed = SinkConfig("b", "elasticsearch", urls=("http://127.0.0.1:1",))
+    counts = SinkCounts([missing, closed], tmp_path)
+    hints = {}
+    for sink in ("a", "b", "c"):
+        with pytest.raises(CommandFailed, match=f"sink {sink}") as caught:
+            counts.count(sink, LOG, 1, 8, day=DAY)
+        hints[sink] = caught.value.hint
+    assert "systemctl edit auditlog-retention" in hints["b"], "nobody answered: may it be asked?"
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_prune_counts_before_it_deletes(run: Callable[..., Result], tmp_path: Path) -> None:
+    """The cursor says that everything arrived; somebody took a record out of the index since."""
+    built = write_log(tmp_path / "audit", records=3, segments=5, days=20)
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f"directories = ['{built.directory}']\nstate_dir = '{tmp_path}/state'\n"
+        f"[sinks.main]\nkind = 'sqlite'\npath = '{tmp_path}/x.sqlite'\n"
+        "[retention]\nverify_before_delete = 'index'\n"
+    )
+    at = (START + dt.timedelta(days=100)).isoformat()
+    (sink,) = make_sinks([SinkConfig("main", "sqlite", path=tmp_path / "x.sqlite")])
+    sink.deliver(shipments(3))
+    sink.close()
+    last = built.headers[-1]
+    size = built.paths[-1].stat().st_size
+    cursor = Cursor(built.log, built.names[-1].logical, size, last.seq, last.hash, START)
+    CursorStore(tmp_path / "state").save("main", cursor)
+    with sqlite3.connect(tmp_path / "x.sqlite") as connection:
+        connection.execute("DELETE FROM records WHERE seq = 2")
+    connection.close()
+    result = run("prune", "--config", config, "--at", at, "--json")
+    assert result.json["actions"][0]["reason"] == "not_in_index"
+    assert built.paths[0].exists()
+    (sink,) = make_sinks([SinkConfig("main", "sqlite", path=tmp_path / "x.sqlite")])
+    sink.deliver(shipments(3))
+    sink.close()
+    assert run("prune", "--config", config, "--at", at).code == 0
+    assert not built.paths[0].exists()

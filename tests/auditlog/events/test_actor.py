@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.errors import InvalidEvent
+from auditlog.events.actor import Actor, Resource, as_actor, as_resource
+from tests.support.secrets import HIDDEN
+
+_NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+_FIELDS = st.fixed_dictionaries(
+    {"user_id": _NAMES},
+    optional={
+        "ip": st.one_of(st.none(), st.ip_addresses().map(str)),
+        "auth_method": st.sampled_from([None, "bearer_token", "api_key", "mtls", "internal"]),
+        "session_id": st.one_of(st.none(), _NAMES),
+    },
+)
+
+
+@given(_FIELDS)
+def test_alike(fields: dict[str, Any]) -> None:
+    assert as_actor(fields) == Actor(**fields)
+    assert as_actor(fields).json == Actor(**fields).json
+
+
+def test_an_object_is_taken_as_it_is() -> None:
+    actor, resource = Actor("alice"), Resource("pool", "p1")
+    assert as_actor(actor) is actor
+    assert as_resource(resource) is resource
+    assert as_resource({"resource_type": "pool", "resource_id": "p1"}) == resource
+
+
+def test_the_json_has_the_fields_in_order_without_absent_ones() -> None:
+    actor = Actor("alice", session_id="s-1", auth_method="mtls")
+    assert actor.json == '{"user_id":"alice","auth_method":"mtls","session_id":"s-1"}'
+    resource = Resource("task", "t-1", parent_id="p-1")
+    assert resource.json == '{"resource_type":"task","resource_id":"t-1","parent_id":"p-1"}'
+
+
+@pytest.mark.parametrize(
+    ("make", "given_fields", "words"),
+    [
+        (as_actor, {}, "actor lacks user_id"),
+        (as_actor, {"user_id": ""}, "actor.user_id is empty"),
+        (as_actor, {"user_id": 7}, "actor.user_id is int, not a string"),
+        (as_actor, {"user_id": None}, "actor.user_id is NoneType"),
+        (as_actor, {"user_id": "a", "role": "x"}, "actor has no field 'role'"),
+        (as_actor, {"user_id": "a", 1: "x"}, "actor has no field '1'"),
+        (as_actor, {"user_id": "a", "ip": "10.0.0"}, "actor.ip is not an IP address"),
+        (as_actor, {"user_id": "a", "ip": 167772161}, "actor.ip is not an IP address"),
+        (as_actor, {"user_id": "a", "auth_method": "jwt"}, "actor.auth_method is unknown"),
+        (as_actor, {"user_id": "a", "auth_method": []}, "actor.auth_method is unknown"),
+        (as_actor, {"user_id": "a", "session_id": ""}, "actor.session_id is empty"),
+        (as_actor, {"user_id": "\ud800"}, "actor.user_id has a lone surrogate"),
+        (as_actor, "alice", "actor is str"),
+        (as_resource, {"resource_type": "pool"}, "resource lacks resource_id"),
+        (as_resource, {"resource_id": "p"}, "resource lacks resource_type"),
+        (
+            as_resource,
+            {"resource_type": "pool", "resource_id": 7},
+            "resource.resource_id is int, not a string",
+        ),
+        (
+            as_resource,
+            {"resource_type": "pool", "resource_id": "p", "parent_id": 7},
+            "resource.parent_id is int, not a string",
+        ),
+        (as_resource, {"resource_type": "a", "resource_id": "b", "x": 1}, "no field 'x'"),
+    ],
+)
+def test_strict(make: Any, given_fields: Any, words: str) -> None:
+    with pytest.raises(InvalidEvent, match=words):
+        make(given_fields)
+
+
+def test_an_address_has_one_spelling() -> None:
+    assert Actor("a", ip="2001:DB8:0:0::7").ip == "2001:db8::7"
+    assert as_actor({"user_id": "a", "ip": ip_address("10.0.0.7")}) == Actor("a", ip="10.0.0.7")
+
+
+@given(HIDDEN)
+def test_a_secret_in_any_field_is_redacted(hidden: tuple[str, str]) -> None:
+    secret, text = hidden
+    shown = [Actor(text, session_id=text).json, Resource(text, text, parent_id=text).json]
+    assert all(secret not in json for json in shown)
+
+
+def test_a_refused_field_that_is_a_secret_is_not_shown() -> None:
+    with pytest.raises(InvalidEvent) as refused:
+        as_actor({"user_id": "a", "ghp_0123456789abcdefghij": 1})
+    assert "ghp_" not in str(refused.value)
+
+
+def test_copies_are_equal_and_complete() -> None:
+    actor = Actor("alice", ip="10.0.0.7")
+    for again in (copy.copy(actor), copy.deepcopy(actor), pickle.loads(pickle.dumps(actor))):
+        assert again == actor
+        assert again.json == actor.json
+    changed = dataclasses.replace(actor, user_id="bob")
+    assert changed.json == '{"user_id":"bob","ip":"10.0.0.7"}'
+    assert dataclasses.asdict(Resource("pool", "p")) == {
+        "resource_type": "pool",
+        "resource_id": "p",
+        "parent_id": None,
+    }

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog import events
+from auditlog.errors import InvalidEvent
+from auditlog.events.actor import Actor, Resource
+from auditlog.events.body import encode_body, encode_free, service_host
+from auditlog.events.context import Context, bind, current
+from auditlog.events.field_kinds import Text
+from auditlog.events.vocabulary import Event
+from auditlog.format.record import GENESIS_HASH, log_prefix, parse_header, seal
+from tests.support.secrets import HIDDEN, SECRET_KEYS, STRANGE_TEXTS
+
+_ME = service_host("queen-rbee", "hive1")
+_ORDER = [
+    "event_type", "service", "host", "actor", "resource", "outcome", "reason", "severity",
+    "correlation_id", "details",
+]  # fmt: skip
+_TEXTS = st.one_of(STRANGE_TEXTS, HIDDEN.map(lambda hidden: hidden[1]))
+_NAMES = _TEXTS.filter(bool)
+_FREE = st.fixed_dictionaries(
+    {},
+    optional={
+        "actor": st.builds(Actor, _NAMES, session_id=_NAMES),
+        "resource": st.builds(Resource, _NAMES, _NAMES),
+        "outcome": st.sampled_from(["success", "failure", "partial_success"]),
+        "reason": _TEXTS,
+        "severity": st.sampled_from(["info", "warning", "error", "critical"]),
+        "correlation_id": _TEXTS,
+        "details": st.dictionaries(_TEXTS, st.one_of(st.integers(0, 9), _TEXTS), max_size=3),
+    },
+)
+
+
+class Noted(Event):
+    note: Text
+
+
+def _record(body: bytes) -> dict[str, Any]:
+    record: dict[str, Any] = orjson.loads(b"{%b}" % body)
+    assert list(record) == [name for name in _ORDER if name in record]
+    return record
+
+
+def test_a_typed_event_has_this_body() -> None:
+    event = events.TaskSubmitted(
+        actor=Actor("alice@example.org", ip="10.0.0.7", auth_method="bearer_token"),
+        task_id="task-000123",
+        model_ref="meta-llama/Llama-3.1-8B-Instruct",
+        prompt_length=1234,
+        prompt_hash="ab" * 32,
+        reason="because",
+        correlation_id="req-12345",
+        details={"queue": "default", "tags": ["a", None]},
+    )
+    assert encode_body(event, service_host=_ME).decode() == (
+        '"event_type":"task_submitted","service":"queen-rbee","host":"hive1",'
+        '"actor":{"user_id":"alice@example.org","ip":"10.0.0.7","auth_method":"bearer_token"},'
+        '"resource":{"resource_type":"task","resource_id":"task-000123"},'
+        '"outcome":"success","reason":"because","severity":"info","correlation_id":"req-12345",'
+        '"details":{"task_id":"task-000123","model_ref":"meta-llama/Llama-3.1-8B-Instruct",'
+        f'"prompt_length":1234,"prompt_hash":"{"ab" * 32}","queue":"default","tags":["a",null]}}'
+    )
+
+
+def test_a_bare_free_event_has_this_body() -> None:
+    assert encode_free("pool.drained", service_host=_ME) == (
+        b'"event_type":"pool.drained","service":"queen-rbee","host":"hive1",'
+        b'"outcome":"success","severity":"info"'
+    )
+
+
+@given(_FREE)
+def test_one_object(fields: dict[str, Any]) -> None:
+    record = _record(encode_free("pool.drained", service_host=_ME, **fields))
+    assert set(record) >= {"event_type", "service", "host", "outcome", "severity"}
+    assert set(record) <= {*_ORDER}
+    for name in ("actor", "resource", "reason", "correlation_id"):
+        assert (name in record) == (name in fields)
+    assert ("details" in record) == bool(fields.get("details"))
+
+
+@given(_FREE, _NAMES)
+def test_one_line(fields: dict[str, Any], text: str) -> None:
+    for body in (
+        encode_free("pool.drained", service_host=_ME, **fields),
+        encode_body(Noted(note=text, **fields), service_host=_ME)
+        if "note" not in fields.get("details", {})
+        else b"",
+    ):
+        assert not re.search(
+            r"\\u00|\\[bfnrt]|[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
+            body.decode().replace(r"\\", ""),
+        )
+    body = encode_free("pool.drained", service_host=_ME, **fields)
+    line, _ = seal(log_prefix("a@b"), 1, GENESIS_HASH, "2026-11-23T07:12:00.123456Z", body)
+    assert parse_header(line) is not None
+
+
+@given(HIDDEN, st.sampled_from(SECRET_KEYS))
+def test_no_secret(hidden: tuple[str, str], key: str) -> None:
+    secret, text = hidden
+    common: dict[str, Any] = {
+        "actor": {"user_id": text, "session_id": text},
+        "resource": {"resource_type": text, "resource_id": text, "parent_id": text},
+        "reason": text,
+        "correlation_id": text,
+        "details": {"a": [{"b": text}], key: secret, text: 1},
+    }
+    bound = Context(
+        Actor(text), Resource(text, text), reason=text, correlation_id=text, details=None
+    )
+    bodies = [
+        encode_free("pool.drained", service_host=_ME, **common),
+        encode_body(Noted(note=text, **common), service_host=_ME),
+        encode_free("pool.drained", service_host=_ME, context=bound),
+        encode_body(events.TaskSubmitted(task_id=text, model_ref=text), service_host=_ME),
+    ]
+    with bind(**common):
+        bodies.append(encode_free("pool.drained", service_host=_ME, context=current()))
+    for body in bodies:
+        assert secret not in body.decode()
+        assert orjson.dumps(secret)[1:-1] not in body
+
+
+@pytest.mark.parametrize(
+    ("event_type", "fields", "words"),
+    [
+        ("Pool", {}, "the event type is not a name like pool.drained"),
+        ("", {}, "the event type is not a name"),
+        ("a" * 65, {}, "the event type is not a name"),
+        ("a\n", {}, "the event type is not a name"),
+        (7, {}, "the event type is not a name"),
+        ("log.opened", {}, "log.opened: types that start with log. are the library's own"),
+        ("a", {"seq": 1, "v": 2}, "a: seq, v is written by the library"),
+        ("a", {"@timestamp": 1}, "a: @timestamp is written by the library"),
+        ("a", {"user": 1}, "a: unknown field user"),
+        ("a", {"actor": "alice"}, "actor is str"),
+        ("a", {"resource": {"id": 1}}, "resource has no field 'id'"),
+        ("a", {"outcome": "ok"}, "outcome is not one of"),
+        ("a", {"severity": {}}, "severity is not one of"),
+        ("a", {"reason": 7}, "reason is int, not a string"),
+        ("a", {"reason": "\ud800"}, "a.reason has a lone surrogate"),
+        ("a", {"correlation_id": 7}, "correlation_id is int, not a string"),
+        ("a", {"correlation_id": "\udfff"}, "a.correlation_id has a lone surrogate"),
+        ("a", {"details": []}, "details is list, not a mapping"),
+        ("a", {"details": {"x": {"y": float("nan")}}}, "details.x.y is not a finite number"),
+        ("a", {"details": {"x": 2**64}}, "details.x is an integer beyond 64 bits"),
+        ("a", {"details": {"x": b""}}, "details.x is bytes"),
+        ("a", {"details": {7: 1}}, "details has a key that is not a string"),
+    ],
+)
+def test_refused(event_type: Any, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidEvent, match=words):
+        encode_free(event_type, service_host=_ME, **fields)
+
+
+def test_a_typed_event_refuses_the_same_when_it_is_encoded() -> None:
+    for fields, words in (
+        ({"note": "\ud800"}, "noted.note has a lone surrogate"),
+        ({"note": "x", "reason": "\ud800"}, "noted.reason has a lone surrogate"),
+        ({"note": "x", "details": {"y": float("inf")}}, "details.y is not a finite number"),
+    ):
+        with pytest.raises(InvalidEvent, match=words):
+            encode_body(Noted(**fields), service_host=_ME)
+
+
+def test_the_librarys_names_are_free_below_details() -> None:
+    details = {"v": 2, "log": "x", "seq": 3, "prev_hash": "y", "@timestamp": "z", "hash": "h"}
+    body = encode_free("a", service_host=_ME, details=details)
+    assert _record(body)["details"] == details
+
+
+def test_a_type_of_the_vocabulary_has_its_defaults_when_given_by_name() -> None:
+    details = {"ip": "192.0.2.7"}
+    record = _record(encode_free("auth_failure", service_host=_ME, details=details))
+    assert (record["outcome"], record["severity"]) == ("failure", "critical")
+    body = encode_free("auth_failure", service_host=_ME, details=details, outcome="success")
+    assert _record(body)["outcome"] == "success"
+
+
+def test_a_type_of_the_vocabulary_is_that_type_when_given_by_name() -> None:
+    own = {"token_fingerprint": "a3f2c1", "scope": ["read"], "expires_at": "2026-11-23T00:00:00Z"}
+    typed = events.TokenCreated(
+        token_fingerprint="a3f2c1",
+        scope=["read"],
+        expires_at=dt.datetime(2026, 11, 23, tzinfo=dt.UTC),
+        actor=Actor("alice"),
+        details={"more": 1},
+    )
+    assert encode_free(
+        "token_created",
+        service_host=_ME,
+        actor={"user_id": "alice"},
+        details={**own, "more": 1},
+    ) == encode_body(typed, service_host=_ME)
+
+
+def test_a_field_of_a_named_type_may_be_bound() -> None:
+    bound = Context(details={"task_id": "t-1", "worker_id": "w-1"})
+    body = encode_free(
+        "task_canceled", service_host=_ME, context=bound, details={"worker_id": "w-2"}
+    )
+    record = _record(body)
+    assert record["details"] == {"task_id": "t-1", "worker_id": "w-2"}
+    assert record["resource"] == {"resource_type": "task", "resource_id": "t-1"}
+
+
+def test_a_name_of_the_vocabulary_is_taken_without_all_of_its_fields() -> None:
+    """Whoever knows less says less; the type's own outcome and severity still hold."""
+    bare = _record(encode_free("auth_failure", service_host=_ME))
+    assert (bare["outcome"], bare["severity"]) == ("failure", "critical")
+    assert "details" not in bare
+    some = {"task_id": "t-1", "prompt_hash": "a3f2c1d4", "more": 1}
+    record = _record(encode_free("task_submitted", service_host=_ME, details=some))
+    assert record["details"] == some
+    assert "resource" not in record
+
+
+@pytest.mark.parametrize(
+    ("event_type", "details", "words"),
+    [
+        ("task_submitted", [], "task_submitted.details is list, not a mapping"),
+        ("task_submitted", {"task_id": 7, "model_ref": "m"}, "task_submitted.task_id is int"),
+        (
+            "task_submitted",
+            {"task_id": "t", "model_ref": "m", "prompt_hash": "write me a poem"},
+            "task_submitted.prompt_hash is not a digest",
+        ),
+        (
+            "task_submitted",
+            {"prompt_hash": "write me a poem"},
+            "task_submitted.prompt_hash is not a digest",
+        ),
+        (
+            "token_created",
+            {"token_fingerprint": "f", "scope": [], "expires_at": "soon"},
+            "token_created.expires_at is str, not a datetime",
+        ),
+        (
+            "token_created",
+            {"token_fingerprint": "f", "scope": [], "expires_at": "2026-11-23"},
+            "token_created.expires_at is a datetime without a time zone",
+        ),
+    ],
+)
+def test_a_named_type_refuses_what_the_type_refuses(
+    event_type: str, details: Any, words: str
+) -> None:
+    with pytest.raises(InvalidEvent, match=words):
+        encode_free(event_type, service_host=_ME, details=details)
+
+
+def test_context_fills_only_what_an_event_lacks() -> None:
+    bound = Context(
+        Actor("bound"),
+        Resource("pool", "bound"),
+        reason="bound",
+        correlation_id="bound",
+        details={"a": "bound", "note": "bound", "b": "bound"},
+    )
+    full = _record(
+        encode_body(
+            Noted(
+                note="own",
+                actor=Actor("own"),
+                resource=Resource("pool", "own"),
+                reason="own",
+                correlation_id="own",
+                details={"a": "own"},
+            ),
+            service_host=_ME,
+            context=bound,
+        )
+    )
+    assert full["actor"] == {"user_id": "own"}
+    assert full["resource"]["resource_id"] == "own"
+    assert (full["reason"], full["correlation_id"]) == ("own", "own")
+    assert full["details"] == {"note": "own", "a": "own", "b": "bound"}
+    bare = _record(encode_body(Noted(note="own"), service_host=_ME, context=bound))
+    assert bare["actor"] == {"user_id": "bound"}
+    assert bare["resource"]["resource_id"] == "bound"
+    assert (bare["reason"], bare["correlation_id"]) == ("bound", "bound")
+    assert bare["details"] == {"note": "own", "a": "bound", "b": "bound"}
+
+
+def test_an_events_own_resource_goes_before_the_bound_one() -> None:
+    event = events.PoolDeleted(pool_id="p-1")
+    bound = Context(resource=Resource("pool", "bound"))
+    assert _record(encode_body(event, service_host=_ME, context=bound))["resource"] == {
+        "resource_type": "pool",
+        "resource_id": "p-1",
+    }
+
+
+def test_an_event_without_anything_of_its_own_has_no_details() -> None:
+    assert "details" not in _record(encode_body(events.AuthSuccess(), service_host=_ME))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.events.actor import Resource
+from auditlog.events.base import Event
+from auditlog.events.field_kinds import Changes, Count, Id, Label, Labels, Number, Text
+from auditlog.redaction.cleaning import clean
+from tests.support.secrets import HIDDEN, STRANGE_TEXTS
+
+_TEXTS = st.one_of(STRANGE_TEXTS, HIDDEN.map(lambda hidden: hidden[1]), st.just("plain"))
+_NAMED = _TEXTS.filter(bool)
+
+
+class OptionalFirst(Event):
+    """Its first member may be absent, and the one that follows never is."""
+
+    note: Text | None = None
+    count: Count
+    labels: Labels | None = None
+
+
+class Quoted(Event):
+    """The type of its resource needs escapes."""
+
+    names: ClassVar[tuple[str, str] | None] = ('"a" {b} \\', "an_id")
+    an_id: Id
+    label: Label | None = None
+    number: Number | None = None
+    changes: Changes | None = None
+
+
+def _own(event: Event) -> dict[str, Any]:
+    names = [field.name for field in event.own_fields]
+    return {name: getattr(event, name) for name in names if getattr(event, name) is not None}
+
+
+@given(st.none() | _TEXTS, st.integers(0, 2**64 - 1), st.none() | st.lists(_TEXTS, max_size=2))
+def test_as_dumped(note: str | None, count: int, labels: list[str] | None) -> None:
+    event = OptionalFirst(note=note, count=count, labels=labels)
+    members, resource = event.own_json()
+    assert list(orjson.loads(f"{{{members}}}").items()) == list(clean(_own(event), "x").items())
+    assert resource == ""
+
+
+@given(
+    _NAMED,
+    st.none() | _NAMED,
+    st.none() | st.floats(0, 1e18),
+    st.none() | st.dictionaries(_TEXTS, _TEXTS, max_size=2),
+)
+def test_a_resource_follows_from_the_field_that_names_it(
+    an_id: str, label: str | None, number: float | None, changes: dict[str, str] | None
+) -> None:
+    event = Quoted(an_id=an_id, label=label, number=number, changes=changes)
+    members, resource = event.own_json()
+    own = orjson.loads(f"{{{members}}}")
+    assert own == clean(_own(event), "x")
+    assert orjson.loads(f"{{{resource.removesuffix(',')}}}") == {
+        "resource": {"resource_type": '"a" {b} \\', "resource_id": own["an_id"]}
+    }
+
+
+def test_a_field_may_be_called_like_what_the_code_uses() -> None:
+    class Named(Event):
+        known: Label | None = None
+        escape: Text | None = None
+        len: Text | None = None
+        new: Id | None = None
+
+    event = Named(known="a", escape="b c", len="d e", new="f", resource=Resource("g", "h"))
+    assert event.own_details() == {"known": "a", "escape": "b c", "len": "d e", "new": "f"}

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.errors import InvalidEvent
+from auditlog.events.field_kinds import KINDS, NAMES, Kind
+from auditlog.redaction.cleaning import clean
+from tests.support.secrets import HIDDEN, SECRETS
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=50),
+    st.text("0123456789abcdefABCDEF:", max_size=130),
+    st.binary(max_size=3),
+    st.lists(st.text(max_size=3), max_size=3),
+    st.datetimes(),
+    st.datetimes(timezones=st.just(dt.UTC)),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.ip_addresses(),
+    HIDDEN.map(lambda hidden: hidden[1]),
+)
+
+
+def _says(expression: str, value: object) -> bool:
+    return bool(eval(expression, dict(NAMES), {"_v": value}))
+
+
+def _json(kind: Kind, value: object) -> str:
+    """The value as it stands in a record."""
+    names = {"_v": value, "_where": "x"}
+    exec(kind.json or "", dict(NAMES), names)
+    return f'"{names["_v"]}"' if kind.quoted else str(names["_v"])
+
+
+@given(st.sampled_from(sorted(KINDS)), _VALUES)
+def test_spared(name: str, value: object) -> None:
+    kind = KINDS[name]
+    if kind.wrong is not None and not _says(kind.wrong, value):
+        assert kind.check("x", value) is value
+
+
+@given(st.sampled_from(sorted(KINDS)), _VALUES)
+def test_cleaned(name: str, value: object) -> None:
+    kind = KINDS[name]
+    try:
+        checked = kind.check("x", value)
+        cleaned = clean(checked, "x")
+    except InvalidEvent:
+        return
+    for _ in range(2):  # the second time as it is remembered
+        assert orjson.loads(_json(kind, checked)) == cleaned
+
+
+@given(SECRETS)
+def test_no_secret_is_spared(secret: tuple[str, str]) -> None:
+    for name in ("Id", "Label", "Text"):
+        assert secret[1] not in orjson.loads(_json(KINDS[name], secret[1]))
+
+
+class _Name(enum.StrEnum):
+    A = "a"
+
+
+_AT = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "checked"),
+    [
+        ("Id", _Name.A, "a"),
+        ("Label", _Name.A, "a"),
+        ("Text", "", ""),
+        ("Text", _Name.A, "a"),
+        ("Digest", "sha256:" + "0f" * 32, "sha256:" + "0f" * 32),
+        ("Digest", "0F" * 32, "0F" * 32),
+        ("Address", "::1", "::1"),
+        ("Count", 0, 0),
+        ("Count", 2**64 - 1, 2**64 - 1),
+        ("Number", 3, 3),
+        ("Number", 0.5, 0.5),
+        ("bool", False, False),
+        ("Instant", _AT, _AT),
+        ("Labels", ["a", _Name.A], ("a", "a")),
+        ("Labels", (), ()),
+        ("Changes", {"a": 1}, {"a": 1}),
+    ],
+)
+def test_a_value_of_the_kind_is_taken(name: str, value: object, checked: object) -> None:
+    taken = KINDS[name].check("x", value)
+    assert taken == checked
+    assert type(taken) is type(checked)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("Id", "", "x is empty"),
+        ("Id", 7, "x is int, not a string"),
+        ("Label", "", "x is empty"),
+        ("Label", None, "x is NoneType, not a string"),
+        ("Text", b"a", "x is bytes, not a string"),
+        ("Digest", "write me a poem", "x is not a digest"),
+        ("Digest", "abc", "x is not a digest"),
+        ("Digest", "0" * 129, "x is not a digest"),
+        ("Digest", "0" * 64 + "\n", "x is not a digest"),
+        ("Address", "localhost", "x is not an IP address"),
+        ("Count", -1, "x is negative or beyond 64 bits"),
+        ("Count", 2**64, "x is negative or beyond 64 bits"),
+        ("Count", True, "x is bool, not a whole number"),
+        ("Count", 1.0, "x is float, not a whole number"),
+        ("Number", -0.1, "x is negative"),
+        ("Number", float("nan"), "x is negative, not finite"),
+        ("Number", float("inf"), "x is negative, not finite"),
+        ("Number", True, "x is bool, not a number"),
+        ("Number", "1", "x is str, not a number"),
+        ("bool", 1, "x is int, not True or False"),
+        ("Instant", "2026-11-23", "x is str, not a datetime"),
+        ("Instant", dt.datetime(2026, 1, 1), "x is a datetime without a time zone"),  # noqa: DTZ001  (the point)
+        ("Labels", "abc", "x is str, not a list of strings"),
+        ("Labels", ["a", 1], r"x\[1\] is int, not a string"),
+        ("Labels", {"a"}, "x is set, not a list of strings"),
+        ("Changes", [1], "x is list, not a mapping"),
+    ],
+)
+def test_named(name: str, value: Any, words: str) -> None:
+    wrong = KINDS[name].wrong
+    assert wrong is None or _says(wrong, value)
+    with pytest.raises(InvalidEvent, match=words):
+        KINDS[name].check("x", value)

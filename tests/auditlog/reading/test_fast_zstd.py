@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.reading.fast_zstd import open_zstd
+from auditlog.reading.reader import NotWhole, open_segment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def pack(content: bytes, *, checksum: bool = True, streamed: bool = False) -> bytes:
+    compressor = zstandard.ZstdCompressor(level=3, write_checksum=checksum)
+    if not streamed:
+        return compressor.compress(content)
+    stream = compressor.compressobj()  # which does not know the size beforehand
+    return stream.compress(content) + stream.flush()
+
+
+Frame = tuple[bytes, bool, bool]  # content, with a checksum, streamed
+
+
+@given(
+    frames=st.lists(
+        st.tuples(
+            st.binary(max_size=50) | st.sampled_from([b"\0" * 300_000, b"line\n" * 70_000]),
+            st.booleans(),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_same(
+    tmp_path_factory: pytest.TempPathFactory, frames: list[tuple[bytes, bool, bool]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "segment.zst"
+    path.write_bytes(b"".join(pack(c, checksum=s, streamed=m) for c, s, m in frames))
+    with open_zstd(path) as stream, open_segment(path) as other:
+        assert stream.read() == other.read() == b"".join(content for content, _, _ in frames)
+
+
+def read_into(pieces: list[bytes], path: Path) -> None:
+    with open_zstd(path) as stream:
+        while piece := stream.read1(1 << 20):  # type: ignore[attr-defined]  # a BufferedReader
+            pieces.append(piece)
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_cut_off(tmp_path: Path, checksum: bool, streamed: bool) -> None:
+    content = b"".join(b"%d\n" % number for number in range(200))
+    first = pack(content, checksum=checksum, streamed=streamed)
+    whole = first + pack(b"more\n" * 50_000, checksum=checksum, streamed=streamed)
+    path = tmp_path / "segment.zst"
+    for end in {*range(len(whole))} - {len(first)}:
+        path.write_bytes(whole[:end])
+        read: list[bytes] = []
+        with pytest.raises(NotWhole):
+            read_into(read, path)
+        if end > len(first):
+            assert b"".join(read).startswith(content)
+
+
+def test_a_changed_byte_is_not_passed_over(tmp_path: Path) -> None:
+    packed = bytearray(pack(b"".join(b"%d\n" % number for number in range(3000))))
+    packed[len(packed) // 2] ^= 1
+    path = tmp_path / "segment.zst"
+    path.write_bytes(packed)
+    with open_zstd(path) as stream, pytest.raises(NotWhole):
+        stream.read()
+
+
+def test_a_symlink_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link.zst").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic link"):
+        open_zstd(tmp_path / "link.zst")

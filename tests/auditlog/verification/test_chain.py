@@ -1,0 +1,310 @@
+"""The check of one log, line by line: everything wrong is found, named, and named once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auditlog.format.record import GENESIS_HASH, parse_header
+from auditlog.format.segment_names import LogId, SegmentName
+from auditlog.format.tombstones import Tombstone
+from auditlog.verification.chain import MAX_FINDINGS, ChainCheck
+from tests.support.logs import START, make_line
+
+LOG = "queen-rbee@hive1"
+PER_SEGMENT = 3
+
+
+def name(part: int) -> SegmentName:
+    return SegmentName(LogId.parse(LOG), START.date(), part)
+
+
+def made(count: int) -> list[bytes]:
+    lines, before = [], GENESIS_HASH
+    for seq in range(1, count + 1):
+        line, before = make_line(LOG, seq, before)
+        lines.append(line)
+    return lines
+
+
+LINES = made(9)
+SEGMENTS = {part + 1: LINES[part * PER_SEGMENT : (part + 1) * PER_SEGMENT] for part in range(3)}
+TOMBSTONES = tuple(
+    Tombstone(
+        log=LOG,
+        first_seq=(part - 1) * PER_SEGMENT + 1,
+        last_seq=part * PER_SEGMENT,
+        segment=name(part).logical,
+        first_prev_hash=parse_header(lines[0]).prev_hash,  # type: ignore[union-attr]  # they are valid
+        last_hash=parse_header(lines[-1]).hash,  # type: ignore[union-attr]  # they are valid
+        deleted_at="2026-12-24T00:00:00.000000Z",
+    )
+    for part, lines in SEGMENTS.items()
+)
+
+
+def checked(
+    segments: dict[int, Sequence[bytes]],
+    tombstones: tuple[Tombstone, ...] = (),
+    *,
+    whole: bool = True,
+    newest: int | None = None,
+) -> ChainCheck:
+    """Feed segments; their lines are split at LF again, as they would be read."""
+    check = ChainCheck(LOG, tombstones, whole)
+    for part, lines in segments.items():
+        check.segment(name(part))
+        offset = 0
+        for line in re.findall(rb"[^\n]*\n|[^\n]+\Z", b"".join(lines)):
+            check.line(line, offset, last_of_log=part == max(segments))
+            offset += len(line)
+    check.finish(None if newest is None else name(newest))
+    return check
+
+
+def kinds(check: ChainCheck) -> list[str]:
+    return [finding.kind for finding in check.findings]
+
+
+def test_an_untouched_log_has_no_findings() -> None:
+    check = checked(SEGMENTS, newest=3)
+    assert kinds(check) == []
+    assert (check.segments, check.records, check.first_seq, check.last_seq) == (3, 9, 1, 9)
+    assert (check.verified_through_seq, check.suspect_records) == (9, 0)
+    assert check.head_hash == parse_header(LINES[-1]).hash  # type: ignore[union-attr]  # it is valid
+
+
+@pytest.mark.parametrize("seq", range(1, 10))
+def test_every_byte(seq: int) -> None:
+    part, index = divmod(seq - 1, PER_SEGMENT)
+    original = LINES[seq - 1]
+    for position in range(len(original)):
+        for flip in (0x01, 0x20):
+            changed = bytearray(original)
+            changed[position] ^= flip
+            lines = list(SEGMENTS[part + 1])
+            lines[index] = bytes(changed)
+            check = checked({**SEGMENTS, part + 1: lines})
+            if position == len(original) - 1 and seq == 9:
+                assert kinds(check) == ["torn_tail"], "without its LF it may be a crash's"
+                continue
+            finding = check.findings[0]
+            place = (finding.segment, finding.line, finding.offset, finding.seq)
+            offset = sum(map(len, lines[:index]))
+            assert place == (name(part + 1).logical, index + 1, offset, seq), (position, flip)
+            assert check.verified_through_seq == seq - 1
+            assert finding.fatal
+
+
+@pytest.mark.parametrize(
+    ("seq", "deleted"),
+    [*((seq, 0) for seq in range(1, 10)), *((seq, 1) for seq in range(1 + PER_SEGMENT, 10))],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_one_each(seq: int, whole: bool, deleted: int) -> None:
+    """Also where it is the first record of a segment, of the log, or behind a deleted one."""
+    part, index = divmod(seq - 1, PER_SEGMENT)
+    segments = {key: lines for key, lines in SEGMENTS.items() if key > deleted}
+    original = LINES[seq - 1]
+    for position in range(len(original) - 1):
+        for flip in (0x01, 0x02, 0x20):
+            changed = bytearray(original)
+            changed[position] ^= flip
+            lines = list(SEGMENTS[part + 1])
+            lines[index] = bytes(changed)
+            tombstones = TOMBSTONES[:deleted] if whole else ()
+            check = checked({**segments, part + 1: lines}, tombstones, whole=whole)
+            strange = bytes(changed).count(b"\n")  # a byte that became an LF makes two lines
+            assert len(check.findings) == strange, (position, flip, check.findings)
+            assert check.suspect_records == 9 - seq + strange
+            assert check.last_seq in (8, 9)
+            assert check.findings[0].seq == seq or not whole
+
+
+def test_a_lost_lf_makes_one_line_of_two_and_the_second_is_missing() -> None:
+    for seq in range(1, 9):
+        lines = list(LINES)
+        lines[seq - 1] = lines[seq - 1][:-1] + b"*"
+        check = checked({1: lines})
+        assert kinds(check)[0] == "hash_mismatch", "it begins and ends as a record does"
+        assert (check.findings[0].line, check.findings[0].seq) == (seq, seq)
+        assert len(check.findings) == (1 if seq == 8 else 2)
+
+
+def harmed(lines: Sequence[bytes], harm: str, first: int, second: int) -> list[bytes]:
+    result = list(lines)
+    if harm == "remove":
+        del result[first]
+    elif harm == "repeat":
+        result.insert(second, result[first])
+    elif harm == "swap":
+        result[first], result[second] = result[second], result[first]
+    else:
+        result[first] = make_line(LOG, first + 1, "ab" * 32)[0]
+    return result
+
+
+@given(
+    st.sampled_from(["remove", "repeat", "swap", "replace"]),
+    st.integers(0, 8),
+    st.integers(0, 8),
+)
+@settings(max_examples=200)
+def test_removed(harm: str, first: int, second: int) -> None:
+    lines = harmed(LINES, harm, first, second)
+    whole = lines == LINES or lines == LINES[:-1]  # the end cut cleanly leaves a shorter, good log
+    check = checked({1: lines})
+    assert bool(check.findings) != whole
+    if not whole:
+        place = next(i for i, line in enumerate(lines) if line != (*LINES, b"")[i])
+        assert check.findings[0].line == place + 1
+        assert check.verified_through_seq == place
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_removed_segments_are_missing(part: int) -> None:
+    rest = {key: lines for key, lines in SEGMENTS.items() if key != part}
+    check = checked(rest)
+    assert kinds(check) == ["missing_segment"]
+    assert check.findings[0].seq == (part - 1) * PER_SEGMENT + 1
+    assert str(part * PER_SEGMENT) in check.findings[0].detail
+
+
+def test_removed_from_the_end_of_a_sealed_segment() -> None:
+    check = checked({**SEGMENTS, 1: SEGMENTS[1][:-1]})
+    assert kinds(check) == ["missing_segment"]
+    assert (check.findings[0].seq, check.findings[0].segment) == (3, name(2).logical)
+
+
+def test_the_newest_segment_missing_or_emptied_is_found() -> None:
+    without = {1: SEGMENTS[1], 2: SEGMENTS[2]}
+    for segments in (without, {**without, 3: []}):
+        check = checked(segments, newest=3)
+        assert kinds(check) == ["missing_segment"]
+        assert check.findings[0].segment == name(3).logical
+    assert kinds(checked({}, newest=3)) == ["missing_segment"], "all of them"
+    assert kinds(checked({**SEGMENTS, 4: []}, newest=3)) == [], "4 was just opened"
+
+
+def test_the_newest_part_is_not_judged_by_its_text() -> None:
+    check = ChainCheck(LOG)
+    check.segment(name(9_999))
+    check.line(LINES[0], 0)
+    check.finish(name(10_000))
+    assert kinds(check) == ["missing_segment"]
+    check = ChainCheck(LOG)
+    check.segment(name(10_000))
+    check.line(LINES[0], 0)
+    check.finish(name(9_999))
+    assert kinds(check) == []
+
+
+@pytest.mark.parametrize("deleted", [(1,), (1, 2), (2,)])
+def test_tombstoned(deleted: tuple[int, ...]) -> None:
+    rest = {key: lines for key, lines in SEGMENTS.items() if key not in deleted}
+    check = checked(rest, tuple(TOMBSTONES[part - 1] for part in deleted))
+    assert kinds(check) == []
+    assert [tombstone.segment for tombstone in check.deleted] == [
+        name(part).logical for part in deleted
+    ]
+    assert check.verified_through_seq == 9
+
+
+def test_tombstoned_but_not_deleted_yet_is_no_finding() -> None:
+    """Between the tombstone and the unlink a crash may come."""
+    for count in (1, 2, 3):
+        check = checked(SEGMENTS, TOMBSTONES[:count])
+        assert kinds(check) == []
+        assert check.deleted == []
+
+
+def test_tombstoned_but_not_deleted_yet_is_still_checked_from_its_first_line() -> None:
+    check = checked({**SEGMENTS, 2: [b"nonsense\n", *SEGMENTS[2][1:]]}, TOMBSTONES[:2])
+    assert kinds(check) == ["not_a_record"]
+    assert (check.findings[0].seq, check.deleted) == (4, [])
+
+
+def test_tombstoned_in_part_is_missing_in_part() -> None:
+    assert kinds(checked({3: SEGMENTS[3]}, TOMBSTONES[:1])) == ["missing_segment"]
+    assert kinds(checked({3: SEGMENTS[3]}, TOMBSTONES[1:2])) == ["missing_segment"]
+
+
+def test_a_later_tombstone_does_not_excuse_what_was_removed_before_it() -> None:
+    """Otherwise whoever removes the oldest segment need only wait for the next clean deletion."""
+    check = checked({3: SEGMENTS[3]}, (TOMBSTONES[1],))
+    assert check.findings[0].kind == "missing_segment"
+    assert check.findings[0].seq == 1
+
+
+@pytest.mark.parametrize("field", ["first_prev_hash", "last_hash"])
+def test_a_tombstone_that_does_not_fit_the_chain_is_not_believed(field: str) -> None:
+    values = {key: getattr(TOMBSTONES[1], key) for key in Tombstone.__slots__}
+    forged = Tombstone(**{**values, field: "ab" * 32})
+    check = checked({1: SEGMENTS[1], 3: SEGMENTS[3]}, (forged,))
+    assert check.findings
+    assert check.verified_through_seq in (3, 6)
+
+
+def test_the_first_tombstoned_record_was_changed_before() -> None:
+    """The line before a deleted segment is no record: still only one finding."""
+    lines = [*SEGMENTS[1][:-1], b"nonsense\n"]
+    check = checked({1: lines, 3: SEGMENTS[3]}, (TOMBSTONES[1],))
+    assert kinds(check) == ["not_a_record"]
+
+
+def test_a_record_of_another_day_or_log_is_found() -> None:
+    tomorrow, _ = make_line(LOG, 1, at=START + dt.timedelta(days=1))
+    assert kinds(checked({1: [tomorrow]})) == ["wrong_day"]
+    foreign, _ = make_line("other@hive1", 1)
+    assert kinds(checked({1: [foreign]})) == ["chain_break"]
+
+
+def test_a_torn_tail_is_a_warning_only_at_the_log_s_end() -> None:
+    torn = [*SEGMENTS[3], b'{"v":1,']
+    check = checked({**SEGMENTS, 3: torn})
+    assert kinds(check) == ["torn_tail"]
+    assert not check.findings[0].fatal
+    assert (check.verified_through_seq, check.suspect_records, check.records) == (9, 0, 9)
+    check = checked({**SEGMENTS, 1: [*SEGMENTS[1], b'{"v":1,']})
+    assert kinds(check) == ["not_a_record"]
+
+
+def test_what_cannot_be_read_is_one_finding() -> None:
+    check = ChainCheck(LOG)
+    check.segment(name(1))
+    check.line(LINES[0], 0)
+    check.unreadable("the compressed segment cannot be decompressed")
+    check.segment(name(2))
+    for line in SEGMENTS[2]:
+        check.line(line, 0)
+    check.finish()
+    assert kinds(check) == ["not_a_record"]
+    assert (check.findings[0].line, check.findings[0].offset) == (2, len(LINES[0]))
+    assert (check.verified_through_seq, check.last_seq) == (1, 6)
+
+
+def test_bounded() -> None:
+    check = ChainCheck(LOG)
+    check.segment(name(1))
+    for number in range(MAX_FINDINGS + 500):
+        check.line(b"nonsense\n", number * 9)
+    check.finish()
+    assert len(check.findings) == MAX_FINDINGS
+    assert check.findings_omitted == 500
+    assert check.suspect_records == MAX_FINDINGS + 500
+
+
+@given(st.lists(st.sampled_from([*LINES, b"x\n", b"\n", b"\0\n"]), max_size=25), st.booleans())
+def test_no_order_of_lines_makes_the_check_fail_or_a_wrong_log_good(
+    lines: list[bytes], whole: bool
+) -> None:
+    check = checked({1: lines[:8], 2: lines[8:]}, whole=whole)
+    good = lines == LINES[: len(lines)]
+    if whole:
+        assert bool(check.findings) != good
+    assert check.records == len(lines)

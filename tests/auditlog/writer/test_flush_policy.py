@@ -1,0 +1,77 @@
+"""When a commit is due."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.writer.flush_policy import MAX_COMMIT_BYTES, FlushPolicy, Mode
+
+MODES: tuple[Mode, ...] = ("immediate", "batched", "hybrid", "disabled")
+policies = st.builds(
+    FlushPolicy,
+    st.sampled_from(MODES),
+    st.timedeltas(dt.timedelta(milliseconds=1), dt.timedelta(seconds=60)),
+    st.integers(1, 10_000),
+    st.integers(1, MAX_COMMIT_BYTES),
+)
+
+
+@given(policies, st.integers(1, 20_000), st.integers(1, 1 << 21), st.floats(0, 100))
+def test_bounded_delay(policy: FlushPolicy, events: int, size: int, age: float) -> None:
+    due = policy.due(events=events, queued_bytes=size, age_seconds=age)
+    if age >= policy.max_delay.total_seconds():
+        assert due
+    if events >= policy.max_events or size >= policy.max_bytes:
+        assert due
+    assert not policy.due(events=0, queued_bytes=0, age_seconds=age)
+
+
+@given(policies, st.booleans(), st.booleans())
+def test_at_once(policy: FlushPolicy, critical: bool, durable: bool) -> None:
+    awaited = policy.at_once(critical=critical, durable=durable)
+    if policy.mode == "immediate":
+        assert awaited
+        assert policy.due(events=1, queued_bytes=1, age_seconds=0)
+    elif policy.mode == "hybrid":
+        assert awaited == (critical or durable)
+    else:
+        assert awaited == durable
+
+
+def test_below_every_limit_nothing_is_due_and_at_any_it_is() -> None:
+    policy = FlushPolicy.batched(max_delay=1, max_events=10, max_bytes=1000)
+    assert not policy.due(events=9, queued_bytes=999, age_seconds=0.999)
+    assert policy.due(events=10, queued_bytes=999, age_seconds=0.999)
+    assert policy.due(events=9, queued_bytes=1000, age_seconds=0.999)
+    assert policy.due(events=9, queued_bytes=999, age_seconds=1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mode": "sometimes"},
+        {"max_delay": dt.timedelta(0)},
+        {"max_delay": dt.timedelta(seconds=-1)},
+        {"max_events": 0},
+        {"max_bytes": 0},
+        {"max_bytes": MAX_COMMIT_BYTES + 1},
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"flush|max_"):
+        FlushPolicy(**fields)
+
+
+def test_delays_may_be_given_in_seconds() -> None:
+    assert FlushPolicy.batched(max_delay=0.25).max_delay == dt.timedelta(milliseconds=250)
+    assert FlushPolicy.hybrid(max_delay=dt.timedelta(seconds=2)).mode == "hybrid"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_has_a_policy_of_its_name(mode: Mode) -> None:
+    assert FlushPolicy.named(mode).mode == mode

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.format.record import GENESIS_HASH, Header, parse_header
+from auditlog.format.tombstones import Tombstone
+from shippers.reconcile.comparison import Side, TombstoneCheck, alike, compare, same
+from shippers.sinks.read_back import Stored
+from tests.support.logs import LogBuilder
+
+LOG = "queen-rbee@hive1"
+LINES = LogBuilder(Path("unused"), LOG).make(12)
+OTHER = LogBuilder(Path("unused"), LOG).make(12, details={"other": True})
+RECORDS = [(header, line) for line in LINES if (header := parse_header(line)) is not None]
+
+
+def stored(seq: int, lines: list[bytes] = LINES, name: str = "") -> Stored:
+    return Stored(name or f"{LOG}:{seq}", seq, lines[seq - 1])
+
+
+def differences(
+    records: Iterable[tuple[Header, bytes]], held: Iterable[Stored]
+) -> list[tuple[str, int]]:
+    return [(d.kind, d.seq) for d in compare(records, held, Side(), Side())]
+
+
+seqs = st.sets(st.integers(1, 12))
+
+
+@given(seqs, seqs, seqs, seqs)
+def test_every_one(
+    in_files: set[int], in_sink: set[int], changed: set[int], doubled: set[int]
+) -> None:
+    """every_one: every record removed, changed or added on one side is told, and no other"""
+    records = [record for record in RECORDS if record[0].seq in in_files]
+    held = []
+    for seq in sorted(in_sink | doubled):
+        if seq in in_sink:
+            held.append(stored(seq, OTHER if seq in changed else LINES))
+        if seq in doubled:
+            held.append(stored(seq, name="put-there-by-hand"))
+    expected = {("missing", seq) for seq in in_files - in_sink}
+    expected |= {("different", seq) for seq in in_files & in_sink & changed}
+    found = differences(records, held)
+    extra = sorted([*(in_sink - in_files), *doubled])
+    assert sorted(seq for kind, seq in found if kind == "extra") == extra
+    assert {pair for pair in found if pair[0] != "extra"} == expected
+    assert len(found) == len(expected) + len(extra)
+    assert [seq for _, seq in found] == sorted(seq for _, seq in found)
+
+
+def test_the_two_sides_are_counted_and_their_digest_is_what_sha256sum_says() -> None:
+    files, sink = Side(), Side()
+    assert list(compare(RECORDS, map(stored, range(1, 13)), files, sink)) == []
+    assert (files.records, files.first_seq, files.last_seq) == (12, 1, 12)
+    hashes = "".join(f"{header.hash}\n" for header, _ in RECORDS)
+    assert files.digest == sink.digest == sha256(hashes.encode()).hexdigest()
+    assert files.head_hash == sink.head_hash == RECORDS[-1][0].hash
+
+
+@pytest.mark.parametrize(
+    ("line", "copy", "alike"),
+    [
+        (b'{"a":1,"b":"x"}', b'{"a": 1, "b": "x"}', True),
+        (b'{"a":1}', b'{"a":true}', False),
+        (b'{"a":1}', b'{"a":1.0}', False),
+        (b'{"a":1}', b'{"a":"1"}', False),
+        (b'{"a":1,"b":2}', b'{"b":2,"a":1}', False),
+        (b'{"a":null}', b"{}", False),
+        (b'{"a":1}', b"not json", False),
+        (b'{"a":9007199254740993}', b'{"a":9007199254740992}', False),
+    ],
+)
+def test_a_copy_is_the_same_by_value_and_order(line: bytes, copy: bytes, alike: bool) -> None:
+    assert same(line, copy) is alike
+
+
+def test_a_copy_that_keeps_bytes_is_the_same_by_bytes_and_where_it_is_looked_for() -> None:
+    line = RECORDS[0][1]
+    spaced = line.replace(b'{"v":1,', b'{"v": 1,')
+    assert alike(line, Stored("x", 1, spaced))
+    assert not alike(line, Stored("x", 1, spaced, verbatim=True))
+    assert alike(line, Stored("x", 1, line, verbatim=True))
+    assert not alike(line, Stored("x", 1, line, verbatim=True, misfiled=True))
+
+
+def tombstone(first: int, last: int) -> Tombstone:
+    headers = [header for header, _ in RECORDS]
+    before = headers[first - 2].hash if first > 1 else GENESIS_HASH
+    name = f"{LOG}.2026-11-23.0001.ndjson"
+    return Tombstone(LOG, first, last, name, before, headers[last - 1].hash, "2027")
+
+
+FAULTS = ["nothing", "one_gone", "changed", "twice"]
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.sampled_from(FAULTS), st.data())
+def test_proven(one: int, two: int, what: str, data: st.DataObject) -> None:
+    """proven: a deleted segment is whole in the sink only when its chain is, from end to end"""
+    first, last = min(one, two), max(one, two)
+    check = TombstoneCheck(tombstone(first, last))
+    target = data.draw(st.integers(first, last))
+    for seq in range(first, last + 1):
+        assert check.covers(seq)
+        if what == "one_gone" and seq == target:
+            continue
+        lines = OTHER if what == "changed" and seq == target else LINES
+        check.add(stored(seq, lines))
+        if what == "twice" and seq == target:
+            check.add(stored(seq))
+    check.finish()
+    all_gone = what == "one_gone" and first == last
+    # A whole other record that fits its hash is found by its neighbours, or by the tombstone.
+    assert check.ok == (what == "nothing" or all_gone)
+
+
+def test_a_deleted_segment_whose_record_was_changed_in_the_sink_is_named() -> None:
+    check = TombstoneCheck(tombstone(1, 3))
+    forged = orjson.dumps({**orjson.loads(LINES[1]), "outcome": "failure"}) + b"\n"
+    for line, seq in ((LINES[0], 1), (forged, 2), (LINES[2], 3)):
+        check.add(Stored(f"{LOG}:{seq}", seq, line))
+    check.finish()
+    assert check.problem == "record 2 was changed in the sink"

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import copy
+from fnmatch import fnmatchcase
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shippers.sinks.elasticsearch.bulk import documents_prefix
+from shippers.sinks.elasticsearch.document_template import document_template
+from shippers.sinks.elasticsearch.index_template import index_template
+
+names = st.from_regex(r"[a-c-]{1,4}", fullmatch=True)
+
+
+def test_durable() -> None:
+    """durable: an acknowledged write is on the server's disk (translog.durability is request)"""
+    body = document_template("llama-orch-audit", "journal", shards=2, replicas=0)
+    index = body["template"]["settings"]["index"]
+    assert index["translog"] == {"durability": "request"}
+    assert (index["number_of_shards"], index["number_of_replicas"]) == (2, 0)
+
+
+@given(one=names, other=names)
+def test_apart(one: str, other: str) -> None:
+    """apart: of two sources whose patterns overlap, the longer name has the higher priority"""
+    bodies = {name: document_template("x-audit", name) for name in (one, other)}
+    index = f"{documents_prefix('x-audit', one)}-2026.11.23"
+    fitting = [
+        name for name, body in bodies.items() if fnmatchcase(index, body["index_patterns"][0])
+    ]
+    assert max(fitting, key=lambda name: bodies[name]["priority"]) in (one, other)
+    priorities = [bodies[name]["priority"] for name in fitting]
+    assert len(set(priorities)) == len(priorities)
+    assert min(priorities) > index_template()["priority"]
+
+
+def test_own() -> None:
+    """own: who is given a template may change it: no table of it is anybody else's"""
+    changed = document_template("x-audit", "journal")
+    expected = copy.deepcopy(changed)
+    mappings = changed["template"]["mappings"]
+    mappings["properties"]["message"]["type"] = "keyword"
+    assert mappings["properties"]["error"]["properties"]["message"]["type"] == "text"
+    mappings["dynamic_templates"][0]["texts"]["mapping"].clear()
+    del mappings["properties"]["log"]["properties"]["file"]
+    assert document_template("x-audit", "journal") == expected
+
+
+def test_the_source_takes_the_place_of_audit_in_the_name() -> None:
+    assert documents_prefix("llama-orch-audit", "journal") == "llama-orch-journal"
+    assert documents_prefix("other", "journal") == "other-journal"

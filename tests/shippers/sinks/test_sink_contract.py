@@ -1,0 +1,216 @@
+"""What every sink promises (see shippers/sinks/protocol.py), on each of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from auditlog.format.record import parse_header
+from shippers.batch import Shipment
+from shippers.document import Document, content_id
+from shippers.outcome import DUPLICATE, INDEXED, Kind, Outcome
+from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.protocol import Sink
+from shippers.sinks.sqlite.sink import SqliteSink
+from tests.support.elasticsearch import Cluster
+from tests.support.logs import make_line
+from tests.support.shipments import shipments
+
+
+@dataclass
+class Case:
+    """A sink, and a way to look at what it holds without it: (log, seq) to line."""
+
+    sink: Sink
+    place: Any
+
+    def stored(self) -> dict[tuple[str, int], bytes]:
+        if isinstance(self.place, Path):
+            with sqlite3.connect(self.place) as connection:
+                rows = connection.execute("SELECT log, seq, line FROM records").fetchall()
+            connection.close()
+            return {(log, seq): line for log, seq, line in rows}
+        cluster, prefix = self.place
+        found = {}
+        for doc_id, hit in cluster.documents(f"{prefix}-*").items():
+            source = hit["_source"]
+            assert doc_id == f"{source['log']}:{source['seq']}"
+            assert hit["_index"] == f"{prefix}-{source['@timestamp'][:10].replace('-', '.')}"
+            found[source["log"], source["seq"]] = orjson.dumps(source) + b"\n"
+        return found
+
+    def stored_documents(self) -> dict[tuple[str, str], Any]:
+        """(source, id) to the day it is stored under and the document."""
+        if isinstance(self.place, Path):
+            with sqlite3.connect(self.place) as connection:
+                rows = connection.execute("SELECT source, id, day, line FROM documents").fetchall()
+            connection.close()
+            return {(source, one): (day, orjson.loads(line)) for source, one, day, line in rows}
+        cluster, prefix = self.place
+        found = {}
+        for hit in cluster.anything(f"{prefix}-*"):
+            source, _, day = hit["_index"].removeprefix(f"{prefix}-").rpartition("-")
+            found[source, hit["_id"]] = (day.replace(".", "-"), hit["_source"])
+        return found
+
+
+@pytest.fixture(params=["sqlite", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
+    sink: Sink
+    if request.param == "sqlite":
+        sink = SqliteSink("main", tmp_path / "sink" / "records.sqlite")
+        yield Case(sink, sink.path)
+    else:
+        cluster: Cluster = request.getfixturevalue("elasticsearch")
+        prefix = request.getfixturevalue("index_prefix")
+        sink = ElasticsearchSink(
+            "main", ElasticsearchOptions(urls=(cluster.url,), prefix=prefix, replicas=0)
+        )
+        yield Case(sink, (cluster, prefix))
+    sink.close()
+
+
+def kinds(outcomes: list[Outcome]) -> list[Kind]:
+    return [outcome.kind for outcome in outcomes]
+
+
+def documents(count: int, source: str = "app", day: str = "2026-11-23") -> list[Document]:
+    made = []
+    for n in range(count):
+        at = f"{day}T07:12:00.{n:06d}Z"
+        line = orjson.dumps({"@timestamp": at, "message": f"ä{n}", "n": n, "deep": {"x": [n]}})
+        made.append(Document(source, content_id(source, line), at, line + b"\n"))
+    return made
+
+
+def by_id(given: list[Document]) -> dict[tuple[str, str], Any]:
+    return {(d.source, d.id): (d.day, orjson.loads(d.line)) for d in given}
+
+
+def by_key(records: list[Shipment]) -> dict[tuple[str, int], bytes]:
+    return {(h.log, h.seq): line for line, h in records if h is not None}
+
+
+def test_same_order(case: Case) -> None:
+    """same_order: one outcome for each record, in the order given"""
+    records = shipments(20) + shipments(5, "rbee-hive@gpu-1.example.org+2")
+    assert case.sink.deliver(records[3:9]) == [INDEXED] * 6
+    outcomes = case.sink.deliver(records)
+    assert outcomes == [INDEXED] * 3 + [DUPLICATE] * 6 + [INDEXED] * 16
+    assert case.stored() == by_key(records)
+
+
+def test_idempotent(case: Case) -> None:
+    """idempotent: the same records again are duplicates and change nothing"""
+    records = shipments(10)
+    assert case.sink.deliver(records) == [INDEXED] * 10
+    assert case.sink.deliver(records) == [DUPLICATE] * 10
+    assert case.sink.deliver(records + records) == [DUPLICATE] * 20
+    assert case.stored() == by_key(records)
+
+
+def test_append_only(case: Case) -> None:
+    """append_only: a record whose id exists with another hash is quarantined as an alarm"""
+    records = shipments(3)
+    case.sink.deliver(records)
+    other, _ = make_line("queen-rbee@hive1", 2, actor={"user_id": "mallory"})
+    forged = Shipment(other, parse_header(other))
+    outcomes = case.sink.deliver([records[0], forged, records[2]])
+    assert kinds(outcomes) == [Kind.DUPLICATE, Kind.QUARANTINED, Kind.DUPLICATE]
+    assert outcomes[1].alarm
+    assert "mallory" not in outcomes[1].reason
+    assert case.stored() == by_key(records)
+
+
+def test_unharmed(tmp_path: Path) -> None:
+    """unharmed: trouble with the connection or the whole request is RETRY for every record"""
+    records = shipments(3)
+    nowhere = ElasticsearchSink("main", ElasticsearchOptions(urls=("http://127.0.0.1:1",)))
+    outcomes = nowhere.deliver(records)
+    nowhere.close()
+    assert kinds(outcomes) == [Kind.RETRY] * 3
+    assert outcomes[0].reason == "cannot connect: Connection refused"
+
+    path = tmp_path / "records.sqlite"
+    sink = SqliteSink("main", path)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("DROP TABLE records")
+    assert kinds(sink.deliver(records)) == [Kind.RETRY] * 3
+    blocker.close()
+    sink.close()
+
+
+def test_several_deliveries_at_once(case: Case) -> None:
+    records = shipments(200)
+    parts = [records[n : n + 40] for n in range(0, 200, 20)]  # each record in two of them
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = [o for part in pool.map(case.sink.deliver, parts) for o in part]
+    assert outcomes.count(INDEXED) == 200
+    assert outcomes.count(DUPLICATE) == len(outcomes) - 200
+    assert case.stored() == by_key(records)
+
+
+def test_the_largest_record_and_text_in_any_script(case: Case) -> None:
+    big = shipments(1, details={"text": 'ä€😀\\" ' * 4600})
+    assert 60_000 < len(big[0].line) < 65_536
+    assert case.sink.deliver(big) == [INDEXED]
+    assert case.stored() == by_key(big)
+
+
+def test_no_records_are_no_outcomes(case: Case) -> None:
+    assert case.sink.deliver([]) == []
+
+
+def test_documents_go_to_the_index_of_their_source_and_day_once(case: Case) -> None:
+    given = documents(20) + documents(5, "app-x") + documents(5, day="2026-11-24")
+    assert case.sink.deliver_documents(given[3:9]) == [INDEXED] * 6
+    outcomes = case.sink.deliver_documents(given)
+    assert outcomes == [INDEXED] * 3 + [DUPLICATE] * 6 + [INDEXED] * 21
+    assert case.sink.deliver_documents(given + given) == [DUPLICATE] * 60
+    assert case.sink.deliver_documents([]) == []
+    assert case.stored_documents() == by_id(given)
+
+
+def test_documents_and_records_do_not_meet(case: Case) -> None:
+    records = shipments(3)
+    given = documents(3)
+    assert case.sink.deliver(records) == [INDEXED] * 3
+    assert case.sink.deliver_documents(given) == [INDEXED] * 3
+    found = case.stored_documents()
+    assert {key: found[key] for key in by_id(given)} == by_id(given)
+    assert case.sink.deliver(records) == [DUPLICATE] * 3
+
+
+def test_documents_wait_for_a_sink_that_is_not_there() -> None:
+    nowhere = ElasticsearchSink("main", ElasticsearchOptions(urls=("http://127.0.0.1:1",)))
+    outcomes = nowhere.deliver_documents(documents(3))
+    nowhere.close()
+    assert kinds(outcomes) == [Kind.RETRY] * 3
+    assert outcomes[0].reason == "cannot connect: Connection refused"
+
+
+@pytest.mark.elasticsearch
+def test_a_document_that_contradicts_the_mapping_is_refused_alone(
+    elasticsearch: Cluster, index_prefix: str
+) -> None:
+    lenient = [{"a": "text"}, {"a": 5}, {"b": 5}, {"b": "text"}, {"@timestamp": "at noon"}]
+    strict = [{"a": {"deep": 1}}, {"": 1}]
+    at = "2026-11-23T07:12:00.000000Z"
+    given = [
+        Document("app", content_id(line), at, line + b"\n")
+        for value in lenient + strict
+        for line in [orjson.dumps(value)]
+    ]
+    sink = ElasticsearchSink(
+        "main", ElasticsearchOptions(urls=(elasticsearch.url,), prefix=index_prefix, replicas=0)
+    )
+    outcomes = [sink.deliver_documents([document])[0] for document in given]
+    sink.close()
+    assert kinds(outcomes) == [Kind.INDEXED] * len(lenient) + [Kind.QUARANTINED] * len(strict)

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.format.foreign_files import FIRST_LINE_BYTES, first_line_hash, line_hash
+from shippers.document import Document
+from shippers.sources.ndjson.line import Line, LineFormat, to_document
+
+NOW = dt.datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=dt.UTC)
+NOW_TEXT = "2026-11-23T12:00:00.000005Z"
+FORM = LineFormat("app", "hive1")
+LEGACY = Path(__file__).parents[3] / "data" / "legacy" / "2026-11-23.audit"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+members = st.dictionaries(
+    st.text(max_size=8)
+    | st.sampled_from(["@timestamp", "log", "log.level", "host", "host.name", "message", "error"]),
+    json_values,
+    max_size=6,
+)
+
+
+def line(content: bytes, **changes: Any) -> Line:
+    made = Line("/var/log/app.log", "f" * 64, 10, content, line_hash(content), len(content))
+    return made._replace(**changes)
+
+
+def document(content: bytes, form: LineFormat = FORM, **changes: Any) -> tuple[Document, Any, str]:
+    made, wrong = to_document(line(content, **changes), form, NOW)
+    assert made.line.endswith(b"\n")
+    assert b"\n" not in made.line[:-1]
+    return made, orjson.loads(made.line), wrong
+
+
+@given(value=members)
+def test_verbatim(value: dict[str, Any]) -> None:
+    """verbatim: the members of an object are in the document as they are in the line"""
+    content = orjson.dumps(value)
+    made, found, wrong = document(content)
+    assert not wrong
+    assert {key: found[key] for key in value} == value
+    assert content[1:-1] in made.line
+
+
+@given(content=st.binary(max_size=60).filter(lambda b: b"\n" not in b))
+def test_never_lost(content: bytes) -> None:
+    """never_lost: any bytes whatever give a document that is valid JSON"""
+    made, found, wrong = document(content)
+    assert made.at == NOW_TEXT or not wrong
+    if wrong:
+        assert found["message"] == content.decode("utf-8", "backslashreplace")
+        assert found["error"]["type"] == wrong
+
+
+def test_identity() -> None:
+    """identity: the id depends on source, host, first line, offset and line, and nothing else"""
+    base = line(b'{"a":1}')
+
+    def identity(of: Line, form: LineFormat = FORM, at: dt.datetime = NOW) -> str:
+        return to_document(of, form, at)[0].id
+
+    same = [
+        identity(base._replace(path="/elsewhere")),
+        identity(base, replace(FORM, timestamp_field="a")),
+        identity(base, at=NOW + dt.timedelta(days=3)),
+        identity(line(b'{"a":1}\r')._replace(content=b'{"a":1}', size_bytes=7)),
+        identity(base._replace(content=b'{"a"')),
+    ]
+    other = [
+        identity(base._replace(offset=11)),
+        identity(base._replace(first_hash="e" * 64)),
+        identity(line(b'{"a":2}')),
+        identity(base, replace(FORM, source="app2")),
+        identity(base, replace(FORM, host="hive2")),
+    ]
+    assert set(same) == {identity(base)}
+    assert len({*other, identity(base)}) == len(other) + 1
+
+
+@given(value=members)
+def test_no_clash(value: dict[str, Any]) -> None:
+    """no_clash: what is added never takes the place of what the line has"""
+    _, found, _ = document(orjson.dumps(value))
+    added = found.keys() - value.keys()
+    assert added <= {"@timestamp", "host", "log"}
+    for name in added:
+        assert not any(key.startswith(f"{name}.") for key in value)
+
+
+def test_where_a_line_comes_from_is_told_where_its_keys_leave_room() -> None:
+    _, found, _ = document(b'{"a":1}')
+    assert found == {
+        "@timestamp": NOW_TEXT,
+        "host": {"name": "hive1"},
+        "log": {"file": {"path": "/var/log/app.log"}, "offset": 10},
+        "a": 1,
+    }
+    assert "log" not in document(b'{"log.level":"info"}')[1]
+    assert document(b'{"host":"x"}')[1]["host"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "day"),
+    [
+        ('"2026-11-20T23:30:00.123456789Z"', "2026-11-20T23:30:00.123456789Z", "2026-11-20"),
+        ('"2026-11-20T23:30:00-02:00"', "2026-11-20T23:30:00-02:00", "2026-11-21"),
+        ('"2026-11-20 23:30:00"', "2026-11-20T23:30:00.000000Z", "2026-11-20"),
+        ("1763681400", "2025-11-20T23:30:00.000000Z", "2025-11-20"),
+        ("1763681400000", "2025-11-20T23:30:00.000000Z", "2025-11-20"),
+        ("1763681400.5", "2025-11-20T23:30:00.500000Z", "2025-11-20"),
+        ('"at noon"', NOW_TEXT, "2026-11-23"),
+        ('"1970-01-01T00:00:00Z"', NOW_TEXT, "2026-11-23"),
+        ('"2027-01-01T00:00:00Z"', NOW_TEXT, "2026-11-23"),
+        ('"9999-12-31T23:59:59-14:00"', NOW_TEXT, "2026-11-23"),
+        ("1e300", NOW_TEXT, "2026-11-23"),
+        ("true", NOW_TEXT, "2026-11-23"),
+        ("null", NOW_TEXT, "2026-11-23"),
+    ],
+)
+def test_the_time_is_the_lines_own_where_it_has_one(given: str, shown: str, day: str) -> None:
+    content = b'{"event":{"time":%b}}' % given.encode()
+    made, found, _ = document(content, replace(FORM, timestamp_field="event.time"))
+    assert (found["@timestamp"], made.day) == (shown, day)
+    dotted = b'{"event.time":%b}' % given.encode()
+    assert document(dotted, replace(FORM, timestamp_field="event.time"))[1]["@timestamp"] == shown
+
+
+def test_a_timestamp_of_its_own_stays_and_chooses_the_day() -> None:
+    made, found, _ = document(b'{"@timestamp":"2026-11-20T01:00:00Z","t":"2026-11-21T01:00:00Z"}')
+    assert (found["@timestamp"], made.day) == ("2026-11-20T01:00:00Z", "2026-11-20")
+
+
+@pytest.mark.parametrize(
+    ("content", "error_type", "message"),
+    [
+        (b'{"a":1', "json", '{"a":1'),
+        (b"plain text", "json", "plain text"),
+        (b"[1,2]", "json", "[1,2]"),
+        (b"NaN", "json", "NaN"),
+        (b'{"a":"\xff"}', "utf-8", '{"a":"\\xff"}'),
+        (b'{"a":"\\ud800"}', "json", '{"a":"\\ud800"}'),
+        (b"a\x00b", "json", "a\x00b"),
+    ],
+)
+def test_what_is_no_object_is_kept_as_text(content: bytes, error_type: str, message: str) -> None:
+    _, found, wrong = document(content)
+    assert wrong == found["error"]["type"] == error_type
+    assert found["message"] == message
+    assert found["@timestamp"] == NOW_TEXT
+
+
+def test_a_line_that_was_cut_says_so() -> None:
+    _, found, wrong = document(b'{"a":1', size_bytes=70_000_000)
+    assert wrong == "truncated"
+    assert found["error"]["message"] == "the line of 70000000 bytes was cut to 6"
+    assert found["log"]["flags"] == ["truncated"]
+    assert found["message"] == '{"a":1'
+
+
+def test_the_first_line_is_known_once_it_is_whole_or_long_enough() -> None:
+    assert first_line_hash(b'{"a"') is None
+    assert first_line_hash(b"") is None
+    assert first_line_hash(b'{"a":1}\n{') == line_hash(b'{"a":1}') == line_hash(b'{"a":1}\r\n')
+    long = b"x" * FIRST_LINE_BYTES
+    assert first_line_hash(long[:-1]) is None
+    assert first_line_hash(long) == first_line_hash(long + b"more") == line_hash(long)
+    assert first_line_hash(long + b"\nnext") == line_hash(long)
+
+
+def test_a_file_of_the_rust_crate_reads_as_it_is() -> None:
+    form = replace(FORM, timestamp_field="timestamp")
+    lines = LEGACY.read_bytes().splitlines()
+    assert len(lines) == 12
+    for content in lines:
+        made, found, wrong = document(content, form)
+        assert not wrong
+        assert found["@timestamp"] == found["timestamp"]
+        assert found["event"]["actor"]["auth_method"] == "bearer_token"
+        assert content[1:] in made.line

@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from shippers.service import ShippingService
+from shippers.sources.ndjson.source import FileFollower, NdjsonOptions
+from tests.support.ndjson import App, messages, ndjson_service
+from tests.support.shipments import FakeSink
+from tests.support.waiting import eventually
+
+Start = Callable[[ShippingService], Any]
+FIRST = b'{"program":"begins"}\n'
+
+
+def found(sink: FakeSink) -> list[bytes]:
+    return sorted(orjson.dumps(value) for value in messages(sink))
+
+
+def lines_in(path: Path) -> tuple[list[bytes], bytes]:
+    """Its whole lines, and what stands behind the last one."""
+    content = path.read_bytes()
+    *lines, tail = (gzip.decompress(content) if path.suffix == ".gz" else content).split(b"\n")
+    return lines, tail
+
+
+def held_open(directory: Path) -> list[Path]:
+    """The files below the directory that this process has open, also removed ones."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = link.readlink()
+        except FileNotFoundError:
+            continue  # the descriptor of the listing itself, or another thread's
+        if str(target).startswith(str(directory)):
+            found.append(target)
+    return found
+
+
+steps = st.lists(
+    st.sampled_from(
+        ["write", "write", "many", "rename", "copytruncate", "compress", "recreate", "ship", "lost"]
+    ),
+    min_size=3,
+    max_size=25,
+)
+
+
+@settings(max_examples=60)
+@given(steps=steps)
+@example(["recreate", "rename", "compress", "recreate", "write"])  # begins as one that is packed
+def test_rotation(steps: list[str]) -> None:
+    """rotation: every line is delivered, whatever becomes of its file, and has one document"""
+    with tempfile.TemporaryDirectory() as work:
+        directory = Path(work)
+        app, sink = App(directory / "logs"), FakeSink()
+        written: set[bytes] = set()
+
+        def ship() -> None:
+            summary = ndjson_service(directory / "logs", sink, directory / "state").run_once()
+            assert summary.complete
+
+        for step in steps:
+            if step in ("write", "many"):
+                app.write(1 if step == "write" else 20)
+            elif step == "recreate":
+                ship()  # what is removed before anybody could read it is gone
+                app.recreate(FIRST)
+                written.add(FIRST.strip())
+            elif step == "ship":
+                ship()
+            elif step == "lost":
+                shutil.rmtree(directory / "state", ignore_errors=True)
+            else:
+                getattr(app, step)()
+        ship()
+        assert found(sink) == sorted({*app.lines, *written})
+        before = sink.deliveries
+        ship()
+        assert sink.deliveries == before, "a second look delivers nothing"
+
+
+@pytest.mark.parametrize("way", ["rename", "copytruncate", "gzip", "recreate"])
+def test_rotation_while_it_runs(tmp_path: Path, running: Start, way: str) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    live = running(shipping)
+    begins = {FIRST.strip()} if way == "recreate" else set()
+
+    def delivered() -> bool:
+        return found(sink) == sorted([*begins, *app.lines])
+
+    app.recreate(FIRST if begins else b"")
+    for round_ in range(6):
+        app.write(30)
+        if way == "recreate":
+            eventually(delivered)  # what is removed before anybody could read it is gone
+            app.recreate(FIRST)
+        elif way == "gzip":
+            app.rename()
+            app.compress()
+        else:
+            getattr(app, way)()
+        app.write(5)
+        if round_ % 2:
+            app.compress()
+    eventually(delivered)
+    app.write(1)
+    eventually(delivered, "it goes on in the new file")
+    live.stop()
+    assert shipping.stats().pending == 0
+    assert shipping.stats().logs[0].written == shipping.stats().indexed + shipping.stats().duplicate
+
+
+@pytest.mark.parametrize("way", ["rename", "copytruncate"])
+def test_rotation_under_a_program_that_never_stops_writing(
+    tmp_path: Path, running: Start, way: str
+) -> None:
+    """rotation: what stands in a file at the end is delivered, and nothing that was not written
+
+    What copytruncate cuts off behind its copy stands nowhere; it may have been delivered.  A copy
+    made in the middle of a write ends in half a line, which stands there and is delivered as that.
+    """
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write()
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state", records=50)
+    live = running(shipping)
+    over = threading.Event()
+
+    def program() -> None:
+        while not over.wait(0.0005):
+            app.write(3, text="x" * (len(app.lines) * 7 % 90))
+
+    writing = threading.Thread(target=program)
+    writing.start()
+    for _ in range(25):
+        before = len(app.lines)
+        eventually(lambda before=before: len(app.lines) > before + 30)
+        getattr(app, way)()
+        app.compress()
+    over.set()
+    writing.join()
+    files = [lines_in(path) for path in [app.path, *app.rotated]]
+    standing = {line for lines, _ in files for line in lines}
+    eventually(lambda: standing <= set(found(sink)))
+    live.stop()
+    halves = [value["message"].encode() for value in messages(sink) if "error" in value]
+    assert set(halves) <= {tail for _, tail in files}
+    delivered = [orjson.dumps(value) for value in messages(sink) if "error" not in value]
+    assert set(delivered) <= set(app.lines)
+    assert len(delivered) == len(set(delivered)), "one document each"
+
+
+def test_what_is_written_to_a_renamed_file_before_its_program_notices_is_delivered(
+    tmp_path: Path, running: Start
+) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(1)
+    running(ndjson_service(tmp_path / "logs", sink, tmp_path / "state", pattern="*.log"))
+    eventually(lambda: len(sink.documents) == 1)
+    with app.path.open("ab") as file:
+        app.path.rename(tmp_path / "logs" / "old")  # which no pattern fits
+        file.write(b'{"late":1}\n')
+        app.lines.append(b'{"late":1}')
+    eventually(lambda: found(sink) == sorted(app.lines))
+
+
+def test_a_file_removed_with_unread_lines_is_read_to_its_end(
+    tmp_path: Path, running: Start
+) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(500, text="x" * 1000)
+    gate = [False]
+
+    def answer(documents: Any) -> Any:
+        eventually(lambda: gate[0])
+
+    sink.answer_documents = answer
+    running(ndjson_service(tmp_path / "logs", sink, tmp_path / "state"))
+    eventually(lambda: sink.deliveries)
+    app.path.unlink()
+    gate[0] = True
+    eventually(lambda: found(sink) == sorted(app.lines))
+
+
+def test_copytruncate_under_a_writer_that_does_not_append_leaves_a_hole_and_loses_nothing(
+    tmp_path: Path, running: Start
+) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.path.touch()
+    running(ndjson_service(tmp_path / "logs", sink, tmp_path / "state"))
+    with app.path.open("wb") as file:
+        for n in range(4):
+            line = b'{"n":%d,"pad":"%b"}' % (n, b"x" * 20_000)
+            app.lines.append(line)
+            file.write(line + b"\n")
+            file.flush()
+            eventually(lambda: found(sink) == sorted(app.lines))
+            app.copytruncate()
+
+
+def test_truncated_and_refilled_beyond_the_place_is_another_content(tmp_path: Path) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    app.write_raw(FIRST)
+    app.write(3)
+    shipping.run_once()
+    os.truncate(app.path, 0)
+    app.write_raw(FIRST)
+    app.write(50)
+    shipping.run_once()
+    assert found(sink) == sorted([FIRST.strip(), *app.lines])
+
+
+def test_an_inode_that_is_used_again_is_another_file(tmp_path: Path, running: Start) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(5)
+    live = running(ndjson_service(tmp_path / "logs", sink, tmp_path / "state"))
+    eventually(lambda: len(sink.documents) == 5)
+    live.stop()
+    inode = app.path.stat().st_ino
+    content = app.path.read_bytes()
+    os.truncate(app.path, 0)  # the same inode in any file system, with another file's content
+    app.write(9)
+    assert app.path.stat().st_ino == inode
+    assert app.path.stat().st_size > len(content)
+    running(ndjson_service(tmp_path / "logs", sink, tmp_path / "state"))
+    eventually(lambda: found(sink) == sorted(app.lines))
+
+
+def test_two_files_that_begin_alike_and_identical_ones(tmp_path: Path) -> None:
+    one, two = (App(tmp_path / "logs", name) for name in ("one.log", "two.log"))
+    sink = FakeSink()
+    for app in (one, two):
+        app.write_raw(FIRST)
+        app.write(20)
+    shutil.copy(one.path, tmp_path / "logs" / "copy.log")
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    shipping.run_once()
+    expected = sorted([FIRST.strip(), *one.lines, *two.lines])
+    assert found(sink) == expected
+    for app in (one, two):
+        app.write(3)
+    again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once()
+    assert found(sink) == sorted([FIRST.strip(), *one.lines, *two.lines])
+    assert (again.shipped, again.duplicates) == (6, 0), "each goes on at its own place"
+
+
+def test_a_compressed_file_that_is_still_being_written_is_waited_for(
+    tmp_path: Path, running: Start
+) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(2000)
+    packed = gzip.compress(app.path.read_bytes())
+    app.path.unlink()
+    target = tmp_path / "logs" / "app.log.1.gz"
+    target.write_bytes(packed[: len(packed) // 2])
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    running(shipping)
+    eventually(lambda: sink.documents)
+    assert not shipping.stats().logs[0].trouble
+    with target.open("ab") as file:
+        file.write(packed[len(packed) // 2 :])
+    eventually(lambda: found(sink) == sorted(app.lines))
+
+
+def test_a_damaged_compressed_file_holds_up_no_other(tmp_path: Path, running: Start) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(10)
+    for n in range(5):
+        path = tmp_path / "logs" / f"old.log.{n}.gz"
+        path.write_bytes(gzip.compress(b'{"old":%d}\n' % n)[:-9])
+        os.utime(path, (0, 0))
+    good = tmp_path / "logs" / "good.log.gz"
+    good.write_bytes(gzip.compress(b'{"good":1}\n'))
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    running(shipping)
+    eventually(lambda: {*app.lines, b'{"good":1}'} <= set(found(sink)))
+    eventually(lambda: "not whole" in shipping.stats().logs[0].trouble)
+
+
+def test_compressed_files_are_not_unpacked_twice(tmp_path: Path) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    for _ in range(9):
+        app.write(3)
+        app.rename()
+        app.compress()
+    app.path.unlink()
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    assert shipping.run_once().shipped == 27
+    again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    assert again.run_once().complete
+    follower = again._deliveries[0]._followers["app"]
+    assert isinstance(follower, FileFollower)
+    assert not follower.lanes
+
+
+def test_forgets(tmp_path: Path, running: Start) -> None:
+    """forgets: a file that is gone leaves nothing behind but its place"""
+    sink = FakeSink()
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    running(shipping)
+    eventually(lambda: shipping._deliveries)
+    follower = shipping._deliveries[0]._followers["app"]
+    for n in range(20):
+        app = App(tmp_path / "logs", f"job{n}.log")
+        app.write(3)
+        eventually(lambda n=n: len(sink.documents) == 3 * (n + 1))
+        os.utime(app.path, (0, 0))  # long ago, as far as waiting for more goes
+        app.path.unlink()
+    eventually(lambda: not follower.lanes)
+    assert shipping.stats().logs[0].written == 60
+    assert not held_open(tmp_path / "logs")
+
+
+def test_a_directory_that_is_not_there_yet_vanishes_and_comes_back(
+    tmp_path: Path, running: Start
+) -> None:
+    sink = FakeSink()
+    running(ndjson_service(tmp_path / "later" / "logs", sink, tmp_path / "state"))
+    (tmp_path / "later").mkdir()
+    app = App(tmp_path / "later" / "logs")
+    app.write(3)
+    eventually(lambda: found(sink) == sorted(app.lines))
+    (tmp_path / "later").rename(tmp_path / "away")
+    (tmp_path / "later").mkdir()
+    other = App(tmp_path / "later" / "logs")
+    other.write(3, text="other")
+    eventually(lambda: found(sink) == sorted(app.lines + other.lines))
+
+
+def test_symbolic_links_pipes_and_directories_are_no_files(tmp_path: Path) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(3)
+    os.mkfifo(tmp_path / "logs" / "pipe.log")
+    (tmp_path / "logs" / "link.log").symlink_to(app.path)
+    (tmp_path / "logs" / "dir.log").mkdir()
+    assert ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once().shipped == 3
+
+
+def test_a_refused_document_goes_to_quarantine_once_and_the_rest_on(tmp_path: Path) -> None:
+    from shippers.outcome import INDEXED, quarantined
+
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(10)
+
+    def answer(documents: Any) -> Any:
+        return [quarantined("no") if b'"n":4,' in d.line else INDEXED for d in documents]
+
+    sink.answer_documents = answer
+    summary = ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once()
+    assert (summary.shipped, summary.quarantined) == (9, 1)
+    shutil.rmtree(tmp_path / "state" / "source-cursors")
+    again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once()
+    assert (again.shipped, again.duplicates, again.quarantined) == (0, 9, 1)
+    path = tmp_path / "state" / "quarantine" / "fake.ndjson"
+    (entry,) = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    assert (entry["log"], entry["document"]["source"]) == ("app", "app")
+    assert orjson.loads(entry["line"])["n"] == 4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "audit"},
+        {"name": "audit-x"},
+        {"name": "App"},
+        {"name": ""},
+        {"paths": ()},
+        {"paths": ("relative/*.log",)},
+        {"max_line_bytes": 10},
+    ],
+)
+def test_impossible_options_are_refused(wrong: dict[str, Any]) -> None:
+    fields = {"name": "app", "paths": ("/var/log/*.log",), "host": "hive1", **wrong}
+    with pytest.raises(ValueError, match=r"name|path|max_line_bytes"):
+        NdjsonOptions(**fields)
