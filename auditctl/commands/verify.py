@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditctl.commands.reconcile import compare_with, print_receipt
-from auditctl.config.model import load, sink_for_target
+from auditctl.config.model import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
@@ -16,14 +16,16 @@ from auditctl.export.archive import is_archive, verify_archive
 from auditctl.options import PATH, TEXT, chosen, complete_sinks, config_option, json_option
 from auditctl.output import render
 from auditlog.errors import InvalidName, NoLog
+from auditlog.reading.registry import sightings_by_directory
 from auditlog.verification.verify import Report
 from auditlog.verification.verify import verify as verify_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from auditctl.config.model import Config, SinkConfig
     from auditlog.format.tombstones import Tombstone
+    from auditlog.reading.registry import Sighting
     from auditlog.verification.verify import LogReport
 
 
@@ -85,17 +87,21 @@ def verify(
             ca_file=ca_file,
         )
         receipt = compare_with(sink, directories, config, ship=False)
-    if path is not None:
+    if path is not None and config_path is None:
         directories = (path,)  # without the configuration: a copy is verified anywhere
-        if config_path is not None:
-            load(config_path)  # nothing in it is needed, but whoever names one should have it
+        known: Mapping[Path, tuple[Sighting, ...]] = {}
+    elif path is not None and not path.is_dir():
+        directories, known = (path,), {}
     else:
-        _, directories = chosen(None, config_path)
+        config, directories = chosen(path, config_path)
+        known = sightings_by_directory(directories, config.state_dir)
     reports, lacking = [], False
     for directory in directories:
         try:
-            reports.append(_verify(directory, jobs))
-        except NoLog as error:
+            reports.append(_verify(directory, jobs, known.get(directory)))
+        except (NoLog, BadPath) as error:
+            if len(directories) == 1 and isinstance(error, BadPath):
+                raise
             lacking = True
             render.say(f"auditctl: {error}")
     report = Report(tuple(log for found in reports for log in found.logs))
@@ -132,9 +138,9 @@ def _verify_export(path: Path, *, as_json: bool) -> int:
     return ExitCode.OK if found.ok else ExitCode.FAILED
 
 
-def _verify(path: Path, jobs: int) -> Report:
+def _verify(path: Path, jobs: int, known: Sequence[Sighting] | None) -> Report:
     try:
-        return verify_logs(path, jobs=jobs)
+        return verify_logs(path, jobs=jobs, known=known)
     except FileNotFoundError:
         if path.exists():
             raise  # something in it vanished

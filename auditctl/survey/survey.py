@@ -23,13 +23,14 @@ from auditlog.errors import AuditLogError
 from auditlog.format.record import Header, format_timestamp, parse_header, parse_timestamp
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
+from auditlog.reading.registry import sightings_by_directory
 from auditlog.verification.verify import tombstones_in
 from auditlog.writer.recovery import known_head
 from retention.holds import Hold, HoldStore
 from retention.last_run import LastRunStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from auditctl.config.model import Config
@@ -158,17 +159,19 @@ class Survey:
 def survey(
     config: Config, directories: Sequence[Path], state_dir: Path, now: dt.datetime
 ) -> Survey:
-    """Look at the directories.  Raises OSError when one cannot be listed."""
+    """Look at the directories; one that is gone or cannot be listed is a problem of its own."""
     store = CursorStore(state_dir)
     configured = tuple(sink.name for sink in config.sinks)
     sinks = configured or tuple(store.sinks())
     problems: list[str] = []
     look = _Look(store, sinks, _holds(state_dir, now, problems), now)
+    inventories = tuple(_inventories(directories, problems))
     logs = tuple(
         _log_state(look, inventory, log, segments)
-        for inventory in map(scan, directories)
+        for inventory in inventories
         for log, segments in inventory.logs.items()
     )
+    problems += _missing_logs(inventories, directories, state_dir)
     sources = source_states(config.sources, sinks, store)
     # Retention by hand has no timetable, so only a configured directory can be overdue.
     scheduled = bool(configured)
@@ -189,6 +192,34 @@ def survey(
     ]
     every = config.schedule.every if scheduled else None
     return Survey(now, logs, sources, retention, every, quarantined, tuple(problems))
+
+
+def _inventories(directories: Sequence[Path], problems: list[str]) -> Iterator[Inventory]:
+    for directory in directories:
+        try:
+            yield scan(directory)
+        except OSError as error:
+            problems.append(
+                f"{directory}: {error.strerror}; nothing in it is shipped, checked or retained."
+                " Is it mounted?"
+            )
+
+
+def _missing_logs(
+    inventories: Sequence[Inventory], directories: Sequence[Path], state_dir: Path
+) -> Iterator[str]:
+    """Each log that a note or a cursor knows of and of which no segment is left."""
+    present = {str(log) for inventory in inventories for log in inventory.logs}
+    named: set[str] = set()
+    for known in sightings_by_directory(directories, state_dir).values():
+        for sighting in sorted(known, key=lambda sighting: -sighting.seq):
+            if sighting.log not in present | named:
+                named.add(sighting.log)
+                seq = f" up to seq {sighting.seq}" if sighting.seq else ""
+                yield (
+                    f"{sighting.log}: no segment of this log is left, but {sighting.source} knows"
+                    f" it{seq}; restore its files, then run auditctl verify."
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ Invariants (tests of the same name in tests/auditlog/verification/test_chain.py)
   removed       removing, repeating or swapping records is found
   one_each      one changed record gives one finding
   tombstoned    what a tombstone accounts for is not missing
+  all_of_it     a log or a tail that anybody knows of and the files do not have is missing
   bounded       a log that is wrong throughout does not fill the memory with findings
 """
 
@@ -27,8 +28,11 @@ from auditlog.format.record import (
 from auditlog.verification.fast_path import check_following, following_start
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from auditlog.format.segment_names import SegmentName
     from auditlog.format.tombstones import Tombstone
+    from auditlog.reading.registry import Sighting
 
 __all__ = ["MAX_FINDINGS", "ChainCheck", "Finding", "Intact", "Kind"]
 
@@ -43,6 +47,8 @@ Kind = Literal[
     "not_a_record",
     "torn_tail",
     "missing_segment",
+    "missing_log",
+    "tail_missing",
     "wrong_day",
 ]
 
@@ -52,6 +58,10 @@ _DETAIL = {
     "seq_gap": "records {expected} to {before} are missing",
     "seq_repeat": "the number was used before; expected {expected}",
 }
+
+
+def _knows(sighting: Sighting) -> str:
+    return f"{sighting.source} knows it" + (f" up to seq {sighting.seq}" if sighting.seq else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +215,35 @@ class ChainCheck:
         self._find("not_a_record", self._end, self._expected, detail)
         self._hashes, self._lost = (), True
 
-    def finish(self, newest: SegmentName | None = None) -> None:
-        """All lines were given; ``newest`` is the newest segment known to have had a record."""
+    def finish(self, newest: SegmentName | None = None, sightings: Sequence[Sighting] = ()) -> None:
+        """Finish the check after the last line, and report records that are missing at the end.
+
+        ``newest`` is the newest segment that is known to have had a record, ``sightings`` are what
+        else is known of this log.  Retention never deletes a log's newest segment, so a log
+        without any segment was not deleted under policy.
+        """
         self._name, self._line = "", 0
         self._follow_tombstones()
+        furthest = max(sightings, key=lambda sighting: sighting.seq, default=None)
+        if self.whole and self.segments == 0:
+            self._name = newest.logical if newest is not None else ""
+            known = "" if furthest is None else f"; {_knows(furthest)}"
+            self._find("missing_log", 0, None, f"no segment of this log is left{known}")
+            return
         if newest is not None and (self._seen is None or self._seen < newest):
             self._name = newest.logical
             self._find("missing_segment", 0, None, "the newest segment is missing or empty")
-        elif newest is None and self.whole and self.segments == 0:
-            self._find("missing_segment", 0, None, "its newest segment is never deleted by policy")
+        elif furthest is not None and furthest.seq >= (self._expected or 1):
+            self._name = furthest.segment
+            reached = (self._expected or 1) - 1
+            detail = f"the files end at seq {reached}, but {_knows(furthest)}"
+            self._find("tail_missing", furthest.offset, reached + 1, detail)
+
+    def contradicted(self, sighting: Sighting) -> None:
+        """Report that the files hold another record in the place of the one that was seen."""
+        self._name, self._line = sighting.segment, 0
+        detail = f"it is not the record that {sighting.source} acknowledged under this number"
+        self._find("hash_mismatch", sighting.offset, sighting.seq, detail)
 
     def _line_without_header(self, line: bytes, offset: int, *, last_of_log: bool) -> None:
         if last_of_log and not line.endswith(b"\n"):

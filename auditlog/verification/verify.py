@@ -23,12 +23,13 @@ from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import SEGMENT_DELETED, Tombstone, by_log, parse_tombstone
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form, segments_of
+from auditlog.reading.registry import Sighting, sightings
 from auditlog.verification.chain import ChainCheck, Finding
 from auditlog.verification.workers import Workers, cuts
 from auditlog.writer.recovery import known_head, known_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from auditlog.format.segment_names import SegmentName
 
@@ -125,14 +126,20 @@ class Report:
         return {"schema": SCHEMA, "ok": self.ok, "logs": [log.to_json() for log in self.logs]}
 
 
-def verify(path: str | os.PathLike[str], *, jobs: int = 1) -> Report:
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    jobs: int = 1,
+    known: Sequence[Sighting] | None = None,
+) -> Report:
     """Verify all logs in a directory, or one segment by itself.
 
     With ``jobs`` of 2 or more so many processes of their own share the work of plain segments; the
     report is the same.
     A single segment may start anywhere in its log; of a directory each log has to be whole, from
-    its first record on or from what tombstones account for.  Raises NoLog where there is
-    no log, InvalidName for a file that is no segment, OSError as it comes.
+    its first record on or from what tombstones account for, up to the furthest record in
+    ``known`` (default: what <path>/.auditlog knows; see auditlog.reading.registry).  Raises NoLog
+    where there is no log, InvalidName for a file that is no segment, OSError as it comes.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; at least one process has to do it")
@@ -143,19 +150,23 @@ def verify(path: str | os.PathLike[str], *, jobs: int = 1) -> Report:
             segments = segments_of(path)
             log = segments[0].name.log
             check = ChainCheck(str(log), whole=False)
-            return Report((_verify_log(check, segments, None, workers)[0],))
+            return Report((_verify_log(check, segments, None, (), workers)[0],))
         while True:
-            report, vanished = _verify_directory(path, workers)
+            seen = sightings(path) if known is None else tuple(known)
+            report, vanished = _verify_directory(path, workers, seen)
             if report.ok or not vanished:
                 return report
             # Retention deleted a segment after its tombstone was looked for: look again.
 
 
-def _verify_directory(path: Path, workers: Workers | None) -> tuple[Report, bool]:
+def _verify_directory(
+    path: Path, workers: Workers | None, seen: tuple[Sighting, ...]
+) -> tuple[Report, bool]:
     inventory = scan(path)
     tombstones = by_log(tombstones_in(inventory.logs))
     # A log of which every segment is gone is still known by what was noted about it.
-    logs = {*inventory.logs, *known_logs(path), *_named(tombstones)}
+    named = {*tombstones, *(sighting.log for sighting in seen)}
+    logs = {*inventory.logs, *known_logs(path), *_parsed(named)}
     if not logs:
         raise NoLog(
             "there is no log in this directory",
@@ -167,6 +178,7 @@ def _verify_directory(path: Path, workers: Workers | None) -> tuple[Report, bool
             ChainCheck(str(log), tombstones.get(str(log), ())),
             inventory.logs.get(log, ()),
             known_head(path, log),
+            [sighting for sighting in seen if sighting.log == str(log)],
             workers,
         )
         for log in sorted(logs)
@@ -174,8 +186,8 @@ def _verify_directory(path: Path, workers: Workers | None) -> tuple[Report, bool
     return Report(tuple(log for log, _ in results)), any(vanished for _, vanished in results)
 
 
-def _named(tombstones: Mapping[str, object]) -> Iterator[LogId]:
-    for log in tombstones:
+def _parsed(names: Iterable[str]) -> Iterator[LogId]:
+    for log in names:
         try:
             yield LogId.parse(log)
         except InvalidName:  # about nothing that could ever have been here
@@ -238,6 +250,7 @@ def _verify_log(
     check: ChainCheck,
     segments: tuple[SegmentFile, ...],
     head: SegmentName | None,
+    seen: Sequence[Sighting],
     workers: Workers | None,
 ) -> tuple[LogReport, bool]:
     """The log's report, and whether a segment vanished since it was listed."""
@@ -256,5 +269,39 @@ def _verify_log(
         except FileNotFoundError:
             check.segments -= 1
             vanished = True
-    check.finish(head)
+    check.finish(head, seen)
+    # A log that was written anew, with hashes that fit, holds other records than were shipped.
+    for sighting in seen if check.verified_through_seq else ():
+        if 0 < sighting.seq <= (check.last_seq or 0) and not _holds(segments, sighting):
+            check.contradicted(sighting)
     return LogReport.of(check), vanished
+
+
+def _holds(segments: Iterable[SegmentFile], sighting: Sighting) -> bool:
+    """Whether the record at the sighting's place is the one that was seen.
+
+    True as well where its segment is gone or unreadable, which is reported elsewhere.
+    """
+    for segment in segments:
+        if segment.name.logical != sighting.segment:
+            continue
+        try:
+            header = parse_header(_line_before(segment, sighting.offset))
+        except (LogDamaged, FileNotFoundError):
+            return True
+        return header is not None and (header.seq, header.hash) == (sighting.seq, sighting.hash)
+    return True
+
+
+def _line_before(segment: SegmentFile, end: int) -> bytes:
+    """The line whose LF is the byte before ``end``; empty when no line ends there."""
+    stream, path = open_any_form(segment)
+    with stream:
+        start = 0
+        if path.name == segment.name.logical:  # plain: it can be no further back than this
+            start = max(0, end - MAX_RECORD_BYTES - 1)
+            stream.seek(start)
+        for offset, line in iter_lines(stream, start, path=path):
+            if offset + len(line) >= end:
+                return line if offset + len(line) == end else b""
+    return b""

@@ -89,3 +89,49 @@ def test_a_torn_tail_is_shown_and_is_no_failure(run: Callable[..., Result], tmp_
     result = run("verify", tmp_path)
     assert result.code == 0
     assert "torn_tail" in result.out
+
+
+def test_a_deleted_log_is_found_by_the_configuration_that_shipped_it(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Files and notes are gone; the cursor in the agent's state still knows the log."""
+    audit, second = tmp_path / "audit", tmp_path / "second"
+    for directory in (audit, second):
+        directory.mkdir()
+        write_log(directory, f"{directory.name}@hive1", records=1)
+    gone = write_log(second, records=3)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'directories = ["{audit}", "{second}"]\nstate_dir = "{tmp_path / "state"}"\n'
+        f'[sinks.main]\nkind = "sqlite"\npath = "{tmp_path / "audit.sqlite"}"\n'
+    )
+    assert run("ship", "--once", "--config", config).code == 0
+    assert run("verify", "--config", config).code == 0
+    gone.active.unlink()
+    result = run("verify", "--config", config, "--json")
+    assert result.code == 1
+    [finding] = [finding for log in result.json["logs"] for finding in log["findings"]]
+    assert (finding["kind"], finding["seq"]) == ("missing_log", None)
+    assert finding["detail"].endswith("the cursor of sink main knows it up to seq 3")
+    status = run("status", "--config", config, "--json")
+    assert status.code == 1
+    assert any(gone.log in problem for problem in status.json["problems"])
+
+
+def test_a_directory_that_is_gone_does_not_hide_what_is_found_in_the_others(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    write_log(tmp_path, records=3)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'directories = ["{tmp_path / "nowhere"}", "{tmp_path}"]\n'
+        f'state_dir = "{tmp_path / "state"}"\n'
+    )
+    result = run("verify", "--config", config)
+    assert result.code == 1
+    assert "ok     queen-rbee@hive1" in result.out
+    assert f"{tmp_path / 'nowhere'}: there is no such file or directory" in result.err
+    status = run("status", "--config", config)
+    assert status.code == 1
+    assert "queen-rbee@hive1" in status.out
+    assert "Is it mounted?" in " ".join(status.out.split())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from auditlog.format.record import GENESIS_HASH, parse_header
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.format.tombstones import Tombstone
+from auditlog.reading.registry import Sighting
 from auditlog.verification.chain import MAX_FINDINGS, ChainCheck
 from tests.support.logs import START, make_line
 
@@ -54,6 +55,7 @@ def checked(
     *,
     whole: bool = True,
     newest: int | None = None,
+    known: Sequence[Sighting] = (),
 ) -> ChainCheck:
     """Feed segments; their lines are split at LF again, as they would be read."""
     check = ChainCheck(LOG, tombstones, whole)
@@ -63,7 +65,7 @@ def checked(
         for line in re.findall(rb"[^\n]*\n|[^\n]+\Z", b"".join(lines)):
             check.line(line, offset, last_of_log=part == max(segments))
             offset += len(line)
-    check.finish(None if newest is None else name(newest))
+    check.finish(None if newest is None else name(newest), known)
     return check
 
 
@@ -187,7 +189,7 @@ def test_the_newest_segment_missing_or_emptied_is_found() -> None:
         check = checked(segments, newest=3)
         assert kinds(check) == ["missing_segment"]
         assert check.findings[0].segment == name(3).logical
-    assert kinds(checked({}, newest=3)) == ["missing_segment"], "all of them"
+    assert kinds(checked({}, newest=3)) == ["missing_log"], "all of them"
     assert kinds(checked({**SEGMENTS, 4: []}, newest=3)) == [], "4 was just opened"
 
 
@@ -308,3 +310,15 @@ def test_no_order_of_lines_makes_the_check_fail_or_a_wrong_log_good(
     if whole:
         assert bool(check.findings) != good
     assert check.records == len(lines)
+
+
+def test_all_of_it() -> None:
+    def found(seq: int, upto: int = 3) -> list[str]:
+        segments = {part: lines for part, lines in SEGMENTS.items() if part <= upto}
+        return kinds(checked(segments, known=[Sighting(LOG, "a cursor", seq)]))
+
+    last = len(LINES)
+    assert found(0) == found(last) == []
+    assert found(last + 1) == ["tail_missing"]
+    assert found(last, upto=2) == ["tail_missing"]
+    assert found(last, upto=0) == ["missing_log"]

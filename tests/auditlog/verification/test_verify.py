@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import AuditLogError, InvalidName
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
@@ -232,7 +233,7 @@ def test_a_log_whose_newest_segment_or_every_segment_is_gone_is_found(tmp_path: 
     assert report.findings[0].segment == log.paths[1].name
     log.paths[0].unlink()
     report = verify(tmp_path)
-    assert kinds(report) == ["missing_segment"], "the whole log"
+    assert kinds(report) == ["missing_log"], "the whole log"
     assert [found.log for found in report.logs] == ["other@hive1", "queen-rbee@hive1"]
     (tmp_path / "other@hive1.2026-11-23.0001.ndjson").unlink()
     assert not verify(tmp_path).ok, "all that is left is the note"
@@ -244,7 +245,7 @@ def test_a_log_known_by_its_tombstones_alone_is_missing(tmp_path: Path) -> None:
     for path in log.paths[1:]:
         path.unlink()
     report = verify(tmp_path)
-    assert kinds(report) == ["missing_segment"]
+    assert kinds(report) == ["missing_log"]
     assert report.logs[0].to_json()["deleted_records"] == 4
 
 
@@ -358,3 +359,67 @@ def test_another_user_without_rights_gets_an_os_error_and_no_report(
     (public_directory / "audit").chmod(0o755)
     log.active.chmod(0o600)
     assert as_nobody(lambda: verify(log.directory)).startswith("PermissionError")
+
+
+# Is this all of it?  What cursors know beside the files ------------------------------------------
+
+
+def acknowledged(log: LogBuilder, count: int, *, segment: int = -1) -> None:
+    """The cursor of a sink that has the first ``count`` records, all of them in this segment."""
+    end = len(b"".join(log.lines[:count]))
+    cursor = Cursor(
+        log.log, log.names[segment].logical, end, count, log.headers[count - 1].hash, log.at
+    )
+    CursorStore(log.directory / ".auditlog").save("main", cursor)
+
+
+def test_a_log_that_only_a_cursor_knows_is_missing(tmp_path: Path) -> None:
+    write_log(tmp_path, "other@hive1", records=1)
+    log = write_log(tmp_path, records=6)
+    acknowledged(log, 6)
+    assert verify(tmp_path).ok
+    log.active.unlink()
+    report = verify(tmp_path)
+    assert [(found.log, found.ok) for found in report.logs] == [
+        ("other@hive1", True),
+        (log.log, False),
+    ]
+    [finding] = report.findings
+    assert finding.kind == "missing_log"
+    assert finding.detail.endswith("the cursor of sink main knows it up to seq 6")
+
+
+def test_a_tail_that_was_cut_off_at_a_record_is_missing(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=6)
+    acknowledged(log, 6)
+    log.active.write_bytes(b"".join(log.lines[:4]))
+    [finding] = verify(tmp_path).findings
+    assert (finding.kind, finding.seq, finding.segment) == ("tail_missing", 5, log.active.name)
+    assert finding.detail == (
+        "the files end at seq 4, but the cursor of sink main knows it up to seq 6"
+    )
+    assert not verify(tmp_path).ok
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_log_that_was_written_anew_contradicts_what_was_shipped(
+    tmp_path: Path, *, packed: bool
+) -> None:
+    """Its own hashes fit: only the cursor remembers that another record had this number."""
+    log = write_log(tmp_path, records=6)
+    acknowledged(log, 4)
+    log.active.unlink()
+    forged = write_log(tmp_path, records=6, details={"task_id": "task-X"})
+    if packed:
+        forged.compress(0)
+    [finding] = verify(tmp_path).findings
+    assert (finding.kind, finding.seq) == ("hash_mismatch", 4)
+    assert "not the record that the cursor of sink main acknowledged" in finding.detail
+    assert verify(tmp_path, known=()).ok, "nothing but the cursor knows"
+
+
+def test_what_was_shipped_and_then_deleted_under_policy_is_not_missing(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=4, segments=3, days=1)
+    acknowledged(log, 4, segment=0)
+    delete(tmp_path, log, 0)
+    assert verify(tmp_path).ok

@@ -1,0 +1,108 @@
+"""Collect what is known of each log besides its segments: head notes and the cursors of all sinks.
+
+The hash chain proves the order of the records that are left.  It cannot prove that they are all:
+when the newest segments, or every file of a log, are deleted, nothing in what is left is wrong.
+The registry holds what other places remember, so that verification can name what is missing:
+
+    <dir>/.auditlog/<log>.head                  the newest segment that had a durable record
+    <state_dir>/cursors/<sink>/<log>.cursor     the last record that the sink acknowledged
+
+Whoever can delete the segments can often delete these as well; a sink under another
+administration, or a witness, is the stronger proof (docs/threat-model.md).
+
+Invariants (tests of the same name in tests/auditlog/reading/test_registry.py):
+  union       a log is known when any of the sources knows it
+  place       a cursor's sighting names the exact record: its number, hash and place
+  reads_only  nothing is created or changed, and what cannot be read hides no other sighting
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auditlog.cursors import CursorStore
+from auditlog.errors import CursorDamaged, InvalidName
+from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import STATE_DIRECTORY, scan
+from auditlog.writer.recovery import known_logs
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Sighting", "sightings", "sightings_by_directory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One source's knowledge of a log: it had a record ``seq``, with this hash, at this place.
+
+    ``source`` names the source for people.  ``seq`` is 0 and ``segment`` empty where the source
+    only knows that the log had records.  ``offset`` is the byte after the record's LF in the
+    uncompressed segment.
+    """
+
+    log: str
+    source: str
+    seq: int = 0
+    hash: str = ""
+    segment: str = ""
+    offset: int = 0
+
+
+def sightings(directory: str | os.PathLike[str]) -> tuple[Sighting, ...]:
+    """Return what ``<directory>/.auditlog`` knows: head notes, and cursors of an agent there.
+
+    Raises OSError.
+    """
+    own = Path(directory) / STATE_DIRECTORY
+    notes = (Sighting(str(log), f"{own / f'{log}.head'}") for log in known_logs(own.parent))
+    return (*notes, *_of_cursors(own))
+
+
+def sightings_by_directory(
+    directories: Sequence[Path], state_dir: Path | None
+) -> dict[Path, tuple[Sighting, ...]]:
+    """Return the same for several directories that share a ``state_dir`` (if any), by directory.
+
+    A cursor does not say in which directory its log lies.  It counts for the directory that has
+    the log; when none has it, for the first one.  Directories that do not exist are left out.
+    Raises OSError.
+    """
+    present = [directory for directory in directories if directory.is_dir()]
+    found = {directory: list(sightings(directory)) for directory in present}
+    homes = {
+        log: directory
+        for directory in reversed(present)
+        for log in (*map(str, scan(directory).logs), *(one.log for one in found[directory]))
+    }
+    for sighting in _of_cursors(state_dir) if present and state_dir is not None else ():
+        home = found[homes.get(sighting.log, present[0])]
+        if sighting not in home:
+            home.append(sighting)
+    return {directory: tuple(known) for directory, known in found.items()}
+
+
+def _of_cursors(state_dir: Path) -> Iterator[Sighting]:
+    store = CursorStore(state_dir)
+    for sink in store.sinks():
+        for log in store.logs(sink):
+            try:
+                LogId.parse(log)
+                cursor = store.load(sink, log)
+            except InvalidName:
+                continue  # not a cursor of ours
+            except CursorDamaged:
+                yield Sighting(log, f"the damaged cursor of sink {sink}")
+                continue
+            if cursor is not None:
+                yield Sighting(
+                    log,
+                    f"the cursor of sink {sink}",
+                    cursor.seq,
+                    cursor.hash,
+                    cursor.segment,
+                    cursor.offset,
+                )
