@@ -61,7 +61,16 @@ PURE = {  # what the design calls pure; any other module joins by saying "Pure" 
     "shippers/sinks/elasticsearch/bulk.py",
     "shippers/sinks/elasticsearch/index_template.py",
 }
-HEAVY = ("apscheduler", "click", "elasticsearch", "jinja2", "prometheus_client", "rich", "watchdog")
+HEAVY = (
+    "apscheduler",
+    "click",
+    "cryptography",
+    "elasticsearch",
+    "jinja2",
+    "prometheus_client",
+    "rich",
+    "watchdog",
+)
 
 
 def name_of(path: Path) -> str:

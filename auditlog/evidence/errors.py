@@ -1,0 +1,19 @@
+"""Errors of the evidence room, as auditlog.errors describes them."""
+
+from __future__ import annotations
+
+from auditlog.errors import AuditLogError
+
+__all__ = ["BadEvidence", "EvidenceError", "SigningStopped"]
+
+
+class EvidenceError(AuditLogError):
+    """Base of what the evidence room raises."""
+
+
+class BadEvidence(EvidenceError, ValueError):
+    """A note, checkpoint, policy, key or proof that is malformed or that does not verify."""
+
+
+class SigningStopped(EvidenceError):
+    """A log must not be signed any more: a signature would contradict an earlier one."""

@@ -1,0 +1,218 @@
+"""Decide whether a checkpoint is to be believed: c2sp.org/tlog-policy.  Pure.
+
+    log <vkey> [<url>]
+    witness <name> <vkey> [<url>]
+    group <name> all|any|<k> <name>…
+    quorum <name>|none
+
+A checkpoint is valid when the log that its origin names signed it, and witnesses cosigned it by the
+rule of the quorum.  Logs of one host share a key under several names; witnesses that share a key
+are refused, since one of them could then count twice.
+
+Invariants (tests of the same name in tests/auditlog/evidence/test_policy.py):
+  quorum      a checkpoint is accepted exactly when the signatures present satisfy the rule
+  every_bit   a checkpoint is refused under a policy with any bit changed
+  malformed   a line that is not understood refuses the policy, naming the line
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from auditlog.evidence.checkpoint import Checkpoint
+from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.note import COSIGNATURE, ED25519, Key, Note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Group", "TrustPolicy", "Trusted", "Witness"]
+
+_MAX_POLICY_BYTES: Final = 1 << 20
+NONE: Final = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A witness of the policy; ``url`` is where checkpoints are submitted, "" when not given."""
+
+    name: str
+    key: Key
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Satisfied when ``threshold`` of the members are."""
+
+    threshold: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """A checkpoint whose log signature is right.
+
+    ``seen`` says which witnesses (by their names in the policy) cosigned it, and when; ``quorum``
+    whether that is enough.
+    """
+
+    checkpoint: Checkpoint
+    note: Note
+    seen: Mapping[str, dt.datetime]
+    quorum: bool
+
+    @property
+    def witnessed_at(self) -> dt.datetime | None:
+        """When the newest witness saw it: it existed then."""
+        return max(self.seen.values(), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustPolicy:
+    """``logs`` by origin; ``urls`` of logs are read over, since nothing here asks a log."""
+
+    logs: Mapping[str, Key]
+    witnesses: Mapping[str, Witness]
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    quorum: str = NONE
+
+    @classmethod
+    def parse(cls, data: bytes) -> TrustPolicy:
+        """Raises BadEvidence, naming the line."""
+        if len(data) > _MAX_POLICY_BYTES:
+            raise BadEvidence(f"a policy of {len(data):,} bytes is too long")
+        # Octets of any encoding are allowed, and compared as they are.
+        text = data.decode("utf-8", "surrogateescape")
+        builder = _Builder()
+        for number, line in enumerate(text.split("\n"), 1):
+            fields = line.strip(" \t").replace("\t", " ").split(" ")
+            fields = [each for each in fields if each]
+            if not fields or fields[0].startswith("#"):
+                continue
+            try:
+                builder.take(fields, line)
+            except BadEvidence as error:
+                raise BadEvidence(
+                    f"line {number} of the trust policy: {error.reason}", hint=error.hint
+                ) from None
+        return builder.policy()
+
+    def trust(self, note: Note) -> Trusted:
+        """Verify a signed checkpoint; ``quorum`` of the result still has to be looked at.
+
+        Raises BadEvidence when it is malformed, of a log the policy does not name, not signed by
+        that log, or cosigned wrongly by a witness of the policy.
+        """
+        checkpoint = Checkpoint.parse(note.text)
+        log = self.logs.get(checkpoint.origin)
+        if log is None:
+            raise BadEvidence(f"the trust policy names no log {checkpoint.origin}")
+        by_key = {witness.key: name for name, witness in self.witnesses.items()}
+        verified = note.verified([log, *by_key])
+        if all(each.key != log for each in verified):
+            raise BadEvidence(f"the checkpoint is not signed by {checkpoint.origin}")
+        seen = {
+            by_key[each.key]: _instant(each.seconds)
+            for each in verified
+            if each.key in by_key and each.seconds is not None
+        }
+        return Trusted(checkpoint, note, seen, self.satisfied(frozenset(seen)))
+
+    def satisfied(self, seen: frozenset[str]) -> bool:
+        """Whether cosignatures of these witnesses are enough."""
+        return self.quorum == NONE or self._holds(self.quorum, seen)
+
+    def _holds(self, name: str, seen: frozenset[str]) -> bool:
+        group = self.groups.get(name)
+        if group is None:
+            return name in seen
+        return sum(self._holds(member, seen) for member in group.members) >= group.threshold
+
+
+def _instant(seconds: int) -> dt.datetime:
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    except (OverflowError, ValueError, OSError):
+        raise BadEvidence(f"a cosignature of the impossible time {seconds}") from None
+
+
+class _Builder:
+    """Takes the lines in their order: each may only name what stands before it."""
+
+    def __init__(self) -> None:
+        self._logs: dict[str, Key] = {}
+        self._witnesses: dict[str, Witness] = {}
+        self._groups: dict[str, Group] = {}
+        self._members: set[str] = set()
+        self._quorum = ""
+
+    def take(self, fields: list[str], line: str) -> None:
+        if re.search(r"[\0-\x08\x0b-\x1f\x7f]", line):
+            raise BadEvidence("there is a control character in it")
+        match fields:
+            case ["log", vkey] | ["log", vkey, _]:
+                self._log(Key.parse(vkey))
+            case ["witness", name, vkey]:
+                self._witness(Witness(name, Key.parse(vkey)))
+            case ["witness", name, vkey, url]:
+                self._witness(Witness(name, Key.parse(vkey), url.rstrip("/")))
+            case ["group", name, threshold, *members] if members:
+                self._group(name, threshold, members)
+            case ["quorum", name]:
+                self._end(name)
+            case _:
+                raise BadEvidence(
+                    "it is not understood",
+                    hint="There are log, witness, group and quorum lines (c2sp.org/tlog-policy).",
+                )
+
+    def policy(self) -> TrustPolicy:
+        if not self._quorum:
+            raise BadEvidence("the trust policy has no quorum line")
+        return TrustPolicy(self._logs, self._witnesses, self._groups, self._quorum)
+
+    def _log(self, key: Key) -> None:
+        if key.kind != ED25519:
+            raise BadEvidence(f"the key of {key.name} is not a log's")
+        if key.name in self._logs:
+            raise BadEvidence(f"the log {key.name} is named twice")
+        self._logs[key.name] = key
+
+    def _witness(self, witness: Witness) -> None:
+        self._new_name(witness.name)
+        if witness.key.kind != COSIGNATURE:
+            raise BadEvidence(f"the key of the witness {witness.name} does not cosign")
+        if any(witness.key.public == other.key.public for other in self._witnesses.values()):
+            raise BadEvidence(f"the key of the witness {witness.name} is another witness's, too")
+        self._witnesses[witness.name] = witness
+
+    def _group(self, name: str, threshold: str, members: list[str]) -> None:
+        self._new_name(name)
+        for member in members:
+            self._known(member)
+            if member in self._members:
+                raise BadEvidence(f"{member} is a member twice")
+            self._members.add(member)
+        count = {"any": "1", "all": str(len(members))}.get(threshold, threshold)
+        if re.fullmatch(r"[1-9][0-9]{0,3}", count, re.ASCII) is None or int(count) > len(members):
+            raise BadEvidence(f"{threshold} of {len(members)} is not a threshold")
+        self._groups[name] = Group(int(count), tuple(members))
+
+    def _end(self, name: str) -> None:
+        if self._quorum:
+            raise BadEvidence("there is a second quorum line")
+        if name != NONE:
+            self._known(name)
+        self._quorum = name
+
+    def _new_name(self, name: str) -> None:
+        if name == NONE or name in self._witnesses or name in self._groups:
+            raise BadEvidence(f"the name {name!r} is taken")
+
+    def _known(self, name: str) -> None:
+        if name not in self._witnesses and name not in self._groups:
+            raise BadEvidence(f"no line before it defines {name!r}")

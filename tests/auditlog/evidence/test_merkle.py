@@ -1,0 +1,92 @@
+"""Trees against the recursive definition of RFC 6962, for every small size and some large ones."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auditlog.evidence.merkle import (
+    EMPTY_ROOT,
+    TreeBuilder,
+    consistency_proof,
+    inclusion_proof,
+    range_root,
+    verify_consistency,
+    verify_inclusion,
+)
+from tests.support.trees import defined_root, leaves_of, subtrees_of
+
+LEAVES = leaves_of(70)
+ROOTS = [defined_root(LEAVES[:size]) for size in range(len(LEAVES) + 1)]
+
+
+def built(leaves: list[bytes]) -> TreeBuilder:
+    builder = TreeBuilder()
+    for leaf in leaves:
+        builder.append(leaf)
+    return builder
+
+
+def test_the_empty_tree_has_the_hash_of_nothing() -> None:
+    assert TreeBuilder().root() == ROOTS[0] == EMPTY_ROOT
+
+
+def test_definition_for_every_small_size() -> None:
+    builder = TreeBuilder()
+    for size, leaf in enumerate(LEAVES, 1):
+        builder.append(leaf)
+        assert builder.root() == ROOTS[size]
+        assert range_root(0, size, subtrees_of(LEAVES)) == ROOTS[size]
+
+
+def test_definition_at_the_edges_of_tiles() -> None:
+    leaves = leaves_of(2 * 256 + 1)
+    for size in (255, 256, 257, 511, 512, 513):
+        assert built(leaves[:size]).root() == defined_root(leaves[:size])
+
+
+def test_definition_where_a_tile_of_tiles_is_complete() -> None:
+    """65,536 leaves complete a tile of the second level; the third begins."""
+    leaf = LEAVES[0]
+    builder = TreeBuilder()
+    completed = [len(builder.append(leaf)) for _ in range(65_536)]
+    assert completed[-1] == 2
+    assert completed.count(1) == 255
+    assert [len(tile) for tile in builder.levels] == [0, 0, 1]
+    assert builder.root() == builder.levels[2][0]
+
+
+@given(st.integers(1, 70), st.data())
+def test_inclusion(size: int, draw: st.DataObject) -> None:
+    index = draw.draw(st.integers(0, size - 1))
+    proof = inclusion_proof(index, size, subtrees_of(LEAVES))
+    assert verify_inclusion(LEAVES[index], index, size, proof, ROOTS[size])
+    assert not verify_inclusion(LEAVES[(index + 1) % 70], index, size, proof, ROOTS[size])
+    assert not verify_inclusion(LEAVES[index], index, size, proof, ROOTS[size - 1])
+    assert not verify_inclusion(LEAVES[index], size, size, proof, ROOTS[size])
+    for other in range(size):
+        if other != index:
+            assert not verify_inclusion(LEAVES[index], other, size, proof, ROOTS[size])
+    for at in range(len(proof)):
+        without = [*proof[:at], *proof[at + 1 :]]
+        assert not verify_inclusion(LEAVES[index], index, size, without, ROOTS[size])
+    assert not verify_inclusion(LEAVES[index], index, size, [*proof, LEAVES[0]], ROOTS[size])
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 70), st.data())
+def test_consistency(size: int, draw: st.DataObject) -> None:
+    old = draw.draw(st.integers(0, size))
+    proof = consistency_proof(old, size, subtrees_of(LEAVES))
+    assert verify_consistency(old, size, proof, ROOTS[old], ROOTS[size])
+    other = LEAVES[-1]
+    assert not verify_consistency(old, size, proof, other, ROOTS[size])
+    assert not verify_consistency(old, size, [*proof, other], ROOTS[old], ROOTS[size])
+    if old:
+        assert not verify_consistency(old, size, proof, ROOTS[old], other)
+        assert not verify_consistency(size + 1, old, proof, ROOTS[old], ROOTS[size])
+    for at in range(len(proof)):
+        changed = [*proof[:at], other, *proof[at + 1 :]]
+        assert not verify_consistency(old, size, changed, ROOTS[old], ROOTS[size])
+        without = [*proof[:at], *proof[at + 1 :]]
+        assert not verify_consistency(old, size, without, ROOTS[old], ROOTS[size])

@@ -1,0 +1,126 @@
+"""Trust policies: which checkpoints they accept, and what they refuse to be."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.note import Signer
+from auditlog.evidence.policy import TrustPolicy
+from tests.auditlog.evidence.test_note import flipped
+from tests.support.trees import ORIGIN, leaves_of, policy_text, signed, witness
+
+SIGNER = Signer(ORIGIN, bytes(range(32)))
+LEAVES = leaves_of(5)
+
+
+def accepts(policy: str, witnesses: tuple[int, ...]) -> bool:
+    parsed = TrustPolicy.parse(policy.encode())
+    return parsed.trust(signed(LEAVES, SIGNER, witnesses=witnesses)).quorum
+
+
+@given(st.sampled_from(["any", "all", "1", "2", "3"]), st.sets(st.integers(1, 4)))
+def test_quorum(rule: str, seen: set[int]) -> None:
+    """Witness 4 is not in the policy, and counts for nothing."""
+    needed = {"any": 1, "all": 3}.get(rule) or int(rule)
+    assert accepts(policy_text(SIGNER, rule=rule), tuple(sorted(seen))) == (
+        len(seen - {4}) >= needed
+    )
+
+
+def test_quorum_of_groups_of_groups() -> None:
+    lines = [f"log {SIGNER.key}"]
+    lines += [f"witness {name} {witness(n).cosigner}" for n, name in enumerate("abcde", 1)]
+    lines += ["group x 2 a b c", "group y any d e", "group both all x y", "quorum both", ""]
+    policy = "\n".join(lines)
+    for size in range(6):
+        for seen in itertools.combinations(range(1, 6), size):
+            expected = len(set(seen) & {1, 2, 3}) >= 2 and bool(set(seen) & {4, 5})
+            assert accepts(policy, seen) == expected
+
+
+def test_quorum_none_needs_the_signature_of_the_log_alone() -> None:
+    policy = TrustPolicy.parse(f"# a comment\n\n\tlog  {SIGNER.key} \nquorum none\n".encode())
+    assert policy.trust(signed(LEAVES, SIGNER)).quorum
+    with pytest.raises(BadEvidence, match=r"does not verify|not signed"):
+        policy.trust(signed(LEAVES, Signer(ORIGIN, bytes(32))))
+    with pytest.raises(BadEvidence, match="names no log"):
+        policy.trust(signed(LEAVES, SIGNER, origin="audit.example.com/x@y"))
+
+
+def test_quorum_says_when_each_witness_saw_it() -> None:
+    policy = TrustPolicy.parse(policy_text(SIGNER).encode())
+    trusted = policy.trust(signed(LEAVES, SIGNER, witnesses=(1, 3)))
+    assert sorted(trusted.seen) == ["w1", "w3"]
+    assert trusted.witnessed_at is not None
+    assert trusted.witnessed_at.timestamp() == 1_800_000_000
+
+
+def test_every_bit() -> None:
+    note = signed(LEAVES, SIGNER, witnesses=(1, 2))
+    policy = policy_text(SIGNER).encode()
+    assert TrustPolicy.parse(policy).trust(note).quorum
+    for changed in flipped(policy):
+        try:
+            accepted = TrustPolicy.parse(changed).trust(note).quorum
+        except BadEvidence:
+            continue
+        # The third witness did not sign; without it the rest of the line is as good.
+        assert not accepted, changed
+
+
+def test_every_bit_of_a_checkpoint() -> None:
+    policy = TrustPolicy.parse(policy_text(SIGNER).encode())
+    note = signed(LEAVES, SIGNER, witnesses=(1, 2))
+    for changed in flipped(note.to_bytes()):
+        try:
+            accepted = policy.trust(type(note).parse(changed)).quorum
+        except BadEvidence:
+            continue
+        assert not accepted, changed
+
+
+KEY = str(SIGNER.key)
+W1, W2 = str(witness(1).cosigner), str(witness(2).cosigner)
+AGAIN = str(witness(1).cosigner.renamed("witness.example/other-name"))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["quorum w1"],
+        ["quorum none", "quorum none"],
+        [f"log {KEY}", f"log {KEY}", "quorum none"],
+        [f"log {W1}", "quorum none"],
+        [f"witness w1 {KEY}", "quorum w1"],
+        [f"witness w1 {W1}", f"witness w1 {W2}", "quorum w1"],
+        [f"witness w1 {W1}", f"witness w2 {AGAIN}", "quorum w1"],
+        [f"witness none {W1}", "quorum none"],
+        [f"witness w1 {W1}", "group g 2 w1", "quorum g"],
+        [f"witness w1 {W1}", "group g 0 w1", "quorum g"],
+        [f"witness w1 {W1}", "group g 01 w1", "quorum g"],
+        [f"witness w1 {W1}", "group g any", "quorum g"],
+        [f"witness w1 {W1}", "group g any w2", "quorum g"],
+        [f"witness w1 {W1}", "group g any none", "quorum g"],
+        [f"witness w1 {W1}", "group g any w1 w1", "quorum g"],
+        [f"witness w1 {W1}", "group g any w1", "group h any w1 g", "quorum h"],
+        ["group g any g", "quorum g"],
+        [f"witness w1 {W1} url too-many", "quorum w1"],
+        [f"witness w1 {W1}\x0b", "quorum w1"],
+        ["witness w1 rubbish", "quorum w1"],
+        ["trust me", "quorum none"],
+    ],
+)
+def test_malformed(lines: list[str]) -> None:
+    with pytest.raises(BadEvidence):
+        TrustPolicy.parse("\n".join([*lines, ""]).encode())
+
+
+def test_malformed_names_the_line() -> None:
+    with pytest.raises(BadEvidence, match="line 2 of the trust policy"):
+        TrustPolicy.parse(f"log {KEY}\nwitless w1 {W1}\n".encode())
