@@ -1,4 +1,4 @@
-"""Single records for other programs: a row of a table, or the names of ECS.  Pure.
+"""Convert a record for other programs: to a row of a table, or to ECS names.  Pure.
 
 A CSV is for looking at.  A cell that a spreadsheet would run as a formula gets an apostrophe in
 front, as OWASP advises, so it is not the record byte for byte; only NDJSON is.
@@ -15,61 +15,57 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from auditctl.query.predicate import values_at
+from auditlog.events.members import leaves, members
 
 if TYPE_CHECKING:
     from auditlog.format.record import Record
 
 __all__ = ["COLUMNS", "ecs", "row", "value"]
 
-COLUMNS: Final = (
-    "@timestamp", "log", "seq", "event_type", "outcome", "reason", "severity", "actor.user_id",
-    "actor.ip", "actor.auth_method", "actor.session_id", "resource.resource_type",
-    "resource.resource_id", "resource.parent_id", "correlation_id", "details", "hash",
-)  # fmt: skip
+_MEMBERS: Final = {member.path: member for member in leaves(members())}
+_FIRST: Final = ("@timestamp", "log", "seq", "event_type", "outcome", "reason", "severity")
+_NO_COLUMN: Final = ("v", "prev_hash", "service", "host")
+COLUMNS: Final = (*_FIRST, *(path for path in _MEMBERS if path not in (*_FIRST, *_NO_COLUMN)))
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-_NAMES: Final = {
-    "event_type": ("event", "action"),
-    "seq": ("event", "sequence"),
-    "hash": ("event", "hash"),
-    "outcome": ("event", "outcome"),
-    "reason": ("event", "reason"),
-    "service": ("service", "name"),
-    "host": ("host", "name"),
-    "actor.user_id": ("user", "id"),
-    "actor.ip": ("source", "ip"),
-    "correlation_id": ("trace", "id"),
-    "severity": ("log", "level"),
-}
-_OWN: Final = ("log", "prev_hash", "details", "resource", "actor.auth_method", "actor.session_id")
 _OUTCOMES: Final = {"success": "success", "failure": "failure"}
 
 
 def row(record: Record) -> list[str]:
-    """The record's cells, in the order of COLUMNS.  Raises LogDamaged for one that is no JSON."""
+    """Return the cells in the order of COLUMNS.  Raises LogDamaged for a line that is not JSON."""
     return [_cell(value(record, column)) for column in COLUMNS]
 
 
 def ecs(record: Record) -> dict[str, Any]:
-    """The record in ECS names; what ECS has no name for is below ``auditlog``, unchanged."""
-    document: dict[str, Any] = {"@timestamp": record.header.timestamp, "ecs": {"version": "8.11.0"}}
-    for field, (group, name) in _NAMES.items():
-        if (found := value(record, field)) is not None:
-            document.setdefault(group, {})[name] = found
-    outcome = document.get("event", {}).get("outcome")
-    document["event"]["outcome"] = _OUTCOMES.get(str(outcome), "unknown")
-    document["event"]["kind"] = "event"
-    own: dict[str, Any] = {"outcome": outcome}
-    for field in _OWN:
-        if (found := value(record, field)) is not None:
-            own[field.rpartition(".")[2]] = found
+    """Return the record in ECS names; what ECS has no name for is below ``auditlog``, unchanged."""
+    document: dict[str, Any] = {
+        "@timestamp": record.header.timestamp,
+        "ecs": {"version": "8.11.0"},
+        "event": {"kind": "event"},
+    }
+    own: dict[str, Any] = {}
+    for path, member in _MEMBERS.items():
+        if path in ("v", "@timestamp") or (found := value(record, path)) is None:
+            continue
+        if member.ecs is None or path == "outcome":
+            _put(own, path.removeprefix("actor."), found)
+        if member.ecs is not None:
+            _put(document, member.ecs, found)
+    document["event"]["outcome"] = _OUTCOMES.get(str(own.get("outcome")), "unknown")
     document["auditlog"] = own
     return document
 
 
 def value(record: Record, field: str) -> Any:
-    """What stands there, None where nothing does.  Raises LogDamaged as row."""
+    """Return the value at the path, or None.  Raises LogDamaged for a line that is not JSON."""
     fields = record.fields
     return fields[field] if field in fields else next(values_at(fields, field), None)
+
+
+def _put(document: dict[str, Any], path: str, found: Any) -> None:
+    *groups, name = path.split(".")
+    for group in groups:
+        document = document.setdefault(group, {})
+    document[name] = found
 
 
 def _cell(value: Any) -> str:

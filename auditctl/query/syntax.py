@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from auditctl.errors import QueryError
+from auditlog.events.members import aliases, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,10 +54,7 @@ _NAME: Final = re.compile(r"[^\s()\"'=!~<>]+")
 _BARE: Final = re.compile(r"[^\s()\"'][^\s()]*")
 _SPACE: Final = re.compile(r"\s*")
 
-FIELDS: Final = (
-    "v", "log", "seq", "prev_hash", "@timestamp", "event_type", "service", "host", "actor",
-    "resource", "outcome", "reason", "severity", "correlation_id", "details", "hash",
-)  # fmt: skip
+FIELDS: Final = tuple(member.path for member in members())
 """What a record has at its top level; everything of the caller's own lies below details."""
 
 ALIASES: Final = {
@@ -65,16 +63,7 @@ ALIASES: Final = {
     "resource": "resource.resource_id",
     "timestamp": "@timestamp",
     # The names of the Elastic Common Schema, as the index has them.
-    "event.action": "event_type",
-    "event.hash": "hash",
-    "event.outcome": "outcome",
-    "event.reason": "reason",
-    "event.sequence": "seq",
-    "host.name": "host",
-    "service.name": "service",
-    "source.ip": "actor.ip",
-    "trace.id": "correlation_id",
-    "user.id": "actor.user_id",
+    **{name: member.path for name, member in aliases().items()},
 }
 
 

@@ -1,4 +1,4 @@
-"""Who acted, and on what.  Pure.
+"""Describe who acted, and what was acted on.  Pure.
 
 Both are given as objects or as plain mappings of the same fields, and checked alike.  Their JSON is
 made once and kept, as one actor usually causes many events.
@@ -11,13 +11,12 @@ Invariants (tests of the same name in tests/auditlog/events/test_actor.py):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Final, Literal, TypeVar, get_args
-
-import orjson
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args
 
 from auditlog.errors import InvalidEvent
+from auditlog.events.codegen import compiled, constructor, members
+from auditlog.events.field_kinds import Address, EcsName, Id, Label, choice
+from auditlog.events.frozen_class import Frozen
 from auditlog.redaction.cleaning import clean_text
 
 __all__ = [
@@ -41,31 +40,42 @@ AUTH_METHODS: Final[tuple[str, ...]] = get_args(AuthMethod)
 OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
 
+_AUTH_METHOD: Final = choice("AuthMethod", AUTH_METHODS)
 
-class _WithJson:
-    """Keeps the JSON of a frozen object.  No dataclass field: it is no part of the value."""
+
+class _Party(Frozen):
+    """A member of the record that is an object; keeps its JSON beside its fields."""
 
     __slots__ = ("json",)
-    json: str
-    """The object as it stands in a record: cleaned, absent fields left out."""
+    member: ClassVar[str]
+    """What the record calls it."""
 
-    def _keep_json(self, where: str, **fields: str | None) -> None:
-        members = {
-            name: clean_text(text, f"{where}.{name}")
-            for name, text in fields.items()
-            if text is not None
-        }
-        object.__setattr__(self, "json", orjson.dumps(members).decode())
+    if TYPE_CHECKING:
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Made anew from its fields, from which its JSON follows."""
-        fields: tuple[str, ...] = type(self).__match_args__  # type: ignore[attr-defined]  # a dataclass
-        return type(self), tuple(getattr(self, name) for name in fields)
+        @property
+        def json(self) -> str:
+            """The object as it stands in a record: cleaned, absent fields left out."""
+            raise NotImplementedError
+
+    @classmethod
+    def _generate(cls) -> None:
+        names: dict[str, object] = {}
+        statements, pieces = members(cls.declared, cls.member)
+        source = constructor(
+            cls.declared,
+            cls.member,
+            names,
+            keyword_only=False,
+            fill={},
+            then=[*statements, f"_self.json = '{{' + {pieces} + '}}'"],
+        )
+        made = compiled(cls, source, names)["__new__"]
+        made.__qualname__ = cls.__qualname__  # what a TypeError about arguments names
+        cls.__new__ = staticmethod(made)  # type: ignore[method-assign]  # once per class
 
 
-@dataclass(frozen=True, slots=True)
-class Actor(_WithJson):
-    """Who acted.
+class Actor(_Party):
+    """The person or service that acted.
 
     ``user_id`` names a person, a service or a token's fingerprint (``token:a3f2c1``); ``ip`` is an
     IPv4 or IPv6 address; ``auth_method`` bearer_token, api_key, mtls or internal.
@@ -76,100 +86,54 @@ class Actor(_WithJson):
     Raises InvalidEvent naming the field.
     """
 
-    user_id: str
-    ip: str | None = None
-    auth_method: AuthMethod | None = None
-    session_id: str | None = None
+    member: ClassVar[str] = "actor"
 
-    def __post_init__(self) -> None:
-        _require_text("actor.user_id", self.user_id)
-        if self.ip is not None:
-            # frozen: one spelling for one address, whatever the caller used
-            object.__setattr__(self, "ip", check_ip("actor.ip", self.ip))
-        if self.auth_method is not None and self.auth_method not in AUTH_METHODS:
-            raise InvalidEvent(
-                "actor.auth_method is unknown", hint=f"Known are {', '.join(AUTH_METHODS)}."
-            )
-        if self.session_id is not None:
-            _require_text("actor.session_id", self.session_id)
-        self._keep_json(
-            "actor",
-            user_id=self.user_id,
-            ip=self.ip,
-            auth_method=self.auth_method,
-            session_id=self.session_id,
-        )
+    user_id: Annotated[Id, EcsName("user.id")]
+    ip: Annotated[Address, EcsName("source.ip")] | None = None
+    auth_method: Annotated[AuthMethod, _AUTH_METHOD] | None = None
+    session_id: Id | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resource(_WithJson):
-    """What was acted on: its kind, its id within the kind, and the id of what it belongs to.
+class Resource(_Party):
+    """The object that was acted on: its type, its id within the type, the id of its parent.
 
     Raises InvalidEvent naming the field.
     """
 
-    resource_type: str
-    resource_id: str
-    parent_id: str | None = None
+    member: ClassVar[str] = "resource"
 
-    def __post_init__(self) -> None:
-        _require_text("resource.resource_type", self.resource_type)
-        _require_text("resource.resource_id", self.resource_id)
-        if self.parent_id is not None:
-            _require_text("resource.parent_id", self.parent_id)
-        self._keep_json(
-            "resource",
-            resource_type=self.resource_type,
-            resource_id=self.resource_id,
-            parent_id=self.parent_id,
-        )
+    resource_type: Label
+    resource_id: Id
+    parent_id: Id | None = None
 
 
 def as_actor(value: Actor | Mapping[str, Any]) -> Actor:
-    """The actor itself, or one made of a mapping of its fields.  Raises InvalidEvent."""
-    return value if isinstance(value, Actor) else _from_mapping(Actor, "actor", value)
+    """Return the actor itself, or one made of a mapping of its fields.  Raises InvalidEvent."""
+    return value if isinstance(value, Actor) else _from_mapping(Actor, value)
 
 
 def as_resource(value: Resource | Mapping[str, Any]) -> Resource:
-    """The resource itself, or one made of a mapping of its fields.  Raises InvalidEvent."""
-    return value if isinstance(value, Resource) else _from_mapping(Resource, "resource", value)
+    """Return the resource itself, or one made of a mapping of its fields.  Raises InvalidEvent."""
+    return value if isinstance(value, Resource) else _from_mapping(Resource, value)
 
 
-def check_ip(where: str, value: object) -> str:
-    """The address in its canonical spelling.  Raises InvalidEvent."""
-    if isinstance(value, (str, IPv4Address, IPv6Address)):
-        try:
-            return str(ip_address(value))
-        except ValueError:
-            pass  # refused below, as everything else that is no address
-    raise InvalidEvent(f"{where} is not an IP address", hint="Give it as 10.0.0.7 or 2001:db8::7.")
+_Of = TypeVar("_Of", Actor, Resource)
 
 
-_Kind = TypeVar("_Kind", Actor, Resource)
-
-
-def _from_mapping(kind: type[_Kind], where: str, value: object) -> _Kind:
-    if not isinstance(value, Mapping):
-        raise InvalidEvent(
-            f"{where} is {type(value).__name__}", hint=f"Give {kind.__name__} or a mapping."
-        )
-    known = kind.__match_args__
+def _from_mapping(kind: type[_Of], value: Any) -> _Of:
+    where = kind.member
+    try:
+        return kind(**value)
+    except TypeError:  # looked into only now: the common case is spared the questions
+        if not isinstance(value, Mapping):
+            raise InvalidEvent(
+                f"{where} is {type(value).__name__}", hint=f"Give {kind.__name__} or a mapping."
+            ) from None
+    known = [field.name for field in kind.declared]
     if strange := [key for key in value if key not in known]:
         listed = ", ".join(sorted(repr(clean_text(str(key), where)) for key in strange))
         raise InvalidEvent(
             f"{where} has no field {listed}", hint=f"Its fields are {', '.join(known)}."
         )
-    try:
-        return kind(**value)
-    except TypeError:
-        missing = ", ".join(
-            name for name in known[: 1 if kind is Actor else 2] if name not in value
-        )
-        raise InvalidEvent(f"{where} lacks {missing}") from None
-
-
-def _require_text(where: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidEvent(f"{where} is {type(value).__name__}, not a string")
-    if not value:
-        raise InvalidEvent(f"{where} is empty")
+    missing = [field.name for field in kind.declared if field.required and field.name not in value]
+    raise InvalidEvent(f"{where} lacks {', '.join(missing)}")

@@ -1,18 +1,11 @@
-"""What an event is: typed fields, checked when it is made, cleaned when it becomes a record.  Pure.
+"""Define an event: typed fields, checked when it is made, cleaned when it becomes a record.  Pure.
 
     class PoolDrained(Event):
         names: ClassVar = ("pool", "pool_id")  # its resource, when none is given
         pool_id: Label
         replicas: Count | None = None
 
-An event behaves as a frozen, slotted, keyword-only dataclass, and dataclasses.fields, asdict and
-replace take it.  It is not made by that decorator, for two reasons.  Thirty-five of them cost 30 to
-45 ms at import, so here the code of a class is generated when its first event is made (see
-event_code).  And a frozen dataclass sets each field through object.__setattr__, 1.5 us an event.
-
 Invariants (tests of the same name in tests/auditlog/events/test_base.py):
-  checked    a field of the wrong kind, an unknown and a missing one are refused by name
-  frozen     no field of an event can be set or deleted
   cleaned    no field gets around redaction
 """
 
@@ -20,52 +13,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Final,
-    NamedTuple,
-    NoReturn,
-    Self,
-    dataclass_transform,
-)
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, cast, dataclass_transform
 
 import orjson
 
 from auditlog.errors import InvalidEvent
 from auditlog.events.actor import (
+    OUTCOMES,
+    SEVERITIES,
     Actor,
     Outcome,
     Resource,
     Severity,
+    as_actor,
+    as_resource,
 )
-from auditlog.events.field_kinds import KINDS, Kind
-from auditlog.redaction.cleaning import clean
+from auditlog.events.annotations import FieldSpec
+from auditlog.events.codegen import compiled, constructor, members
+from auditlog.events.field_kinds import KINDS, EcsName, FieldKind, choice
+from auditlog.events.frozen_class import Frozen, FrozenMeta
+from auditlog.redaction.cleaning import escape
 from auditlog.redaction.secret_keys import is_secret_key
 
 __all__ = [
     "COMMON_FIELDS",
     "EVENT_TYPE",
     "LIBRARYS_OWN",
+    "OUTCOME",
+    "SEVERITY",
     "Event",
-    "EventField",
-    "EventMeta",
     "check_mapping",
     "check_string",
-    "refuse_choice",
 ]
-
-COMMON_FIELDS: Final = (
-    "actor",
-    "resource",
-    "outcome",
-    "reason",
-    "severity",
-    "correlation_id",
-    "details",
-)
-"""The fields every event has, in the order of the record."""
 
 EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 """What the name of an event type looks like."""
@@ -76,66 +56,54 @@ LIBRARYS_OWN: Final = "log."
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-class EventField(NamedTuple):
-    """One field of an event's own: recorded below ``details`` under the same name."""
-
-    name: str
-    kind_name: str
-    required: bool
-
-    @property
-    def kind(self) -> Kind:
-        return KINDS[self.kind_name]
+def check_string(where: str, value: object) -> str:
+    """Return the string.  Raises InvalidEvent."""
+    if not isinstance(value, str):
+        raise InvalidEvent(f"{where} is {type(value).__name__}, not a string")
+    return str.__str__(value)
 
 
-class _LazyDataclassFields:
-    """What makes dataclasses.fields, asdict and replace take an event; built when one asks."""
+def check_mapping(where: str, value: object) -> Mapping[str, Any]:
+    """Return the mapping.  Raises InvalidEvent."""
+    if type(value) is dict or isinstance(value, Mapping):  # the first is ten times as fast
+        return value
+    raise InvalidEvent(f"{where} is {type(value).__name__}, not a mapping")
 
-    def __get__(self, instance: object, owner: type[Event]) -> dict[str, Any]:
-        import dataclasses  # noqa: PLC0415  (only who asks for it pays)
 
-        specs: list[Any] = [(f.name, f.kind_name) for f in owner.own_fields if f.required]
-        optional = [f.name for f in owner.own_fields if not f.required]
-        specs += [(name, Any, None) for name in [*optional, *COMMON_FIELDS]]
-        made = dataclasses.make_dataclass(owner.__name__, specs, kw_only=True)
-        return {field.name: field for field in dataclasses.fields(made)}
+# The kinds of the fields that every event has.
+OUTCOME: Final = choice("Outcome", OUTCOMES)
+SEVERITY: Final = choice("Severity", SEVERITIES)
+_ACTOR: Final = FieldKind(
+    "Actor",
+    lambda _where, value: as_actor(value),
+    {"$ref": "#/$defs/actor"},
+    wrong="_type(_v) is not _Actor",
+    indexed="object",
+)
+_RESOURCE: Final = FieldKind(
+    "Resource",
+    lambda _where, value: as_resource(value),
+    {"$ref": "#/$defs/resource"},
+    wrong="_type(_v) is not _Resource",
+    indexed="object",
+)
+_STRING: Final = FieldKind(
+    "String", check_string, KINDS["Text"].schema, wrong="_type(_v) is not str"
+)
+_DETAILS: Final = FieldKind("Details", check_mapping, {"type": "object"}, indexed="object")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-class EventMeta(type):
-    """Turns the annotations of an event class into slots before the class exists."""
+class EventMeta(FrozenMeta):
+    """Checks what is particular to a class of events, and derives its type from its name."""
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> EventMeta:
-        own = []
-        for field, annotation in namespace.get("__annotations__", {}).items():
-            if str(annotation).startswith("ClassVar"):
-                continue
-            own.append(_field(name, field, str(annotation), required=field not in namespace))
-            namespace.pop(field, None)  # a slot and a class attribute exclude each other
-        namespace["__slots__"] = tuple(field.name for field in own)
-        if bases:
-            inherited: tuple[EventField, ...] = bases[0].own_fields  # type: ignore[attr-defined]  # an Event
-            namespace["own_fields"] = (*inherited, *own)
-            kind = namespace.setdefault("event_type", _CAMEL.sub("_", name).lower())
-            if EVENT_TYPE.fullmatch(kind) is None or kind.startswith(LIBRARYS_OWN):
-                raise TypeError(f"{name}: {kind!r} cannot be the event type of a caller")
-            namespace["__new__"] = _generate_and_make
-        return super().__new__(mcs, name, bases, namespace)
+    def __init__(self, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
+        super().__init__(name, bases, namespace)
+        if Frozen not in bases:
+            _prepare(cast("type[Event]", self))
 
 
-def _field(class_name: str, name: str, annotation: str, *, required: bool) -> EventField:
-    kind = annotation.removesuffix(" | None").rpartition(".")[2]
-    if class_name != "Event":
-        if kind not in KINDS:
-            raise TypeError(f"{class_name}.{name}: {annotation!r} is none of {', '.join(KINDS)}")
-        if name.startswith("_"):  # the generated code has its own names there
-            raise TypeError(f"{class_name}.{name}: a field's name starts with a letter")
-        if name in COMMON_FIELDS or is_secret_key(name, numeric=kind in ("Count", "Number")):
-            raise TypeError(f"{class_name}.{name}: the name is taken, or says that it is a secret")
-    return EventField(name, kind, required)
-
-
-class Event(metaclass=EventMeta):
+class Event(Frozen, metaclass=EventMeta):
     """Something that happened, as one type of event.
 
     ``actor`` and ``resource`` may be given as mappings.  ``outcome`` and ``severity`` have a
@@ -152,30 +120,54 @@ class Event(metaclass=EventMeta):
     default_severity: ClassVar[Severity] = "info"
     names: ClassVar[tuple[str, str] | None] = None
     """The type of the resource it is about, and which field holds that resource's id."""
-    own_fields: ClassVar[tuple[EventField, ...]] = ()
+    own_fields: ClassVar[tuple[FieldSpec, ...]] = ()
+    """The fields of the type itself: recorded below ``details`` under the same names."""
 
-    actor: Actor | Mapping[str, Any] | None = None
-    resource: Resource | Mapping[str, Any] | None = None
-    outcome: Outcome | None = None
-    reason: str | None = None
-    severity: Severity | None = None
-    correlation_id: str | None = None
-    details: Mapping[str, Any] | None = None
+    actor: Annotated[Actor | Mapping[str, Any], _ACTOR] | None = None
+    resource: Annotated[Resource | Mapping[str, Any], _RESOURCE] | None = None
+    outcome: Annotated[Outcome, OUTCOME, EcsName("event.outcome")] | None = None
+    reason: Annotated[str, _STRING, EcsName("event.reason")] | None = None
+    severity: Annotated[Severity, SEVERITY, EcsName("log.level")] | None = None
+    correlation_id: Annotated[str, _STRING, EcsName("trace.id")] | None = None
+    details: Annotated[Mapping[str, Any], _DETAILS] | None = None
 
     if not TYPE_CHECKING:  # the constructor's real signature is what dataclass_transform makes
-        __dataclass_fields__ = _LazyDataclassFields()
 
         def __new__(cls, **_fields: object) -> Self:
             raise TypeError("Event has no type; use one of auditlog.events, or a subclass")
 
-        def __setattr__(self, name: str, value: object) -> NoReturn:
-            raise AttributeError(f"an event cannot be changed: {name}")
-
-        def __delattr__(self, name: str) -> NoReturn:
-            raise AttributeError(f"an event cannot be changed: {name}")
+    @classmethod
+    def _generate(cls) -> None:
+        names: dict[str, object] = {"_Actor": Actor, "_Resource": Resource}
+        statements, pieces = members(cls.own_fields, cls.event_type)
+        resource = "''"
+        if cls.names is not None:
+            names["_resource_type"] = escape(cls.names[0])
+            inner = f'"resource_type":"{{_resource_type}}","resource_id":"{{{cls.names[1]}}}"'
+            resource = f"""f'"resource":{{{{{inner}}}}},'"""
+        source = constructor(
+            cls.declared,
+            cls.event_type,
+            names,
+            keyword_only=True,
+            fill={"outcome": cls.default_outcome, "severity": cls.default_severity},
+        )
+        source += "\n".join(
+            [
+                "def own_json(_self):",
+                *(f"    {field.name} = _self.{field.name}" for field in cls.own_fields),
+                *(f"    {line}" for line in statements),
+                f"    return {pieces}, {resource}\n",
+            ]
+        )
+        names["_check_details"] = partial(_check_details, cls)
+        made = compiled(cls, source, names)
+        made["__new__"].__qualname__ = cls.__qualname__  # what a TypeError about arguments names
+        cls.own_json = made["own_json"]  # type: ignore[method-assign]  # once per class
+        cls.__new__ = staticmethod(made["__new__"])  # type: ignore[method-assign]  # last: now it is ready
 
     def own_json(self) -> tuple[str, str]:
-        """What the record gets from the event's own fields, cleaned: two pieces of JSON.
+        """Return what the record gets from the event's own fields: two cleaned pieces of JSON.
 
         The members of ``details`` in declared order, None left out; and the member ``resource``
         with a comma behind it, of an event that names one and was given none.
@@ -183,68 +175,35 @@ class Event(metaclass=EventMeta):
         raise NotImplementedError  # generated for each class
 
     def own_details(self) -> dict[str, Any]:
-        """The event's own fields as they stand in the record, in declared order."""
+        """Return the event's own fields as they stand in the record, in declared order."""
         details: dict[str, Any] = orjson.loads(f"{{{self.own_json()[0]}}}")
         return details
 
-    def _values(self) -> dict[str, Any]:
-        names = [*(field.name for field in self.own_fields), *COMMON_FIELDS]
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash((type(self), tuple(self._values().items())))
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={_shown(value)}" for name, value in self._values().items())
-        return f"{type(self).__name__}({shown})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self._values())
+COMMON_FIELDS: Final = tuple(field.name for field in Event.declared)
+"""The fields every event has, in the order of the record."""
 
 
-def check_string(where: str, value: object) -> str:
-    """A string.  Raises InvalidEvent."""
-    if not isinstance(value, str):
-        raise InvalidEvent(f"{where} is {type(value).__name__}, not a string")
-    return str.__str__(value)
+def _prepare(cls: type[Event]) -> None:
+    """Give a new class of events its type and its own fields.  Raises TypeError."""
+    name = cls.__name__
+    if "event_type" not in cls.__dict__:
+        cls.event_type = _CAMEL.sub("_", name).lower()
+    if EVENT_TYPE.fullmatch(cls.event_type) is None or cls.event_type.startswith(LIBRARYS_OWN):
+        raise TypeError(f"{name}: {cls.event_type!r} cannot be the event type of a caller")
+    for field in cls.declared:
+        taken = field.name in COMMON_FIELDS and field not in Event.declared
+        if taken or is_secret_key(field.name, numeric=field.kind.name in ("Count", "Number")):
+            raise TypeError(f"{name}.{field.name}: the name is taken, or says that it is a secret")
+    cls.own_fields = tuple(field for field in cls.declared if field.name not in COMMON_FIELDS)
+    cls.declared = (*cls.own_fields, *Event.declared)
 
 
-def check_mapping(where: str, value: object) -> Mapping[str, Any]:
-    """A mapping.  Raises InvalidEvent."""
-    if type(value) is dict or isinstance(value, Mapping):  # the first is ten times as fast
-        return value
-    raise InvalidEvent(f"{where} is {type(value).__name__}, not a mapping")
-
-
-def refuse_choice(where: str, known: tuple[str, ...]) -> NoReturn:
-    """Refuse what is none of the known words; it may be a secret, so it is not shown."""
-    listed = ", ".join(known)
-    raise InvalidEvent(f"{where} is not one of {listed}", hint="Write it exactly like that.")
-
-
-def _restore(cls: type[Event], values: dict[str, Any]) -> Event:
-    return cls(**values)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, (Actor, Resource)):
-        return (
-            "{" + ", ".join(f"{k}={_shown(getattr(value, k))}" for k in value.__match_args__) + "}"
+def _check_details(cls: type[Event], where: str, value: object) -> Mapping[str, Any]:
+    details = check_mapping(where, value)
+    if taken := [field.name for field in cls.own_fields if field.name in details]:
+        raise InvalidEvent(
+            f"{where} has {', '.join(taken)}, which the event has as a field",
+            hint="Give it to the constructor by that name.",
         )
-    try:
-        return repr(clean(value, ""))
-    except InvalidEvent:
-        return f"<{type(value).__name__}>"
-
-
-def _generate_and_make(cls: type[Event], /, **fields: object) -> Event:
-    """The ``__new__`` of a class that has not made an event yet."""
-    from auditlog.events.codegen import generate  # noqa: PLC0415  (it needs the class Event)
-
-    generate(cls)
-    return cls.__new__(cls, **fields)
+    return details

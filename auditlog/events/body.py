@@ -20,8 +20,6 @@ import orjson
 
 from auditlog.errors import InvalidEvent
 from auditlog.events.actor import (
-    OUTCOMES,
-    SEVERITIES,
     Actor,
     Outcome,
     Resource,
@@ -32,10 +30,11 @@ from auditlog.events.actor import (
 from auditlog.events.base import (
     EVENT_TYPE,
     LIBRARYS_OWN,
+    OUTCOME,
+    SEVERITY,
     Event,
     check_mapping,
     check_string,
-    refuse_choice,
 )
 from auditlog.events.context import Context
 from auditlog.events.vocabulary import EVENT_TYPES
@@ -128,12 +127,12 @@ def encode_free(
             return encode_body(event, service_host=service_host, context=context)
     if outcome is None:
         outcome = known.default_outcome
-    elif outcome not in OUTCOMES:
-        refuse_choice("outcome", OUTCOMES)
+    else:
+        OUTCOME.check("outcome", outcome)
     if severity is None:
         severity = known.default_severity
-    elif severity not in SEVERITIES:
-        refuse_choice("severity", SEVERITIES)
+    else:
+        SEVERITY.check("severity", severity)
     given = {} if details is None else clean(check_mapping("details", details), "details")
     if context is not None and context.details:
         given = _add_bound(given, context.details, ())
@@ -166,7 +165,7 @@ def _own_fields(
         value = more.pop(name) if name in more else bound[name]
         if value is None and not field.required:
             continue
-        if field.kind_name == "Instant":
+        if field.kind.name == "Instant":
             value = _as_instant(value)
         own[name] = field.kind.check(f"{kind.event_type}.{name}", value)
     return own, more

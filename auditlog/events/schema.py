@@ -20,62 +20,32 @@ from typing import Any, Final
 
 import orjson
 
-from auditlog.events.actor import AUTH_METHODS, OUTCOMES, SEVERITIES
+from auditlog.events.actor import Actor, Resource
 from auditlog.events.base import Event
+from auditlog.events.field_kinds import KINDS
+from auditlog.events.members import HASH_SCHEMA, TIMESTAMP_SCHEMA, Member, members
 from auditlog.events.vocabulary import EVENT_TYPES
 
-__all__ = ["KIND_SCHEMAS", "record_schema", "render"]
+__all__ = ["record_schema", "render"]
 
-_NAME: Final[dict[str, Any]] = {"type": "string", "minLength": 1}
-_TEXT: Final[dict[str, Any]] = {"type": "string"}
-_COUNT: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}
-_HASH: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_IP: Final[dict[str, Any]] = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
-_INSTANT: Final[dict[str, Any]] = {
-    "type": "string",
-    "format": "date-time",
-    "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?Z$",
-}
-_TIMESTAMP: Final[dict[str, Any]] = {
-    "type": "string",
-    "format": "date-time",
-    "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6}Z$",
-}
-_PART: Final = "[A-Za-z0-9._-]+"
+_NAME: Final = KINDS["Id"].schema
+_COUNT: Final = KINDS["Count"].schema
 
-KIND_SCHEMAS: Final[Mapping[str, dict[str, Any]]] = {
-    "Id": _NAME,
-    "Label": _NAME,
-    "Text": _TEXT,
-    "Digest": {
-        "type": "string",
-        "pattern": "^([a-z0-9][a-z0-9-]{0,15}:)?[0-9a-fA-F]{8,128}$",
-    },
-    "Address": _IP,
-    "Count": _COUNT,
-    "Number": {"type": "number", "minimum": 0, "maximum": 2**64 - 1},
-    "bool": {"type": "boolean"},
-    "Instant": _INSTANT,
-    "Labels": {"type": "array", "items": _TEXT},
-    "Changes": {"type": "object"},
-}
-"""What the values of each kind of field are in a record."""
-
-_LOGS_OWN: Final[Mapping[str, dict[str, Any]]] = {
+_LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "log.segment_opened": {
         "previous_segment": {"type": ["string", "null"]},
         "previous_bytes": _COUNT,
-        "previous_hash": _HASH,
+        "previous_hash": HASH_SCHEMA,
     },
     "log.opened": {"pid": _COUNT, "flush": {"enum": ["immediate", "batched", "hybrid"]}},
     "log.recovered": {
         "segment": _NAME,
         "offset": _COUNT,
         "bytes": _COUNT,
-        "sha256": _HASH,
+        "sha256": HASH_SCHEMA,
         "kept": _NAME,
     },
-    "log.clock_stepped": {"step_seconds": {"type": "number"}, "clock_at": _TIMESTAMP},
+    "log.clock_stepped": {"step_seconds": {"type": "number"}, "clock_at": TIMESTAMP_SCHEMA},
     "log.events_refused": {"count": {"type": "integer", "minimum": 1}},
     "log.space_low": {"level": {"enum": ["low", "critical"]}, "free_bytes": _COUNT},
     "log.closed": {},
@@ -85,26 +55,12 @@ _SOMETIMES: Final = frozenset({"previous_bytes", "previous_hash"})  # not in a l
 
 def record_schema() -> dict[str, Any]:
     """The schema, as a JSON object."""
+    record = members()
     definitions: dict[str, Any] = {
-        "actor": {
-            "description": "Who acted.",
-            "type": "object",
-            "properties": {
-                "user_id": _NAME,
-                "ip": _IP,
-                "auth_method": {"enum": list(AUTH_METHODS)},
-                "session_id": _NAME,
-            },
-            "required": ["user_id"],
-            "additionalProperties": False,
-        },
-        "resource": {
-            "description": "What was acted on.",
-            "type": "object",
-            "properties": {"resource_type": _NAME, "resource_id": _NAME, "parent_id": _NAME},
-            "required": ["resource_type", "resource_id"],
-            "additionalProperties": False,
-        },
+        part.member: _object(
+            part, next(member for member in record if member.path == part.member).inner
+        )
+        for part in (Actor, Resource)
     }
     cases = []
     for event_type, event in sorted(EVENT_TYPES.items()):
@@ -126,11 +82,8 @@ def record_schema() -> dict[str, Any]:
         "description": "One line of a segment."
         " Made by python -m auditlog.events.schema; do not edit.",
         "type": "object",
-        "properties": _members(),
-        "required": [
-            *("v", "log", "seq", "prev_hash", "@timestamp", "event_type", "service", "host"),
-            *("outcome", "severity", "hash"),
-        ],
+        "properties": {member.path: member.schema for member in record},
+        "required": [member.path for member in record if member.required],
         "additionalProperties": False,
         "allOf": [
             {
@@ -148,25 +101,15 @@ def render() -> bytes:
     return orjson.dumps(record_schema(), option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def _members() -> dict[str, Any]:
-    """In the order of the record."""
+def _object(part: type, inner: tuple[Member, ...]) -> dict[str, Any]:
+    """The schema of an actor or a resource."""
+    named = [(member.path.rpartition(".")[2], member) for member in inner]
     return {
-        "v": {"const": 1},
-        "log": {"type": "string", "pattern": f"^{_PART}@{_PART}(\\+{_PART})?$"},
-        "seq": {"type": "integer", "minimum": 1},
-        "prev_hash": _HASH,
-        "@timestamp": _TIMESTAMP,
-        "event_type": {"type": "string", "pattern": "^[a-z][a-z0-9_.]{0,63}$"},
-        "service": {"type": "string", "pattern": f"^{_PART}$"},
-        "host": {"type": "string", "pattern": f"^{_PART}$"},
-        "actor": {"$ref": "#/$defs/actor"},
-        "resource": {"$ref": "#/$defs/resource"},
-        "outcome": {"enum": list(OUTCOMES)},
-        "reason": _TEXT,
-        "severity": {"enum": list(SEVERITIES)},
-        "correlation_id": _TEXT,
-        "details": {"type": "object"},
-        "hash": _HASH,
+        "description": (part.__doc__ or "").partition("\n")[0],
+        "type": "object",
+        "properties": {name: member.schema for name, member in named},
+        "required": [name for name, member in named if member.required],
+        "additionalProperties": False,
     }
 
 
@@ -174,7 +117,7 @@ def _details_of(event: type[Event]) -> dict[str, Any]:
     return {
         "description": (event.__doc__ or "").partition("\n")[0],
         "type": "object",
-        "properties": {field.name: KIND_SCHEMAS[field.kind_name] for field in event.own_fields},
+        "properties": {field.name: field.kind.schema for field in event.own_fields},
         "required": [field.name for field in event.own_fields if field.required],
     }
 

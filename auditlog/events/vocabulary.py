@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-import auditlog.events.codegen  # noqa: F401  (loaded now: the first event may come in a chroot)
 from auditlog.events.actor import Outcome, Severity
 from auditlog.events.base import Event
 from auditlog.events.field_kinds import (

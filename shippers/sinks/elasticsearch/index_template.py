@@ -1,8 +1,9 @@
-"""The index template: how records of the audit log are searchable.  Pure.
+"""Make the index template by which records of the audit log are searchable.  Pure.
 
-Documents are stored as they are in the file, so the mapping adapts to the record and not the other
-way round: names of the Elastic Common Schema are aliases.  ``service`` and ``host`` are strings in
-the record, where an alias ``service.name`` cannot stand; there the name is a multi-field.
+The mapping follows from the members of a record (auditlog.events.members).  Documents are stored as
+they are in the file, so names of the Elastic Common Schema are aliases.  ``service`` and ``host``
+are strings in the record, where an alias ``service.name`` cannot stand; there the name is a
+multi-field.
 
 Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_index_template.py):
   durable    an acknowledged write is on the server's disk (translog.durability is request)
@@ -13,7 +14,12 @@ Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_in
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from auditlog.events.members import aliases, leaves, members
+
+if TYPE_CHECKING:
+    from auditlog.events.field_kinds import Indexed
 
 __all__ = ["DEFAULT_PREFIX", "TEMPLATE_VERSION", "index_template"]
 
@@ -27,62 +33,41 @@ TEMPLATE_VERSION: Final = 1
 _IGNORE_ABOVE: Final = 1024
 
 
-def _keyword() -> dict[str, Any]:
-    return {"type": "keyword", "ignore_above": _IGNORE_ABOVE}
-
-
-def _named() -> dict[str, Any]:
-    return {**_keyword(), "fields": {"name": _keyword()}}
-
-
-def _alias(path: str) -> dict[str, Any]:
-    return {"type": "alias", "path": path}
-
-
 def _properties() -> dict[str, Any]:
-    return {
-        "v": {"type": "short"},
-        "log": _keyword(),
-        "seq": {"type": "long"},
-        "prev_hash": {"type": "keyword", "index": False, "doc_values": False},
-        "@timestamp": {"type": "date"},
-        "event_type": _keyword(),
-        "service": _named(),
-        "host": _named(),
-        "actor": {
-            "properties": {
-                "user_id": _keyword(),
-                "ip": {"type": "ip", "ignore_malformed": True},
-                "auth_method": _keyword(),
-                "session_id": _keyword(),
-            }
-        },
-        "resource": {
-            "properties": {
-                "resource_type": _keyword(),
-                "resource_id": _keyword(),
-                "parent_id": _keyword(),
-            }
-        },
-        "outcome": _keyword(),
-        "reason": _keyword(),
-        "severity": _keyword(),
-        "correlation_id": _keyword(),
-        "details": {"type": "flattened", "ignore_above": _IGNORE_ABOVE, "depth_limit": 100},
-        "hash": _keyword(),
-        "event": {
-            "properties": {
-                "action": _alias("event_type"),
-                "sequence": _alias("seq"),
-                "hash": _alias("hash"),
-                "outcome": _alias("outcome"),
-                "reason": _alias("reason"),
-            }
-        },
-        "user": {"properties": {"id": _alias("actor.user_id")}},
-        "source": {"properties": {"ip": _alias("actor.ip")}},
-        "trace": {"properties": {"id": _alias("correlation_id")}},
-    }
+    """The mapping of the members of a record, then the aliases; every table of it is new."""
+    mapping: dict[str, Any] = {}
+    for member in leaves(members()):
+        _put(mapping, member.path, _mapped(member.indexed))
+    for ecs, member in aliases().items():
+        group, _, name = ecs.partition(".")
+        if group == member.path:  # an alias service.name cannot stand below the string service
+            mapping[group]["fields"] = {name: _mapped("keyword")}
+        else:
+            _put(mapping, ecs, {"type": "alias", "path": member.path})
+    return mapping
+
+
+def _mapped(indexed: Indexed) -> dict[str, Any]:
+    """The mapping of one field."""
+    match indexed:
+        case "keyword":
+            return {"type": "keyword", "ignore_above": _IGNORE_ABOVE}
+        case "ip":
+            return {"type": "ip", "ignore_malformed": True}
+        case "object":
+            return {"type": "flattened", "ignore_above": _IGNORE_ABOVE, "depth_limit": 100}
+        case "stored":
+            return {"type": "keyword", "index": False, "doc_values": False}
+        case _:
+            return {"type": indexed}
+
+
+def _put(mapping: dict[str, Any], path: str, field: dict[str, Any]) -> None:
+    """Put the field where its path says, below the objects that it passes."""
+    *groups, name = path.split(".")
+    for group in groups:
+        mapping = mapping.setdefault(group, {"properties": {}})["properties"]
+    mapping[name] = field
 
 
 def index_template(

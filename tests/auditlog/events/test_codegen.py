@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import traceback
 from typing import Any, ClassVar
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog.errors import InvalidEvent
 from auditlog.events.actor import Resource
 from auditlog.events.base import Event
 from auditlog.events.field_kinds import Changes, Count, Id, Label, Labels, Number, Text
@@ -74,3 +77,13 @@ def test_a_field_may_be_called_like_what_the_code_uses() -> None:
 
     event = Named(known="a", escape="b c", len="d e", new="f", resource=Resource("g", "h"))
     assert event.own_details() == {"known": "a", "escape": "b c", "len": "d e", "new": "f"}
+
+
+def test_shown() -> None:
+    """shown: a traceback through generated code shows its source"""
+    with pytest.raises(InvalidEvent) as raised:
+        OptionalFirst(count=-1)
+    text = "".join(traceback.format_exception(raised.value))
+    assert "if (_type(count) is not int" in text
+    assert "<generated for " in text
+    assert "OptionalFirst>" in text

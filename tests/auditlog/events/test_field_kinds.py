@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.errors import InvalidEvent
-from auditlog.events.field_kinds import KINDS, NAMES, Kind
+from auditlog.events.field_kinds import KINDS, NAMES, FieldKind
 from auditlog.redaction.cleaning import clean
 from tests.support.secrets import HIDDEN, SECRETS
 
@@ -35,7 +35,7 @@ def _says(expression: str, value: object) -> bool:
     return bool(eval(expression, dict(NAMES), {"_v": value}))
 
 
-def _json(kind: Kind, value: object) -> str:
+def _json(kind: FieldKind, value: object) -> str:
     """The value as it stands in a record."""
     names = {"_v": value, "_where": "x"}
     exec(kind.json or "", dict(NAMES), names)

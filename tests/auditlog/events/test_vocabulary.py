@@ -57,7 +57,7 @@ def test_vocabulary() -> None:
 
 def test_no_prompt() -> None:
     prompts = {
-        (field.name, field.kind_name)
+        (field.name, field.kind.name)
         for cls in EVENT_TYPES.values()
         for field in cls.own_fields
         if any(word in field.name for word in ("prompt", "completion", "message", "content"))
@@ -69,7 +69,7 @@ def test_no_prompt() -> None:
 @pytest.mark.parametrize("optional", [False, True])
 def test_every_type_makes_a_record_with_its_fields(cls: type[Event], optional: bool) -> None:
     fields = {
-        field.name: _EXAMPLES[field.kind_name]
+        field.name: _EXAMPLES[field.kind.name]
         for field in cls.own_fields
         if optional or field.required
     }
@@ -93,7 +93,7 @@ def test_the_resource_comes_from_a_required_field(cls: type[Event]) -> None:
     if cls.names is not None:
         source = next(field for field in cls.own_fields if field.name == cls.names[1])
         assert source.required
-        assert source.kind_name in ("Id", "Label")
+        assert source.kind.name in ("Id", "Label")
     assert cls.__doc__
     assert not {field.name for field in cls.own_fields} & set(COMMON_FIELDS)
 

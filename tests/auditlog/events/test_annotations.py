@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Optional
+
+import pytest
+
+from auditlog.events import field_kinds
+from auditlog.events.annotations import REQUIRED, FieldSpec, read_fields
+from auditlog.events.field_kinds import KINDS, Count, EcsName, Label
+
+if TYPE_CHECKING:
+    pass
+
+LABEL = FieldSpec("x", KINDS["Label"])
+
+
+def read(annotation: Any, **namespace: Any) -> FieldSpec:
+    body = {"__module__": __name__, "__annotations__": {"x": annotation}, **namespace}
+    return read_fields("Thing", body, ())["x"]
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    ["Label", "field_kinds.Label", Label, Annotated[Label, "anything"], "Annotated[Label, 'a']"],
+    ids=str,
+)
+def test_spelling(annotation: Any) -> None:
+    """spelling: a field is the same however its annotation is spelled"""
+    assert read(annotation) == LABEL
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    ["Label | None", Label | None, Optional[Label], "Optional[Label]", "None | Label"],  # noqa: UP045  (spellings are the point)
+    ids=str,
+)
+def test_spelling_of_what_may_be_left_out(annotation: Any) -> None:
+    assert read(annotation, x=None) == LABEL._replace(nullable=True, default=None)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[Label, EcsName("a.b")] | None,
+        Annotated[Label | None, EcsName("a.b")],
+        "Annotated[Label, EcsName('a.b')] | None",
+    ],
+    ids=str,
+)
+def test_a_name_of_ecs_may_stand_beside_the_kind(annotation: Any) -> None:
+    assert read(annotation).ecs == "a.b"
+
+
+def test_a_kind_that_is_imported_for_the_type_checker_only_is_known_by_its_name() -> None:
+    assert read("Digest").kind is KINDS["Digest"]
+    assert "Digest" not in globals()
+
+
+@pytest.mark.parametrize("annotation", ["ClassVar[int]", ClassVar[int], "ClassVar", ClassVar])
+def test_a_class_variable_is_not_a_field(annotation: Any) -> None:
+    body = {"__module__": __name__, "__annotations__": {"x": annotation}}
+    assert read_fields("Thing", body, ()) == {}
+
+
+@pytest.mark.parametrize("annotation", ["Strange", "Label | Count", Label | Count, object()])
+def test_an_annotation_that_is_not_a_kind_is_refused(annotation: Any) -> None:
+    with pytest.raises(TypeError, match=r"Thing\.x: .* is none of Id, Label"):
+        read(annotation)
+
+
+def test_a_subclass_may_give_a_field_another_default() -> None:
+    assert read_fields("Thing", {"x": 3}, [LABEL]) == {"x": LABEL._replace(default=3)}
+    assert LABEL.default is REQUIRED
+    assert field_kinds.Label is Label
