@@ -131,6 +131,11 @@ class ChainCheck:
         if self.whole:
             self._expected, self._hashes = 1, (GENESIS_HASH,)
 
+    @property
+    def head_segment(self) -> str:
+        """The logical name of the segment that holds the last record; empty when there is none."""
+        return "" if self._seen is None else self._seen.logical
+
     def segment(self, name: SegmentName) -> None:
         """What follows is this segment's."""
         self.segments += 1

@@ -15,10 +15,10 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from auditlog.errors import InvalidName, LogDamaged, NoLog
-from auditlog.format.record import MAX_RECORD_BYTES, parse_header
+from auditlog.format.record import MAX_RECORD_BYTES, Header, parse_header
 from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import SEGMENT_DELETED, Tombstone, by_log, parse_tombstone
 from auditlog.reading.inventory import SegmentFile, scan
@@ -29,13 +29,14 @@ from auditlog.verification.workers import Workers, cuts
 from auditlog.writer.recovery import known_head, known_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from auditlog.format.segment_names import SegmentName
 
-__all__ = ["LogReport", "Report", "tombstones_in", "verify"]
+__all__ = ["LogReport", "Report", "tombstones_in", "verify", "verify_log"]
 
 SCHEMA = "auditctl.verify/1"
+_PACE_LINES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class LogReport:
     findings: tuple[Finding, ...]
     findings_omitted: int
     deleted: tuple[Tombstone, ...]
+    head_segment: str = ""  # the logical name of the segment that holds the last record
 
     @classmethod
     def of(cls, check: ChainCheck) -> LogReport:
@@ -74,6 +76,7 @@ class LogReport:
             tuple(check.findings),
             check.findings_omitted,
             tuple(check.deleted),
+            check.head_segment,
         )
 
     @property
@@ -150,13 +153,39 @@ def verify(
             segments = segments_of(path)
             log = segments[0].name.log
             check = ChainCheck(str(log), whole=False)
-            return Report((_verify_log(check, segments, None, (), workers)[0],))
+            return Report((_verify_log(check, segments, None, (), workers=workers)[0],))
         while True:
             seen = sightings(path) if known is None else tuple(known)
             report, vanished = _verify_directory(path, workers, seen)
             if report.ok or not vanished:
                 return report
             # Retention deleted a segment after its tombstone was looked for: look again.
+
+
+def verify_log(
+    directory: Path,
+    log: LogId,
+    *,
+    known: Sequence[Sighting] = (),
+    pace: Callable[[], None] | None = None,
+) -> LogReport:
+    """Verify one log of a directory; ``known`` is what is known of this log, as for verify.
+
+    ``pace`` is called after every few hundred records: it may sleep to bound the use of the CPU,
+    or raise to stop.  Raises OSError.
+    """
+    while True:
+        inventory = scan(directory)
+        tombstones = by_log(tombstones_in(inventory.logs)).get(str(log), ())
+        report, vanished = _verify_log(
+            ChainCheck(str(log), tombstones),
+            inventory.logs.get(log, ()),
+            known_head(directory, log),
+            known,
+            pace=pace,
+        )
+        if report.ok or not vanished:
+            return report
 
 
 def _verify_directory(
@@ -179,7 +208,7 @@ def _verify_directory(
             inventory.logs.get(log, ()),
             known_head(path, log),
             [sighting for sighting in seen if sighting.log == str(log)],
-            workers,
+            workers=workers,
         )
         for log in sorted(logs)
     ]
@@ -214,10 +243,29 @@ def tombstones_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Iterator[Tom
                 continue
 
 
-def _lines(segment: SegmentFile) -> Iterator[tuple[int, bytes]]:
+def _lines(
+    segment: SegmentFile, pace: Callable[[], None] | None = None
+) -> Iterator[tuple[int, bytes]]:
     stream, path = open_any_form(segment)
     with stream:
-        yield from iter_lines(stream, path=path)
+        yield from _paced(iter_lines(stream, path=path), pace)
+
+
+def _paced(
+    lines: Iterator[tuple[int, bytes]], pace: Callable[[], None] | None
+) -> Iterator[tuple[int, bytes]]:
+    if pace is None:
+        return lines
+    return _with_pauses(lines, pace)
+
+
+def _with_pauses(
+    lines: Iterator[tuple[int, bytes]], pace: Callable[[], None]
+) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(lines):
+        if number % _PACE_LINES == 0:
+            pace()
+        yield line
 
 
 def _check_by_stretches(
@@ -251,7 +299,9 @@ def _verify_log(
     segments: tuple[SegmentFile, ...],
     head: SegmentName | None,
     seen: Sequence[Sighting],
-    workers: Workers | None,
+    *,
+    workers: Workers | None = None,
+    pace: Callable[[], None] | None = None,
 ) -> tuple[LogReport, bool]:
     """The log's report, and whether a segment vanished since it was listed."""
     vanished = False
@@ -260,7 +310,7 @@ def _verify_log(
         newest = segment is segments[-1]
         try:
             if workers is None:
-                for offset, line in _lines(segment):
+                for offset, line in _lines(segment, pace):
                     check.line(line, offset, last_of_log=newest)
             else:
                 _check_by_stretches(check, segment, workers, last_of_log=newest)
@@ -270,14 +320,17 @@ def _verify_log(
             check.segments -= 1
             vanished = True
     check.finish(head, seen)
-    # A log that was written anew, with hashes that fit, holds other records than were shipped.
+    # A log that was written anew, with hashes that fit, holds other records than were seen.
     for sighting in seen if check.verified_through_seq else ():
-        if 0 < sighting.seq <= (check.last_seq or 0) and not _holds(segments, sighting):
+        seen_here = sighting.hash and sighting.seq <= (check.last_seq or 0)
+        if seen_here and not _holds(segments, sighting, pace):
             check.contradicted(sighting)
     return LogReport.of(check), vanished
 
 
-def _holds(segments: Iterable[SegmentFile], sighting: Sighting) -> bool:
+def _holds(
+    segments: Iterable[SegmentFile], sighting: Sighting, pace: Callable[[], None] | None
+) -> bool:
     """Whether the record at the sighting's place is the one that was seen.
 
     True as well where its segment is gone or unreadable, which is reported elsewhere.
@@ -286,22 +339,30 @@ def _holds(segments: Iterable[SegmentFile], sighting: Sighting) -> bool:
         if segment.name.logical != sighting.segment:
             continue
         try:
-            header = parse_header(_line_before(segment, sighting.offset))
+            header = _header_of(segment, sighting, pace)
         except (LogDamaged, FileNotFoundError):
             return True
         return header is not None and (header.seq, header.hash) == (sighting.seq, sighting.hash)
     return True
 
 
-def _line_before(segment: SegmentFile, end: int) -> bytes:
-    """The line whose LF is the byte before ``end``; empty when no line ends there."""
+def _header_of(
+    segment: SegmentFile, sighting: Sighting, pace: Callable[[], None] | None
+) -> Header | None:
+    """The record that ends at the sighting's offset or, where it has none, has its number."""
     stream, path = open_any_form(segment)
     with stream:
         start = 0
-        if path.name == segment.name.logical:  # plain: it can be no further back than this
-            start = max(0, end - MAX_RECORD_BYTES - 1)
+        if path.name == segment.name.logical:  # plain: the record begins no further back than this
+            start = max(0, sighting.offset - MAX_RECORD_BYTES - 1)
             stream.seek(start)
-        for offset, line in iter_lines(stream, start, path=path):
-            if offset + len(line) >= end:
-                return line if offset + len(line) == end else b""
-    return b""
+        for offset, line in _paced(iter_lines(stream, start, path=path), pace):
+            end = offset + len(line)
+            if sighting.offset and end < sighting.offset:
+                continue
+            header = parse_header(line)
+            if sighting.offset:
+                return header if end == sighting.offset else None
+            if header is not None and header.seq == sighting.seq:
+                return header
+    return None
