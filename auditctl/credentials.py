@@ -22,7 +22,7 @@ from auditctl.options import PATH, TEXT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from auditctl.config.model import SinkConfig
+    from auditctl.config.sinks import SinkConfig
 
 __all__ = ["as_user", "credential_options"]
 

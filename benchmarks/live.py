@@ -25,7 +25,7 @@ from benchmarks.harness import Case, Ratio
 from shippers.batch import Shipment
 from shippers.outcome import INDEXED, Outcome
 from shippers.service import ShippingService
-from shippers.sinks.elasticsearch.connection import ElasticsearchOptions
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from tests.support.elasticsearch import Cluster, request
 
@@ -79,7 +79,7 @@ def _live(rate: float, arrivals: Callable[[_Noting, Cluster, str], Mapping[int, 
     cluster = Cluster(os.environ["BENCHMARK_URL"], None)
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     stop = threading.Event()
-    sink = _Noting(ElasticsearchOptions(urls=(cluster.url,), prefix=prefix, replicas=0))
+    sink = _Noting(ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix, replicas=0))
     try:
         with tempfile.TemporaryDirectory() as place:
             log = Path(place, "log")

@@ -24,7 +24,8 @@ from shippers.batch import Shipment
 from shippers.service import ShippingService
 from shippers.sinks.elasticsearch.bulk import bulk_body
 from shippers.sinks.elasticsearch.index_template import index_template
-from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from tests.support.elasticsearch import Cluster, request
 
 TITLE = "Shipper: a backlog into Elasticsearch 9.5.0 on the same machine"
@@ -80,7 +81,7 @@ def _preserialised(cluster: Cluster, prefix: str, shipments: list[Shipment]) -> 
 
 
 def _agent(cluster: Cluster, prefix: str, shipments: list[Shipment]) -> float:
-    sink = ElasticsearchSink("main", ElasticsearchOptions(urls=(cluster.url,), prefix=prefix))
+    sink = ElasticsearchSink("main", ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix))
     with tempfile.TemporaryDirectory() as state:
         service = ShippingService([os.environ["BENCHMARK_LOG"]], [sink], state)
         began = time.perf_counter()

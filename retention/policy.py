@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from retention.errors import PolicyError
 
@@ -92,15 +92,25 @@ class Policy:
     Raises PolicyError.
     """
 
-    compress_after: dt.timedelta = dt.timedelta(days=30)
-    delete_after: dt.timedelta = dt.timedelta(days=90)
-    compression: Compression = "zstd"
-    level: int | None = None
-    long_window_bytes: int | None = None
-    keep_at_least: int = 1
-    max_delete_fraction: float = 0.5
-    verify_before_delete: Check = "none"
-    max_total_bytes: int | None = None
+    compress_after: Annotated[dt.timedelta, "age of the last record"] = dt.timedelta(days=30)
+    delete_after: Annotated[
+        dt.timedelta, "age of the last record; nothing is deleted that a sink has not acknowledged"
+    ] = dt.timedelta(days=90)
+    compression: Annotated[Compression, "`zstd` or `gzip`"] = "zstd"
+    level: Annotated[int | None, "level of the compressor's own scale", "measured best"] = None
+    long_window_bytes: Annotated[
+        int | None, "window of zstd's long-distance matching; reading takes that much memory"
+    ] = None
+    keep_at_least: Annotated[int, "newest segments that are never deleted, however old"] = 1
+    max_delete_fraction: Annotated[
+        float, "fraction of a log's segments; a run that would delete more stops (exit code 4)"
+    ] = 0.5
+    verify_before_delete: Annotated[
+        Check, "`index`: count the records in every sink before they are deleted"
+    ] = "none"
+    max_total_bytes: Annotated[
+        int | None, "total size of segments and adopted files above which the oldest go earlier"
+    ] = None
     overrides: tuple[tuple[str, Policy], ...] = ()
     foreign: tuple[ForeignPolicy, ...] = ()
 
@@ -227,10 +237,16 @@ class ForeignPolicy:
     Raises PolicyError.
     """
 
-    pattern: str
+    pattern: Annotated[
+        str, "glob over file names; the `.gz` and `.zst` forms of a name belong to it"
+    ]
     policy: Policy
-    shipped: Shipped = "required"
-    timestamp_fields: tuple[str, ...] = ("@timestamp", "timestamp")
+    shipped: Annotated[
+        Shipped, "`not_required`: may be deleted although no `[[sources.ndjson]]` ships them"
+    ] = "required"
+    timestamp_fields: Annotated[
+        tuple[str, ...], "members that hold the time of a line; the first that does counts"
+    ] = ("@timestamp", "timestamp")
     sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __post_init__(self) -> None:

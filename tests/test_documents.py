@@ -18,13 +18,13 @@ import pytest
 import auditlog
 from auditctl import errors as control_errors
 from auditctl import failures
-from auditctl.config import model, values
-from auditctl.config.sources import SOURCES
+from auditctl.config import model
 from auditctl.exit_codes import ExitCode
 from auditlog import errors as log_errors
 from auditlog.verification.chain import Kind
 from retention import errors as retention_errors
 from shippers import errors as shipper_errors
+from tests.support import settings_reference
 from tests.support.documents import Block, Document
 from tests.support.logs import LogBuilder
 from tests.support.operations import missing
@@ -32,8 +32,6 @@ from tests.support.pages import broken_links
 from tests.support.programs import require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tests.support.elasticsearch import Cluster
 
 ROOT: Final = Path(__file__).parent.parent
@@ -252,21 +250,9 @@ def test_every_error_is_in_the_catalogue_with_its_exit_code() -> None:
     assert {name: int(code) for name, code in rows} == codes
 
 
-@pytest.mark.parametrize(
-    ("heading", "known"),
-    [
-        ("At the top", values.TOP),
-        ("`[sinks.NAME]`", values.SINK),
-        ("`[retention]`", values.RETENTION),
-        ("`[[retention.foreign]]`", values.FOREIGN),
-        *((f"`[[sources.{kind}]]`", known) for kind, known in SOURCES.items()),
-    ],
-)
-def test_every_setting_is_in_the_reference(heading: str, known: Mapping[str, object]) -> None:
-    text = (DOCS / "configuration.md").read_text("utf-8")
-    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", section, re.MULTILINE)
-    assert sorted(rows) == sorted(known), "docs/configuration.md has a row for each"
+def test_the_reference_of_settings_is_made_from_their_declarations() -> None:
+    text = settings_reference.PAGE.read_text("utf-8")
+    assert text == settings_reference.rewritten(text), "run it: tests/support/settings_reference.py"
 
 
 def test_the_configuration_on_its_page_can_be_used(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from auditctl.agent.metrics import About
-    from auditctl.config.values import Address
+    from auditctl.config.model import Address
     from retention.schedule import Status
     from shippers.stats import Stats
 

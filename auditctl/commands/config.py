@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from auditctl.composition.sources import make_sources
-from auditctl.config.model import load
+from auditctl.config.declared import effective
+from auditctl.config.model import TOP, load
+from auditctl.config.policies import FOREIGN, LOG, RETENTION
+from auditctl.config.sinks import KINDS, ElasticsearchConfig
+from auditctl.config.sources import SOURCES
 from auditctl.config.template import template
-from auditctl.config.values import RETENTION, SINK, Address
+from auditctl.config.values import plain
 from auditctl.options import PATH, config_option, json_option
 from auditctl.output import render
 from auditctl.output.new_file import new_file
-from retention.policy import format_duration
 
 if TYPE_CHECKING:
     from auditctl.config.model import Config
     from auditctl.config.origins import Key
 
-_NOT_OF_A_POLICY: Final = ("every", "logs", "foreign")
 _HIDDEN: Final = "(hidden)"
-_SECRETS: Final = ("password", "api_key")
 
 
 @click.group
@@ -59,8 +59,9 @@ def check(config_path: Path | None) -> None:
     loaded = load(config_path)
     loaded.check_logs()
     for sink in loaded.sinks:
-        sink.password()
-        sink.api_key()
+        if isinstance(sink, ElasticsearchConfig):
+            sink.password()
+            sink.api_key()
     for directory in loaded.directories:
         if not directory.is_dir():
             render.say(f"auditctl: {directory}: not there yet; the agent would wait for it.")
@@ -85,7 +86,7 @@ def show(config_path: Path | None, *, as_json: bool) -> None:
     origins = {key: _origin(loaded, key) for key in values}
     if as_json:
         listed = [
-            {"key": ".".join(key), "value": _plain(value), "origin": origins[key]}
+            {"key": ".".join(key), "value": plain(value), "origin": origins[key]}
             for key, value in values.items()
         ]
         render.print_json({"schema": "auditctl.config/1", "settings": listed}, indent=True)
@@ -101,7 +102,7 @@ def show(config_path: Path | None, *, as_json: bool) -> None:
 
 
 def _origin(loaded: Config, key: Key) -> str:
-    setting = loaded.settings.get(key) or loaded.settings.get(key[:2])  # a table of a list
+    setting = loaded.given.get(key) or loaded.given.get(key[:2])  # a table of a list
     return "default" if setting is None else setting.origin
 
 
@@ -109,68 +110,47 @@ def _effective(loaded: Config) -> dict[Key, Any]:
     values: dict[Key, Any] = {
         ("directories",): loaded.directories,
         ("state_dir",): loaded.state_dir,
-        ("host",): loaded.host,
-        ("metrics",): loaded.metrics or "",
-        ("max_in_flight",): loaded.max_in_flight_bytes,
+        ("metrics",): "",
     }
-    if loaded.linger:
-        values["linger",] = loaded.linger
+    values |= {(name,): value for name, value in effective(loaded, TOP)}
     for sink in loaded.sinks:
-        shown = ["kind", "path"] if sink.kind == "sqlite" else [n for n in SINK if n != "path"]
-        for name in shown:
-            if (value := getattr(sink, name)) not in (None, ()):
-                values["sinks", sink.name, name] = value
-        for name in _SECRETS:
-            if name in sink.secrets:
-                values["sinks", sink.name, name] = _HIDDEN
+        for name, value in [("kind", sink.kind), *effective(sink, KINDS[sink.kind][1])]:
+            values["sinks", sink.name, name] = value
+        if isinstance(sink, ElasticsearchConfig):
+            values |= {("sinks", sink.name, name): _HIDDEN for name in sorted(sink.secrets)}
     for source in loaded.sources:
-        for name, value in source.given().items():
+        for name, value in effective(source, SOURCES[source.kind]):
             values["sources", source.kind, source.name, name] = value
     policy = loaded.policy
-    for name in RETENTION:
-        if name not in _NOT_OF_A_POLICY:
-            values["retention", name] = getattr(policy, name)
+    for name, setting in RETENTION.items():
+        if name == "every":
+            values["retention", name] = loaded.schedule.every
+        elif name not in ("logs", "foreign"):
+            values["retention", name] = getattr(policy, setting.field)
     for glob, own in policy.overrides:
         values["retention", "logs", glob] = " ".join(
-            f"{name}={_plain(getattr(own, name))}"
-            for name in RETENTION
-            if name not in _NOT_OF_A_POLICY and getattr(own, name) != getattr(policy, name)
+            f"{name}={plain(value)}"
+            for name, value in effective(own, LOG)
+            if value != getattr(policy, name)
         )
     for foreign in policy.foreign:
         values["retention", "foreign", foreign.pattern] = " ".join(
-            [f"shipped={foreign.shipped}", f"timestamp_fields={','.join(foreign.timestamp_fields)}"]
-            + [
-                f"{name}={_plain(getattr(foreign.policy, name))}"
-                for name in RETENTION
-                if name not in _NOT_OF_A_POLICY
-                and name != "max_total_bytes"
-                and getattr(foreign.policy, name) is not None
-            ]
+            f"{name}={','.join(value) if isinstance(value, tuple) else plain(value)}"
+            for holder in (foreign, foreign.policy)
+            for name, value in effective(holder, FOREIGN)
+            if name != "pattern"
         )
-    values["retention", "every"] = loaded.schedule.every
     return values
 
 
-def _plain(value: Any) -> Any:
-    match value:
-        case tuple():
-            return [_plain(item) for item in value]
-        case dt.timedelta():
-            return format_duration(value)
-        case Path() | Address():
-            return str(value)
-        case _:
-            return value
-
-
 def _text(value: Any) -> str:
-    plain = _plain(value)
-    match plain:
+    shown = plain(value)
+    match shown:
         case None:
             return "(none)"
         case list():
-            return "[" + ", ".join(_text(item) for item in plain) + "]"
+            return "[" + ", ".join(_text(item) for item in shown) + "]"
         case str():
-            return plain if plain == _HIDDEN else f'"{plain}"'
+            return shown if shown == _HIDDEN else f'"{shown}"'
         case _:
-            return str(plain)
+            return str(shown)

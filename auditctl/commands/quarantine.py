@@ -10,7 +10,7 @@ import click
 
 from auditctl.commands.prune import user
 from auditctl.composition.sinks import make_sink
-from auditctl.config.model import sink_for_target
+from auditctl.config.sinks import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
@@ -32,7 +32,8 @@ from shippers.quarantine.retry import Kept, kept, release
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
+    from auditctl.config.sinks import SinkConfig
     from shippers.quarantine.retry import Release
 
 # Without the payload, and without the server's words, which may quote it.

@@ -10,7 +10,7 @@ import click
 import orjson
 
 from auditctl.composition.sinks import daily_index, make_holdings, make_sink
-from auditctl.config.model import sink_for_target
+from auditctl.config.sinks import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
@@ -34,7 +34,8 @@ from shippers.reconcile.reconciliation import Reconciliation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
+    from auditctl.config.sinks import SinkConfig
     from shippers.reconcile.receipt import LogReceipt, Receipt
 
 __all__ = ["compare_with", "print_receipt", "reconcile"]
@@ -145,7 +146,7 @@ def compare_with(
             index = daily_index(sink, dt.date.fromisoformat(day))
         except ValueError:  # what the sink has there is of no day
             return False
-        return index in deleted.of(sink.name, sink.urls)
+        return sink.kind == "elasticsearch" and index in deleted.of(sink.name, sink.urls)
 
     target = make_sink(sink, directories) if ship else None
     holdings = make_holdings(sink)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from auditctl.config.model import sink_for_target
+from auditctl.config.sinks import sink_for_target
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, TEXT, chosen, complete_sinks, config_option, scope_options
@@ -27,7 +27,8 @@ from auditlog.errors import LogDamaged
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
+    from auditctl.config.sinks import SinkConfig
     from auditctl.query.files import Trouble
     from auditlog.format.record import Record
     from auditlog.reading.follow import Follower
@@ -289,7 +290,6 @@ def _sink_source(sink: SinkConfig, tell: Trouble) -> Any:
     if sink.kind == "sqlite":
         from auditctl.query.sqlite import SqliteSource  # noqa: PLC0415  (only what is used)
 
-        assert sink.path is not None  # noqa: S101  (the configuration has checked it)
         return SqliteSource(sink.path, tell)
     from auditctl.query.index import IndexSource  # noqa: PLC0415  (it takes a third of a second)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from auditctl.composition.sinks import elasticsearch_credentials, elasticsearch_options
-from auditctl.config.model import load, sink_for_target
+from auditctl.composition.sinks import elasticsearch_credentials
+from auditctl.config.model import load
+from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
@@ -19,7 +20,7 @@ from auditctl.output import render
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
     from shippers.sinks.elasticsearch.setup_plan import SetupPlan, State
 
 _COLOURS: Final[dict[State, render.Colour]] = {
@@ -94,6 +95,7 @@ def elasticsearch(
         api_key_file=api_key_file,
         ca_file=ca_file,
     )
+    assert isinstance(chosen, ElasticsearchConfig)  # noqa: S101  (it is the sink, as another user)
     shipper = sink if target is None else None
     plan = _set_up(chosen, shipper, [source.name for source in config.sources], dry_run=dry_run)
     if as_json:
@@ -105,13 +107,13 @@ def elasticsearch(
 
 def _sink(
     config: Config, config_path: Path | None, name: str | None, target: str | None
-) -> SinkConfig:
+) -> ElasticsearchConfig:
     if target is not None:
         sink = sink_for_target(target)
         if sink.kind != "elasticsearch":
             raise ConfigError("--to has to be a URL", hint="A SQLite file needs no set-up.")
         return sink
-    sinks = [s for s in config.sinks if s.kind == "elasticsearch"]
+    sinks = [s for s in config.sinks if isinstance(s, ElasticsearchConfig)]
     found = [s for s in sinks if name in (None, s.name)]
     if len(found) == 1:
         return found[0]
@@ -127,17 +129,21 @@ def _sink(
 
 
 def _set_up(
-    chosen: SinkConfig, shipper: SinkConfig | None, sources: Sequence[str], *, dry_run: bool
+    chosen: ElasticsearchConfig,
+    shipper: ElasticsearchConfig | None,
+    sources: Sequence[str],
+    *,
+    dry_run: bool,
 ) -> SetupPlan:
     # Imported here since config errors should not wait for the client.
     from shippers.sinks.elasticsearch.cluster import Setup  # noqa: PLC0415  (see above)
     from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
 
-    connection = Connection(elasticsearch_options(chosen), elasticsearch_credentials(chosen))
+    connection = Connection(chosen, elasticsearch_credentials(chosen))
     own = None
     try:
         if shipper is not None:
-            own = Connection(elasticsearch_options(shipper), elasticsearch_credentials(shipper))
+            own = Connection(shipper, elasticsearch_credentials(shipper))
         made = Setup(connection, own, sources)
         plan = made.plan()
         if not dry_run and plan.ok:
@@ -168,7 +174,7 @@ def _print(plan: SetupPlan, *, dry_run: bool) -> None:
             render.say(f"auditctl: the index template {template.name} was {template.action}d.")
 
 
-def _to_json(plan: SetupPlan, sink: SinkConfig, *, dry_run: bool) -> dict[str, Any]:
+def _to_json(plan: SetupPlan, sink: ElasticsearchConfig, *, dry_run: bool) -> dict[str, Any]:
     return {
         "schema": "auditctl.setup/1",
         "ok": plan.ok,

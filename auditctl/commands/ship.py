@@ -12,7 +12,7 @@ import click
 from auditctl.agent.agent import Agent, exit_code
 from auditctl.agent.services import Parts
 from auditctl.agent.signals import run_until_signal
-from auditctl.config.model import sink_for_target
+from auditctl.config.sinks import sink_for_target
 from auditctl.errors import CommandFailed, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, DURATION, TEXT, chosen, config_option, json_option
@@ -21,7 +21,8 @@ from auditctl.output.log_lines import log_to_stderr
 from auditlog.cursors import CursorStore
 
 if TYPE_CHECKING:
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
+    from auditctl.config.sinks import SinkConfig
     from shippers.service import Summary
 
 
@@ -130,7 +131,7 @@ def _to_json(summary: Summary) -> dict[str, Any]:
 
 def _check_cursors(config: Config, sink: SinkConfig) -> None:
     """A SQLite file that was removed takes its records along; the cursors would hide that."""
-    if sink.kind != "sqlite" or sink.path is None or sink.path.exists():
+    if sink.kind != "sqlite" or sink.path.exists():
         return
     store = CursorStore(config.state_directory())
     if store.logs(sink.name):

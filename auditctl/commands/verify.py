@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditctl.commands.reconcile import compare_with, print_receipt
-from auditctl.config.model import sink_for_target
+from auditctl.config.sinks import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
@@ -23,7 +23,8 @@ from auditlog.verification.verify import verify as verify_logs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
+    from auditctl.config.sinks import SinkConfig
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.registry import Sighting
     from auditlog.verification.verify import LogReport

@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from auditctl.composition.sinks import (
-    daily_index,
-    elasticsearch_credentials,
-    elasticsearch_options,
-    unanswered_hint,
-)
+from auditctl.composition.sinks import daily_index, elasticsearch_credentials, unanswered_hint
 from auditctl.errors import CommandFailed
 from auditlog.reading.deleted_indices import DeletedIndices
 from shippers.quarantine.store import history_path
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from auditctl.config.model import SinkConfig
+    from auditctl.config.sinks import ElasticsearchConfig, SinkConfig, SqliteConfig
     from auditlog.format.segment_names import LogId
 
 __all__ = ["SinkCounts"]
@@ -64,10 +59,10 @@ class SinkCounts:
                 f"sink {sink} is not configured, so its records cannot be counted",
                 hint="Configure it, or set verify_before_delete to none.",
             )
-        if daily_index(config, day) in self._deleted.of(sink, config.urls):
-            return last_seq - first_seq + 1
         if config.kind == "sqlite":
             stored = _in_sqlite(config, log, first_seq, last_seq)
+        elif daily_index(config, day) in self._deleted.of(sink, config.urls):
+            return last_seq - first_seq + 1
         else:
             stored = _in_elasticsearch(config, log, first_seq, last_seq)
         return stored + self._quarantined(sink, str(log), first_seq, last_seq)
@@ -93,11 +88,10 @@ def _lines(path: Path) -> list[bytes]:
         return []
 
 
-def _in_sqlite(config: SinkConfig, log: LogId, first_seq: int, last_seq: int) -> int:
+def _in_sqlite(config: SqliteConfig, log: LogId, first_seq: int, last_seq: int) -> int:
     # Imported here since only who asks a file needs it.
     import sqlite3  # noqa: PLC0415  (see above)
 
-    assert config.path is not None  # noqa: S101  (the configuration insists on it)
     try:
         connection = sqlite3.connect(f"{config.path.as_uri()}?mode=ro", uri=True)
         try:
@@ -116,11 +110,12 @@ def _in_sqlite(config: SinkConfig, log: LogId, first_seq: int, last_seq: int) ->
     return int(row[0])
 
 
-def _in_elasticsearch(config: SinkConfig, log: LogId, first_seq: int, last_seq: int) -> int:
+def _in_elasticsearch(
+    config: ElasticsearchConfig, log: LogId, first_seq: int, last_seq: int
+) -> int:
     # Imported here since only who asks a cluster needs the client.
     from shippers.sinks.elasticsearch.connection import FAILURES, Connection, trouble  # noqa: PLC0415  (see above)
 
-    options = elasticsearch_options(config)
     query = {
         "query": {
             "bool": {
@@ -131,9 +126,11 @@ def _in_elasticsearch(config: SinkConfig, log: LogId, first_seq: int, last_seq: 
             }
         }
     }
-    connection = Connection(options, elasticsearch_credentials(config))
+    connection = Connection(config, elasticsearch_credentials(config))
     try:
-        answer = connection.request("POST", f"/{options.prefix}-*/_count", body=orjson.dumps(query))
+        answer = connection.request(
+            "POST", f"/{config.index_prefix}-*/_count", body=orjson.dumps(query)
+        )
     except FAILURES as error:
         found = trouble(error)
         raise CommandFailed(

@@ -15,11 +15,8 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from auditctl.composition.sinks import (
-    elasticsearch_credentials,
-    elasticsearch_options,
-    unanswered_hint,
-)
+from auditctl.composition.sinks import elasticsearch_credentials, unanswered_hint
+from auditctl.config.sinks import ElasticsearchConfig
 from auditctl.errors import CommandFailed, ConfigError
 from auditlog.errors import AuditLogError
 from retention.index_memory import IndexRunStore
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
     from retention.index_run import IndexResult
 
 __all__ = ["ElasticsearchIndices", "IndexRetention"]
@@ -48,11 +45,15 @@ class IndexRetention:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.sinks = tuple(sink for sink in config.sinks if sink.index_delete_after is not None)
+        self.sinks = tuple(
+            sink
+            for sink in config.sinks
+            if isinstance(sink, ElasticsearchConfig) and sink.index_delete_after is not None
+        )
 
     def run(
         self,
-        sink: SinkConfig,
+        sink: ElasticsearchConfig,
         now: dt.datetime,
         *,
         dry_run: bool = False,
@@ -102,12 +103,12 @@ class IndexRetention:
             store = IndexRunStore(self._config.state_directory())
             store.forget_others({sink.name for sink in self.sinks})
 
-    def _policy(self, sink: SinkConfig) -> IndexPolicy:
+    def _policy(self, sink: ElasticsearchConfig) -> IndexPolicy:
         assert sink.index_delete_after is not None  # noqa: S101  (as all of ``sinks``)
         return IndexPolicy(
             sink.name,
             sink.urls,
-            elasticsearch_options(sink).prefix,
+            sink.index_prefix,
             sink.index_delete_after,
             self._config.policy.max_delete_fraction,
         )
@@ -119,7 +120,7 @@ class ElasticsearchIndices:
     Raises ConfigError when a secret cannot be read.
     """
 
-    def __init__(self, sink: SinkConfig) -> None:
+    def __init__(self, sink: ElasticsearchConfig) -> None:
         # Imported here since only who retains indices needs the client.
         from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
 
@@ -134,8 +135,8 @@ class ElasticsearchIndices:
         elif sink.username is not None or sink.api_key_file is not None or sink.secrets:
             raise ConfigError(f"sinks.{sink.name}: index_delete_after needs a user of its own")
         self._sink = sink.name
-        self._options = elasticsearch_options(sink)
-        self._connection = Connection(self._options, elasticsearch_credentials(sink))
+        self._prefix = sink.index_prefix
+        self._connection = Connection(sink, elasticsearch_credentials(sink))
 
     def close(self) -> None:
         self._connection.close()
@@ -145,7 +146,7 @@ class ElasticsearchIndices:
 
         Raises CommandFailed when the cluster does not tell it whole.
         """
-        path = f"/{self._options.prefix}-*/_stats/docs,store"
+        path = f"/{self._prefix}-*/_stats/docs,store"
         answer = self._ask("GET", path, _LISTED, "its indices cannot be listed")
         if answer.get("_shards", {}).get("failed", 1):
             raise CommandFailed(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditctl.errors import ConfigError
 from auditlog.reading.deleted_indices import DeletedIndices
 
 if TYPE_CHECKING:
@@ -12,15 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from auditctl.config.model import SinkConfig
-    from shippers.sinks.elasticsearch.connection import Credentials, ElasticsearchOptions
+    from auditctl.config.sinks import ElasticsearchConfig, SinkConfig
+    from shippers.sinks.elasticsearch.connection import Credentials
     from shippers.sinks.protocol import Sink
     from shippers.sinks.read_back import Holdings
 
 __all__ = [
     "daily_index",
     "elasticsearch_credentials",
-    "elasticsearch_options",
     "make_holdings",
     "make_sink",
     "make_sinks",
@@ -42,15 +40,13 @@ def make_sink(config: SinkConfig, directories: Sequence[Path] = ()) -> Sink:
     if config.kind == "sqlite":
         from shippers.sinks.sqlite.sink import SqliteSink  # noqa: PLC0415  (see above)
 
-        if config.path is None:
-            raise ConfigError(f"sinks.{config.name}: path is missing")
         return SqliteSink(config.name, config.path)
     from shippers.sinks.elasticsearch.sink import ElasticsearchSink  # noqa: PLC0415  (see above)
 
     deleted = DeletedIndices(directories)
     return ElasticsearchSink(
         config.name,
-        elasticsearch_options(config),
+        config,
         elasticsearch_credentials(config),
         retired=lambda: deleted.of(config.name, config.urls),
     )
@@ -61,36 +57,13 @@ def make_holdings(config: SinkConfig) -> Holdings:
     if config.kind == "sqlite":
         from shippers.sinks.sqlite.read_back import SqliteHoldings  # noqa: PLC0415  (see above)
 
-        if config.path is None:
-            raise ConfigError(f"sinks.{config.name}: path is missing")
         return SqliteHoldings(config.path)
     from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
     from shippers.sinks.elasticsearch.read_back import (  # noqa: PLC0415  (see above)
         ElasticsearchHoldings,
     )
 
-    return ElasticsearchHoldings(
-        Connection(elasticsearch_options(config), elasticsearch_credentials(config))
-    )
-
-
-def elasticsearch_options(config: SinkConfig) -> ElasticsearchOptions:
-    """How the configuration says to reach the cluster."""
-    from shippers.sinks.elasticsearch.connection import ElasticsearchOptions  # noqa: PLC0415  (see above)
-    from shippers.sinks.elasticsearch.index_template import DEFAULT_PREFIX  # noqa: PLC0415  (see above)
-
-    return ElasticsearchOptions(
-        urls=config.urls,
-        ca_file=config.ca_file,
-        ca_fingerprint=config.ca_fingerprint,
-        client_cert_file=config.client_cert_file,
-        client_key_file=config.client_key_file,
-        compress=config.compression == "gzip",
-        prefix=config.index_prefix or DEFAULT_PREFIX,
-        shards=config.shards,
-        replicas=config.replicas,
-        request_timeout=config.request_timeout.total_seconds(),
-    )
+    return ElasticsearchHoldings(Connection(config, elasticsearch_credentials(config)))
 
 
 def unanswered_hint(status: int | None, refused: str) -> str:
@@ -103,7 +76,7 @@ def unanswered_hint(status: int | None, refused: str) -> str:
     )
 
 
-def elasticsearch_credentials(config: SinkConfig) -> Callable[[], Credentials]:
+def elasticsearch_credentials(config: ElasticsearchConfig) -> Callable[[], Credentials]:
     """What reads the secrets, each time it is called.  That raises ConfigError."""
     from shippers.sinks.elasticsearch.connection import Credentials  # noqa: PLC0415  (see above)
 
@@ -116,4 +89,4 @@ def daily_index(config: SinkConfig, day: dt.date) -> str:
         return ""
     from shippers.sinks.elasticsearch.bulk import index_name  # noqa: PLC0415  (see above)
 
-    return index_name(elasticsearch_options(config).prefix, day.isoformat())
+    return index_name(config.index_prefix, day.isoformat())

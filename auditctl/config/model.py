@@ -1,4 +1,4 @@
-"""The configuration: what may be set, what it means, and what it is when nobody sets it.
+"""Read the configuration: from files, the environment and flags to one frozen ``Config``.
 
     directories = ["/var/log/llama-orch/audit"]
     state_dir = "/var/lib/auditlog"
@@ -11,7 +11,7 @@
     compress_after = "30d"
     delete_after = "90d"
 
-Passwords and API keys come from the environment or from a file, never from this file.
+Passwords and API keys come from the environment or from a file of their own.
 
 Invariants (tests of the same name in tests/auditctl/config/test_model.py):
   least_config   the lines above are a whole configuration
@@ -26,109 +26,101 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final
 
-from auditctl.config.origins import Key, Setting, nearest, read_environment, read_files
-from auditctl.config.sources import SourceConfig, build_sources, is_source
-from auditctl.config.values import RETENTION, SINK, TOP, Address, Converter, to_text
+from auditctl.config.declared import Named, Setting, declared
+from auditctl.config.origins import Given, Key, nearest, read_environment, read_files
+from auditctl.config.policies import RETENTION, Schedule, build_policy
+from auditctl.config.sinks import KINDS, SECRETS, SinkConfig, build_sink
+from auditctl.config.sources import SourceConfig, build_sources
+from auditctl.config.values import one_of, to_paths, to_size, to_text
 from auditctl.errors import ConfigError
 from auditlog.errors import InvalidName
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
-from retention.errors import PolicyError
-from retention.policy import ForeignPolicy, Policy
+from retention.policy import Policy
+from shippers.sources.ndjson.options import NdjsonOptions
 
-__all__ = ["Config", "Schedule", "SinkConfig", "load", "sink_for_target"]
+__all__ = ["SINK", "TOP", "Address", "Config", "load"]
 
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
-class SinkConfig:
-    """One place that records are shipped to; ``secrets`` are those given by the environment."""
+class Address:
+    """Where metrics are served."""
 
-    name: str
-    kind: Literal["elasticsearch", "sqlite"]
-    urls: tuple[str, ...] = ()
-    username: str | None = None
-    password_file: Path | None = None
-    api_key_file: Path | None = None
-    ca_file: Path | None = None
-    ca_fingerprint: str | None = None
-    client_cert_file: Path | None = None
-    client_key_file: Path | None = None
-    compression: Literal["none", "gzip"] = "none"
-    request_timeout: dt.timedelta = dt.timedelta(seconds=30)
-    shards: int = 1
-    replicas: int = 1
-    index_prefix: str | None = None
-    index_delete_after: dt.timedelta | None = None
-    index_delete_username: str | None = None
-    index_delete_password_file: Path | None = None
-    index_delete_api_key_file: Path | None = None
-    path: Path | None = None
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    host: str
+    port: int
 
-    @property
-    def address(self) -> str:
-        """Where it is, for people: the URLs or the file."""
-        return str(self.path) if self.kind == "sqlite" else ", ".join(self.urls)
-
-    def password(self) -> str | None:
-        """Raises ConfigError when its file cannot be read."""
-        return self._secret("password", self.password_file)
-
-    def api_key(self) -> str | None:
-        """Raises ConfigError when its file cannot be read."""
-        return self._secret("api_key", self.api_key_file)
-
-    def _secret(self, name: str, path: Path | None) -> str | None:
-        if name in self.secrets or path is None:
-            return self.secrets.get(name)
-        try:
-            secret = path.read_text("utf-8").strip()
-        except OSError as error:
-            raise ConfigError(
-                f"the {name} of sink {self.name} cannot be read",
-                path=path,
-                errno=error.errno,
-                hint="The file holds the secret alone and belongs to the user we run as.",
-            ) from error
-        except UnicodeDecodeError:
-            secret = ""
-        if not secret or "\n" in secret:
-            raise ConfigError(
-                f"the file has to hold the {name} of sink {self.name}, alone on its one line",
-                path=path,
-            )
-        return secret
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When the agent runs retention: so long after its last success."""
+def _to_address(value: Any) -> Address | None:
+    if value == "":
+        return None
+    host, colon, port = to_text(value).rpartition(":")
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError('it has to be like "127.0.0.1:9464", or "" to serve no metrics')
+    return Address(host.strip("[]"), int(port))
 
-    every: dt.timedelta = dt.timedelta(days=1)
+
+def _to_directories(value: Any) -> tuple[Path, ...]:
+    paths = to_paths(value)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError("one directory is named twice")
+    return paths
+
+
+def _to_host(value: Any) -> str:
+    return LogId("retention", to_text(value)).host
+
+
+def _to_in_flight(value: Any) -> int:
+    size = to_size(value)
+    if size < 1 << 20:
+        raise ValueError("it has to be 1MiB or more")
+    return size
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything the commands need to know; ``settings`` are the values as given, with origins."""
+    """All settings; ``given`` are the values as they were given, with their origins."""
 
-    directories: tuple[Path, ...] = ()
-    state_dir: Path | None = None
-    host: str = field(default_factory=socket.gethostname)
-    metrics: Address | None = field(default_factory=lambda: Address("127.0.0.1", 9464))
-    max_in_flight_bytes: int = 8 << 20
-    linger: dt.timedelta = dt.timedelta(0)
+    directories: Annotated[
+        tuple[Path, ...],
+        _to_directories,
+        "directories that services write their logs to; each log lies in one of them only; "
+        "optional where only other sources are shipped",
+    ] = ()
+    state_dir: Annotated[
+        Path | None,
+        "cursors, holds, quarantine and the last success of retention; systemd's "
+        "`STATE_DIRECTORY` is taken",
+        "`.auditlog` in the only directory",
+    ] = None
+    host: Annotated[str, _to_host, "name of this host in the log of deletions", "its host name"] = (
+        field(default_factory=socket.gethostname)
+    )
+    metrics: Annotated[
+        Address | None, _to_address, 'address that metrics and health are served on; `""`: none'
+    ] = Address("127.0.0.1", 9464)
+    max_in_flight_bytes: Annotated[
+        int,
+        Named("max_in_flight"),
+        _to_in_flight,
+        "size of what was read and is not acknowledged yet, over all logs of a sink",
+    ] = 8 << 20
+    linger: Annotated[dt.timedelta, "time that a batch may wait to become fuller"] = dt.timedelta(0)
     sinks: tuple[SinkConfig, ...] = ()
     sources: tuple[SourceConfig, ...] = ()
     policy: Policy = field(default_factory=Policy)
     schedule: Schedule = field(default_factory=Schedule)
-    settings: Mapping[Key, Setting] = field(default_factory=dict, repr=False)
+    given: Mapping[Key, Given] = field(default_factory=dict, repr=False)
 
     def state_directory(self) -> Path:
         """``state_dir``, or the one inside the only directory.  Raises ConfigError."""
@@ -156,14 +148,24 @@ class Config:
                 seen[log] = directory
 
     def retention_instance(self, directory: Path) -> str:
-        """What tells the deletions' log of this directory from those of the others.
+        """The instance that tells the deletions' log of this directory from those of the others.
 
-        The first directory's has none; a log id lies in one directory only.
+        It is empty for the first directory; a log id lies in one directory only.
         """
         if directory == self.directories[0]:
             return ""
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", str(directory)).strip("-.")
         return f"{slug[-40:].strip('-.')}-{sha256(str(directory).encode()).hexdigest()[:8]}"
+
+
+TOP: Final = declared(Config)
+_KIND: Final = Setting(
+    "kind", "kind", one_of(tuple(KINDS)), "`elasticsearch` or `sqlite`", "required", required=True
+)
+SINK: Final = {"kind": _KIND, **{n: s for _, own in KINDS.values() for n, s in own.items()}}
+_SECRET: Final = {name: Setting(name, name, to_text, "a secret") for name in SECRETS}
+_SECTIONS: Final = {"": TOP, "sinks": {**SINK, **_SECRET}, "retention": RETENTION}
+_DEPTH: Final = {"": 0, "retention": 1, "sinks": 2}
 
 
 def load(
@@ -179,219 +181,81 @@ def load(
     """
     if path is None and environ.get("AUDITLOG_CONFIG"):
         path = Path(environ["AUDITLOG_CONFIG"])
-    settings = read_files(path)
-    for key, setting in settings.items():
-        if not is_source(key):
-            _check_key(key, setting)
-    known = {section: set(fields) for section, fields in _SECTIONS.items()}
-    known["sinks"] |= set(_SECRETS)
-    sinks = {key[1] for key in settings if key[0] == "sinks"}
-    settings |= read_environment(environ, known, sinks)
-    if ("state_dir",) not in settings and environ.get("STATE_DIRECTORY"):  # systemd.exec(5)
-        settings["state_dir",] = Setting(environ["STATE_DIRECTORY"], "systemd STATE_DIRECTORY")
-    settings |= {key: Setting(value, "flag") for key, value in (flags or {}).items()}
-    return _build(settings)
+    given = read_files(path)
+    for key, each in given.items():
+        if key[0] != "sources":
+            _check_key(key, each)
+    sinks = {key[1] for key in given if key[0] == "sinks" and len(key) > 1}
+    given |= read_environment(environ, _SECTIONS, sinks)
+    if ("state_dir",) not in given and environ.get("STATE_DIRECTORY"):  # systemd.exec(5)
+        given["state_dir",] = Given(environ["STATE_DIRECTORY"], "systemd STATE_DIRECTORY")
+    given |= {key: Given(value, "flag") for key, value in (flags or {}).items()}
+    return _build(given)
 
 
-def sink_for_target(target: str) -> SinkConfig:
-    """The sink that ``--to`` names: a URL, or a file for SQLite.  Raises ConfigError.
-
-    Its name comes from the target, so that each target has its own cursors: what one of them has
-    acknowledged says nothing about another.
-    """
-    if "://" in target:
-        if not re.match(r"https?://", target):
-            raise ConfigError(
-                f"{target.partition('://')[0]}:// is no kind of sink",
-                hint="Give an Elasticsearch as http://… or https://…, SQLite as a file name.",
-            )
-        try:
-            urls = SINK["urls"]([target])
-        except ValueError as error:
-            raise ConfigError(f"--to: {error}") from error
-        return SinkConfig(_target_name("elasticsearch", urls[0]), "elasticsearch", urls=urls)
-    path = Path(target).expanduser().absolute()
-    return SinkConfig(_target_name("sqlite", str(path)), "sqlite", path=path)
-
-
-def _target_name(kind: str, target: str) -> str:
-    tail = target.partition("://")[2] or Path(target).name
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", tail).strip("-")
-    return f"{kind}-{slug[:60]}-{sha256(target.encode()).hexdigest()[:8]}"
-
-
-_SECTIONS: Final = {"": TOP, "sinks": SINK, "retention": RETENTION}
-_SECRETS: Final = ("password", "api_key")
-
-
-def _check_key(key: Key, setting: Setting) -> None:
+def _check_key(key: Key, given: Given) -> None:
     """Raise ConfigError for a key that a file cannot have."""
     section = key[0] if key[0] in ("sinks", "retention") else ""
-    place = {"": 0, "retention": 1, "sinks": 2}[section]
-    if len(key) <= place:
-        if not setting.value and setting.value == {}:  # an empty table sets nothing
+    depth = _DEPTH[section]
+    if len(key) <= depth:
+        if given.value == {}:  # an empty table sets nothing
             return
         raise ConfigError(
             f"{key[0]} has to be a table",
-            path=setting.origin,
+            path=given.origin,
             hint="Write [sinks.main] or [retention], and its settings below.",
         )
     if section == "sinks" and _SINK_NAME.fullmatch(key[1]) is None:
         raise ConfigError(
             f"the sink name {key[1]!r} is not usable",
-            path=setting.origin,
+            path=given.origin,
             hint="Letters, digits, dot, underscore and hyphen are allowed, up to 100.",
         )
-    name = key[place]
-    fields = _SECTIONS[section]
-    if section == "sinks" and name in _SECRETS:
+    name = key[depth]
+    if section == "sinks" and name in SECRETS:
         raise ConfigError(
             f"{'.'.join(key)} would put a secret into the configuration",
-            path=setting.origin,
+            path=given.origin,
             hint=f"Put it into a file of its own and name it with {name}_file.",
         )
-    if name not in fields or len(key) > place + 1:
-        known = [*fields, *("sinks", "sources", "retention")] if not section else [*fields]
-        near = ".".join((*key[:place], nearest(name, known)))
+    if name not in _SECTIONS[section] or len(key) > depth + 1:
+        known = set(_SECTIONS[section]) - set(SECRETS)
+        known |= set() if section else {"sinks", "sources", "retention"}
+        near = ".".join((*key[:depth], nearest(name, sorted(known))))
         raise ConfigError(
             f"there is no setting {'.'.join(key)}",
-            path=setting.origin,
+            path=given.origin,
             hint=f"The nearest is {near}.",
         )
 
 
-def _build(settings: Mapping[Key, Setting]) -> Config:
-    values: dict[Key, Any] = {
-        key: _convert(key, setting)
-        for key, setting in settings.items()
-        if not is_source(key) and (setting.value != {} or key[0] not in ("sinks", "retention"))
-    }
-    top = {key[0]: value for key, value in values.items() if len(key) == 1}
-    if "max_in_flight" in top:
-        top["max_in_flight_bytes"] = top.pop("max_in_flight")
-    retention = {key[1]: value for key, value in values.items() if key[0] == "retention"}
-    schedule = Schedule(retention.pop("every")) if "every" in retention else Schedule()
-    logs, foreign = retention.pop("logs", ()), retention.pop("foreign", ())
-    sources = build_sources(settings)
-    try:
-        policy = Policy(**retention)
-        overrides = tuple(_override(policy, table) for table in logs)
-        adopted = tuple(_foreign(policy, table, sources) for table in foreign)
-        policy = replace(policy, overrides=overrides, foreign=adopted)
-    except PolicyError as error:
-        raise ConfigError(f"retention: {error.reason}", hint=error.hint) from error
-    names = sorted({key[1] for key in values if key[0] == "sinks"})
+def _build(given: Mapping[Key, Given]) -> Config:
+    tables: dict[Key, dict[str, Any]] = {("retention",): {}, (): {}}
+    for key, each in given.items():
+        if key[0] != "sources" and not (each.value == {} and key[0] in _SECTIONS):
+            tables.setdefault(key[:-1], {})[key[-1]] = _convert(key, each)
+    top = {TOP[name].field: value for name, value in tables[()].items()}
+    host = top.setdefault("host", socket.gethostname())
+    sources = build_sources({key: e for key, e in given.items() if key[0] == "sources"}, host)
+    files = [(each.name, each.paths) for each in sources if isinstance(each, NdjsonOptions)]
+    policy, schedule = build_policy(tables["retention",], files)
+    sinks = []
+    for table in sorted(key for key in tables if key[:1] == ("sinks",)):
+        origin = next(each.origin for key, each in given.items() if key[:2] == table)
+        place = Path(origin) if origin.startswith("/") else None
+        sinks.append(build_sink(table[1], tables[table], place))
     return Config(
-        **top,
-        sinks=tuple(_build_sink(name, values, settings) for name in names),
-        sources=sources,
-        policy=policy,
-        schedule=schedule,
-        settings=settings,
+        **top, sinks=tuple(sinks), sources=sources, policy=policy, schedule=schedule, given=given
     )
 
 
-def _override(policy: Policy, table: Mapping[str, Any]) -> tuple[str, Policy]:
-    """A policy for the logs that match; what it does not set is as in [retention]."""
-    own = {name: value for name, value in table.items() if name != "match"}
-    if own.get("compression", policy.compression) != policy.compression:
-        own = {"level": None, "long_window_bytes": None, **own}
-    return table["match"], replace(policy, **{"max_total_bytes": None, **own})
-
-
-def _foreign(
-    policy: Policy, table: Mapping[str, Any], sources: tuple[SourceConfig, ...]
-) -> ForeignPolicy:
-    """A policy for files that are no segments; what it does not set is as in [retention].
-
-    They become .gz by default, which is what is there already and what people's tools read.
-    """
-    of_files = {"shipped", "timestamp_fields"}
-    own = {name: value for name, value in table.items() if name not in {"pattern", *of_files}}
-    inherited: dict[str, Any] = {"max_total_bytes": None, "compression": "gzip"}
-    inherited |= {"level": None, "long_window_bytes": None}
-    shipped_by = tuple((each.name, each.paths) for each in sources if each.paths is not None)
-    return ForeignPolicy(
-        table["pattern"],
-        replace(policy, **{**inherited, **own}),
-        sources=shipped_by,
-        **{name: value for name, value in table.items() if name in of_files},
-    )
-
-
-def _convert(key: Key, setting: Setting) -> Any:
-    section = key[0] if len(key) > 1 else ""
-    if key[-1] in _SECRETS:
-        converter: Converter = to_text
-    else:
-        converter = _SECTIONS[section][key[-1]]
+def _convert(key: Key, given: Given) -> Any:
+    setting = _SECTIONS[key[0] if len(key) > 1 else ""][key[-1]]
     try:
-        return converter(setting.value)
+        return setting.convert(given.value)
     except (ValueError, InvalidName) as error:
         reason = getattr(error, "reason", str(error))
         hint = getattr(error, "hint", "")
-        place = setting.origin if setting.origin.startswith("/") else None
-        source = "" if place else f" ({setting.origin})"
+        place = given.origin if given.origin.startswith("/") else None
+        source = "" if place else f" ({given.origin})"
         raise ConfigError(f"{'.'.join(key)}{source}: {reason}", path=place, hint=hint) from error
-
-
-def _build_sink(
-    name: str, values: Mapping[Key, Any], settings: Mapping[Key, Setting]
-) -> SinkConfig:
-    fields = {key[2]: value for key, value in values.items() if key[:2] == ("sinks", name)}
-    origin = next(setting.origin for key, setting in settings.items() if key[:2] == ("sinks", name))
-    place = origin if origin.startswith("/") else None
-
-    def wrong(reason: str, hint: str) -> ConfigError:
-        return ConfigError(f"sinks.{name}: {reason}", path=place, hint=hint)
-
-    kind = fields.get("kind")
-    if kind is None:
-        raise wrong("kind is missing", 'Add kind = "elasticsearch" or kind = "sqlite".')
-    own = {"path"} if kind == "sqlite" else {*SINK, *_SECRETS} - {"path", "kind"}
-    if strange := sorted(fields.keys() - own - {"kind"}):
-        raise wrong(f"{', '.join(strange)} is not for kind {kind}", "Remove it, or mend kind.")
-    needed = "path" if kind == "sqlite" else "urls"
-    if needed not in fields:
-        raise wrong(f"{needed} is missing", f"A sink of kind {kind} needs it.")
-    secrets: dict[str, str] = {
-        secret: fields.pop(secret) for secret in _SECRETS if secret in fields
-    }
-    sink = SinkConfig(name, **fields)
-    has_password = "password" in secrets or sink.password_file is not None
-    has_key = "api_key" in secrets or sink.api_key_file is not None
-    if has_password != (sink.username is not None):
-        raise wrong(
-            "username and password_file come together",
-            "Give both, or api_key_file, or neither.",
-        )
-    if has_password and has_key:
-        raise wrong("it has a password and an API key", "Keep one of the two.")
-    if sink.ca_file is not None and sink.ca_fingerprint is not None:
-        raise wrong("it has a ca_file and a ca_fingerprint", "Keep one of the two.")
-    if sink.client_key_file is not None and sink.client_cert_file is None:
-        raise wrong("client_cert_file is missing", "Name the certificate of client_key_file.")
-    if problem := _index_user(sink, has_own=has_password or has_key):
-        raise wrong(*problem)
-    return replace(sink, secrets=secrets)
-
-
-def _index_user(sink: SinkConfig, *, has_own: bool) -> tuple[str, str] | None:
-    """What is wrong with the credentials that delete indices, and what to do."""
-    named, has_password = sink.index_delete_username, sink.index_delete_password_file is not None
-    has_key = sink.index_delete_api_key_file is not None
-    if sink.index_delete_after is None:
-        if named or has_password or has_key:
-            return "index_delete_after is missing", "Say after how long indices are deleted."
-        return None
-    if has_password != (named is not None) or (has_password and has_key):
-        return (
-            "index_delete_username and index_delete_password_file come together",
-            "Give both, or index_delete_api_key_file.",
-        )
-    if has_own and not (has_password or has_key):
-        return (
-            "index_delete_after needs a user of its own: who ships must not be able to delete",
-            "Add index_delete_username and index_delete_password_file.",
-        )
-    return None

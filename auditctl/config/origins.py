@@ -1,6 +1,6 @@
 """Where settings come from: config.toml, conf.d/*.toml, the environment, flags.
 
-Each source is flattened into ``{("retention", "delete_after"): Setting(value, origin)}``; a later
+Each source is flattened into ``{("retention", "delete_after"): Given(value, origin)}``; a later
 source replaces single settings of an earlier one.  What a key means is config's business.
 
 Invariants (tests of the same name in tests/auditctl/config/test_origins.py):
@@ -23,7 +23,7 @@ from auditctl.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["DEFAULT_PATH", "Key", "Setting", "nearest", "read_environment", "read_files"]
+__all__ = ["DEFAULT_PATH", "Given", "Key", "nearest", "read_environment", "read_files"]
 
 DEFAULT_PATH: Final = Path("/etc/auditlog/config.toml")
 
@@ -37,22 +37,22 @@ _RESERVED: Final = re.compile(r"AUDITLOG_(CONFIG|DEBUG|PASSWORD|API_KEY|TEST_\w+
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Given:
     """A value as its source has it (it may be a secret), and the file or variable it came from."""
 
     value: Any = field(repr=False)
     origin: str
 
 
-def read_files(path: Path | None) -> dict[Key, Setting]:
+def read_files(path: Path | None) -> dict[Key, Given]:
     """Read the file and the conf.d directory beside it.
 
     None stands for the default path, which may be missing.  Raises ConfigError naming the file.
     """
-    settings: dict[Key, Setting] = {}
+    settings: dict[Key, Given] = {}
     for file in _files(path or DEFAULT_PATH, required=path is not None):
         for key, value in _flatten(_parse(file)):
-            settings[key] = Setting(value, str(file))
+            settings[key] = Given(value, str(file))
     return settings
 
 
@@ -112,7 +112,7 @@ def read_environment(
     environ: Mapping[str, str],
     sections: Mapping[str, Collection[str]],
     sinks: Collection[str],
-) -> dict[Key, Setting]:
+) -> dict[Key, Given]:
     """The settings that AUDITLOG_ variables give.
 
     AUDITLOG_STATE_DIR is ``state_dir``, AUDITLOG_RETENTION_DELETE_AFTER is
@@ -126,7 +126,7 @@ def read_environment(
         if section != "sinks"
         for key in keys
     }
-    settings: dict[Key, Setting] = {}
+    settings: dict[Key, Given] = {}
     for name in sorted(environ):
         if not name.startswith(_PREFIX) or _RESERVED.fullmatch(name):
             continue
@@ -137,7 +137,7 @@ def read_environment(
                 f"the environment variable {name} is no setting",
                 hint=f"The nearest is {nearest(name, known)}; unset it if it is not meant for us.",
             )
-        settings[key] = Setting(environ[name], f"environment {name}")
+        settings[key] = Given(environ[name], f"environment {name}")
     return settings
 
 

@@ -1,4 +1,4 @@
-"""Which sources are shipped besides the audit logs, as the configuration names them.
+"""The sources of the configuration besides the audit logs.
 
     [[sources.ndjson]]
     name = "worker"
@@ -8,8 +8,8 @@
     name = "journal"
     units = ["queen-rbee.service", "rbee-hive.service"]
 
-A file in conf.d adds its sources to the others'; one of the same kind and name has its settings
-replaced one by one.
+A file in conf.d adds its sources to the others; for a source of the same kind and name it replaces
+single settings.
 
 Invariants (tests of the same name in tests/auditctl/config/test_sources.py):
   named        every source has a name of its own that can stand in an index name
@@ -19,126 +19,79 @@ Invariants (tests of the same name in tests/auditctl/config/test_sources.py):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from auditctl.config.origins import Key, Setting, nearest
-from auditctl.config.values import Converter, to_path, to_size, to_text, to_texts
+from auditctl.config.declared import Setting, declared
+from auditctl.config.origins import Given, Key, nearest
 from auditctl.errors import ConfigError
+from shippers.sources.journald.options import JournaldOptions
+from shippers.sources.ndjson.options import NdjsonOptions
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = ["SOURCES", "SourceConfig", "build_sources"]
 
-__all__ = ["SOURCES", "SourceConfig", "build_sources", "is_source"]
+SourceConfig = NdjsonOptions | JournaldOptions
 
-
-def to_patterns(value: Any) -> tuple[str, ...]:
-    patterns = to_texts(value)
-    if not all(pattern.startswith("/") for pattern in patterns):
-        raise ValueError("each path has to begin with /")
-    return patterns
-
-
-SOURCES: Final[Mapping[str, Mapping[str, Converter]]] = {
-    "ndjson": {
-        "name": to_text,
-        "paths": to_patterns,
-        "timestamp_field": to_text,
-        "max_line_bytes": to_size,
-    },
-    "journald": {
-        "name": to_text,
-        "units": to_texts,
-        "directory": to_path,
-        "since": to_text,
-    },
+_CLASSES: Final[Mapping[str, type[SourceConfig]]] = {
+    "ndjson": NdjsonOptions,
+    "journald": JournaldOptions,
+}
+SOURCES: Final[Mapping[str, Mapping[str, Setting]]] = {
+    kind: declared(options) for kind, options in _CLASSES.items()
 }
 """By kind: the settings of a source."""
 
-_NEEDED: Final = {"ndjson": "paths", "journald": "units"}
 
-
-@dataclass(frozen=True, slots=True)
-class SourceConfig:
-    """One source; what its kind does not have, or nobody set, is None."""
-
-    kind: str
-    name: str
-    origin: str
-    paths: tuple[str, ...] | None = None
-    timestamp_field: str | None = None
-    max_line_bytes: int | None = None
-    units: tuple[str, ...] | None = None
-    directory: Path | None = None
-    since: str | None = None
-
-    def given(self) -> dict[str, Any]:
-        """The settings that have a value, as the kind's options take them."""
-        values = {name: getattr(self, name) for name in SOURCES[self.kind]}
-        return {name: value for name, value in values.items() if value is not None}
-
-
-def is_source(key: Key) -> bool:
-    """Whether the setting is one of a source."""
-    return key[0] == "sources"
-
-
-def build_sources(settings: Mapping[Key, Setting]) -> tuple[SourceConfig, ...]:
-    """The sources of the settings, in the order of their names.  Raises ConfigError."""
+def build_sources(given: Mapping[Key, Given], host: str) -> tuple[SourceConfig, ...]:
+    """The sources, in the order of their names.  Raises ConfigError."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     origins: dict[tuple[str, str], str] = {}
-    for key, setting in settings.items():
-        if not is_source(key) or (len(key) < 3 and setting.value in ({}, [])):
+    for key, each in given.items():
+        if len(key) < 3 and each.value in ({}, []):
             continue
-        kind, name, field = _parts(key, setting)
-        table = tables.setdefault((kind, name), {})
-        origins[kind, name] = setting.origin
+        kind, name, field = _parts(key, each)
+        origins[kind, name] = each.origin
         try:
-            table[field] = SOURCES[kind][field](setting.value)
+            value = SOURCES[kind][field].convert(each.value)
         except ValueError as error:
-            raise _wrong(kind, name, setting.origin, f"{field}: {error}") from error
+            raise _wrong(kind, name, each.origin, f"{field}: {error}") from error
+        tables.setdefault((kind, name), {})[field] = value
     names: dict[str, str] = {}
-    for (kind, name), table in tables.items():
-        _check_name(kind, name, origins[kind, name])
+    found = []
+    for (kind, name), table in sorted(tables.items(), key=lambda item: item[0][1]):
+        origin = origins[kind, name]
         if names.setdefault(name, kind) != kind:
-            raise _wrong(kind, name, origins[kind, name], "another source has this name")
-        if _NEEDED[kind] not in table:
-            raise _wrong(kind, name, origins[kind, name], f"{_NEEDED[kind]} is missing")
-    return tuple(
-        SourceConfig(kind, origin=origins[kind, name], **table)
-        for (kind, name), table in sorted(tables.items(), key=lambda item: item[0][1])
-    )
+            raise _wrong(kind, name, origin, "another source has this name")
+        for setting in SOURCES[kind].values():
+            if setting.required and setting.name not in table:
+                raise _wrong(kind, name, origin, f"{setting.name} is missing")
+        own: dict[str, Any] = {"host": host} if kind == NdjsonOptions.kind else {}
+        try:
+            found.append(_CLASSES[kind](**table, **own))
+        except ValueError as error:
+            raise _wrong(kind, name, origin, str(error)) from error
+    return tuple(found)
 
 
-def _parts(key: Key, setting: Setting) -> tuple[str, str, str]:
+def _parts(key: Key, given: Given) -> tuple[str, str, str]:
     kind = key[1] if len(key) > 1 else ""
     if kind not in SOURCES:
         hint = "Write [[sources.ndjson]] or [[sources.journald]]."
         raise ConfigError(
-            f"{'.'.join(key[:2])} is no kind of source", path=setting.origin, hint=hint
+            f"{'.'.join(key[:2])} is not a kind of source", path=given.origin, hint=hint
         )
     if len(key) != 4:
         raise ConfigError(
             f"sources.{kind} has to be tables that have a name",
-            path=setting.origin,
+            path=given.origin,
             hint=f'Write [[sources.{kind}]] and name = "…" below, for each source.',
         )
     if key[3] not in SOURCES[kind]:
         raise ConfigError(
             f"there is no setting {key[3]} of a source of kind {kind}",
-            path=setting.origin,
+            path=given.origin,
             hint=f"The nearest is {nearest(key[3], SOURCES[kind])}.",
         )
     return kind, key[2], key[3]
-
-
-def _check_name(kind: str, name: str, origin: str) -> None:
-    from shippers.document import check_source_name  # noqa: PLC0415  (only who has sources needs it)
-
-    try:
-        check_source_name(name)
-    except ValueError as error:
-        raise _wrong(kind, name, origin, str(error)) from error
 
 
 def _wrong(kind: str, name: str, origin: str, reason: str) -> ConfigError:

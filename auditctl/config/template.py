@@ -1,8 +1,8 @@
-"""The configuration to begin with: what most hosts set, and every other setting as a comment.
+"""Write a configuration to begin with: the usual settings, and a comment for each of the others.
 
 Invariants (tests of the same name in tests/auditctl/config/test_template.py):
   usable    it is a valid configuration as it is, and with any one comment taken away
-  complete  every setting there is, is named in it
+  complete  it names every setting, with its default and its meaning
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from auditctl.config.values import RETENTION, SINK, TOP
+from auditctl.config.model import SINK, TOP
+from auditctl.config.policies import RETENTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
+
+    from auditctl.config.declared import Setting
 
 __all__ = ["template"]
 
@@ -21,28 +24,19 @@ _TOP: Final = """\
 # The configuration of auditctl and its agent: /etc/auditlog/config.toml, or --config FILE.
 # Files in conf.d/ beside it are read after it, in the order of their names; AUDITLOG_ variables
 # (AUDITLOG_STATE_DIR, AUDITLOG_RETENTION_DELETE_AFTER) override all of them.
-# auditctl config check says whether it can be used, auditctl config show what it comes to.
+# auditctl config check tests it; auditctl config show prints every value and its origin.
 
-# Where the services write their logs; retention works on the same ones.
+# Directories that the services write their logs to; retention works on the same ones.
 directories = ["/var/log/llama-orch/audit"]
 
-# The agent's own: how far each sink has come, holds, quarantine. With one directory it may be left
-# out, and lies below that.
+# The agent's own state: cursors, holds, quarantine. With one directory it may be left out, and
+# lies below that directory.
 state_dir = "/var/lib/auditlog"
-
-# What this host is called in the log of its deletions; its own name by default.
-# host = "hive1"
-
-# Where metrics and health are served; "" serves none.
-# metrics = "127.0.0.1:9464"
-
-# How much of the logs is in memory at a time while it is shipped.
-# max_in_flight = "8MiB"
 """
 
 _SINKS: Final = """
-# Where records are shipped to; several sinks have their own positions. Nothing is deleted that one
-# of them has not acknowledged.
+# Where records are shipped to; each sink has its own cursors. Nothing is deleted that one of them
+# has not acknowledged.
 [sinks.main]
 kind = "elasticsearch"
 urls = ["https://es.example:9200"]
@@ -50,23 +44,20 @@ urls = ["https://es.example:9200"]
 # Secrets are in files of their own, or in AUDITLOG_SINKS_MAIN_PASSWORD.
 # username = "auditlog_shipper"
 # password_file = "/etc/auditlog/es.password"
+"""
 
-# A file that needs no server, beside it or instead:
+_COPY: Final = """
+# A file that needs no server, in addition or instead:
 # [sinks.copy]
 # kind = "sqlite"
 # path = "/var/lib/auditlog/audit.sqlite"
 """
 
 _RETENTION: Final = """
-# Old segments are compressed, then deleted, counted from their last record.
+# Old segments are compressed, then deleted; ages count from their last record.
 [retention]
 compress_after = "30d"
 delete_after = "90d"
-# compression = "zstd"
-# level = 19
-# keep_at_least = 1
-# max_delete_fraction = 0.5
-# every = "1d"
 """
 
 
@@ -75,16 +66,29 @@ def template() -> str:
     return "".join(
         (
             _TOP,
-            _further(TOP, _TOP, "Further settings"),
+            _others(TOP, _TOP),
             _SINKS,
-            _further(SINK, _SINKS, "Further settings of a sink"),
+            _others(SINK, _SINKS + _COPY),
+            _COPY,
             _RETENTION,
-            _further(RETENTION, _RETENTION, "Further settings of retention"),
+            _others(RETENTION, _RETENTION),
         )
     )
 
 
-def _further(names: Iterable[str], text: str, title: str) -> str:
-    """What has no line of its own is named all the same, so that nobody has to guess."""
-    missing = [name for name in names if re.search(rf"^(# )?{name} = ", text, re.MULTILINE) is None]
-    return f"# {title}: {', '.join(missing)}.\n" if missing else ""
+def _others(settings: Mapping[str, Setting], text: str) -> str:
+    """A comment for each setting that has no line in the text."""
+    missing = [
+        setting
+        for name, setting in settings.items()
+        if re.search(rf"^(# )?{name} = ", text, re.MULTILINE) is None
+    ]
+    return "\n# Other settings:\n" + "".join(map(_comment, missing))
+
+
+def _comment(setting: Setting) -> str:
+    meaning = re.sub(r"\[(\w+)\]\(\S+\)", r"\1", setting.meaning).replace("`", "")
+    if setting.toml:
+        return f"# {setting.name} = {setting.toml}  # {meaning}\n"
+    default = "" if setting.default == "none" else f" (default: {setting.default})".replace("`", "")
+    return f"#   {setting.name}: {meaning}{default}\n"

@@ -1,52 +1,38 @@
-"""Which settings there are, and how the text of each becomes a value.
+"""Convert the value of a setting from TOML or from the environment, by its type.
 
-A converter takes what TOML or the environment has and returns the value, or raises ValueError (or
-an AuditLogError that is one) with a reason that never quotes what might be a secret.
+A converter returns the value, or raises ValueError with a reason that never quotes the value, which
+may be a secret.
 
 Invariants (tests of the same name in tests/auditctl/config/test_values.py):
   both_sources   a value reads the same from TOML and from the environment
-  refused        a value of the wrong type or range is refused with what it has to be
+  refused        a value of the wrong type or range is refused, and the error says what is expected
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, get_args, get_origin
 
-from auditctl.config.origins import nearest
-from auditlog.format.segment_names import LogId
-from retention.policy import parse_duration
+from retention.policy import format_duration, parse_duration
 
 __all__ = [
-    "FOREIGN",
-    "RETENTION",
-    "SINK",
-    "TOP",
-    "Address",
     "Converter",
+    "by_type",
+    "one_of",
+    "plain",
     "to_duration",
+    "to_paths",
     "to_size",
     "to_text",
 ]
 
+Converter = Callable[[Any], Any]
+
 _UNITS: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where metrics are served."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def to_text(value: Any) -> str:
@@ -68,71 +54,9 @@ def to_path(value: Any) -> Path:
 
 
 def to_paths(value: Any) -> tuple[Path, ...]:
-    if isinstance(value, str):
-        value = value.split(os.pathsep)
-    paths = tuple(to_path(item) for item in to_texts(value))
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise ValueError("one directory is named twice")
-    return paths
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("each URL has to be like https://es.example:9200")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL must not hold a password; use username and password_file")
-    return text.rstrip("/")
-
-
-def to_urls(value: Any) -> tuple[str, ...]:
-    return tuple(_url(text) for text in to_texts(value))
-
-
-def to_kind(value: Any) -> str:
-    if value not in ("elasticsearch", "sqlite"):
-        raise ValueError('it has to be "elasticsearch" or "sqlite"')
-    return str(value)
-
-
-def to_fingerprint(value: Any) -> str:
-    digits = to_text(value).replace(":", "").lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise ValueError("it has to be the SHA-256 of a certificate, 64 hex digits")
-    return digits
-
-
-def to_compression(value: Any) -> str:
-    if value not in ("none", "gzip"):
-        raise ValueError('it has to be "none" or "gzip"')
-    return str(value)
-
-
-def to_count(value: Any) -> int:
-    number = to_integer(value)
-    if number < 1:
-        raise ValueError("it has to be 1 or more")
-    return number
-
-
-def to_natural(value: Any) -> int:
-    number = to_integer(value)
-    if number < 0:
-        raise ValueError("it has to be 0 or more")
-    return number
-
-
-def to_host(value: Any) -> str:
-    return LogId("retention", to_text(value)).host
-
-
-def to_address(value: Any) -> Address | None:
-    if value == "":
-        return None
-    host, colon, port = to_text(value).rpartition(":")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError('it has to be like "127.0.0.1:9464", or "" to serve no metrics')
-    return Address(host.strip("[]"), int(port))
+    """A list; in the environment a text with colons, as PATH has."""
+    paths = value.split(":") if isinstance(value, str) else value
+    return tuple(to_path(item) for item in to_texts(paths))
 
 
 def to_duration(value: Any) -> dt.timedelta:
@@ -142,26 +66,12 @@ def to_duration(value: Any) -> dt.timedelta:
     return duration
 
 
-def to_index_age(value: Any) -> dt.timedelta:
-    duration = to_duration(value)
-    if duration < dt.timedelta(days=1):
-        raise ValueError("it has to be 1d or more, since an index holds a day")
-    return duration
-
-
 def to_size(value: Any) -> int:
     """Bytes, as a number or as a text with B, KiB, MiB or GiB.  Raises ValueError."""
     match = re.fullmatch(r"([0-9]{1,15}) ?(B|KiB|MiB|GiB)?", str(value), re.ASCII)
     if match is None or isinstance(value, (bool, float)):
         raise ValueError('it has to be a size like "32MiB"')
     return int(match[1]) * _UNITS[match[2] or ""]
-
-
-def to_in_flight(value: Any) -> int:
-    size = to_size(value)
-    if size < 1 << 20:
-        raise ValueError("it has to be 1MiB or more")
-    return size
 
 
 def to_integer(value: Any) -> int:
@@ -180,84 +90,52 @@ def to_number(value: Any) -> float:
     return float(value)
 
 
-Converter = Callable[[Any], Any]
-TOP: Final[Mapping[str, Converter]] = {
-    "directories": to_paths,
-    "state_dir": to_path,
-    "host": to_host,
-    "metrics": to_address,
-    "max_in_flight": to_in_flight,
-    "linger": to_duration,
-}
-SINK: Final[Mapping[str, Converter]] = {
-    "kind": to_kind,
-    "urls": to_urls,
-    "username": to_text,
-    "password_file": to_path,
-    "api_key_file": to_path,
-    "ca_file": to_path,
-    "ca_fingerprint": to_fingerprint,
-    "client_cert_file": to_path,
-    "client_key_file": to_path,
-    "compression": to_compression,
-    "request_timeout": to_duration,
-    "shards": to_count,
-    "replicas": to_natural,
-    "index_prefix": to_text,
-    "index_delete_after": to_index_age,
-    "index_delete_username": to_text,
-    "index_delete_password_file": to_path,
-    "index_delete_api_key_file": to_path,
-    "path": to_path,
+def to_flag(value: Any) -> bool:
+    if isinstance(value, str) and value in ("true", "false"):
+        return value == "true"
+    if type(value) is not bool:
+        raise ValueError("it has to be true or false")
+    return value
+
+
+_BY_TYPE: Final[dict[Any, Converter]] = {
+    str: to_text,
+    tuple[str, ...]: to_texts,
+    Path: to_path,
+    tuple[Path, ...]: to_paths,
+    dt.timedelta: to_duration,
+    int: to_integer,
+    float: to_number,
+    bool: to_flag,
 }
 
 
-def to_tables(required: str, fields: Mapping[str, Converter]) -> Converter:
-    """A converter for tables in a list, ``[[retention.logs]]``, each with ``required``."""
+def by_type(annotation: Any, name: str) -> Converter:
+    """The converter for a field's type; a whole number whose name ends in _bytes is a size."""
+    if isinstance(annotation, UnionType):  # T | None: leaving it out is None
+        (annotation,) = (kind for kind in get_args(annotation) if kind is not NoneType)
+    if get_origin(annotation) is Literal:
+        return one_of(get_args(annotation))
+    return to_size if annotation is int and name.endswith("_bytes") else _BY_TYPE[annotation]
 
-    def convert(value: Any) -> tuple[dict[str, Any], ...]:
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise ValueError("it has to be tables in double brackets, and only a file can have it")
-        return tuple(table(item) for item in value)
 
-    def table(item: Mapping[str, Any]) -> dict[str, Any]:
-        if required not in item:
-            raise ValueError(f"{required} is missing in one of the tables")
-        for name in item:
-            if name not in fields:
-                near = nearest(name, fields)
-                raise ValueError(f"there is no {name} in it; the nearest is {near}")
-        converted = {}
-        for name, value in item.items():
-            try:
-                converted[name] = fields[name](value)
-            except ValueError as error:
-                raise ValueError(f"{name}: {getattr(error, 'reason', error)}") from error
-        return converted
+def one_of(allowed: tuple[str, ...]) -> Converter:
+    def convert(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError("it has to be " + " or ".join(f'"{each}"' for each in allowed))
+        return str(value)
 
     return convert
 
 
-_OF_A_LOG: Final[Mapping[str, Converter]] = {
-    "compress_after": to_duration,
-    "delete_after": to_duration,
-    "compression": to_text,
-    "level": to_integer,
-    "long_window_bytes": to_size,
-    "keep_at_least": to_integer,
-    "max_delete_fraction": to_number,
-    "verify_before_delete": to_text,
-}
-FOREIGN: Final[Mapping[str, Converter]] = {
-    "pattern": to_text,
-    **_OF_A_LOG,
-    "shipped": to_text,
-    "timestamp_fields": to_texts,
-}
-RETENTION: Final[Mapping[str, Converter]] = {
-    **_OF_A_LOG,
-    "max_total_bytes": to_size,
-    "every": to_duration,
-    "logs": to_tables("match", {"match": to_text, **_OF_A_LOG}),
-    "foreign": to_tables("pattern", FOREIGN),
-}
+def plain(value: Any) -> Any:
+    """The value as JSON has it: durations as ``90d``, paths and addresses as texts."""
+    match value:
+        case tuple():
+            return [plain(item) for item in value]
+        case dt.timedelta():
+            return format_duration(value)
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return str(value)

@@ -16,7 +16,8 @@ from auditctl.doctor.finding import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
+    from auditctl.config.sinks import SinkConfig
 
 __all__ = ["check_reach"]
 
@@ -63,4 +64,5 @@ def _asked(config: Config, sink: SinkConfig) -> str:
 
 
 def _hosts(sink: SinkConfig) -> set[str]:
-    return {urlsplit(url).hostname or "" for url in sink.urls}
+    urls = sink.urls if sink.kind == "elasticsearch" else ()
+    return {urlsplit(url).hostname or "" for url in urls}

@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from auditctl.composition.sinks import elasticsearch_credentials, elasticsearch_options
+from auditctl.composition.sinks import elasticsearch_credentials
 from auditctl.doctor.finding import Finding
 from auditctl.errors import ConfigError
 from shippers.errors import ShipperError
@@ -20,7 +20,8 @@ from shippers.errors import ShipperError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from auditctl.config.model import Config, SinkConfig
+    from auditctl.config.model import Config
+    from auditctl.config.sinks import ElasticsearchConfig, SinkConfig, SqliteConfig
     from shippers.sinks.elasticsearch.setup_plan import SetupPlan
 
 __all__ = ["check_agent", "check_sink"]
@@ -62,9 +63,9 @@ def check_sink(sink: SinkConfig, sources: Sequence[str] = ()) -> Iterator[Findin
         yield Finding(name, "fail", str(error), error.hint or "Mend the configuration.")
 
 
-def _sqlite(name: str, sink: SinkConfig) -> Finding:
+def _sqlite(name: str, sink: SqliteConfig) -> Finding:
     path = sink.path
-    if path is None or not path.exists():
+    if not path.exists():
         return Finding(name, "ok", f"{sink.address} is made with the first record")
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         mend = f"ls -ld {path.parent} {path}: both have to be the agent's"
@@ -79,7 +80,9 @@ def _sqlite(name: str, sink: SinkConfig) -> Finding:
     return Finding(name, "ok", f"{path} can be read and written")
 
 
-def _elasticsearch(name: str, sink: SinkConfig, sources: Sequence[str]) -> Iterator[Finding]:
+def _elasticsearch(
+    name: str, sink: ElasticsearchConfig, sources: Sequence[str]
+) -> Iterator[Finding]:
     plan = _plan(sink, sources)
     if all(finding.state == "missing" for finding in plan.findings):
         detail = f"{sink.address}: {plan.findings[0].detail}"
@@ -96,12 +99,12 @@ def _elasticsearch(name: str, sink: SinkConfig, sources: Sequence[str]) -> Itera
             yield Finding(name, "warn", detail, mend)
 
 
-def _plan(sink: SinkConfig, sources: Sequence[str]) -> SetupPlan:
+def _plan(sink: ElasticsearchConfig, sources: Sequence[str]) -> SetupPlan:
     # Imported here: the Elasticsearch client takes a third of a second.
     from shippers.sinks.elasticsearch.cluster import Setup  # noqa: PLC0415  (see above)
     from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
 
-    connection = Connection(elasticsearch_options(sink), elasticsearch_credentials(sink))
+    connection = Connection(sink, elasticsearch_credentials(sink))
     try:
         return Setup(connection, connection, sources).plan()
     finally:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from auditctl.composition.sinks import elasticsearch_credentials, elasticsearch_options
+from auditctl.composition.sinks import elasticsearch_credentials
 from auditctl.errors import CommandFailed
 from auditctl.query.predicate import number_of, predicate
 from auditctl.query.syntax import conjuncts
@@ -28,7 +28,7 @@ from shippers.sinks.elasticsearch.connection import FAILURES, Connection, troubl
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from auditctl.config.model import SinkConfig
+    from auditctl.config.sinks import ElasticsearchConfig
     from auditctl.query.files import Trouble
     from auditctl.query.scope import Scope
     from auditctl.query.syntax import Query
@@ -46,15 +46,15 @@ _NOT_VERBATIM: Final = "is not what was written: its bytes do not give its hash"
 class IndexSource:
     """The indices of a sink of kind elasticsearch."""
 
-    config: SinkConfig
+    config: ElasticsearchConfig
     tell: Trouble
 
     def records(self, query: Query, scope: Scope, *, reverse: bool = False) -> Iterator[Record]:
         """The answers in the order of time.  Raises CommandFailed, ConfigError, SinkRefused."""
         holds = predicate(query)
-        options = elasticsearch_options(self.config)
-        connection = Connection(options, elasticsearch_credentials(self.config))
-        search = _Search(connection, f"/{options.prefix}-*")
+        config = self.config
+        connection = Connection(config, elasticsearch_credentials(config))
+        search = _Search(connection, f"/{config.index_prefix}-*")
         try:
             filters = [*_ranges(scope), *search.decidable(query)]
             for record in search.sorted(filters, self._told, reverse=reverse):
@@ -68,7 +68,7 @@ class IndexSource:
         except FAILURES as error:
             outcome = trouble(error)
             raise CommandFailed(
-                f"{options.address}: it cannot be searched: {outcome.reason}",
+                f"{config.address}: it cannot be searched: {outcome.reason}",
                 hint=_hint(outcome.status),
             ) from error
         finally:

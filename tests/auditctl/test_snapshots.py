@@ -14,7 +14,8 @@ import pytest
 
 from auditctl.commands.search import _histogram
 from auditctl.commands.status import _screen
-from auditctl.config.model import Config, SinkConfig
+from auditctl.config.model import Config
+from auditctl.config.sinks import ElasticsearchConfig, SqliteConfig
 from auditctl.output.render import print_line, record_block, record_line, width
 from auditctl.survey.survey import survey
 from auditlog.cursors import Cursor, CursorStore
@@ -52,7 +53,10 @@ def looked(directory: Path, *, healthy: bool) -> Survey:
         ships(built, "copy", built.seq if healthy else 10)
     config = Config(
         directories=(directory,),
-        sinks=(SinkConfig("copy", "sqlite"), SinkConfig("main", "elasticsearch")),
+        sinks=(
+            SqliteConfig("copy", Path("/var/lib/sink.sqlite")),
+            ElasticsearchConfig(name="main", urls=("http://127.0.0.1:1",)),
+        ),
     )
     last = now - dt.timedelta(hours=5 if healthy else 75)
     LastRunStore(directory / ".auditlog").save(directory, last, Policy(), (), {})

@@ -29,7 +29,8 @@ import datetime as dt, sys, threading
 from pathlib import Path
 from shippers.service import ShippingOptions, ShippingService
 from shippers.sinks.sqlite.sink import SqliteSink
-from shippers.sources.ndjson.source import NdjsonOptions, NdjsonSource
+from shippers.sources.ndjson.source import NdjsonSource
+from shippers.sources.ndjson.options import NdjsonOptions
 
 
 class Told(NdjsonSource):

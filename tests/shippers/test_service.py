@@ -23,7 +23,8 @@ from shippers.batch import Shipment
 from shippers.errors import AlreadyShipping, DuplicateLog, ShippingStalled
 from shippers.outcome import Outcome, quarantined, retry, tampered
 from shippers.service import ShippingOptions, ShippingService, lock_shipping
-from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.sqlite.sink import SqliteSink
 from shippers.stats import Stats
 from tests.support.elasticsearch import Cluster, ElasticsearchServer
@@ -349,7 +350,7 @@ def test_a_real_server_killed_in_the_middle_gets_every_record_once(
     log = write_log(
         tmp_path / "logs", records=10_000, segments=2, step=dt.timedelta(milliseconds=10)
     )
-    options = ElasticsearchOptions(urls=(elasticsearch.url,), prefix=index_prefix, replicas=0)
+    options = ElasticsearchOptions(urls=(elasticsearch.url,), index_prefix=index_prefix, replicas=0)
     sink = ElasticsearchSink("main", options)
     shipping = ShippingService([tmp_path / "logs"], [sink], tmp_path / "state", ShippingOptions())
     live = running(shipping)

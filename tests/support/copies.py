@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import orjson
 
 from auditlog.format.record import parse_header
-from shippers.sinks.elasticsearch.connection import Connection, ElasticsearchOptions
+from shippers.sinks.elasticsearch.connection import Connection
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.read_back import ElasticsearchHoldings
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.protocol import Sink
@@ -35,7 +36,7 @@ class Copy:
     @property
     def options(self) -> ElasticsearchOptions:
         assert self.cluster is not None
-        return ElasticsearchOptions(urls=(self.cluster.url,), prefix=self.place, replicas=0)
+        return ElasticsearchOptions(urls=(self.cluster.url,), index_prefix=self.place, replicas=0)
 
     def sink(self) -> Sink:
         if self.cluster is None:

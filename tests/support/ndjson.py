@@ -16,7 +16,8 @@ import orjson
 from shippers.backoff import Backoff
 from shippers.delivery import DeliveryOptions
 from shippers.service import ShippingOptions, ShippingService
-from shippers.sources.ndjson.source import NdjsonOptions, NdjsonSource
+from shippers.sources.ndjson.options import NdjsonOptions
+from shippers.sources.ndjson.source import NdjsonSource
 from tests.support.shipments import FakeSink
 
 __all__ = ["App", "messages", "ndjson_service", "ndjson_source"]

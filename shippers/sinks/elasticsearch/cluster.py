@@ -57,10 +57,10 @@ class Setup:
         self._shipper = shipper
         options = connection.options
         size = {"shards": options.shards, "replicas": options.replicas}
-        self.templates = {options.prefix: index_template(options.prefix, **size)}
+        self.templates = {options.index_prefix: index_template(options.index_prefix, **size)}
         for source in sources:
-            name = documents_prefix(options.prefix, source)
-            self.templates[name] = document_template(options.prefix, source, **size)
+            name = documents_prefix(options.index_prefix, source)
+            self.templates[name] = document_template(options.index_prefix, source, **size)
         self._patterns = [
             pattern for t in self.templates.values() for pattern in t["index_patterns"]
         ]

@@ -28,16 +28,15 @@ from elastic_transport import JsonSerializer, NdjsonSerializer, TlsError
 
 from shippers.errors import SinkRefused
 from shippers.outcome import Outcome, retry
-from shippers.sinks.elasticsearch.index_template import DEFAULT_PREFIX
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 
-__all__ = ["FAILURES", "Connection", "Credentials", "ElasticsearchOptions", "trouble"]
+__all__ = ["FAILURES", "Connection", "Credentials", "trouble"]
 
 FAILURES: Final = (elasticsearch.ApiError, elasticsearch.TransportError)
 """What a request raises; ``trouble`` says what it means."""
 
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 _TYPES: Final = ("application/", "application/vnd.elasticsearch+")
-_FINGERPRINT_DIGITS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,59 +52,6 @@ class Credentials:
             raise ValueError("username and password come together")
         if self.api_key is not None and self.username is not None:
             raise ValueError("either an api_key or a username, not both")
-
-
-@dataclass(frozen=True, slots=True)
-class ElasticsearchOptions:
-    """How to reach the cluster; a password in a URL is refused.
-
-    ca_file           certificates of the authority that signed the servers' certificates
-    ca_fingerprint    instead: SHA-256 of a certificate in the server's chain, in hex
-    client_cert_file, client_key_file   our own certificate, where the cluster asks for one
-    compress          gzip request bodies; answers come compressed as well
-    prefix            of the index names; the record's day is appended
-    max_body_bytes    a larger bulk body is sent in parts (the server's own limit is 100 MiB)
-    request_timeout   in seconds, for one request
-    manage_template   put the index template when the credentials allow it
-    """
-
-    urls: tuple[str, ...]
-    ca_file: Path | None = None
-    ca_fingerprint: str | None = None
-    client_cert_file: Path | None = None
-    client_key_file: Path | None = None
-    compress: bool = False
-    prefix: str = DEFAULT_PREFIX
-    shards: int = 1
-    replicas: int = 1
-    request_timeout: float = 30.0
-    max_body_bytes: int = 16 << 20
-    max_in_flight: int = 3
-    manage_template: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.urls:
-            raise ValueError("an Elasticsearch sink needs at least one url")
-        for url in self.urls:
-            parts = urlsplit(url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError(
-                    "a url of an Elasticsearch sink is not http://host or https://host"
-                )
-            if parts.username or parts.password:
-                raise ValueError("credentials do not belong into a url; use username and password")
-        if self.ca_file is not None and self.ca_fingerprint is not None:
-            raise ValueError("either a ca_file or a ca_fingerprint, not both")
-        if self.client_key_file is not None and self.client_cert_file is None:
-            raise ValueError("a client_key_file needs its client_cert_file")
-        if self.ca_fingerprint is not None:
-            digits = self.ca_fingerprint.replace(":", "").lower()
-            if len(digits) != _FINGERPRINT_DIGITS or set(digits) - set("0123456789abcdef"):
-                raise ValueError("a ca_fingerprint is the SHA-256 of a certificate: 64 hex digits")
-
-    @property
-    def address(self) -> str:
-        return ", ".join(self.urls)
 
 
 class Connection:
@@ -250,11 +196,11 @@ def _client(options: ElasticsearchOptions, credentials: Credentials) -> elastics
             chosen["ssl_assert_fingerprint"] = options.ca_fingerprint
     return elasticsearch.Elasticsearch(
         [_with_port(url) for url in options.urls],
-        request_timeout=options.request_timeout,
+        request_timeout=options.request_timeout.total_seconds(),
         max_retries=0,
         retry_on_timeout=False,
         retry_on_status=(),
-        http_compress=options.compress,
+        http_compress=options.compression == "gzip",
         connections_per_node=options.max_in_flight + 1,
         serializers={
             **{f"{name}json": _Json() for name in _TYPES},

@@ -64,7 +64,7 @@ class DocumentDelivery:
         return self._deliver_part(documents)
 
     def _deliver_part(self, documents: Sequence[Document]) -> list[Outcome]:
-        body = documents_body(documents, self._options.prefix)
+        body = documents_body(documents, self._options.index_prefix)
         if len(body) > self._max_body_bytes and len(documents) > 1:
             return self._halve(documents)
         try:
@@ -88,11 +88,11 @@ class DocumentDelivery:
         with self._lock:
             if not self._options.manage_template or source in self._ready:
                 return
-            path = f"/_index_template/{documents_prefix(self._options.prefix, source)}"
+            path = f"/_index_template/{documents_prefix(self._options.index_prefix, source)}"
             try:
                 if self._present_version(path) < DOCUMENT_TEMPLATE_VERSION:
                     body = document_template(
-                        self._options.prefix,
+                        self._options.index_prefix,
                         source,
                         shards=self._options.shards,
                         replicas=self._options.replicas,

@@ -41,7 +41,7 @@ class ElasticsearchHoldings:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._prefix = connection.options.prefix
+        self._prefix = connection.options.index_prefix
         self._backoff = Backoff()
         self._rng = random.Random()  # noqa: S311  (jitter, no secret)
 

@@ -41,17 +41,12 @@ from shippers.sinks.elasticsearch.bulk import (
     index_name,
     judge,
 )
-from shippers.sinks.elasticsearch.connection import (
-    FAILURES,
-    Connection,
-    Credentials,
-    ElasticsearchOptions,
-    trouble,
-)
+from shippers.sinks.elasticsearch.connection import FAILURES, Connection, Credentials, trouble
 from shippers.sinks.elasticsearch.documents import DocumentDelivery
 from shippers.sinks.elasticsearch.index_template import TEMPLATE_VERSION, index_template
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 
-__all__ = ["ElasticsearchOptions", "ElasticsearchSink"]
+__all__ = ["ElasticsearchSink"]
 
 _logger = logging.getLogger("auditlog.shippers.elasticsearch")
 
@@ -99,7 +94,7 @@ class ElasticsearchSink:
 
     def _is_retired(self, records: Sequence[Shipment]) -> list[bool]:
         retired = self._retired()
-        prefix = self._options.prefix
+        prefix = self._options.index_prefix
         if not retired:
             return [False] * len(records)
         return [
@@ -115,19 +110,21 @@ class ElasticsearchSink:
 
         Raises SinkRefused, naming the address, when the cluster is unreachable or refuses.
         """
-        path = f"/_index_template/{self._options.prefix}"
+        path = f"/_index_template/{self._options.index_prefix}"
         try:
             found = self._present_template_version(path)
             if found is not None and found >= TEMPLATE_VERSION:
                 return "kept"
             body = index_template(
-                self._options.prefix, shards=self._options.shards, replicas=self._options.replicas
+                self._options.index_prefix,
+                shards=self._options.shards,
+                replicas=self._options.replicas,
             )
             self.connection.request("PUT", path, body=orjson.dumps(body))
         except FAILURES as error:
             outcome = trouble(error)
             raise SinkRefused(
-                f"{self.address}: the index template {self._options.prefix} cannot be put: "
+                f"{self.address}: the index template {self._options.index_prefix} cannot be put: "
                 f"{outcome.reason}",
                 hint="Check address, credentials and the privilege manage_index_templates.",
             ) from error
@@ -170,7 +167,7 @@ class ElasticsearchSink:
         return self._send(records)
 
     def _send(self, records: Sequence[Shipment]) -> list[Outcome]:
-        body = bulk_body(records, self._options.prefix)
+        body = bulk_body(records, self._options.index_prefix)
         if len(body) > self._max_body_bytes and len(records) > 1:
             return self._halve(records)
         try:
@@ -205,7 +202,7 @@ class ElasticsearchSink:
         """Replace each conflict by what a comparison with the stored hash says."""
         conflicts = [index for index, outcome in enumerate(outcomes) if type(outcome) is Conflict]
         headers = [header for index in conflicts if (header := records[index].header) is not None]
-        prefix = self._options.prefix
+        prefix = self._options.index_prefix
         wanted = [
             {"_index": index_name(prefix, h.day), "_id": document_id(h), "_source": ["hash"]}
             for h in headers

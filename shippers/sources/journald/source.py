@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from auditlog.cursors import SourceCursor
 from auditlog.errors import CursorDamaged
 from auditlog.format.record import parse_timestamp
-from shippers.document import DocumentBatch, check_source_name
+from shippers.document import DocumentBatch
 from shippers.errors import SourceUnreadable
 from shippers.lane import Lane
 from shippers.sources.journald.entry import to_document
+from shippers.sources.journald.options import JournaldOptions
 from shippers.sources.journald.reader import JournalReader
 from shippers.stats import LogStats
 
@@ -24,40 +24,9 @@ if TYPE_CHECKING:
 
     from shippers.sources.protocol import Following
 
-__all__ = ["JournalFollower", "JournalHarvester", "JournaldOptions", "JournaldSource"]
+__all__ = ["JournalFollower", "JournalHarvester", "JournaldSource"]
 
 _logger = logging.getLogger("auditlog.shippers")
-
-_KIND: Final = "journald"
-
-
-@dataclass(frozen=True, slots=True)
-class JournaldOptions:
-    """name        of the source and its indices: llama-orch-<name>-<day>
-    units       whose entries are shipped, as journalctl's --unit takes them
-    directory   of journal files to read instead of this host's journal
-    since       where to begin without a cursor, as journalctl's --since takes it; None: the oldest
-
-    Raises ValueError for an unusable name or no unit.
-    """
-
-    name: str
-    units: tuple[str, ...]
-    directory: Path | None = None
-    since: str | None = None
-    program: str = "journalctl"
-
-    def __post_init__(self) -> None:
-        check_source_name(self.name)
-        if not self.units or not all(self.units):
-            raise ValueError("a source of the journal needs at least one unit")
-
-    def command(self, *, follow: bool) -> list[str]:
-        """What prints the entries as JSON, whole (--all), from wherever it is told to begin."""
-        where = [] if self.directory is None else [f"--directory={self.directory}"]
-        units = [f"--unit={unit}" for unit in self.units]
-        onwards = ["--follow", "--no-tail"] if follow else []
-        return [self.program, "--output=json", "--all", "--quiet", *where, *units, *onwards]
 
 
 class JournaldSource:
@@ -161,7 +130,7 @@ class JournalFollower:
         if lane.dirty:
             now = dt.datetime.now(dt.UTC)
             place = {"cursor": lane.window.position}
-            cursor = SourceCursor(_KIND, self._options.name, place, now)
+            cursor = SourceCursor(JournaldOptions.kind, self._options.name, place, now)
             self._following.cursors.save_source(self._following.sink, cursor)
             lane.saved = lane.window.position
 
@@ -187,7 +156,7 @@ class JournalFollower:
                     lag_bytes=lane.harvester.lag_bytes(),
                     oldest_at=None if waiting is None else parse_timestamp(waiting),
                     trouble=lane.trouble,
-                    kind=_KIND,
+                    kind=JournaldOptions.kind,
                     bad_lines=lane.bad_lines,
                     restarts=self._restarts + self._harvester.restarts,
                 )
@@ -201,7 +170,7 @@ class JournalFollower:
     def _load(self) -> str | None:
         following, name = self._following, self._options.name
         try:
-            cursor = following.cursors.load_source(following.sink, _KIND, name)
+            cursor = following.cursors.load_source(following.sink, JournaldOptions.kind, name)
         except CursorDamaged as error:
             _logger.warning("%s Shipping of the source %s starts from its beginning.", error, name)
             return None

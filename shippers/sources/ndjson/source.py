@@ -26,11 +26,11 @@ from auditlog.cursors import SourceCursor
 from auditlog.errors import CursorDamaged
 from auditlog.format.foreign_files import FilePlace, decode_places, encode_places
 from auditlog.format.record import parse_timestamp
-from shippers.document import check_source_name
 from shippers.lane import Lane
 from shippers.sources.ndjson.file import FileHarvester
 from shippers.sources.ndjson.file_bytes import FileState
 from shippers.sources.ndjson.line import LineFormat
+from shippers.sources.ndjson.options import NdjsonOptions
 from shippers.sources.ndjson.places import Places
 from shippers.stats import LogStats
 
@@ -40,40 +40,14 @@ if TYPE_CHECKING:
 
     from shippers.sources.protocol import Following
 
-__all__ = ["FileFollower", "FileLane", "NdjsonOptions", "NdjsonSource"]
+__all__ = ["FileFollower", "FileLane", "NdjsonSource"]
 
 _logger = logging.getLogger("auditlog.shippers")
 
-_KIND: Final = "ndjson"
 _FORMS: Final = ("", ".gz", ".zst")
 _UNPACKED_AT_ONCE: Final = 4
 
 Sighting = dict[tuple[int, int], FileState]
-
-
-@dataclass(frozen=True, slots=True)
-class NdjsonOptions:
-    """name             of the source and its indices: llama-orch-<name>-<day>
-    paths            patterns of glob(7), ** included
-    host             whose files they are, a part of the documents' ids
-    timestamp_field  where a line has its time; see ndjson_line.LineFormat
-    max_line_bytes   a longer line is cut
-
-    Raises ValueError for an unusable name, no path or a relative one, or an impossible size.
-    """
-
-    name: str
-    paths: tuple[str, ...]
-    host: str
-    timestamp_field: str = "@timestamp"
-    max_line_bytes: int = 1 << 20
-
-    def __post_init__(self) -> None:
-        check_source_name(self.name)
-        if not self.paths or not all(path.startswith("/") for path in self.paths):
-            raise ValueError("a source needs at least one path, and each has to begin with /")
-        if not 1 << 10 <= self.max_line_bytes <= 64 << 20:
-            raise ValueError("max_line_bytes has to be between 1 KiB and 64 MiB")
 
 
 class NdjsonSource:
@@ -205,7 +179,10 @@ class FileFollower:
         self._following.cursors.save_source(
             self._following.sink,
             SourceCursor(
-                _KIND, self._options.name, encode_places([*self._left.all(), *places]), now_at
+                NdjsonOptions.kind,
+                self._options.name,
+                encode_places([*self._left.all(), *places]),
+                now_at,
             ),
         )
         self._changed = False
@@ -221,7 +198,9 @@ class FileFollower:
     def _load(self) -> list[FilePlace]:
         following = self._following
         try:
-            cursor = following.cursors.load_source(following.sink, _KIND, self._options.name)
+            cursor = following.cursors.load_source(
+                following.sink, NdjsonOptions.kind, self._options.name
+            )
             return [] if cursor is None else decode_places(cursor.place)
         except (CursorDamaged, ValueError) as error:
             _logger.warning(
@@ -316,7 +295,7 @@ class FileFollower:
             + sum(state.size_bytes for state in self._packed.values()),
             oldest_at=parse_timestamp(min(waiting)) if waiting else None,
             trouble=next((lane.trouble for lane in self._lanes.values() if lane.trouble), ""),
-            kind=_KIND,
+            kind=NdjsonOptions.kind,
             bad_lines=counts.bad_lines,
             cut_lines=counts.cut_lines,
             restarts=counts.restarts,

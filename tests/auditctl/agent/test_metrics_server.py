@@ -11,8 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from auditctl.agent.metrics import families
 from auditctl.agent.metrics_server import MetricsServer
-from auditctl.config.model import Config
-from auditctl.config.values import Address
+from auditctl.config.model import Address, Config
 from auditctl.errors import CommandFailed
 from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING
 

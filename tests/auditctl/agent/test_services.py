@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from auditctl.agent.services import Parts
-from auditctl.config.model import Config, SinkConfig
+from auditctl.config.model import Config
+from auditctl.config.sinks import SqliteConfig
 from auditctl.errors import ConfigError
 from shippers.errors import QuarantineDamaged
 from tests.support.logs import write_log
@@ -16,7 +17,7 @@ from tests.support.waiting import eventually
 
 
 def config_of(place: Path) -> Config:
-    sink = SinkConfig("main", "sqlite", path=place / "sink.sqlite")
+    sink = SqliteConfig("main", place / "sink.sqlite")
     return Config(
         directories=(place / "audit",), state_dir=place / "state", sinks=(sink,), metrics=None
     )

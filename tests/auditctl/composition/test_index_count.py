@@ -12,7 +12,7 @@ import pytest
 import auditlog
 from auditctl.composition.index_count import SinkCounts
 from auditctl.composition.sinks import make_sinks
-from auditctl.config.model import SinkConfig
+from auditctl.config.sinks import ElasticsearchConfig, SinkConfig, SqliteConfig
 from auditctl.errors import CommandFailed
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import LogId
@@ -38,11 +38,11 @@ DAY = START.date()
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> SinkConfig:
     """A sink with records 1 to 20 of our log, on two days, and 1 to 5 of another."""
     if request.param == "sqlite":
-        made = SinkConfig("main", "sqlite", path=tmp_path / "records.sqlite")
+        made = SqliteConfig("main", tmp_path / "records.sqlite")
     else:
         cluster: Cluster = request.getfixturevalue("elasticsearch")
         prefix = request.getfixturevalue("index_prefix")
-        made = SinkConfig("main", "elasticsearch", urls=(cluster.url,), index_prefix=prefix)
+        made = ElasticsearchConfig(name="main", urls=(cluster.url,), index_prefix=prefix)
     (sink,) = make_sinks([made])
     ours = shipments(20, str(LOG), at=START.replace(hour=23, minute=59, second=50))
     for records in (ours, shipments(5, "rbee-hive@hive1")):
@@ -67,7 +67,7 @@ def test_counts(config: SinkConfig, tmp_path: Path) -> None:
 
 
 def test_quarantined(tmp_path: Path) -> None:
-    config = SinkConfig("main", "sqlite", path=tmp_path / "records.sqlite")
+    config = SqliteConfig("main", tmp_path / "records.sqlite")
     (sink,) = make_sinks([config])
     sink.deliver(shipments(4, str(LOG)))
     sink.close()
@@ -92,7 +92,7 @@ def test_quarantined(tmp_path: Path) -> None:
 
 def test_retired(tmp_path: Path) -> None:
     """retired: what was in an index that retention deleted is accounted for"""
-    config = SinkConfig("main", "elasticsearch", urls=("http://127.0.0.1:1",))
+    config = ElasticsearchConfig(name="main", urls=("http://127.0.0.1:1",))
     index = f"llama-orch-audit-{DAY:%Y.%m.%d}"
     with auditlog.open(tmp_path, service="retention", host="hive1") as log:
         details = {"sink": "main", "urls": [], "index": index, "uuid": "u"}
@@ -104,8 +104,8 @@ def test_retired(tmp_path: Path) -> None:
 
 
 def test_unreachable(tmp_path: Path) -> None:
-    missing = SinkConfig("a", "sqlite", path=tmp_path / "none.sqlite")
-    closed = SinkConfig("b", "elasticsearch", urls=("http://127.0.0.1:1",))
+    missing = SqliteConfig("a", tmp_path / "none.sqlite")
+    closed = ElasticsearchConfig(name="b", urls=("http://127.0.0.1:1",))
     counts = SinkCounts([missing, closed], tmp_path)
     hints = {}
     for sink in ("a", "b", "c"):
@@ -126,7 +126,7 @@ def test_prune_counts_before_it_deletes(run: Callable[..., Result], tmp_path: Pa
         "[retention]\nverify_before_delete = 'index'\n"
     )
     at = (START + dt.timedelta(days=100)).isoformat()
-    (sink,) = make_sinks([SinkConfig("main", "sqlite", path=tmp_path / "x.sqlite")])
+    (sink,) = make_sinks([SqliteConfig("main", tmp_path / "x.sqlite")])
     sink.deliver(shipments(3))
     sink.close()
     last = built.headers[-1]
@@ -139,7 +139,7 @@ def test_prune_counts_before_it_deletes(run: Callable[..., Result], tmp_path: Pa
     result = run("prune", "--config", config, "--at", at, "--json")
     assert result.json["actions"][0]["reason"] == "not_in_index"
     assert built.paths[0].exists()
-    (sink,) = make_sinks([SinkConfig("main", "sqlite", path=tmp_path / "x.sqlite")])
+    (sink,) = make_sinks([SqliteConfig("main", tmp_path / "x.sqlite")])
     sink.deliver(shipments(3))
     sink.close()
     assert run("prune", "--config", config, "--at", at).code == 0

@@ -16,7 +16,8 @@ import auditlog
 from auditctl.agent.services import Parts
 from auditctl.composition.index_retention import ElasticsearchIndices, IndexRetention
 from auditctl.composition.sinks import make_sink
-from auditctl.config.model import Config, SinkConfig, load
+from auditctl.config.model import Config, load
+from auditctl.config.sinks import ElasticsearchConfig, SinkConfig
 from auditctl.errors import CommandFailed
 from retention.index_memory import IndexRunStore
 from shippers.outcome import INDEXED, RETIRED
@@ -35,8 +36,8 @@ DAY = dt.timedelta(days=1)
 
 @pytest.fixture
 def sink(elasticsearch: Cluster, index_prefix: str) -> SinkConfig:
-    return SinkConfig(
-        "main", "elasticsearch", (elasticsearch.url,), index_prefix=index_prefix, replicas=0
+    return ElasticsearchConfig(
+        name="main", urls=(elasticsearch.url,), index_prefix=index_prefix, replicas=0
     )
 
 
@@ -93,7 +94,7 @@ def test_exact(sink: SinkConfig, indices: ElasticsearchIndices) -> None:
 
 
 def test_unreachable_is_an_error_and_no_empty_list() -> None:
-    closed = ElasticsearchIndices(SinkConfig("main", "elasticsearch", ("http://127.0.0.1:1",)))
+    closed = ElasticsearchIndices(ElasticsearchConfig(name="main", urls=("http://127.0.0.1:1",)))
     for ask in (closed.indices, lambda: closed.delete("x")):
         with pytest.raises(CommandFailed, match="sink main"):
             ask()

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditctl.config.model import load
+from auditctl.config.model import SINK, TOP, load
+from auditctl.config.policies import RETENTION
 from auditctl.config.template import template
-from auditctl.config.values import RETENTION, SINK, TOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,9 @@ def test_usable_with_a_comment_taken_away(tmp_path: Path, line: str) -> None:
 def test_complete() -> None:
     text = template()
     for names in (TOP, SINK, RETENTION):
-        assert [name for name in names if re.search(rf"\b{name}\b", text) is None] == []
+        assert [
+            name for name in names if not re.search(rf"^(# +)?{name}( = |: )", text, re.MULTILINE)
+        ] == []
 
 
 def test_init_prints_it_or_writes_it_and_replaces_nothing(

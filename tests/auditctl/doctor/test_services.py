@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_httpserver import HTTPServer
 
-from auditctl.config.model import Config, SinkConfig, sink_for_target
-from auditctl.config.values import Address
+from auditctl.config.model import Address, Config
+from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.doctor.host import check_host
 from auditctl.doctor.services import check_agent, check_sink
 from shippers.sinks.sqlite.sink import SqliteSink
@@ -47,7 +47,7 @@ def test_a_sqlite_sink(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
-    sink = SinkConfig("main", "elasticsearch", urls=("http://127.0.0.1:9",), username="me",
+    sink = ElasticsearchConfig(name="main", urls=("http://127.0.0.1:9",), username="me",
                       password_file=tmp_path / "gone")  # fmt: skip
     (found,) = check_sink(sink)
     assert (found.state, str(tmp_path / "gone") in found.detail) == ("fail", True)

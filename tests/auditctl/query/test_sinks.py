@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_httpserver import HTTPServer
 
-from auditctl.config.model import SinkConfig, sink_for_target
+from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.errors import CommandFailed
 from auditctl.query.files import FileSource
 from auditctl.query.index import IndexSource
@@ -21,7 +21,8 @@ from auditctl.query.syntax import parse
 from auditlog.format.record import parse_header
 from shippers.batch import Shipment
 from shippers.sinks.elasticsearch.index_template import index_template
-from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.sqlite.sink import SqliteSink
 from tests.support.elasticsearch import Cluster, SecuredCluster, request
 from tests.support.logs import START, LogBuilder
@@ -99,7 +100,7 @@ def index_source(url: str, prefix: str, tell: Trouble | None = None) -> IndexSou
 
 
 def deliver(lines: list[bytes], cluster: Cluster, prefix: str) -> IndexSource:
-    sink = ElasticsearchSink("main", ElasticsearchOptions((cluster.url,), prefix=prefix))
+    sink = ElasticsearchSink("main", ElasticsearchOptions((cluster.url,), index_prefix=prefix))
     sink.deliver(shipments(lines))
     sink.close()
     request(cluster.url, "POST", f"/{prefix}-*/_refresh")
@@ -216,9 +217,8 @@ def test_a_server_that_refuses_or_is_not_there_is_named_without_a_secret(
     )
     (tmp_path / "password").write_text("hunter2\n")
     for url in (httpserver.url_for("").rstrip("/"), "http://127.0.0.1:9"):
-        config = SinkConfig(
-            "main",
-            "elasticsearch",
+        config = ElasticsearchConfig(
+            name="main",
             urls=(url,),
             username="me",
             password_file=tmp_path / "password",
@@ -245,9 +245,8 @@ def test_same_answers_over_tls_for_who_may_only_read(
         path = f"/{prefix}-{header.day.replace('-', '.')}/_doc/{header.seq}?refresh=true"
         assert secured_elasticsearch.request("PUT", path, json.loads(line))[0] == 201
     (tmp_path / "password").write_text(secured_elasticsearch.users["auditor"].password)
-    config = SinkConfig(
-        "main",
-        "elasticsearch",
+    config = ElasticsearchConfig(
+        name="main",
         urls=(secured_elasticsearch.url,),
         username="auditor",
         password_file=tmp_path / "password",

@@ -3,15 +3,15 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from auditctl.config.sources import SourceConfig
 from auditctl.survey.source_state import source_states
 from auditlog.cursors import CursorStore, SourceCursor
+from shippers.sources.ndjson.options import NdjsonOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-WORKER = SourceConfig("ndjson", "worker", "config.toml", paths=("/var/log/worker/*.log",))
+WORKER = NdjsonOptions("worker", ("/var/log/worker/*.log",), "hive1")
 
 
 def test_moved(tmp_path: Path) -> None:

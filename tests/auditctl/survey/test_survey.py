@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 import auditlog
-from auditctl.config.model import Config, SinkConfig
+from auditctl.config.model import Config
+from auditctl.config.sinks import SinkConfig, SqliteConfig
 from auditctl.survey.survey import Survey, survey
 from auditlog.cursors import Cursor, CursorStore
 from retention.holds import Hold, HoldStore
@@ -14,11 +15,8 @@ from retention.last_run import LastRunStore
 from retention.policy import Policy
 from tests.support.logs import START, LogBuilder, write_log
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NOW = START + dt.timedelta(hours=3)
-SINK = SinkConfig("main", "sqlite")
+SINK = SqliteConfig("main", Path("/var/lib/sink.sqlite"))
 
 
 def look(

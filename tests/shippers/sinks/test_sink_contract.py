@@ -16,7 +16,8 @@ from auditlog.format.record import parse_header
 from shippers.batch import Shipment
 from shippers.document import Document, content_id
 from shippers.outcome import DUPLICATE, INDEXED, Kind, Outcome
-from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.protocol import Sink
 from shippers.sinks.sqlite.sink import SqliteSink
 from tests.support.elasticsearch import Cluster
@@ -71,7 +72,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
         cluster: Cluster = request.getfixturevalue("elasticsearch")
         prefix = request.getfixturevalue("index_prefix")
         sink = ElasticsearchSink(
-            "main", ElasticsearchOptions(urls=(cluster.url,), prefix=prefix, replicas=0)
+            "main", ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix, replicas=0)
         )
         yield Case(sink, (cluster, prefix))
     sink.close()
@@ -209,7 +210,8 @@ def test_a_document_that_contradicts_the_mapping_is_refused_alone(
         for line in [orjson.dumps(value)]
     ]
     sink = ElasticsearchSink(
-        "main", ElasticsearchOptions(urls=(elasticsearch.url,), prefix=index_prefix, replicas=0)
+        "main",
+        ElasticsearchOptions(urls=(elasticsearch.url,), index_prefix=index_prefix, replicas=0),
     )
     outcomes = [sink.deliver_documents([document])[0] for document in given]
     sink.close()

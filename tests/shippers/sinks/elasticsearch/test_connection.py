@@ -20,13 +20,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from shippers.errors import SinkRefused
-from shippers.sinks.elasticsearch.connection import (
-    FAILURES,
-    Connection,
-    Credentials,
-    ElasticsearchOptions,
-    trouble,
-)
+from shippers.sinks.elasticsearch.connection import FAILURES, Connection, Credentials, trouble
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from tests.support.elasticsearch import SecuredCluster
 
 NDJSON = {"Accept": "application/json", "Content-Type": "application/x-ndjson"}

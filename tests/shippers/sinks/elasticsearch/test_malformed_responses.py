@@ -13,7 +13,8 @@ from werkzeug import Request, Response
 
 from auditlog.cursors import CursorStore
 from shippers.service import ShippingService
-from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from tests.shippers.conftest import Running
 from tests.support.logs import write_log
 from tests.support.waiting import eventually

@@ -11,8 +11,9 @@ import elasticsearch
 import pytest
 
 from shippers.outcome import INDEXED, Kind
-from shippers.sinks.elasticsearch.connection import Connection, Credentials, ElasticsearchOptions
+from shippers.sinks.elasticsearch.connection import Connection, Credentials
 from shippers.sinks.elasticsearch.index_template import index_template
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.roles import ROLES, roles_yml
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from tests.support.elasticsearch import SecuredCluster
@@ -38,7 +39,7 @@ class Actors:
     def __init__(self, cluster: SecuredCluster, prefix: str) -> None:
         self.cluster = cluster
         self.options = ElasticsearchOptions(
-            urls=(cluster.url,), ca_file=cluster.ca_file, prefix=prefix, replicas=0
+            urls=(cluster.url,), ca_file=cluster.ca_file, index_prefix=prefix, replicas=0
         )
         self.index = f"{prefix}-2026.11.23"
         self._open: list[ElasticsearchSink | Connection] = []
@@ -60,14 +61,14 @@ class Actors:
         for one in self._open:
             one.close()
         self.cluster.request("DELETE", f"/{self.index}")
-        self.cluster.request("DELETE", f"/_index_template/{self.options.prefix}")
+        self.cluster.request("DELETE", f"/_index_template/{self.options.index_prefix}")
 
 
 @pytest.fixture
 def actors(secured_elasticsearch: SecuredCluster) -> Iterator[Actors]:
     made = Actors(secured_elasticsearch, f"llama-orch-test-{uuid.uuid4().hex[:8]}")
-    template = index_template(made.options.prefix, replicas=0)
-    path = f"/_index_template/{made.options.prefix}"
+    template = index_template(made.options.index_prefix, replicas=0)
+    path = f"/_index_template/{made.options.index_prefix}"
     assert secured_elasticsearch.request("PUT", path, template)[0] == 200
     yield made
     made.close()
@@ -122,14 +123,14 @@ def test_deletes_only(secured_elasticsearch: SecuredCluster) -> None:
             ("GET", f"/{index}/_search", None),
             ("PUT", f"/{index}/_doc/queen-rbee@hive1:2", b"{}"),
             ("DELETE", f"/{index}/_doc/queen-rbee@hive1:2", None),
-            ("PUT", f"/{made.options.prefix}-2020.01.01", None),
+            ("PUT", f"/{made.options.index_prefix}-2020.01.01", None),
             ("PUT", f"/{index}/_settings", b'{"index":{"blocks":{"write":true}}}'),
             ("DELETE", f"/{journal}", None),
             ("GET", f"/{journal}/_stats", None),
         ]:
             with pytest.raises(elasticsearch.AuthorizationException):
                 connection.request(method, path, body=body)
-        assert connection.request("GET", f"/{made.options.prefix}-*/_stats/docs")["indices"]
+        assert connection.request("GET", f"/{made.options.index_prefix}-*/_stats/docs")["indices"]
         assert connection.request("DELETE", f"/{index}")["acknowledged"]
     finally:
         request("DELETE", f"/{journal}")

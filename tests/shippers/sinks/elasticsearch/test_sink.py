@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import socket
@@ -20,7 +21,8 @@ from shippers.errors import SinkRefused
 from shippers.outcome import DUPLICATE, INDEXED, Kind, Outcome
 from shippers.sinks.elasticsearch.connection import Credentials
 from shippers.sinks.elasticsearch.index_template import index_template
-from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from tests.support.elasticsearch import VERSION, Cluster, request
 from tests.support.shipments import shipments
 
@@ -232,7 +234,7 @@ def test_a_server_that_never_answers_is_a_timeout(wire: Wire) -> None:
         return items(ids)
 
     wire.bulk = hang
-    sink = make(wire.url, request_timeout=0.2)
+    sink = make(wire.url, request_timeout=dt.timedelta(seconds=0.2))
     outcomes = sink.deliver(RECORDS)
     release.set()
     sink.close()
@@ -332,7 +334,7 @@ def test_a_url_without_port_means_the_schemes_own(wire: Wire) -> None:
 def test_the_template_is_put_once_and_kept_when_it_is_as_new(
     elasticsearch: Cluster, index_prefix: str
 ) -> None:
-    sink = make(elasticsearch.url, prefix=index_prefix, manage_template=True, replicas=0)
+    sink = make(elasticsearch.url, index_prefix=index_prefix, manage_template=True, replicas=0)
     path = f"/_index_template/{index_prefix}"
     assert sink.ensure_template() == "created"
     assert sink.ensure_template() == "kept"
@@ -374,7 +376,7 @@ def test_a_document_the_real_mapping_refuses_is_quarantined_and_the_rest_indexed
 ) -> None:
     bad = shipments(3, actor="not an object")
     records = [RECORDS[0], bad[1], RECORDS[2]]
-    sink = make(elasticsearch.url, prefix=index_prefix, manage_template=True, replicas=0)
+    sink = make(elasticsearch.url, index_prefix=index_prefix, manage_template=True, replicas=0)
     outcomes = sink.deliver(records)
     sink.close()
     assert kinds(outcomes) == [Kind.INDEXED, Kind.QUARANTINED, Kind.INDEXED]
@@ -385,7 +387,7 @@ def test_a_document_the_real_mapping_refuses_is_quarantined_and_the_rest_indexed
 def test_a_read_only_index_is_retried_until_it_is_not(
     elasticsearch: Cluster, index_prefix: str
 ) -> None:
-    sink = make(elasticsearch.url, prefix=index_prefix, manage_template=True, replicas=0)
+    sink = make(elasticsearch.url, index_prefix=index_prefix, manage_template=True, replicas=0)
     assert sink.deliver(RECORDS[:1]) == [INDEXED]
     settings = f"/{index_prefix}-*/_settings"
     for block in ("write", "read_only", "read_only_allow_delete"):

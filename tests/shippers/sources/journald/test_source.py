@@ -17,7 +17,8 @@ from auditlog.cursors import CursorStore, SourceCursor
 from shippers.backoff import Backoff
 from shippers.delivery import DeliveryOptions
 from shippers.service import ShippingOptions, ShippingService
-from shippers.sources.journald.source import JournaldOptions, JournaldSource
+from shippers.sources.journald.options import JournaldOptions
+from shippers.sources.journald.source import JournaldSource
 from tests.support.journal import UNIT, Journal, need_journal
 from tests.support.shipments import FakeSink
 from tests.support.waiting import eventually
@@ -210,7 +211,8 @@ import json, sys, threading
 from pathlib import Path
 from shippers.service import ShippingService
 from shippers.sinks.sqlite.sink import SqliteSink
-from shippers.sources.journald.source import JournaldOptions, JournaldSource
+from shippers.sources.journald.source import JournaldSource
+from shippers.sources.journald.options import JournaldOptions
 
 work = Path(sys.argv[1])
 source = JournaldSource(JournaldOptions("journal", (sys.argv[2],), work / "journal"))

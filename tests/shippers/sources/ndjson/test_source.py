@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shippers.service import ShippingService
-from shippers.sources.ndjson.source import FileFollower, NdjsonOptions
+from shippers.sources.ndjson.options import NdjsonOptions
+from shippers.sources.ndjson.source import FileFollower
 from tests.support.ndjson import App, messages, ndjson_service
 from tests.support.shipments import FakeSink
 from tests.support.waiting import eventually

@@ -1,0 +1,43 @@
+"""Options of a source that reads the systemd journal.
+
+Each annotated field is a setting of `[[sources.journald]]` as well; see `auditctl.config.declared`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from shippers.document import check_source_name
+
+__all__ = ["JournaldOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class JournaldOptions:
+    """Which entries are read.  Raises ValueError for an unusable name or no unit."""
+
+    kind: ClassVar = "journald"
+
+    name: Annotated[str, "unique name of the source; its indices are `llama-orch-<name>-<day>`"]
+    units: Annotated[tuple[str, ...], "units whose entries are shipped, as for `journalctl --unit`"]
+    directory: Annotated[
+        Path | None, "directory of journal files to read instead", "this host's journal"
+    ] = None
+    since: Annotated[
+        str | None, "where to begin the first time, as for `journalctl --since`", "the oldest entry"
+    ] = None
+    program: str = "journalctl"
+
+    def __post_init__(self) -> None:
+        check_source_name(self.name)
+        if not self.units or not all(self.units):
+            raise ValueError("a source of the journal needs at least one unit")
+
+    def command(self, *, follow: bool) -> list[str]:
+        """The command that prints the entries as JSON, without shortening fields (--all)."""
+        where = [] if self.directory is None else [f"--directory={self.directory}"]
+        units = [f"--unit={unit}" for unit in self.units]
+        onwards = ["--follow", "--no-tail"] if follow else []
+        return [self.program, "--output=json", "--all", "--quiet", *where, *units, *onwards]

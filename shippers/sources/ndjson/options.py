@@ -1,0 +1,40 @@
+"""Options of a source of NDJSON files.
+
+Each annotated field is a setting of `[[sources.ndjson]]` as well; see `auditctl.config.declared`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from shippers.document import check_source_name
+
+__all__ = ["NdjsonOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class NdjsonOptions:
+    """Which files are read, and how their lines are understood.
+
+    host   whose files they are, a part of the documents' ids
+
+    Raises ValueError for an unusable name, no path or a relative one, or an impossible size.
+    """
+
+    kind: ClassVar = "ndjson"
+
+    name: Annotated[str, "unique name of the source; its indices are `llama-orch-<name>-<day>`"]
+    paths: Annotated[tuple[str, ...], "absolute glob patterns of files, `**` included"]
+    host: str
+    timestamp_field: Annotated[
+        str, "member that holds the time of the event; dots separate nested members"
+    ] = "@timestamp"
+    max_line_bytes: Annotated[int, "longer lines are cut"] = 1 << 20
+
+    def __post_init__(self) -> None:
+        check_source_name(self.name)
+        if not self.paths or not all(path.startswith("/") for path in self.paths):
+            raise ValueError("a source needs at least one path, and each has to begin with /")
+        if not 1 << 10 <= self.max_line_bytes <= 64 << 20:
+            raise ValueError("max_line_bytes has to be between 1 KiB and 64 MiB")
