@@ -1,0 +1,38 @@
+"""Turn the lines of a log into the leaves of its tree.  Pure.
+
+Record ``seq`` is leaf ``seq - 1``, and its line without the LF is what is hashed.  A record that
+retention deleted before the tree had come to it has the leaf of an empty line, so that every other
+record keeps its place.
+
+Invariants (tests of the same name in tests/auditlog/evidence/test_leaves.py):
+  in_order   leaves come for exactly the lines that carry the next numbers of the log
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from auditlog.evidence.merkle import leaf_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["DELETED_LEAF", "leaves_in_order"]
+
+DELETED_LEAF: Final = leaf_hash(b"")
+
+
+def leaves_in_order(lines: Sequence[bytes], prefix: bytes, seq: int) -> list[bytes]:
+    """The leaves of the first lines (without LF), as far as they are records ``seq``, ``seq`` + 1…
+
+    ``prefix`` is that of format.record.log_prefix.  Only the beginning of a line is looked at:
+    whether the record is intact is for verification to say, and the tree commits to it as it is.
+    """
+    leaves = []
+    for line in lines:
+        if not line.startswith(b"%b%d," % (prefix, seq)):
+            break
+        leaves.append(sha256(b"\0" + line).digest())
+        seq += 1
+    return leaves

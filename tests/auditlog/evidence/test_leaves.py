@@ -1,0 +1,23 @@
+"""Leaves come for the lines that carry the log's next numbers, and for no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from auditlog.evidence.leaves import leaves_in_order
+from auditlog.evidence.merkle import leaf_hash
+from auditlog.format.record import log_prefix
+from tests.support.logs import write_log
+
+PREFIX = log_prefix("queen-rbee@hive1")
+
+
+def test_in_order(tmp_path: Path) -> None:
+    lines = [line[:-1] for line in write_log(tmp_path, records=12).lines]
+    leaves = [leaf_hash(line) for line in lines]
+    assert leaves_in_order(lines, PREFIX, 1) == leaves
+    assert leaves_in_order(lines[4:], PREFIX, 5) == leaves[4:]
+    assert leaves_in_order(lines, PREFIX, 2) == []
+    assert leaves_in_order([*lines[:3], *lines[4:]], PREFIX, 1) == leaves[:3]
+    assert leaves_in_order([*lines[:3], b"", *lines[3:]], PREFIX, 1) == leaves[:3]
+    assert leaves_in_order(lines, log_prefix("queen-rbee@hive1+2"), 1) == []
