@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from auditctl.config.model import Config, load, sink_for_target
+from auditctl.config.model import Config, load
+from auditctl.config.sinks import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
@@ -22,7 +23,7 @@ from auditctl.output import render
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditctl.config.model import SinkConfig
+    from auditctl.config.sinks import SinkConfig
     from auditctl.fleet.judgement import FleetReport, LogLine, LogSummary
     from auditctl.fleet.ranges import Irregularities
     from auditctl.fleet.sources import FleetSource

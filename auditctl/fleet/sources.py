@@ -18,8 +18,9 @@ from urllib.parse import quote
 
 import orjson
 
-from auditctl.composition.sinks import elasticsearch_credentials, elasticsearch_options
-from auditctl.errors import CommandFailed, ConfigError
+from auditctl.composition.sinks import elasticsearch_credentials
+from auditctl.config.sinks import ElasticsearchConfig
+from auditctl.errors import CommandFailed
 from auditctl.fleet.judgement import LogSummary
 from auditctl.fleet.ranges import Count
 from auditlog.format.record import parse_timestamp
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from auditctl.config.model import SinkConfig
+    from auditctl.config.sinks import SinkConfig
 
 __all__ = ["FleetSource", "open_source"]
 
@@ -52,12 +53,9 @@ class FleetSource(Protocol):
 
 def open_source(config: SinkConfig) -> FleetSource:
     """Connect to the sink.  Raises CommandFailed, ConfigError, SinkRefused."""
-    if config.kind != "sqlite":
-        options = elasticsearch_options(config)
-        connection = Connection(options, elasticsearch_credentials(config))
-        return _Elasticsearch(connection, options.prefix, options.address)
-    if config.path is None:
-        raise ConfigError(f"sinks.{config.name}: path is missing")
+    if isinstance(config, ElasticsearchConfig):
+        connection = Connection(config, elasticsearch_credentials(config))
+        return _Elasticsearch(connection, config.index_prefix, config.address)
     return _Sqlite(config.path)
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditctl.config.model import sink_for_target
+from auditctl.config.sinks import sink_for_target
 from auditctl.fleet.ranges import Count, find_irregularities
 from auditctl.fleet.sources import FleetSource, open_source
 from auditlog.format.record import format_timestamp, parse_header
 from shippers.batch import Shipment
-from shippers.sinks.elasticsearch.sink import ElasticsearchOptions, ElasticsearchSink
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.sqlite.sink import SqliteSink
 from tests.support.elasticsearch import Cluster, request
 from tests.support.logs import LogBuilder
@@ -43,7 +44,7 @@ def deliver_elasticsearch(
     prefix = f"fleet-{uuid.uuid4().hex[:8]}"
 
     def deliver(lines: list[bytes]) -> FleetSource:
-        options = ElasticsearchOptions((elasticsearch.url,), prefix=prefix)
+        options = ElasticsearchOptions((elasticsearch.url,), index_prefix=prefix)
         with closing(ElasticsearchSink("main", options)) as sink:
             sink.deliver([Shipment(line, parse_header(line)) for line in lines])
         request(elasticsearch.url, "POST", f"/{prefix}-*/_refresh")
