@@ -1,1 +1,1 @@
-"""The command line, the config file, and the composition of the parts."""
+"""Provide the command line, the configuration and the agent."""

@@ -1,4 +1,4 @@
-"""``python -m auditctl`` is ``auditctl``."""
+"""Run auditctl with ``python -m auditctl``."""
 
 import sys
 

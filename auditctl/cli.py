@@ -1,4 +1,4 @@
-"""The commands by name, each loaded only when it runs.
+"""Define the command line; import each command only when it runs.
 
 The summaries stand here so that the list of commands needs none of their modules; a test compares
 them with what each command says of itself.

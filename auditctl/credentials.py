@@ -1,4 +1,4 @@
-"""Other credentials than the shipper's own, for commands that need to be allowed more.
+"""Give a command other credentials than the shipper's own.
 
     --username NAME --password-file FILE | --api-key-file FILE
     AUDITLOG_PASSWORD, AUDITLOG_API_KEY     instead of the files

@@ -1,4 +1,4 @@
-"""What can go wrong in the command line itself; the fields are those of AuditLogError."""
+"""Define the errors of the command line; their fields are those of AuditLogError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What auditctl's exit codes mean; scripts rely on them, so a code never changes its meaning."""
+"""Define the exit codes; scripts rely on them, so a code never changes its meaning."""
 
 from __future__ import annotations
 

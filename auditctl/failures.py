@@ -1,4 +1,4 @@
-"""One paragraph and one exit code for every error there is.
+"""Turn any error into one paragraph and an exit code.
 
     <path or address>: <cause>. <what to do>
 

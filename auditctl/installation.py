@@ -1,4 +1,4 @@
-"""What ``auditctl install`` puts onto a host: units, users, directories, a configuration.
+"""Plan and write the files of ``auditctl install``: units, users, directories, configuration.
 
 The files are those of deploy/systemd, which stand for themselves: names of users, the directory and
 the program are exchanged where others are wanted.
@@ -29,9 +29,9 @@ from auditlog.errors import InvalidName
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["Installation", "State", "Step"]
+__all__ = ["InstallStep", "Installation", "StepState"]
 
-State = Literal["create", "update", "unchanged", "yours"]
+StepState = Literal["create", "update", "unchanged", "yours"]
 
 _PROGRAM: Final = "/usr/bin/auditctl"
 _DIRECTORY: Final = "/var/log/llama-orch/audit"
@@ -43,12 +43,12 @@ _PATH: Final = re.compile(r"/[A-Za-z0-9._/+-]+")  # needs no quoting in units, t
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class InstallStep:
     """One file, and what becomes of it; ``path`` is below the root."""
 
     path: Path
     text: str
-    state: State
+    state: StepState
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ class Installation:
                 hint="Give them different users: whoever ships shall not be able to change.",
             )
 
-    def plan(self, root: Path) -> tuple[Step, ...]:
+    def plan(self, root: Path) -> tuple[InstallStep, ...]:
         """What would be done below the root.  Raises OSError."""
         return tuple(
-            Step(
+            InstallStep(
                 root / target,
                 text := self._text(source),
                 _state(root / target, text, keep=target.suffix == ".toml"),
@@ -91,7 +91,7 @@ class Installation:
             for source, target in self._targets()
         )
 
-    def apply(self, steps: tuple[Step, ...]) -> None:
+    def apply(self, steps: tuple[InstallStep, ...]) -> None:
         """Do it, durably.  Raises OSError."""
         for step in steps:
             if step.state in ("create", "update"):
@@ -138,7 +138,7 @@ def _make_directory(path: Path) -> None:
         path.chmod(0o755)
 
 
-def _state(path: Path, text: str, *, keep: bool) -> State:
+def _state(path: Path, text: str, *, keep: bool) -> StepState:
     try:
         there = path.read_text("utf-8")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The manual, made from what each command says of itself: man pages, and a page of the docs.
+"""Generate the manual from the commands' own help: man pages, and docs/cli.md.
 
 Invariants (tests of the same name in tests/auditctl/test_manual.py):
   complete   every command and every option is in it

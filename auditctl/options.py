@@ -1,4 +1,4 @@
-"""What several commands take: the directory, the configuration, durations, instants, --json."""
+"""Define options shared by commands: directory, configuration, durations, times, --json."""
 
 from __future__ import annotations
 

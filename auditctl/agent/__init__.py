@@ -1,1 +1,1 @@
-"""The long-running agent: services, signals, health and metrics in one process."""
+"""Run shipping, retention, health checks and metrics as one service."""

@@ -1,18 +1,18 @@
-"""The agent: shippers, retention and metrics in one process, each with its own threads.
+"""Run shippers, retention and metrics in one process, each in its own threads.
 
-When one part ends by an error, the others are stopped and the error is raised: a supervisor sees
-a failed service and not one that works by half.
+When one service ends with an error, the others are stopped and the error is raised, so that a
+supervisor sees a failed unit and not a half-working one.
 
-A reload is a new set of parts (auditctl.agent.services): made while the old one works, started
-when that one has ended with its cursors durable.  What cannot be made is said, and the old one
-goes on.
+A reload makes a new set of services (auditctl.agent.services) while the old one works, and starts
+it when the old one has stopped with its cursors durable.  When the new set cannot be made, the
+reason is logged and the old one goes on.
 
 Invariants (tests of the same name in tests/auditctl/agent/test_agent.py):
   together   what is written is shipped, and what is old is compressed, while it runs
   stops      SIGTERM ends it within five seconds with exit code 0, and nothing is lost
-  all_or_none   when a part fails, the agent ends with its error
-  reloads    after SIGHUP the new configuration and secrets are at work, and nothing is lost
-  keeps      a configuration that cannot work is said and changes nothing
+  all_or_none   when a service fails, the agent ends with its error
+  reloads    after SIGHUP the new configuration and secrets are used, and nothing is lost
+  keeps      a configuration that cannot work is refused with the reason and changes nothing
   alone      a second agent on the state directory is refused, before it serves or ships anything
 """
 
@@ -28,7 +28,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from auditctl.agent.metrics import About
-from auditctl.agent.services import Parts
+from auditctl.agent.services import Services
 from auditctl.agent.systemd import Notifier
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
@@ -60,10 +60,10 @@ def exit_code(number: signal.Signals | None) -> ExitCode:
 
 
 class Agent:
-    """The configured parts.  ``run`` blocks until asked to stop; once only.
+    """The configured services.  ``run`` blocks until asked to stop; once only.
 
     ``read`` reads the configuration, now and at each reload.  Raises what it raises, and
-    ConfigError, ShipperError when the parts cannot be put together.
+    ConfigError, ShipperError when the services cannot be put together.
     """
 
     def __init__(
@@ -94,28 +94,28 @@ class Agent:
                 locks.callback(self._lock.release)
             if retain:
                 locks.enter_context(locked(config.state_directory() / _RETAIN_LOCK))
-            self._parts = self._make_parts(config)
+            self._services = self._make_services(config)
             self._locks = locks.pop_all()
 
     # What the metrics ask for ----------------------------------------------------------------
 
     def shipping(self) -> Stats | None:
-        return self._parts.shipping()
+        return self._services.shipping()
 
     def retention(self) -> Status | None:
-        return self._parts.retention()
+        return self._services.retention()
 
     def about(self) -> About:
         return self._about
 
     def stuck(self) -> str:
-        return self._parts.stuck(_STUCK_SECONDS)
+        return self._services.stuck(_STUCK_SECONDS)
 
     def unready(self) -> tuple[str, ...]:
         reasons = [f"the agent is {self._state}"] if self._state != "running" else []
-        if self._state == "running" and not self._parts.running:
+        if self._state == "running" and not self._services.running:
             reasons.append("a part has ended")
-        stats = self._parts.shipping()
+        stats = self._services.shipping()
         sinks = stats.sinks if stats is not None else ()
         reasons += [f"sink {sink.name}: {sink.trouble}" for sink in sinks if sink.trouble]
         return tuple(reasons)
@@ -134,16 +134,16 @@ class Agent:
         with contextlib.ExitStack() as stack:
             stack.callback(self._locks.close)
             stack.callback(self._close_metrics)
-            self._metrics = _serve(self._parts.config, self)
-            stack.callback(self._stop_parts)
-            self._parts.start()
+            self._metrics = _serve(self._services.config, self)
+            stack.callback(self._stop_services)
+            self._services.start()
             self._running("started")
             self._watch(stop)
             self._state = "stopping"
             self._notifier.stopping()
             _logger.info("stopping")
-        if self._parts.error is not None:
-            raise self._parts.error
+        if self._services.error is not None:
+            raise self._services.error
         _logger.info("stopped; everything acknowledged is recorded")
 
     # The inside ------------------------------------------------------------------------------
@@ -152,16 +152,16 @@ class Agent:
         """Wait for the end, reload when asked, and tell the supervisor that the work goes on."""
         watchdog = self._notifier.watchdog_seconds
         interval = _STATUS_SECONDS if watchdog is None else min(_STATUS_SECONDS, watchdog / 4)
-        while not stop.is_set() and self._parts.error is None:
+        while not stop.is_set() and self._services.error is None:
             self._wake.wait(interval if self._notifier.listening else None)
             self._wake.clear()
-            if stop.is_set() or self._parts.error is not None:
+            if stop.is_set() or self._services.error is not None:
                 return
             if self._reload_wanted:
                 self._reload_wanted = False
                 self._reload()
             if watchdog is not None:
-                if stuck := self._parts.stuck(watchdog / 4):
+                if stuck := self._services.stuck(watchdog / 4):
                     _logger.error("%s does not come round; the watchdog is not told", stuck)
                 else:
                     self._notifier.alive()
@@ -174,25 +174,25 @@ class Agent:
         try:
             config = self._read()
             self._check_change(config)
-            parts = self._make_parts(config)
+            services = self._make_services(config)
         except (AuditLogError, OSError) as error:
             self._refused(error)
             return
         try:
             server = _serve(config, self) if self._moves_metrics(config) else self._metrics
         except AuditLogError as error:
-            parts.close()
+            services.close()
             self._refused(error)
             return
         if server is not self._metrics:
             self._close_metrics()
             self._metrics = server
-        self._parts.stop()
-        if self._parts.error is not None:
-            parts.close()
+        self._services.stop()
+        if self._services.error is not None:
+            services.close()
             return  # what ended it ends the agent
-        self._parts = parts
-        parts.start()
+        self._services = services
+        services.start()
         about = self._about
         self._about = replace(about, loaded_at=dt.datetime.now(dt.UTC), reloads=about.reloads + 1)
         self._running("reloaded")
@@ -205,30 +205,30 @@ class Agent:
 
     def _running(self, verb: str) -> None:
         self._state = "running"
-        text = ", ".join(self._parts.describe())
-        address = self._parts.config.metrics
+        text = ", ".join(self._services.describe())
+        address = self._services.config.metrics
         served = f", metrics on http://{address}/metrics" if address is not None else ""
         _logger.info("%s: %s%s", verb, text, served)
         self._said = text
         self._notifier.ready(text)
 
     def _tell_status(self) -> None:
-        text = "; ".join(self.unready()) or ", ".join(self._parts.describe())
+        text = "; ".join(self.unready()) or ", ".join(self._services.describe())
         if text != self._said:
             self._said = text
             self._notifier.status(text)
 
-    def _stop_parts(self) -> None:
-        self._parts.stop()
+    def _stop_services(self) -> None:
+        self._services.stop()
 
-    def _make_parts(self, config: Config) -> Parts:
-        return Parts(
+    def _make_services(self, config: Config) -> Services:
+        return Services(
             config, ship=self._ship, retain=self._retain, lock=self._lock, on_end=self._wake.set
         )
 
     def _check_change(self, config: Config) -> None:
         """Raise ConfigError for what only a new process can change."""
-        before = self._parts.config
+        before = self._services.config
         if config.state_directory() != before.state_directory():
             raise ConfigError(
                 "state_dir cannot change while the agent runs",
@@ -242,7 +242,7 @@ class Agent:
             )
 
     def _moves_metrics(self, config: Config) -> bool:
-        return config.metrics != self._parts.config.metrics
+        return config.metrics != self._services.config.metrics
 
     def _wake_when_stopped(self) -> None:
         self._stop.wait()

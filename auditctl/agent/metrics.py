@@ -1,4 +1,4 @@
-"""Every metric there is: its name, what it counts, its labels, and where the figure comes from.
+"""Define every metric of the agent: name, meaning, labels, and the statistic it shows.
 
 docs/metrics.md is this table in words, and a test holds the two together.  Figures are read from
 the snapshots of the parts when they are asked for; nothing is counted twice.  Labels are sinks,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from retention.schedule import Status
     from shippers.stats import LogStats, SinkStats, Stats
 
-__all__ = ["About", "Family", "families"]
+__all__ = ["About", "MetricFamily", "metric_families"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class MetricFamily:
     """One metric; a counter's name is without the ``_total`` that is served."""
 
     kind: Literal["counter", "gauge"]
@@ -64,9 +64,9 @@ class Family:
         return metric
 
 
-def families(
+def metric_families(
     about: About, shipping: Stats | None, retention: Status | None, now: dt.datetime
-) -> Iterator[Family]:
+) -> Iterator[MetricFamily]:
     """Those of the parts that run."""
     yield from _of_agent(about)
     if shipping is not None:
@@ -77,12 +77,12 @@ def families(
         yield from _of_retention(retention)
 
 
-def _plain(kind: Literal["counter", "gauge"], name: str, text: str, value: float) -> Family:
-    return Family(kind, f"auditlog_{name}", text, (), (((), value),))
+def _plain(kind: Literal["counter", "gauge"], name: str, text: str, value: float) -> MetricFamily:
+    return MetricFamily(kind, f"auditlog_{name}", text, (), (((), value),))
 
 
-def _of_agent(about: About) -> Iterator[Family]:
-    yield Family(
+def _of_agent(about: About) -> Iterator[MetricFamily]:
+    yield MetricFamily(
         "gauge",
         "auditlog_build_info",
         "1, with the version of auditlog and of Python that runs.",
@@ -95,7 +95,7 @@ def _of_agent(about: About) -> Iterator[Family]:
         "When the agent was started.",
         about.started_at.timestamp(),
     )
-    yield Family(
+    yield MetricFamily(
         "counter",
         "auditlog_agent_reloads",
         "Configurations that SIGHUP brought, taken (success) or refused (failure).",
@@ -110,7 +110,7 @@ def _of_agent(about: About) -> Iterator[Family]:
     )
 
 
-def _of_shipping(stats: Stats) -> Iterator[Family]:
+def _of_shipping(stats: Stats) -> Iterator[MetricFamily]:
     logs = len({entry.log for entry in stats.logs})
     yield _plain("gauge", "shipper_logs", "Logs that are followed.", logs)
     yield _plain(
@@ -124,7 +124,7 @@ def _of_shipping(stats: Stats) -> Iterator[Family]:
 _OUTCOMES: Final = ("indexed", "duplicate", "quarantined")
 
 
-def _of_sinks(stats: Stats) -> Iterator[Family]:
+def _of_sinks(stats: Stats) -> Iterator[MetricFamily]:
     logs: dict[str, list[LogStats]] = {sink.name: [] for sink in stats.sinks}
     for entry in stats.logs:
         logs[entry.sink].append(entry)
@@ -134,12 +134,12 @@ def _of_sinks(stats: Stats) -> Iterator[Family]:
         name: str,
         text: str,
         value: Callable[[LogStats], int],
-    ) -> Family:
+    ) -> MetricFamily:
         samples = tuple(((sink,), sum(map(value, entries))) for sink, entries in logs.items())
-        return Family(kind, f"auditlog_shipper_{name}", text, ("sink",), samples)
+        return MetricFamily(kind, f"auditlog_shipper_{name}", text, ("sink",), samples)
 
     yield total("counter", "read_records", "Records read from the logs.", lambda e: e.written)
-    yield Family(
+    yield MetricFamily(
         "counter",
         "auditlog_shipper_records",
         "Records with a final outcome: indexed, duplicate or quarantined.",
@@ -187,7 +187,7 @@ def _of_sinks(stats: Stats) -> Iterator[Family]:
         samples = tuple(
             ((sink.name,), figure) for sink in stats.sinks if (figure := value(sink)) is not None
         )
-        yield Family("gauge", f"auditlog_shipper_{name}", text, ("sink",), samples)
+        yield MetricFamily("gauge", f"auditlog_shipper_{name}", text, ("sink",), samples)
 
 
 _SINK_GAUGES: Final[tuple[tuple[str, str, Callable[[SinkStats], float | None]], ...]] = (
@@ -206,7 +206,7 @@ _SINK_GAUGES: Final[tuple[tuple[str, str, Callable[[SinkStats], float | None]], 
 )
 
 
-def _of_logs(stats: Stats, now: dt.datetime) -> Iterator[Family]:
+def _of_logs(stats: Stats, now: dt.datetime) -> Iterator[MetricFamily]:
     gauges: tuple[tuple[str, str, Callable[[LogStats], float]], ...] = (
         ("lag_records", "Records that are not acknowledged.", lambda e: e.lag_records),
         (
@@ -222,10 +222,10 @@ def _of_logs(stats: Stats, now: dt.datetime) -> Iterator[Family]:
     )
     for name, text, value in gauges:
         samples = tuple(((entry.log, entry.sink), value(entry)) for entry in stats.logs)
-        yield Family("gauge", f"auditlog_shipper_{name}", text, ("log", "sink"), samples)
+        yield MetricFamily("gauge", f"auditlog_shipper_{name}", text, ("log", "sink"), samples)
 
 
-def _of_retention(status: Status) -> Iterator[Family]:
+def _of_retention(status: Status) -> Iterator[MetricFamily]:
     yield _plain("counter", "retention_runs", "Runs, one a directory.", status.runs)
     yield _plain("counter", "retention_failures", "Runs and segments that failed.", status.failures)
     yield _plain(
@@ -238,15 +238,15 @@ def _of_retention(status: Status) -> Iterator[Family]:
     ):
         metric = f"auditlog_retention_{name}_timestamp_seconds"
         samples = () if at is None else (((), at.timestamp()),)
-        yield Family("gauge", metric, f"{text} Absent while there is none.", (), samples)
-    yield Family(
+        yield MetricFamily("gauge", metric, f"{text} Absent while there is none.", (), samples)
+    yield MetricFamily(
         "gauge",
         "auditlog_retention_kept_segments",
         "Segments that the last run kept, by reason.",
         ("reason",),
         tuple(((reason,), segments) for reason, segments in sorted(status.kept.items())),
     )
-    yield Family(
+    yield MetricFamily(
         "gauge",
         "auditlog_retention_bytes",
         "Bytes on disk after the last run: of plain and of compressed segments, of foreign files.",
@@ -254,7 +254,7 @@ def _of_retention(status: Status) -> Iterator[Family]:
         tuple(((form,), size) for form, size in sorted(status.bytes_by_form.items())),
     )
     oldest = status.oldest_record_at
-    yield Family(
+    yield MetricFamily(
         "gauge",
         "auditlog_retention_oldest_record_timestamp_seconds",
         "When the oldest record that is kept was written. Absent while there is none.",

@@ -1,10 +1,10 @@
-"""Serve what the agent tells Prometheus, and whether it is alive and ready.
+"""Serve metrics, liveness and readiness over HTTP.
 
-    /metrics    auditctl.agent.metrics, and what the kernel says of the process
-    /healthz    200 while every loop comes round; 503 naming the one that is stuck
-    /readyz     200 while every part runs and every sink accepts; 503 with the reasons, one a line
+    /metrics    auditctl.agent.metrics, and the kernel's figures for the process
+    /healthz    200 while every loop makes its rounds; 503 with the name of the one that is stuck
+    /readyz     200 while every service runs and every sink accepts; 503 with one reason a line
 
-A sink that is down makes the agent unready and not unhealthy: starting it anew would not help.
+A sink that is down makes the agent unready and not unhealthy, since a restart would not help.
 
 Invariants (tests of the same name in tests/auditctl/agent/test_metrics_server.py):
   loopback   the default address is reachable from this host alone
@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from auditctl.agent.metrics import families
+from auditctl.agent.metrics import metric_families
 from auditctl.errors import CommandFailed
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from retention.schedule import Status
     from shippers.stats import Stats
 
-__all__ = ["MetricsServer", "Source"]
+__all__ = ["MetricsServer", "Observed"]
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
-class Source(Protocol):
-    """What is served: the agent."""
+class Observed(Protocol):
+    """The agent, as far as the server needs it."""
 
     def shipping(self) -> Stats | None:
         """The shippers' snapshot; None where nothing is shipped."""
@@ -53,29 +53,29 @@ class Source(Protocol):
         ...
 
     def about(self) -> About:
-        """The agent itself."""
+        """Version, start and reloads."""
         ...
 
     def stuck(self) -> str:
-        """Which loop does not come round within some seconds; "" when all do."""
+        """The loop that makes no round within some seconds; "" when all do."""
         ...
 
     def unready(self) -> tuple[str, ...]:
-        """Why not everything that is written arrives at the moment, a sentence each."""
+        """The reasons why written records may not be delivered now, a sentence each."""
         ...
 
 
 class MetricsServer:
-    """Serves a source over HTTP until closed.  Raises CommandFailed when the port is taken."""
+    """Serves a observed over HTTP until closed.  Raises CommandFailed when the port is taken."""
 
-    def __init__(self, address: Address, source: Source) -> None:
+    def __init__(self, address: Address, observed: Observed) -> None:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_AgentCollector(source))
+        registry.register(_AgentCollector(observed))
         ProcessCollector(namespace="auditlog_agent", registry=registry)
 
         class Handler(_Handler):
             def answer(self) -> tuple[HTTPStatus, str, bytes]:
-                return _answer(self.path.partition("?")[0], registry, source)
+                return _answer(self.path.partition("?")[0], registry, observed)
 
         try:
             self._server = _Server((address.host, address.port), Handler)
@@ -124,15 +124,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _answer(
-    path: str, registry: CollectorRegistry, source: Source
+    path: str, registry: CollectorRegistry, observed: Observed
 ) -> tuple[HTTPStatus, str, bytes]:
     if path == "/metrics":
         return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)
     if path == "/healthz":
-        stuck = source.stuck()
+        stuck = observed.stuck()
         return _state(f"{stuck} does not come round\n" if stuck else "", "ok\n")
     if path == "/readyz":
-        return _state("".join(f"{reason}\n" for reason in source.unready()), "ready\n")
+        return _state("".join(f"{reason}\n" for reason in observed.unready()), "ready\n")
     return HTTPStatus.NOT_FOUND, _TEXT, b"there are /metrics, /healthz and /readyz\n"
 
 
@@ -142,12 +142,12 @@ def _state(trouble: str, fine: str) -> tuple[HTTPStatus, str, bytes]:
 
 
 class _AgentCollector(Collector):
-    """Turns the source's snapshots into metrics, each time it is asked."""
+    """Turns the observed's snapshots into metrics, each time it is asked."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, observed: Observed) -> None:
+        self._observed = observed
 
     def collect(self) -> Iterator[Metric]:
-        source, now = self._source, dt.datetime.now(dt.UTC)
-        for family in families(source.about(), source.shipping(), source.retention(), now):
+        of, now = self._observed, dt.datetime.now(dt.UTC)
+        for family in metric_families(of.about(), of.shipping(), of.retention(), now):
             yield family.metric()

@@ -1,11 +1,12 @@
-"""One configuration at work: its sinks, its shipping, its retention, from start to stop.
+"""Run the sinks, shipping and retention of one configuration, from start to stop.
 
-The agent has one of these at a time, and another one after each reload.  Making one touches nothing
-that the one before uses, so that a configuration which cannot work is refused while that one runs.
+The agent has one set of services at a time, and another one after each reload.  Making a set
+touches nothing that the previous one uses, so that a configuration that cannot work is refused
+while the previous one runs on.
 
 Invariants (tests of the same name in tests/auditctl/agent/test_services.py):
-  told       what ends a part is kept, and whoever waits is woken
-  again      a second one after the first one's stop goes on where that one was
+  told       the error that ends shipping is kept, and the waiting agent is woken
+  again      a second set goes on where the first one stopped
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ if TYPE_CHECKING:
     from shippers.sinks.protocol import Sink
     from shippers.stats import Stats
 
-__all__ = ["Parts"]
+__all__ = ["Services"]
 
 
-class Parts:
-    """What the configuration says is to run.
+class Services:
+    """The services that a configuration asks for.
 
     ``lock`` is the state directory's shipping lock, when the caller holds it; ``on_end`` is called
-    from a part's thread when that part has ended.  Raises ConfigError, ShipperError, OSError when
-    they cannot be put together; nothing is started then.
+    from the shipping thread when shipping has ended.  Raises ConfigError, ShipperError, OSError
+    when the services cannot be made; nothing is started then.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Parts:
         return None if self._schedule is None else self._schedule.status()
 
     def stuck(self, timeout: float) -> str:
-        """Which loop does not come round within ``timeout`` seconds; "" when all do."""
+        """The loop that makes no round within ``timeout`` seconds; "" when all do."""
         if self._shipping is None or not self.running:
             return ""
         return self._shipping.stuck(timeout)

@@ -1,4 +1,4 @@
-"""``auditctl completion``: what a shell needs to complete our commands; click has made it."""
+"""``auditctl completion``: print click's completion script for a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``auditctl config``: is the configuration usable, and what does it come to?"""
+"""``auditctl config``: write, check and show the configuration."""
 
 from __future__ import annotations
 

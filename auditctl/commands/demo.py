@@ -1,4 +1,4 @@
-"""``auditctl demo``: the whole pipeline with its crashes, in a minute; see auditctl.demo."""
+"""``auditctl demo``: run the whole pipeline, crashes included, in a minute; see auditctl.demo."""
 
 from __future__ import annotations
 

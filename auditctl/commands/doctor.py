@@ -1,4 +1,4 @@
-"""``auditctl doctor``: see auditctl.doctor for what is looked at."""
+"""``auditctl doctor``: check this host; see auditctl.doctor for the checks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from auditctl.config.model import load
+from auditctl.doctor.check_result import CheckResult
 from auditctl.doctor.disks import check_directory, check_state
-from auditctl.doctor.finding import Finding
 from auditctl.doctor.host import check_host
 from auditctl.doctor.reach import check_reach
 from auditctl.doctor.services import check_agent, check_sink
@@ -22,9 +22,9 @@ from auditctl.output import render
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditctl.doctor.finding import State
+    from auditctl.doctor.check_result import CheckState
 
-_COLOURS: Final[dict[State, render.Colour]] = {"ok": "green", "warn": "yellow", "fail": "red"}
+_COLOURS: Final[dict[CheckState, render.Colour]] = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command
@@ -60,16 +60,16 @@ def doctor(directory: Path | None, *, config_path: Path | None, as_json: bool) -
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
-def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Finding]:
+def _findings(directory: Path | None, config_path: Path | None) -> Iterator[CheckResult]:
     try:
         config = load(config_path)
         config.check_logs()
         if directory is not None or config.directories:
             config, _ = chosen(directory, config_path)
     except ConfigError as error:
-        yield Finding("configuration", "fail", str(error), "auditctl config check")
+        yield CheckResult("configuration", "fail", str(error), "auditctl config check")
         return
-    yield Finding("configuration", "ok", "it can be used")
+    yield CheckResult("configuration", "ok", "it can be used")
     yield from check_host()
     yield from check_units()
     yield from check_reach(config)
@@ -77,7 +77,7 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Find
         yield from check_directory(place)
     if not config.directories and not config.sources:
         mend = "auditctl config init > /etc/auditlog/config.toml, and name them there"
-        yield Finding("directories", "warn", "none is configured, and none was given", mend)
+        yield CheckResult("directories", "warn", "none is configured, and none was given", mend)
     elif config.state_dir is not None or len(config.directories) == 1:
         yield from check_state(config.state_directory())
     if config.sinks:

@@ -1,4 +1,4 @@
-"""``auditctl emit``: an audit log for shell scripts."""
+"""``auditctl emit``: write audit events from shell scripts."""
 
 from __future__ import annotations
 

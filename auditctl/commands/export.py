@@ -1,4 +1,4 @@
-"""``auditctl export``: evidence, or records for another program; see auditctl.export."""
+"""``auditctl export``: export evidence, or records for another program; see auditctl.export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from auditctl.export.rows import COLUMNS, ecs, row
 from auditctl.options import DIRECTORY, PATH, chosen, config_option, scope_options
 from auditctl.output import render
 from auditctl.output.new_file import new_file
-from auditctl.query.files import FileSource
+from auditctl.query.files import FileSearch
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
 from retention.holds import HoldStore
@@ -87,7 +87,7 @@ def export(
         render.say(f"auditctl: {place}: {reason} (byte {offset}).")
 
     parsed = parse(query or "")
-    source = FileSource(directories, tell)
+    source = FileSearch(directories, tell)
     if form != "bundle":
         count = _write(target, form, source.records(parsed, scope))
         if str(target) != "-":

@@ -1,4 +1,4 @@
-"""``auditctl hold``: legal holds; see retention.holds for what they keep."""
+"""``auditctl hold``: add, list and release legal holds; see retention.holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``auditctl install``: put units, users, directories and a configuration onto a host."""
+"""``auditctl install``: write units, users, directories and a configuration to a host."""
 
 from __future__ import annotations
 

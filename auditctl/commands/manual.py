@@ -1,4 +1,4 @@
-"""``auditctl manual``: the man pages; see auditctl.manual."""
+"""``auditctl manual``: print or write the man pages; see auditctl.manual."""
 
 from __future__ import annotations
 

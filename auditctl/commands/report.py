@@ -1,4 +1,4 @@
-"""``auditctl report``: see auditctl.report for what is counted and where it comes from."""
+"""``auditctl report``: write a report of a period; see auditctl.report."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from auditctl.options import DIRECTORY, PATH, TEXT, chosen, config_option, json_
 from auditctl.output import render
 from auditctl.output.new_file import check_place
 from auditctl.query.times import parse_time
+from auditctl.report.collect import collect
 from auditctl.report.page import render_page
-from auditctl.report.sources import collect
 from auditlog import durable_fs
 from retention.errors import PolicyError
 from retention.policy import parse_duration
@@ -71,7 +71,7 @@ def report(
     found = collect(config, directories, _since(since, now), until_at, now)
     if output is not None:
         durable_fs.replace_durably(output, render_page(found).encode())
-        render.say(f"{output}: {render.count(found.facts.events, 'event')}")
+        render.say(f"{output}: {render.count(found.counts.events, 'event')}")
     if as_json:
         render.print_json(found.to_json(), indent=True)
     return ExitCode.OK if found.ok else ExitCode.FAILED

@@ -1,4 +1,4 @@
-"""``auditctl search``: see auditctl.query for how a question is read and looked up."""
+"""``auditctl search``: find records; see auditctl.query for parsing and lookup."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, TEXT, chosen, complete_sinks, config_option, scope_options
 from auditctl.output import render
-from auditctl.query.files import FileSource
+from auditctl.query.files import FileSearch
+from auditctl.query.grouping import Grouping
 from auditctl.query.predicate import predicate
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import And, Query, Test, parse
-from auditctl.query.tally import Tally
 from auditlog.errors import LogDamaged
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _Asked:
     def answer(self) -> int:
         self._check_combination()
         query, scope = self._question()
-        tally = None if self.by is None else Tally(self.by)
+        grouping = None if self.by is None else Grouping(self.by)
         config, directories = self._places()
         if self.source == "files":
             records = self._in_files(directories, query, scope)
@@ -129,8 +129,8 @@ class _Asked:
             records = _sink_source(self._sink(config), self._tell).records(
                 query, scope, reverse=self.reverse
             )
-        if tally is not None:
-            self._print_tally(_counted(tally, records))
+        if grouping is not None:
+            self._print_tally(_counted(grouping, records))
         elif self.only_count:
             self._print_count(sum(1 for _ in records))
         else:
@@ -197,10 +197,10 @@ class _Asked:
             for line in proof.unproven:
                 render.say(f"auditctl: {line}")
             self.unproven = bool(proof.unproven)
-            source = FileSource(directories, self._tell, proof.ends)
+            source = FileSearch(directories, self._tell, proof.ends)
             return filter(proof.covers, source.records(query, scope, reverse=self.reverse))
         if not self.follow:
-            source = FileSource(directories, self._tell)
+            source = FileSearch(directories, self._tell)
             return source.records(query, scope, reverse=self.reverse)
         from auditlog.reading.follow import Follower  # noqa: PLC0415  (only where it is asked for)
 
@@ -208,11 +208,11 @@ class _Asked:
             directories, lambda segment, at: self._tell(segment, at, _NO_RECORD), scope.has_log
         )
         follower.newest(0)
-        return self._following(follower, FileSource(directories, self._tell, follower.positions),
+        return self._following(follower, FileSearch(directories, self._tell, follower.positions),
                                query, scope)  # fmt: skip
 
     def _following(
-        self, follower: Follower, source: FileSource, query: Query, scope: Scope
+        self, follower: Follower, source: FileSearch, query: Query, scope: Scope
     ) -> Iterator[Record]:
         yield from source.records(query, scope)
         holds = predicate(query)
@@ -262,21 +262,21 @@ class _Asked:
         else:
             render.print_line(str(number))
 
-    def _print_tally(self, tally: Tally) -> None:
-        groups = tally.groups()
+    def _print_tally(self, grouping: Grouping) -> None:
+        groups = grouping.groups()
         if self.as_json:
             listed = [{"key": key, "count": count} for key, count in groups]
-            found = {"by": tally.by, "count": tally.total, "groups": listed}
+            found = {"by": grouping.by, "count": grouping.total, "groups": listed}
             render.print_json({"schema": "auditctl.search/1", **found}, indent=True)
             return
-        limit = self.limit or (None if tally.in_time else _ROWS)
-        for line in _histogram(tally.by, groups[:limit]):
+        limit = self.limit or (None if grouping.in_time else _ROWS)
+        for line in _histogram(grouping.by, groups[:limit]):
             render.print_line(line)
         if limit is not None and len(groups) > limit:
             rest = sum(count for _, count in groups[limit:])
             more = f"and {len(groups) - limit:,} more, with {render.count(rest, 'record')}"
             render.print_line(more)
-        render.print_line(f"{render.count(tally.total, 'record')} in all")
+        render.print_line(f"{render.count(grouping.total, 'record')} in all")
 
 
 _NO_RECORD: Final = "the line is not a record"
@@ -288,18 +288,18 @@ def _is_target(source: str) -> bool:
 
 def _sink_source(sink: SinkConfig, tell: Trouble) -> Any:
     if sink.kind == "sqlite":
-        from auditctl.query.sqlite import SqliteSource  # noqa: PLC0415  (only what is used)
+        from auditctl.query.sqlite import SqliteSearch  # noqa: PLC0415  (only what is used)
 
-        return SqliteSource(sink.path, tell)
-    from auditctl.query.index import IndexSource  # noqa: PLC0415  (it takes a third of a second)
+        return SqliteSearch(sink.path, tell)
+    from auditctl.query.index import IndexSearch  # noqa: PLC0415  (it takes a third of a second)
 
-    return IndexSource(sink, tell)
+    return IndexSearch(sink, tell)
 
 
-def _counted(tally: Tally, records: Iterable[Record]) -> Tally:
+def _counted(grouping: Grouping, records: Iterable[Record]) -> Grouping:
     for record in records:
-        tally.add(record)
-    return tally
+        grouping.add(record)
+    return grouping
 
 
 def _histogram(title: str, groups: Sequence[tuple[str, int]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``auditctl setup``: make ready what logs are shipped to; see its setup_plan."""
+"""``auditctl setup``: prepare a cluster to ship to; see shippers.sinks.elasticsearch.setup_plan."""
 
 from __future__ import annotations
 

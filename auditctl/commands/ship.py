@@ -1,4 +1,4 @@
-"""``auditctl ship``: shipping alone, once or until stopped."""
+"""``auditctl ship``: ship without retention, once or until stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditctl.agent.agent import Agent, exit_code
-from auditctl.agent.services import Parts
+from auditctl.agent.services import Services
 from auditctl.agent.signals import run_until_signal
 from auditctl.config.sinks import sink_for_target
 from auditctl.errors import CommandFailed, ConfigError
@@ -78,8 +78,8 @@ def ship(
         agent = Agent(lambda: replace(config, metrics=None), retain=False)
         _, number = run_until_signal(agent.run)
         return exit_code(number)
-    parts = Parts(config, retain=False)
-    summary, number = run_until_signal(lambda stop: parts.ship_once(give_up_after, stop))
+    services = Services(config, retain=False)
+    summary, number = run_until_signal(lambda stop: services.ship_once(give_up_after, stop))
     if as_json:
         render.print_json(_to_json(summary), indent=True)
     else:

@@ -1,4 +1,4 @@
-"""``auditctl status``: the logs at a glance; see survey for what counts as a problem."""
+"""``auditctl status``: show the state of all logs; see auditctl.survey."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``auditctl tail``: what journalctl does for the journal."""
+"""``auditctl tail``: print the newest records, and follow them like journalctl."""
 
 from __future__ import annotations
 

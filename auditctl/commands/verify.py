@@ -1,4 +1,4 @@
-"""``auditctl verify``: see auditlog.verify for what is checked."""
+"""``auditctl verify``: verify hash chains; see auditlog.verification.verify."""
 
 from __future__ import annotations
 

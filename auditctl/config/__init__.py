@@ -1,1 +1,1 @@
-"""The configuration: which settings exist, where they come from, what they mean."""
+"""Read the configuration: settings, their origins, and their meaning."""

@@ -1,4 +1,4 @@
-"""Where settings come from: config.toml, conf.d/*.toml, the environment, flags.
+"""Collect settings and their origins: config.toml, conf.d/*.toml, environment, flags.
 
 Each source is flattened into ``{("retention", "delete_after"): Given(value, origin)}``; a later
 source replaces single settings of an earlier one.  What a key means is config's business.

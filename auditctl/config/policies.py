@@ -1,4 +1,4 @@
-"""The retention policy of the configuration: ``[retention]`` and the tables below it."""
+"""Build the retention policy from ``[retention]`` and the tables below it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sources of the configuration besides the audit logs.
+"""Build the sources, besides the audit logs, from ``[[sources.KIND]]`` tables.
 
     [[sources.ndjson]]
     name = "worker"

@@ -1,1 +1,1 @@
-"""The demo: real processes, real crashes, and every promise counted at the end."""
+"""Demonstrate the pipeline with real processes and real crashes, and count the results."""

@@ -1,4 +1,4 @@
-"""How the demo looks while it runs: steps and notes, and on a terminal two moving bars."""
+"""Show the demo's progress: steps and notes, and on a terminal two progress bars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look into the demo's sink, by its own query language and not through the shipper."""
+"""Query the demo's sink directly, bypassing the shipper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's processes: three services that write, one agent that ships, and the kills.
+"""Start and kill the demo's processes: three services that write, one agent that ships.
 
 Every process is a child of the demo and ends with it.  Each has a process group of its own, so that
 Ctrl-C in a terminal reaches the demo alone, which then ends them.

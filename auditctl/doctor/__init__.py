@@ -1,8 +1,9 @@
-"""Is this host fit for audit logs?  Each check says ok, warn or fail, and what mends it.
+"""Check whether this host is fit for audit logs: each check is ok, a warning or a failure.
 
-finding    what a check says                             pure
-disks      what a directory lies on, and who may write   looks, and writes one small file
-host       clock, limits of the kernel
-units      systemd's, against what auditctl install lays out
-services   the agent, and what it ships to
+check_result  one result and its remedy; thresholds          pure
+disks         file system, permissions and sync time of a directory
+host          clock, limits of the kernel
+units         systemd units, compared with those of auditctl install
+reach         whether retention may reach the clusters that it has to ask
+services      the running agent, and the sinks
 """

@@ -1,4 +1,4 @@
-"""What a directory of logs lies on, who may write there, and whether its disk syncs.
+"""Check a directory of logs: file system, permissions, space and sync time.
 
 Invariants (tests of the same name in tests/auditctl/doctor/test_disks.py):
   reads_only   but for one file of 400 KiB with a hidden name, which is gone afterwards
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditctl.doctor.finding import Finding, judge_filesystem, judge_space, judge_syncs
+from auditctl.doctor.check_result import CheckResult, judge_filesystem, judge_space, judge_syncs
 from auditlog import durable_fs
 from auditlog.errors import UnsafePath
 from auditlog.reading.inventory import scan
@@ -28,48 +28,48 @@ _SYNC_SECONDS: Final = 2.0  # a slow disk is known to be slow by then
 _WRITE_BYTES: Final = 4096
 
 
-def check_directory(place: Path) -> Iterator[Finding]:
+def check_directory(place: Path) -> Iterator[CheckResult]:
     """Everything about a directory of logs."""
     try:
         durable_fs.check_directory(place, allow_other_owner=True)
         found = scan(place)
     except FileNotFoundError:
         mend = f"install -d -m 0700 -o SERVICE_USER {place}, or let its service make it."
-        yield Finding("directory", "warn", f"{place} is not there yet", mend)
+        yield CheckResult("directory", "warn", f"{place} is not there yet", mend)
         return
     except UnsafePath as error:
-        yield Finding("directory", "fail", f"{place}: {error.reason}", error.hint)
+        yield CheckResult("directory", "fail", f"{place}: {error.reason}", error.hint)
         return
     except OSError as error:
         mend = "Run as its owner, or as a member of its group."
-        yield Finding("directory", "fail", f"{place}: {error.strerror}", mend)
+        yield CheckResult("directory", "fail", f"{place}: {error.strerror}", mend)
         return
     logs = len(found.logs)
-    yield Finding("directory", "ok", f"{place} holds {logs} {'log' if logs == 1 else 'logs'}")
+    yield CheckResult("directory", "ok", f"{place} holds {logs} {'log' if logs == 1 else 'logs'}")
     yield _open_to_all(place)
     yield from _disk(place)
 
 
-def check_state(place: Path) -> Iterator[Finding]:
+def check_state(place: Path) -> Iterator[CheckResult]:
     """The agent's own directory: it has to be able to write there."""
     if not place.exists():
         mend = f"install -d -m 0700 {place}; the agent makes it itself where it may."
         may = os.access(place.parent, os.W_OK)
-        yield Finding("state", "ok" if may else "warn", f"{place} is not there yet", mend)
+        yield CheckResult("state", "ok" if may else "warn", f"{place} is not there yet", mend)
     elif not os.access(place, os.W_OK | os.X_OK):
         mend = f"chown it to the agent's user, or run this as that user: ls -ld {place}"
-        yield Finding("state", "fail", f"{place} cannot be written to", mend)
+        yield CheckResult("state", "fail", f"{place} cannot be written to", mend)
     else:
-        yield Finding("state", "ok", f"{place} can be written to")
+        yield CheckResult("state", "ok", f"{place} can be written to")
 
 
-def _open_to_all(place: Path) -> Finding:
+def _open_to_all(place: Path) -> CheckResult:
     found = [path for path in place.glob("*.ndjson*") if _is_open_to_all(path)]
     if not found:
-        return Finding("permissions", "ok", f"{place}: no file is open to everybody")
+        return CheckResult("permissions", "ok", f"{place}: no file is open to everybody")
     files = "1 file" if len(found) == 1 else f"{len(found)} files"
     detail = f"{files} in {place} can be read or written by everybody"
-    return Finding("permissions", "warn", detail, f"chmod o-rwx {place}/*.ndjson*")
+    return CheckResult("permissions", "warn", detail, f"chmod o-rwx {place}/*.ndjson*")
 
 
 def _is_open_to_all(path: Path) -> bool:
@@ -79,7 +79,7 @@ def _is_open_to_all(path: Path) -> bool:
         return False  # compressed or deleted since the listing
 
 
-def _disk(place: Path) -> Iterator[Finding]:
+def _disk(place: Path) -> Iterator[CheckResult]:
     yield judge_filesystem(str(place), filesystem_of(place))
     free = os.statvfs(place)
     files = free.f_favail if free.f_files else None
@@ -88,7 +88,7 @@ def _disk(place: Path) -> Iterator[Finding]:
         yield judge_syncs(str(place), _time_syncs(place))
     except OSError as error:
         mend = "Run it as the user who writes there, to see how fast the disk is."
-        yield Finding("sync", "warn", f"{place}: not measured ({error.strerror})", mend)
+        yield CheckResult("sync", "warn", f"{place}: not measured ({error.strerror})", mend)
 
 
 def _time_syncs(place: Path) -> list[dt.timedelta]:

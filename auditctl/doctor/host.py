@@ -1,4 +1,4 @@
-"""The host's clock and the kernel's limits, as the shippers and the writer rely on them."""
+"""Check the host's clock and the kernel's inotify limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditctl.doctor.finding import Finding
+from auditctl.doctor.check_result import CheckResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,33 +19,33 @@ _TIMEX_BYTES: Final = 512  # struct timex has 208 on 64 bit
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 
 
-def check_host(inotify: Path = _INOTIFY) -> Iterator[Finding]:
+def check_host(inotify: Path = _INOTIFY) -> Iterator[CheckResult]:
     yield _clock()
     yield from _limits(inotify)
 
 
-def _clock() -> Finding:
+def _clock() -> CheckResult:
     timex = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes = 0: only look
     state = ctypes.CDLL(None).adjtimex(timex)
     if state < 0:
         mend = "Look yourself: timedatectl"
-        return Finding("clock", "warn", "the kernel does not tell whether it is right", mend)
+        return CheckResult("clock", "warn", "the kernel does not tell whether it is right", mend)
     if state == _TIME_ERROR:
         mend = "timedatectl set-ntp true; in a virtual machine the host may keep its time instead."
-        return Finding("clock", "warn", "the kernel says that nothing keeps it right", mend)
-    return Finding("clock", "ok", "synchronised")
+        return CheckResult("clock", "warn", "the kernel says that nothing keeps it right", mend)
+    return CheckResult("clock", "ok", "synchronised")
 
 
-def _limits(inotify: Path) -> Iterator[Finding]:
+def _limits(inotify: Path) -> Iterator[CheckResult]:
     for name, least in _LIMITS.items():
         try:
             value = int((inotify / name).read_text("ascii"))
         except (OSError, ValueError):
             detail = f"fs.inotify.{name} cannot be read; logs are looked at every 30 s instead"
-            yield Finding("inotify", "warn", detail, "Mount /proc, or live with the delay.")
+            yield CheckResult("inotify", "warn", detail, "Mount /proc, or live with the delay.")
             continue
         if value < least:
             mend = f"sysctl fs.inotify.{name}={least}, and the same in /etc/sysctl.d/"
-            yield Finding("inotify", "warn", f"fs.inotify.{name} is {value:,}", mend)
+            yield CheckResult("inotify", "warn", f"fs.inotify.{name} is {value:,}", mend)
         else:
-            yield Finding("inotify", "ok", f"fs.inotify.{name} is {value:,}")
+            yield CheckResult("inotify", "ok", f"fs.inotify.{name} is {value:,}")

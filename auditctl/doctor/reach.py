@@ -1,4 +1,4 @@
-"""Whether the retention service may reach the clusters that it has to ask.
+"""Check whether the retention service may reach the clusters that it has to ask.
 
 Its unit allows it this host alone, since most policies need no more.  Counting records in an
 index before they are deleted, and deleting old indices, need the cluster.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from auditctl.doctor.finding import Finding
+from auditctl.doctor.check_result import CheckResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ _MEND: Final = (
 )
 
 
-def check_reach(config: Config, root: Path = Path("/")) -> Iterator[Finding]:
+def check_reach(config: Config, root: Path = Path("/")) -> Iterator[CheckResult]:
     """One finding for each sink that retention has to ask and may not reach."""
     unit = root / _UNIT
     try:
@@ -49,7 +49,7 @@ def check_reach(config: Config, root: Path = Path("/")) -> Iterator[Finding]:
     for sink in config.sinks:
         if (asked := _asked(config, sink)) and not _THIS_HOST.issuperset(_hosts(sink)):
             detail = f"{asked} asks the cluster of sink {sink.name}, but {unit.name} may reach "
-            yield Finding("reach", "warn", f"{detail}this host alone", _MEND)
+            yield CheckResult("reach", "warn", f"{detail}this host alone", _MEND)
 
 
 def _asked(config: Config, sink: SinkConfig) -> str:

@@ -1,4 +1,4 @@
-"""The agent, and what it ships to: reachable, and as shipping needs it.
+"""Check the running agent, and that each sink is reachable and ready for shipping.
 
 Looks only: the index templates, for one, are put by `auditctl setup elasticsearch`.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from auditctl.composition.sinks import elasticsearch_credentials
-from auditctl.doctor.finding import Finding
+from auditctl.doctor.check_result import CheckResult
 from auditctl.errors import ConfigError
 from shippers.errors import ShipperError
 
@@ -30,10 +30,10 @@ _SECONDS: Final = 3.0
 _OK: Final = 200
 
 
-def check_agent(config: Config) -> Finding:
+def check_agent(config: Config) -> CheckResult:
     """Whether an agent answers on the metrics' address, and says that it is ready."""
     if config.metrics is None:
-        return Finding("agent", "ok", "it serves no metrics, so it is not asked")
+        return CheckResult("agent", "ok", "it serves no metrics, so it is not asked")
     connection = http.client.HTTPConnection(
         config.metrics.host, config.metrics.port, timeout=_SECONDS
     )
@@ -43,15 +43,15 @@ def check_agent(config: Config) -> Finding:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
         if answer.status == _OK:
-            return Finding("agent", "ok", f"{where} says ready")
-        return Finding("agent", "warn", f"{where} answers {answer.status}", f"curl {where}")
+            return CheckResult("agent", "ok", f"{where} says ready")
+        return CheckResult("agent", "warn", f"{where} answers {answer.status}", f"curl {where}")
     except (OSError, http.client.HTTPException):
-        return Finding("agent", "warn", f"no agent answers at {where}", mend)
+        return CheckResult("agent", "warn", f"no agent answers at {where}", mend)
     finally:
         connection.close()
 
 
-def check_sink(sink: SinkConfig, sources: Sequence[str] = ()) -> Iterator[Finding]:
+def check_sink(sink: SinkConfig, sources: Sequence[str] = ()) -> Iterator[CheckResult]:
     """Of the sink; ``sources`` are the names of what is shipped to it besides the audit logs."""
     name = f"sink {sink.name}"
     try:
@@ -60,43 +60,43 @@ def check_sink(sink: SinkConfig, sources: Sequence[str] = ()) -> Iterator[Findin
         else:
             yield from _elasticsearch(name, sink, sources)
     except (ConfigError, ShipperError) as error:
-        yield Finding(name, "fail", str(error), error.hint or "Mend the configuration.")
+        yield CheckResult(name, "fail", str(error), error.hint or "Mend the configuration.")
 
 
-def _sqlite(name: str, sink: SqliteConfig) -> Finding:
+def _sqlite(name: str, sink: SqliteConfig) -> CheckResult:
     path = sink.path
     if not path.exists():
-        return Finding(name, "ok", f"{sink.address} is made with the first record")
+        return CheckResult(name, "ok", f"{sink.address} is made with the first record")
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         mend = f"ls -ld {path.parent} {path}: both have to be the agent's"
-        return Finding(name, "fail", f"{path} cannot be written to", mend)
+        return CheckResult(name, "fail", f"{path} cannot be written to", mend)
     try:
         uri = f"file:{quote(str(path))}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=_SECONDS)) as connection:
             connection.execute("SELECT log FROM records LIMIT 1").fetchone()
     except sqlite3.Error as error:
         mend = "Name a file that this program made, or one that does not exist yet."
-        return Finding(name, "fail", f"{path}: {error}", mend)
-    return Finding(name, "ok", f"{path} can be read and written")
+        return CheckResult(name, "fail", f"{path}: {error}", mend)
+    return CheckResult(name, "ok", f"{path} can be read and written")
 
 
 def _elasticsearch(
     name: str, sink: ElasticsearchConfig, sources: Sequence[str]
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     plan = _plan(sink, sources)
     if all(finding.state == "missing" for finding in plan.findings):
         detail = f"{sink.address}: {plan.findings[0].detail}"
-        yield Finding(name, "fail", detail, "Check address, network and credentials.")
+        yield CheckResult(name, "fail", detail, "Check address, network and credentials.")
         return
     for found in plan.findings:
         detail = f"{found.check}: {found.detail}"
         mend = found.hint or f"auditctl setup elasticsearch --sink {sink.name}"
         if found.state == "ok":
-            yield Finding(name, "ok", detail)
+            yield CheckResult(name, "ok", detail)
         elif found.check == "privileges" and found.state == "missing":
-            yield Finding(name, "fail", detail, mend)
+            yield CheckResult(name, "fail", detail, mend)
         else:
-            yield Finding(name, "warn", detail, mend)
+            yield CheckResult(name, "warn", detail, mend)
 
 
 def _plan(sink: ElasticsearchConfig, sources: Sequence[str]) -> SetupPlan:

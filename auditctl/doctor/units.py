@@ -1,4 +1,4 @@
-"""The systemd units of this host, held against what ``auditctl install`` would lay out.
+"""Compare the installed systemd units with those that ``auditctl install`` would write.
 
 Names of users, services, directory and program are taken from the units themselves, so a host that
 was installed with others is not told to go back to the usual ones.  The configuration is its
@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditctl.doctor.finding import Finding
+from auditctl.doctor.check_result import CheckResult
 from auditctl.installation import Installation
 from auditlog.errors import AuditLogError
 
@@ -36,38 +36,40 @@ _OPTIONS: Final = {
 }
 
 
-def check_units(root: Path = Path("/")) -> Iterator[Finding]:
+def check_units(root: Path = Path("/")) -> Iterator[CheckResult]:
     """Each file that is missing or differs, or one line that says that none is."""
     units = root / _UNITS
     drop_ins = sorted(units.glob(f"*.service.d/{_DROP_IN}"))
     if not drop_ins and not any((units / name).exists() for name in (_AGENT, _RETENTION)):
-        detail = f"none is installed below {units}; auditctl install lays them out"
-        yield Finding("units", "ok", detail)
+        detail = f"none is installed below {units}; auditctl install writes them"
+        yield CheckResult("units", "ok", detail)
         return
     try:
         installation = _installed(units, drop_ins)
         steps = installation.plan(root)
     except (AuditLogError, OSError, UnicodeDecodeError) as error:
         mend = "Look at it, then lay it out anew: auditctl install"
-        yield Finding("units", "fail", f"{units} cannot be compared: {error}", mend)
+        yield CheckResult("units", "fail", f"{units} cannot be compared: {error}", mend)
         return
     mend = f"{_command(installation, root)} && systemctl daemon-reload"
     wrong = False
     for step in steps:
         if step.state == "create":
-            yield Finding("units", "fail", f"{step.path} is missing", mend)
+            yield CheckResult("units", "fail", f"{step.path} is missing", mend)
         elif step.state == "update":
             own = f"{mend}; what is to differ belongs into: systemctl edit {step.path.name}"
-            detail = f"{step.path} is not what auditctl install lays out"
-            yield Finding("units", "warn", detail, own if step.path.parent == units else mend)
+            detail = f"{step.path} is not what auditctl install writes"
+            yield CheckResult("units", "warn", detail, own if step.path.parent == units else mend)
         wrong = wrong or step.state in ("create", "update")
     program = root / installation.program.lstrip("/")
     if not os.access(program, os.X_OK):
         detail = f"{program}, which the units start, is not there or cannot be run"
         again = _command(installation, root, without="program")
-        yield Finding("units", "fail", detail, f"{again} --program PATH && systemctl daemon-reload")
+        yield CheckResult(
+            "units", "fail", detail, f"{again} --program PATH && systemctl daemon-reload"
+        )
     elif not wrong:
-        yield Finding("units", "ok", f"those below {units} are as auditctl install lays them out")
+        yield CheckResult("units", "ok", f"those below {units} are as auditctl install writes them")
 
 
 def _installed(units: Path, drop_ins: list[Path]) -> Installation:

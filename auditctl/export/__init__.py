@@ -1,8 +1,8 @@
-"""Evidence for somebody who does not have to trust us.
+"""Export evidence that can be checked without trusting us.
 
-bundle     an archive of segments, proofs and a manifest          written whole or not at all
-manifest   what is in it, in numbers and in words                 pure
-check      the program inside it that checks it, with Python alone
-archive    the same check by auditctl verify, without unpacking
-rows       single records as CSV or in ECS names                  pure
+bundle     write an archive of segments, proofs and a manifest, completely or not at all
+manifest   describe the content for programs and for people      pure
+check      the program inside the archive that verifies it, with Python alone
+archive    the same verification by auditctl verify, without unpacking
+rows       single records as CSV or in ECS names                 pure
 """

@@ -1,4 +1,4 @@
-"""Check an export without unpacking it: what check.py does, by the code that checks logs.
+"""Verify an export without unpacking it, with the code that verifies logs.
 
 Nothing of the archive is written to disk or run.
 

@@ -1,4 +1,4 @@
-"""Write an export: an archive that is whole under its name, or not there at all.
+"""Write an export: an archive that appears under its name only when it is complete.
 
     NAME/README.txt  check.py  holds.json  logs/…  records.ndjson  MANIFEST.json      (.tar.zst)
 

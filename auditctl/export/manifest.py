@@ -1,4 +1,4 @@
-"""What an export holds: MANIFEST.json for programs, README.txt for people.  Pure.
+"""Describe an export: MANIFEST.json for programs, README.txt for people.  Pure.
 
 Invariants (tests of the same name in tests/auditctl/export/test_manifest.py):
   round_trip   from_json gives back what to_json was given

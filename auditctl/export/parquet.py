@@ -1,4 +1,4 @@
-"""Records as a Parquet file, for DuckDB, pandas, Spark: typed columns, and each line as it stands.
+"""Write records as a Parquet file with typed columns and the original lines.
 
 The columns are those of a CSV, but ``@timestamp`` is an instant in UTC, ``seq`` a number, no text
 is changed, and ``record`` holds the line byte for byte, so nothing is lost and each hash can be

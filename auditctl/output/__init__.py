@@ -1,1 +1,1 @@
-"""What commands print and the files they make."""
+"""Print what commands have to say, and write the files that they make."""

@@ -1,7 +1,7 @@
-"""Where the services' log lines go: stderr, one line each, made for the journal.
+"""Write log messages to stderr, one line each, in the form that the journal understands.
 
-Under systemd a line begins with its priority (sd-daemon(3)) and the journal adds the time; else it
-begins with the time.
+Under systemd a line begins with its priority (sd-daemon(3)) and the journal adds the time;
+otherwise it begins with the time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How things look: data on stdout, talk on stderr, colours on a terminal only.
+"""Format output: data to stdout, messages to stderr, colours on a terminal only.
 
 Text that comes from records is shown with everything unprintable replaced: a log that somebody
 wrote into by hand must not steer the terminal of whoever looks at it.

@@ -1,4 +1,4 @@
-"""The answers in directories of segments, plain and compressed, in the order of time.
+"""Search directories of segments, plain and compressed; matches come in the order of time.
 
 Segments are read day by day, since a record lies in the segment of its day: what is outside the
 range is not opened, and newest first needs no more than the newest days.  Within a day the logs
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from auditctl.query.syntax import Query
     from auditlog.format.segment_names import LogId, SegmentName
 
-__all__ = ["Ends", "FileSource", "Trouble"]
+__all__ = ["Ends", "FileSearch", "Trouble"]
 
 if TYPE_CHECKING:
     Trouble = Callable[[str, int, str], None]
@@ -63,7 +63,7 @@ _ALL_BLOCKS_BYTES: Final = 32 << 20  # of all logs that are read at the same tim
 
 
 @dataclass(frozen=True, slots=True)
-class FileSource:
+class FileSearch:
     """Directories of logs.  ``ends`` bounds the reading, as Follower.positions does."""
 
     directories: Sequence[Path]
@@ -85,11 +85,11 @@ class FileSource:
                         logs[directory, log].append(segment)
         for day in sorted(days, reverse=reverse):
             block_bytes = min(BLOCK_BYTES, _ALL_BLOCKS_BYTES // len(days[day]))
-            look = _Look(
+            criteria = _Criteria(
                 predicate(query), needles(query), scope.since, scope.until, reverse, block_bytes
             )
             streams = [
-                self._log(segments[::-1] if reverse else segments, look, newest)
+                self._log(segments[::-1] if reverse else segments, criteria, newest)
                 for segments in days[day].values()
             ]
             if len(streams) == 1:
@@ -101,7 +101,7 @@ class FileSource:
                     yield record
 
     def _log(
-        self, segments: Sequence[SegmentFile], look: _Look, newest: set[SegmentFile]
+        self, segments: Sequence[SegmentFile], criteria: _Criteria, newest: set[SegmentFile]
     ) -> Iterator[_Step]:
         """One log's day.  Between answers come steps without one, so that no log runs ahead."""
         for segment in segments:
@@ -113,7 +113,7 @@ class FileSource:
                 end = offset if segment.name == last else None
             tell = self._teller(segment, may_be_torn=segment in newest)
             try:
-                yield from _segment(segment, look, end, tell)
+                yield from _segment(segment, criteria, end, tell)
             except LogDamaged as error:
                 self.trouble(segment.name.logical, error.offset or 0, error.reason)
 
@@ -127,7 +127,7 @@ class FileSource:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Criteria:
     """What is looked for, the same in every segment of a day."""
 
     holds: Predicate
@@ -155,11 +155,11 @@ class _Look:
 
 
 def _segment(
-    segment: SegmentFile, look: _Look, end: int | None, tell: Callable[[int, bytes], None]
+    segment: SegmentFile, criteria: _Criteria, end: int | None, tell: Callable[[int, bytes], None]
 ) -> Iterator[_Step]:
     try:
-        for block in _blocks(segment, look, end):
-            for record in look.answers(block.lines, tell):
+        for block in _blocks(segment, criteria, end):
+            for record in criteria.answers(block.lines, tell):
                 yield _key(record), record
             edge = parse_header(block.edge)
             if edge is not None:
@@ -168,28 +168,30 @@ def _segment(
         return  # deleted by retention since it was listed
 
 
-def _blocks(segment: SegmentFile, look: _Look, end: int | None) -> Iterator[Block]:
+def _blocks(segment: SegmentFile, criteria: _Criteria, end: int | None) -> Iterator[Block]:
     """Raises FileNotFoundError, LogDamaged where compressed bytes are not whole, OSError."""
     stream, path = _open(segment)
-    size = look.block_bytes
+    size = criteria.block_bytes
     with stream:
-        if not look.reverse:
-            yield from forward(stream, look.needles, path=path, end=end, block_bytes=size)
+        if not criteria.reverse:
+            yield from forward(stream, criteria.needles, path=path, end=end, block_bytes=size)
             return
         if path.name == segment.name.logical:
             fd = stream.fileno()
             length = os.fstat(fd).st_size
             end = length if end is None else min(end, length)
-            yield from backward(fd, end, look.needles, block_bytes=size)
+            yield from backward(fd, end, criteria.needles, block_bytes=size)
             return
-        if not look.needles:
+        if not criteria.needles:
             # Most often a few of the newest are asked for; what is before them is read when wanted.
             with suppress(LogDamaged):  # which is met again, and told behind what can be read
                 block, end = last_block(stream, path=path, end=end, block_bytes=size)
                 yield block
     stream, path = _open(segment)
     with stream:
-        yield from turned_round(forward(stream, look.needles, path=path, end=end, block_bytes=size))
+        yield from turned_round(
+            forward(stream, criteria.needles, path=path, end=end, block_bytes=size)
+        )
 
 
 def _open(segment: SegmentFile) -> tuple[BinaryIO, Path]:

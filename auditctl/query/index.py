@@ -1,4 +1,4 @@
-"""The answers in an Elasticsearch sink, by the same predicate as in files.
+"""Search an Elasticsearch sink, by the same predicate as in files.
 
 The server chooses by time, log and fields that are indexed whole; the predicate decides.  Only
 `_search` and `_field_caps` are used, which the role auditlog_auditor may do.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from auditctl.query.scope import Scope
     from auditctl.query.syntax import Query
 
-__all__ = ["IndexSource"]
+__all__ = ["IndexSearch"]
 
 _PAGE: Final = 1000
 _EXACT_TYPES: Final = frozenset({"keyword", "flattened"})
@@ -43,7 +43,7 @@ _NOT_VERBATIM: Final = "is not what was written: its bytes do not give its hash"
 
 
 @dataclass(frozen=True, slots=True)
-class IndexSource:
+class IndexSearch:
     """The indices of a sink of kind elasticsearch."""
 
     config: ElasticsearchConfig

@@ -1,4 +1,4 @@
-"""The lines of one segment that may be answers, block by block, forwards or backwards.
+"""Find the lines of one segment that may match, block by block, forwards or backwards.
 
 Only lines with one of the needles are taken out of a block; without needles, all of them.
 
@@ -16,7 +16,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from auditctl.query.memory import Buffer
+from auditctl.query.byte_search import SearchBuffer
 from auditctl.query.needles import ESCAPES
 from auditlog.errors import LogDamaged
 from auditlog.format.record import MAX_RECORD_BYTES
@@ -62,7 +62,7 @@ def forward(
     What follows the last LF comes as a line without one, and so does the beginning of a line that
     is far too long for a record.  Raises LogDamaged where compressed bytes are not whole, OSError.
     """
-    buffer = Buffer(max(block_bytes, _MIN_BYTES))
+    buffer = SearchBuffer(max(block_bytes, _MIN_BYTES))
     size = len(buffer.bytes)
     begin = have = 0  # the offset of the buffer's first byte, and how many there are
     too_long = False  # what the buffer begins with is the rest of such a line
@@ -97,7 +97,7 @@ def backward(
 
     Lines that are no records come as from forward.  Raises OSError.
     """
-    buffer = Buffer(max(block_bytes, _MIN_BYTES))
+    buffer = SearchBuffer(max(block_bytes, _MIN_BYTES))
     size = len(buffer.bytes)
     kept = 0  # bytes of a line whose beginning lies further ahead
     step = min(_FIRST_BYTES, size)
@@ -192,7 +192,7 @@ def _pread_all(fd: int, target: memoryview, offset: int) -> None:
     target[:] = b"\n" * len(target)
 
 
-def _take(buffer: Buffer, begin: int, end: int, needles: Needles) -> list[tuple[int, bytes]]:
+def _take(buffer: SearchBuffer, begin: int, end: int, needles: Needles) -> list[tuple[int, bytes]]:
     """Of the lines in [begin, end) those that have a needle, each with its place."""
     if not needles:
         return _all_lines(bytes(buffer.view[begin:end]), begin)
@@ -225,6 +225,6 @@ def _all_lines(text: bytes, offset: int) -> list[tuple[int, bytes]]:
     return found
 
 
-def _line_before(buffer: Buffer, end: int) -> bytes:
+def _line_before(buffer: SearchBuffer, end: int) -> bytes:
     begin = buffer.bytes.rfind(b"\n", 0, end - 1) + 1
     return bytes(buffer.view[begin:end])

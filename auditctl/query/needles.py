@@ -1,4 +1,4 @@
-"""Bytes that the line of every answer contains, so that all other lines need not be parsed.  Pure.
+"""Find byte strings that every matching line contains, so that others are not parsed.  Pure.
 
 A needle is necessary, never sufficient: the predicate decides.  JSON can write one text in several
 ways; the writer's is the shortest one, and a line that escapes what need not be (``\\u0061``,

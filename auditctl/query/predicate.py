@@ -1,4 +1,4 @@
-"""Whether a record answers a question.  Pure: no clock, disk, network, logging.
+"""Decide whether a record matches a query.  Pure: no clock, disk, network, logging.
 
     field=value     some value at the field is that text; a bare 42, true or null is also the number
     field~regex     some text there has a match (Python's re, anywhere in it)

@@ -1,11 +1,11 @@
-"""Which records the hash chain proves, and in words what it does not.
+"""Determine which records the hash chain proves, and describe the rest in words.
 
-Each directory is verified whole, since a chain proves nothing but from its beginning on.  What lies
-behind the first finding is not proven, and what was written meanwhile was not looked at.
+Each directory is verified as a whole, since a chain proves records only from its beginning on.
+Records after the first finding are not proven; records written meanwhile were not verified.
 
 Invariants (tests of the same name in tests/auditctl/query/test_proof.py):
-  prefix   of each log what is covered ends before the first finding, whatever stands behind it
-  said     whatever is left out is said, with the log, the reason and what to do
+  prefix   in each log the proven records end before the first finding, whatever follows it
+  said     records that are left out are reported, with the log, the reason and what to do
 """
 
 from __future__ import annotations

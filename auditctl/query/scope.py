@@ -1,4 +1,4 @@
-"""Which logs are asked, and about when.  Pure: no clock, disk, network, logging.
+"""Define the logs and the period of a search.  Pure: no clock, disk, network, logging.
 
 Invariants (tests of the same name in tests/auditctl/query/test_scope.py):
   half_open   a range has its first instant and not its last

@@ -1,4 +1,4 @@
-"""The answers in a SQLite sink, by the same predicate as in files.
+"""Search a SQLite sink, by the same predicate as in files.
 
 SQLite chooses by day, log, type and by bytes that an answer must contain; the predicate decides.
 The file is opened for reading only and may be written meanwhile.
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from auditctl.query.scope import Scope
     from auditctl.query.syntax import Query
 
-__all__ = ["SqliteSource"]
+__all__ = ["SqliteSearch"]
 
 _BUSY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class SqliteSource:
+class SqliteSearch:
     """The file of a sink of kind sqlite."""
 
     path: Path

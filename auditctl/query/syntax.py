@@ -1,4 +1,4 @@
-"""A question as text becomes a tree.  Pure: no clock, disk, network, logging.
+"""Parse a query into a tree.  Pure: no clock, disk, network, logging.
 
     actor.user_id=alice and (event_type~^auth_ or details.tries>3) not outcome=success
 

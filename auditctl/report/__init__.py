@@ -1,6 +1,6 @@
-"""What happened in the logs over a time, as one page for people who have no terminal open.
+"""Report the activity of a period as one page, for readers without a terminal.
 
-facts     what is counted, record by record; bounded memory; pure
-sources   where each number comes from: segments, verification, cursors, tombstones
-page      the facts as one self-contained HTML page
+counts    count records with bounded memory               pure
+collect   read segments, verification, cursors and tombstones
+page      render the report as one self-contained HTML page
 """

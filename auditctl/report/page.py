@@ -1,4 +1,4 @@
-"""The facts as one HTML page: no script, no network, light and dark, from phone to desktop.
+"""Render a report as one HTML page: no script, no network, light and dark, any width.
 
 Invariants (tests of the same name in tests/auditctl/report/test_page.py):
   text        whatever a record says stays text: no mark-up of it reaches the page
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final
 import jinja2
 
 from auditctl.output.render import bytes_text, clean, count
-from auditctl.report.facts import OUTCOMES, REST
+from auditctl.report.counts import OUTCOMES, REST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditctl.report.facts import Facts
-    from auditctl.report.sources import Report
+    from auditctl.report.collect import ActivityReport
+    from auditctl.report.counts import EventCounts
 
 __all__ = ["render_page"]
 
@@ -51,7 +51,7 @@ class Column:
     parts: tuple[tuple[str, float, float], ...]
 
 
-def render_page(report: Report) -> str:
+def render_page(report: ActivityReport) -> str:
     """The whole page.  What is not printable in a text is shown as U+FFFD."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("auditctl.report", "."),
@@ -64,21 +64,21 @@ def render_page(report: Report) -> str:
     )
     environment.filters |= {"number": "{:,}".format, "bytes": bytes_text, "instant": _instant}
     environment.globals["plural"] = count
-    facts = report.facts
-    columns, width, top = _columns(facts)
+    counts = report.counts
+    columns, width, top = _columns(counts)
     return environment.get_template("page.html.j2").render(
         report=report,
-        facts=facts,
+        counts=counts,
         outcomes=OUTCOMES,
         columns=columns,
         column_width=width,
         top=top,
         chart=(_WIDTH, _HEIGHT),
-        types=_rows(facts.types),
-        actors=_rows(facts.actors),
-        actor_count=len({name for name, _ in facts.actors} - {REST}),
-        type_count=len({name for name, _ in facts.types} - {REST}),
-        refusals=facts.refusals.most_common(_ROWS),
+        types=_rows(counts.types),
+        actors=_rows(counts.actors),
+        actor_count=len({name for name, _ in counts.actors} - {REST}),
+        type_count=len({name for name, _ in counts.types} - {REST}),
+        refusals=counts.refusals.most_common(_ROWS),
     )
 
 
@@ -102,37 +102,37 @@ def _rows(counter: Counter[tuple[str, str]]) -> list[Row]:
     return rows
 
 
-def _columns(facts: Facts) -> tuple[list[Column], float, int]:
+def _columns(counts: EventCounts) -> tuple[list[Column], float, int]:
     """The columns, their width and what the top of the chart stands for."""
-    buckets = list(_buckets(facts))
+    buckets = list(_buckets(counts))
     group = math.ceil(len(buckets) / _MAX_COLUMNS)
     groups = [buckets[start : start + group] for start in range(0, len(buckets), group)]
     sums = [
-        [sum(facts.when[bucket, outcome] for bucket in each) for outcome in OUTCOMES]
+        [sum(counts.when[bucket, outcome] for bucket in each) for outcome in OUTCOMES]
         for each in groups
     ]
     top = max((sum(each) for each in sums), default=0) or 1
     width = _WIDTH / len(groups)
     columns = []
-    for place, (names, counts) in enumerate(zip(groups, sums, strict=True)):
+    for place, (names, heights) in enumerate(zip(groups, sums, strict=True)):
         label = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         bottom = float(_HEIGHT)
         parts = []
-        for outcome, number in zip(OUTCOMES, counts, strict=True):
+        for outcome, number in zip(OUTCOMES, heights, strict=True):
             height = _HEIGHT * number / top
             if number:
                 bottom -= height
                 parts.append((outcome, round(bottom, 2), round(height, 2)))
-        columns.append(Column(label.replace("T", " "), sum(counts), place * width, tuple(parts)))
+        columns.append(Column(label.replace("T", " "), sum(heights), place * width, tuple(parts)))
     return columns, round(width * 0.86, 2), top
 
 
-def _buckets(facts: Facts) -> Iterator[str]:
-    step = dt.timedelta(hours=1) if facts.hourly else dt.timedelta(days=1)
-    since = facts.since_at.astimezone(dt.UTC)
+def _buckets(counts: EventCounts) -> Iterator[str]:
+    step = dt.timedelta(hours=1) if counts.hourly else dt.timedelta(days=1)
+    since = counts.since_at.astimezone(dt.UTC)
     at = since.replace(minute=0, second=0, microsecond=0)
-    if not facts.hourly:
+    if not counts.hourly:
         at = at.replace(hour=0)
-    while at < facts.until_at:
-        yield at.isoformat()[: 13 if facts.hourly else 10]
+    while at < counts.until_at:
+        yield at.isoformat()[: 13 if counts.hourly else 10]
         at += step

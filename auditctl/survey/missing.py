@@ -1,4 +1,4 @@
-"""Which segments of a log are missing, as far as their names tell.  Pure.
+"""Find missing segments of a log by their names.  Pure.
 
 The parts of a day follow each other from 1, and the writer notes its newest segment; so names alone
 show a part that was removed, and a newest one.  A whole day that is gone is found by verify, which

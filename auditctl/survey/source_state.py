@@ -1,4 +1,4 @@
-"""How far each source that is no audit log was shipped, as far as its cursors tell.
+"""Determine from cursors how far each source besides the audit logs was shipped.
 
 Invariants (tests of the same name in tests/auditctl/survey/test_source_state.py):
   moved    of each sink it is told when it acknowledged something last, or that it never did

@@ -1,4 +1,4 @@
-"""The state of each log and of each other source, and what in it needs a person.
+"""Determine the state of each log and source, and the problems that need a person.
 
 Reads names, the ends of segments, cursors and small state files; never a whole log.
 
@@ -164,10 +164,10 @@ def survey(
     configured = tuple(sink.name for sink in config.sinks)
     sinks = configured or tuple(store.sinks())
     problems: list[str] = []
-    look = _Look(store, sinks, _holds(state_dir, now, problems), now)
+    context = _Context(store, sinks, _holds(state_dir, now, problems), now)
     inventories = tuple(_inventories(directories, problems))
     logs = tuple(
-        _log_state(look, inventory, log, segments)
+        _log_state(context, inventory, log, segments)
         for inventory in inventories
         for log, segments in inventory.logs.items()
     )
@@ -223,7 +223,7 @@ def _missing_logs(
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Context:
     """What is the same for every log."""
 
     store: CursorStore
@@ -233,7 +233,7 @@ class _Look:
 
 
 def _log_state(
-    look: _Look, inventory: Inventory, log: LogId, segments: tuple[SegmentFile, ...]
+    context: _Context, inventory: Inventory, log: LogId, segments: tuple[SegmentFile, ...]
 ) -> LogState:
     directory = inventory.directory
     problems = _missing(inventory, log)
@@ -250,12 +250,12 @@ def _log_state(
         problems.append(f"{error.reason}; run auditctl verify {directory}.")
     states = [
         state
-        for sink in look.sinks
-        if (state := _sink_state(look.store, sink, segments, last_seq, problems)) is not None
+        for sink in context.sinks
+        if (state := _sink_state(context.store, sink, segments, last_seq, problems)) is not None
     ]
     for state in states:
-        if state.waiting_since is not None and look.now - state.waiting_since > _LAG_ALLOWED:
-            hours = (look.now - state.waiting_since) / dt.timedelta(hours=1)
+        if state.waiting_since is not None and context.now - state.waiting_since > _LAG_ALLOWED:
+            hours = (context.now - state.waiting_since) / dt.timedelta(hours=1)
             problems.append(
                 f"sink {state.sink} is {state.lag_records} records and {hours:.0f} h behind; is "
                 "the agent running, and the sink up?"
@@ -269,8 +269,8 @@ def _log_state(
         None if first is None else first.seq,
         last_seq,
         last_at,
-        _per_minute(segments[-1], look.now),
-        _states(look, log, segments),
+        _per_minute(segments[-1], context.now),
+        _states(context, log, segments),
         tuple(states),
         tuple(problems),
     )
@@ -311,15 +311,15 @@ def _per_minute(newest: SegmentFile, now: dt.datetime) -> float:
     return len(recent) / (span / dt.timedelta(minutes=1))
 
 
-def _states(look: _Look, log: LogId, segments: tuple[SegmentFile, ...]) -> dict[str, int]:
+def _states(context: _Context, log: LogId, segments: tuple[SegmentFile, ...]) -> dict[str, int]:
     """Each segment by what keeps it; by names, cursors and holds alone."""
-    unshipped = _first_unshipped(look, log)
+    unshipped = _first_unshipped(context, log)
     states = dict.fromkeys(("active", "held", "not_shipped", "compressed", "plain"), 0)
     for segment in segments:
         day = dt.datetime.combine(segment.name.day, dt.time(), dt.UTC)
         if segment is segments[-1]:
             state = "active"
-        elif any(hold.covers(str(log), day, day + _DAY) for hold in look.holds):
+        elif any(hold.covers(str(log), day, day + _DAY) for hold in context.holds):
             state = "held"
         elif unshipped is not None and segment.name.logical >= unshipped:
             state = "not_shipped"
@@ -329,12 +329,12 @@ def _states(look: _Look, log: LogId, segments: tuple[SegmentFile, ...]) -> dict[
     return states
 
 
-def _first_unshipped(look: _Look, log: LogId) -> str | None:
+def _first_unshipped(context: _Context, log: LogId) -> str | None:
     """The oldest segment that some sink has not wholly acknowledged; None: there is no sink."""
     names = []
-    for sink in look.sinks:
+    for sink in context.sinks:
         try:
-            cursor = look.store.load(sink, log)
+            cursor = context.store.load(sink, log)
         except AuditLogError:  # a problem that is told of the sink; nothing is shipped then
             cursor = None
         names.append("" if cursor is None else cursor.segment)

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from auditctl.agent.metrics import Family, families
+from auditctl.agent.metrics import MetricFamily, metric_families
 from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -19,8 +19,8 @@ OF_PROCESS = {
 }
 
 
-def everything() -> dict[str, Family]:
-    return {f.served_name: f for f in families(ABOUT, SHIPPING, RETENTION, NOON)}
+def everything() -> dict[str, MetricFamily]:
+    return {f.served_name: f for f in metric_families(ABOUT, SHIPPING, RETENTION, NOON)}
 
 
 def figures() -> dict[tuple[str, ...], float]:
@@ -95,7 +95,7 @@ def test_what_never_happened_has_no_time() -> None:
     assert ("auditlog_shipper_last_success_timestamp_seconds", "copy") not in found
     assert found["auditlog_shipper_sink_troubled", "copy"] == 1
     never = replace(RETENTION, last_success_at=None)
-    names = {f.name: f for f in families(ABOUT, None, never, NOON)}
+    names = {f.name: f for f in metric_families(ABOUT, None, never, NOON)}
     assert names["auditlog_retention_last_success_timestamp_seconds"].samples == ()
     assert found["auditlog_retention_last_success_timestamp_seconds",] == NOON.timestamp()
     assert found["auditlog_retention_kept_segments", "not_shipped"] == 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from auditctl.agent.metrics import families
+from auditctl.agent.metrics import metric_families
 from auditctl.agent.metrics_server import MetricsServer
 from auditctl.config.model import Address, Config
 from auditctl.errors import CommandFailed
@@ -75,7 +75,7 @@ def test_what_is_served_is_what_the_families_say() -> None:
     with serving(Agent()) as url:
         text = get(f"{url}/metrics")
     served = {family.name: family for family in text_string_to_metric_families(text)}
-    expected = list(families(ABOUT, SHIPPING, RETENTION, NOON))
+    expected = list(metric_families(ABOUT, SHIPPING, RETENTION, NOON))
     for family in expected:
         found = served.pop(family.name)
         assert (found.type, found.documentation) == (family.kind, family.text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from auditctl.agent.services import Parts
+from auditctl.agent.services import Services
 from auditctl.config.model import Config
 from auditctl.config.sinks import SqliteConfig
 from auditctl.errors import ConfigError
@@ -35,25 +35,25 @@ def test_told(tmp_path: Path) -> None:
     quarantine.parent.mkdir(parents=True)
     quarantine.write_text("somebody else's line\n")
     ended = threading.Event()
-    parts = Parts(config_of(tmp_path), retain=False, on_end=ended.set)
-    parts.start()
+    services = Services(config_of(tmp_path), retain=False, on_end=ended.set)
+    services.start()
     assert ended.wait(60)
-    eventually(lambda: not parts.running)
-    parts.stop()
-    assert isinstance(parts.error, QuarantineDamaged)
+    eventually(lambda: not services.running)
+    services.stop()
+    assert isinstance(services.error, QuarantineDamaged)
 
 
 def test_again(tmp_path: Path) -> None:
     log = write_log(tmp_path / "audit", records=10)
     for new, total in ((10, 10), (5, 15)):
-        parts = Parts(config_of(tmp_path), retain=False)
-        parts.start()
+        services = Services(config_of(tmp_path), retain=False)
+        services.start()
         eventually(lambda: shipped(tmp_path) == total)  # noqa: B023  (called in this turn)
-        assert parts.running
-        assert parts.stuck(30) == ""
-        parts.stop()
-        assert parts.stuck(30) == "", "what has ended is not stuck"
-        stats = parts.shipping()
+        assert services.running
+        assert services.stuck(30) == ""
+        services.stop()
+        assert services.stuck(30) == "", "what has ended is not stuck"
+        stats = services.shipping()
         assert stats is not None
         assert (stats.indexed, stats.duplicate) == (new, 0)
         log.append(5)
@@ -61,4 +61,4 @@ def test_again(tmp_path: Path) -> None:
 
 def test_nothing_to_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no sink"):
-        Parts(Config(directories=(tmp_path,), sinks=()), retain=False)
+        Services(Config(directories=(tmp_path,), sinks=()), retain=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import auditlog
-from auditctl.agent.services import Parts
+from auditctl.agent.services import Services
 from auditctl.composition.index_retention import ElasticsearchIndices, IndexRetention
 from auditctl.composition.sinks import make_sink
 from auditctl.config.model import Config, load
@@ -242,16 +242,16 @@ def test_the_agent_announces_and_then_deletes(
     put(sink, f"{sink.index_prefix}-{dt.datetime.now(dt.UTC):%Y.%m.%d}")
     config.write_text(config.read_text() + "max_delete_fraction = 1.0\n")
     loaded = load(config)
-    assert Parts(loaded, retain=False).ship_once(DAY, threading.Event())
+    assert Services(loaded, retain=False).ship_once(DAY, threading.Event())
     state = loaded.state_directory()
     for done in (lambda: IndexRunStore(state).load("main"), lambda: not exists(sink, names[0])):
-        parts = Parts(loaded, ship=False)
-        parts.start()  # a first run, and one that is overdue, start at once
+        services = Services(loaded, ship=False)
+        services.start()  # a first run, and one that is overdue, start at once
         try:
             eventually(done)
         finally:
-            parts.stop()
-        assert (status := parts.retention()) is not None
+            services.stop()
+        assert (status := services.retention()) is not None
         assert not status.failures
         (state / "retention.json").unlink()
     assert exists(sink, names[-1])

@@ -11,10 +11,10 @@ from tests.support.logs import write_log
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from auditctl.doctor.finding import Finding
+    from auditctl.doctor.check_result import CheckResult
 
 
-def states(findings: Iterable[Finding]) -> dict[str, str]:
+def states(findings: Iterable[CheckResult]) -> dict[str, str]:
     return {finding.check: finding.state for finding in findings}
 
 

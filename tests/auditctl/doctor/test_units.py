@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from auditctl.doctor.finding import Finding
+    from auditctl.doctor.check_result import CheckResult
     from tests.auditctl.conftest import Result
 
 OTHERS: dict[str, Any] = {
@@ -32,12 +32,12 @@ def install(root: Path, **options: Any) -> None:
     program.touch(0o755)
 
 
-def only(root: Path) -> Finding:
+def only(root: Path) -> CheckResult:
     (found,) = check_units(root)
     return found
 
 
-def mend(run: Callable[..., Result], found: Finding) -> None:
+def mend(run: Callable[..., Result], found: CheckResult) -> None:
     """Does what the finding says, but for systemd's part, which needs a running one."""
     command, _, rest = found.mend.partition(" && ")
     assert rest.startswith("systemctl daemon-reload")
@@ -55,7 +55,7 @@ def test_a_host_without_units(tmp_path: Path) -> None:
 def test_units_that_are_as_they_were_laid_out(tmp_path: Path, options: dict[str, Any]) -> None:
     install(tmp_path, **options)
     found = only(tmp_path)
-    assert (found.state, "as auditctl install lays them out" in found.detail) == ("ok", True)
+    assert (found.state, "as auditctl install writes them" in found.detail) == ("ok", True)
 
 
 @pytest.mark.parametrize("options", [{}, OTHERS])

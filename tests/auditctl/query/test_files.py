@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditctl.query.files import FileSource
+from auditctl.query.files import FileSearch
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import All, Query, parse
 from auditlog.format.record import parse_header
@@ -28,9 +28,9 @@ def nobody(*told: object) -> None:
     raise AssertionError(told)
 
 
-def source(*directories: Path, told: Told | None = None) -> FileSource:
+def source(*directories: Path, told: Told | None = None) -> FileSearch:
     tell: Trouble = nobody if told is None else lambda *what: told.append(what)
-    return FileSource(directories, tell)
+    return FileSearch(directories, tell)
 
 
 def ids(records: list[Record]) -> list[str]:
@@ -257,7 +257,7 @@ def test_reading_ends_where_a_follower_goes_on(tmp_path: Path, form: str, revers
     built = write_log(tmp_path, records=3, segments=2)
     follower = Follower([tmp_path], lambda *_: None)
     follower.newest(0)
-    bounded = FileSource([tmp_path], nobody, follower.positions)
+    bounded = FileSearch([tmp_path], nobody, follower.positions)
     built.append(2)
     built.rotate()
     built.append(1)

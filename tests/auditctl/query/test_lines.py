@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditctl.query import lines as module
+from auditctl.query.byte_search import SearchBuffer
 from auditctl.query.lines import Block, backward, forward, last_block, turned_round
-from auditctl.query.memory import Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -160,11 +160,11 @@ def test_a_line_that_is_too_long_is_told_in_both_directions(tmp_path: Path) -> N
 
 
 def test_without_memmem_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    buffer = Buffer(16)
+    buffer = SearchBuffer(16)
     buffer.bytes[:] = b"..alice...alice."
     ranges = [(0, 16), (3, 16), (3, 14), (14, 16)]
     places = [buffer.find(b"alice", *span) for span in ranges]
-    monkeypatch.setattr("auditctl.query.memory._FUNCTION", None)
+    monkeypatch.setattr("auditctl.query.byte_search._FUNCTION", None)
     assert places == [buffer.find(b"alice", *span) for span in ranges] == [2, 10, -1, -1]
 
 

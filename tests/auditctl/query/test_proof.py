@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditctl.query.files import FileSource
+from auditctl.query.files import FileSearch
 from auditctl.query.proof import proven
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import All
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def shown(directory: Path, *, reverse: bool = False) -> tuple[list[bytes], tuple[str, ...]]:
     proof = proven([directory], Scope())
-    source = FileSource([directory], lambda *_: None, proof.ends)
+    source = FileSearch([directory], lambda *_: None, proof.ends)
     records = source.records(All(), Scope(), reverse=reverse)
     return [record.line for record in records if proof.covers(record)], proof.unproven
 
@@ -85,7 +85,7 @@ def test_said(tmp_path: Path) -> None:
 def test_a_record_that_changes_after_the_proof_is_not_covered(tmp_path: Path) -> None:
     write_log(tmp_path, records=2)
     proof = proven([tmp_path], Scope())
-    (record, *_) = FileSource([tmp_path], lambda *_: None).records(All(), Scope())
+    (record, *_) = FileSearch([tmp_path], lambda *_: None).records(All(), Scope())
     assert proof.covers(record)
     changed = record.line.replace(b"alice", b"mally")
     assert not proof.covers(type(record)(changed, record.header))

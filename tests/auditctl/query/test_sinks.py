@@ -13,10 +13,10 @@ from pytest_httpserver import HTTPServer
 
 from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.errors import CommandFailed
-from auditctl.query.files import FileSource
-from auditctl.query.index import IndexSource
+from auditctl.query.files import FileSearch
+from auditctl.query.index import IndexSearch
 from auditctl.query.scope import Scope
-from auditctl.query.sqlite import SqliteSource
+from auditctl.query.sqlite import SqliteSearch
 from auditctl.query.syntax import parse
 from auditlog.format.record import parse_header
 from shippers.batch import Shipment
@@ -94,12 +94,12 @@ def shipments(lines: list[bytes]) -> list[Shipment]:
     return [Shipment(line, parse_header(line)) for line in lines]
 
 
-def index_source(url: str, prefix: str, tell: Trouble | None = None) -> IndexSource:
+def index_source(url: str, prefix: str, tell: Trouble | None = None) -> IndexSearch:
     config = replace(sink_for_target(url), index_prefix=prefix)
-    return IndexSource(config, tell or nobody)
+    return IndexSearch(config, tell or nobody)
 
 
-def deliver(lines: list[bytes], cluster: Cluster, prefix: str) -> IndexSource:
+def deliver(lines: list[bytes], cluster: Cluster, prefix: str) -> IndexSearch:
     sink = ElasticsearchSink("main", ElasticsearchOptions((cluster.url,), index_prefix=prefix))
     sink.deliver(shipments(lines))
     sink.close()
@@ -111,8 +111,8 @@ def nobody(*told: object) -> None:
     raise AssertionError(told)
 
 
-def compare(directory: Path, other: SqliteSource | IndexSource) -> None:
-    files = FileSource([directory], nobody)
+def compare(directory: Path, other: SqliteSearch | IndexSearch) -> None:
+    files = FileSearch([directory], nobody)
     some = 0
     for question in QUESTIONS:
         for scope in SCOPES:
@@ -128,7 +128,7 @@ def compare(directory: Path, other: SqliteSource | IndexSource) -> None:
 def test_same_answers_from_sqlite(tmp_path: Path, lines: list[bytes]) -> None:
     sink = SqliteSink("main", tmp_path / "sink.sqlite")
     sink.deliver(shipments(lines))
-    compare(tmp_path / "audit", SqliteSource(tmp_path / "sink.sqlite", nobody))
+    compare(tmp_path / "audit", SqliteSearch(tmp_path / "sink.sqlite", nobody))
     sink.close()
 
 
@@ -177,7 +177,7 @@ def test_more_hits_than_a_page_come_once_and_in_order(
 ) -> None:  # fmt: skip
     monkeypatch.setattr("auditctl.query.index._PAGE", 5)
     source = deliver(lines, elasticsearch, index_prefix)
-    files = FileSource([tmp_path / "audit"], nobody)
+    files = FileSearch([tmp_path / "audit"], nobody)
     for reverse in (False, True):
         assert [record.line for record in source.records(parse(""), Scope(), reverse=reverse)] == [
             record.line for record in files.records(parse(""), Scope(), reverse=reverse)
@@ -190,7 +190,7 @@ def test_read_only(tmp_path: Path, lines: list[bytes]) -> None:
     sink.deliver(shipments(lines))
     sink.close()
     before = path.read_bytes()
-    assert len([*SqliteSource(path, nobody).records(parse(""), Scope())]) == len(lines)
+    assert len([*SqliteSearch(path, nobody).records(parse(""), Scope())]) == len(lines)
     assert path.read_bytes() == before
     beside = {"sink.sqlite-shm", "sink.sqlite-wal"}
     assert {file.name for file in tmp_path.iterdir()} - beside == {"audit", "sink.sqlite"}
@@ -202,7 +202,7 @@ def test_a_file_that_is_no_sink_is_named(tmp_path: Path, content: bytes | None) 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(CommandFailed, match=r"other\.sqlite: it cannot be searched"):
-        [*SqliteSource(path, nobody).records(parse(""), Scope())]
+        [*SqliteSearch(path, nobody).records(parse(""), Scope())]
     assert path.exists() == (content is not None)
 
 
@@ -225,7 +225,7 @@ def test_a_server_that_refuses_or_is_not_there_is_named_without_a_secret(
             index_prefix="llama",
         )
         with pytest.raises(CommandFailed) as failed:
-            [*IndexSource(config, nobody).records(parse(""), Scope())]
+            [*IndexSearch(config, nobody).records(parse(""), Scope())]
         text = str(failed.value)
         assert url in text
         assert "auditlog_auditor" in text
@@ -253,8 +253,8 @@ def test_same_answers_over_tls_for_who_may_only_read(
         ca_file=secured_elasticsearch.ca_file,
         index_prefix=prefix,
     )
-    found = [record.line for record in IndexSource(config, nobody).records(parse(""), Scope())]
+    found = [record.line for record in IndexSearch(config, nobody).records(parse(""), Scope())]
     assert found == lines[:4]
     (tmp_path / "password").write_text(secured_elasticsearch.users["shipper"].password)
     with pytest.raises(CommandFailed, match="auditlog_auditor"):
-        [*IndexSource(replace(config, username="shipper"), nobody).records(parse(""), Scope())]
+        [*IndexSearch(replace(config, username="shipper"), nobody).records(parse(""), Scope())]

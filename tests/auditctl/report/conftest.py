@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auditctl.config.model import Config
-from auditctl.report.sources import Report, collect
+from auditctl.report.collect import ActivityReport, collect
 from tests.support.logs import START, LogBuilder
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def month(tmp_path: Path) -> LogBuilder:
 
 
 @pytest.fixture
-def report_on() -> Callable[..., Report]:
-    def report(directory: Path, until: dt.datetime = START) -> Report:
+def report_on() -> Callable[..., ActivityReport]:
+    def report(directory: Path, until: dt.datetime = START) -> ActivityReport:
         since = START - dt.timedelta(days=30)
         return collect(Config(directories=(directory,)), [directory], since, until, until)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import sync_playwright
 
-from auditctl.report.facts import Facts
+from auditctl.report.counts import EventCounts
 from auditctl.report.page import _buckets, render_page
 from tests.support.logs import START
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from auditctl.report.sources import Report
+    from auditctl.report.collect import ActivityReport
     from tests.support.logs import LogBuilder
 
 WIDTHS = (375, 1280)
@@ -49,7 +49,7 @@ class _Tags(HTMLParser):
 
 
 @pytest.fixture
-def page(month: LogBuilder, report_on: Callable[..., Report]) -> str:
+def page(month: LogBuilder, report_on: Callable[..., ActivityReport]) -> str:
     return render_page(report_on(month.directory))
 
 
@@ -71,7 +71,7 @@ def browser() -> Iterator[Browser]:
 def test_the_columns_end_where_the_time_does() -> None:
     midnight = START.replace(hour=0, minute=0, second=0, microsecond=0)
     for days, buckets in ((1, 24), (10, 10)):
-        shown = list(_buckets(Facts(midnight, midnight + days * dt.timedelta(days=1))))
+        shown = list(_buckets(EventCounts(midnight, midnight + days * dt.timedelta(days=1))))
         assert len(shown) == buckets
         assert shown[0].startswith("2026-11-23")
 

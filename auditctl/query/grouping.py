@@ -1,6 +1,6 @@
-"""Answers counted by what they have in common.  Pure: no clock, disk, network, logging.
+"""Count matches by a field, by hour or by day.  Pure: no clock, disk, network, logging.
 
-Invariants (tests of the same name in tests/auditctl/query/test_tally.py):
+Invariants (tests of the same name in tests/auditctl/query/test_grouping.py):
   sum       every answer is counted once; one without the field under a key of its own
   no_gaps   by hour and by day, a time without answers between two others is shown with 0
 """
@@ -19,7 +19,7 @@ from auditctl.query.syntax import resolve_name
 if TYPE_CHECKING:
     from auditlog.format.record import Record
 
-__all__ = ["NONE", "Tally"]
+__all__ = ["NONE", "Grouping"]
 
 NONE: Final = "(none)"
 """The key of answers that have nothing at the field."""
@@ -34,7 +34,7 @@ _MAX_GAPS: Final = 1000
 
 
 @dataclass(slots=True)
-class Tally:
+class Grouping:
     """Counts by ``hour``, ``day`` or the first value of a field.
 
     Beyond 100,000 different values, new ones are counted together.  Raises QueryError for a field

@@ -5,15 +5,15 @@ import re
 
 import pytest
 
-from auditctl.doctor.finding import Finding, judge_filesystem, judge_space, judge_syncs
+from auditctl.doctor.check_result import CheckResult, judge_filesystem, judge_space, judge_syncs
 
 MS = dt.timedelta(milliseconds=1)
 
 
 def test_mends() -> None:
     with pytest.raises(ValueError, match="says not what to do"):
-        Finding("x", "fail", "it is broken")
-    assert Finding("x", "ok", "fine").mend == ""
+        CheckResult("x", "fail", "it is broken")
+    assert CheckResult("x", "ok", "fine").mend == ""
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""Where each number of a report comes from: the segments, the chain, the cursors, the tombstones.
+"""Collect a report from segments, verification, cursors and tombstones.
 
-Reads only.  Every record of the time is read once and counted; the chain of every log is verified
-from its beginning, since a shorter proof would be none.
+Reads only.  Every record of the period is read once and counted; the chain of every log is verified
+from its beginning, since a part of a chain proves nothing.
 
-Invariants (tests of the same name in tests/auditctl/report/test_sources.py):
+Invariants (tests of the same name in tests/auditctl/report/test_collect.py):
   reads_only   nothing is created or changed
-  sourced      every number on the page is there again in what it was taken from
+  sourced      every number on the page can be found in the files it was taken from
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from auditctl.query.files import FileSource
+from auditctl.query.files import FileSearch
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
-from auditctl.report.facts import Facts
+from auditctl.report.counts import EventCounts
 from auditctl.survey.survey import Survey, survey
 from auditlog.errors import LogDamaged
 from auditlog.format.record import format_timestamp
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from auditctl.config.model import Config
     from auditlog.format.tombstones import Tombstone
 
-__all__ = ["Report", "collect"]
+__all__ = ["ActivityReport", "collect"]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ActivityReport:
     """Everything the page shows.  ``deleted`` are the segments deleted within the time."""
 
     at: dt.datetime
     directories: tuple[Path, ...]
     state_dir: Path
-    facts: Facts
+    counts: EventCounts
     verified: tuple[LogReport, ...]
     survey: Survey
     deleted: tuple[Tombstone, ...]
@@ -62,10 +62,10 @@ class Report:
         return {
             "schema": "auditctl.report/1",
             "at": format_timestamp(self.at),
-            "since": format_timestamp(self.facts.since_at),
-            "until": format_timestamp(self.facts.until_at),
+            "since": format_timestamp(self.counts.since_at),
+            "until": format_timestamp(self.counts.until_at),
             "ok": self.ok,
-            **self.facts.to_json(),
+            **self.counts.to_json(),
             "verify": [log.to_json() for log in self.verified],
             "status": self.survey.to_json(),
             "deleted": [
@@ -88,21 +88,21 @@ def collect(
     since_at: dt.datetime,
     until_at: dt.datetime,
     now: dt.datetime,
-) -> Report:
+) -> ActivityReport:
     """Read it all.  Raises OSError; QueryError for a time that ends before it begins."""
     state_dir = config.state_directory()
     scope = Scope("*", since_at, until_at)
-    facts = Facts(since_at, until_at)
+    counts = EventCounts(since_at, until_at)
 
     def trouble(segment: str, offset: int, reason: str) -> None:
         del segment, offset, reason  # where and why is verification's to say
-        facts.unreadable += 1
+        counts.unreadable += 1
 
-    for record in FileSource(directories, trouble).records(parse(""), scope):
+    for record in FileSearch(directories, trouble).records(parse(""), scope):
         try:
-            facts.add(record)
+            counts.add(record)
         except LogDamaged:
-            facts.unreadable += 1
+            counts.unreadable += 1
     # A directory without any log yet has nothing to verify.
     verified = tuple(
         log
@@ -117,4 +117,4 @@ def collect(
         if scope.since <= tombstone.deleted_at < scope.until
     )
     found = survey(config, directories, state_dir, now)
-    return Report(now, tuple(directories), state_dir, facts, verified, found, deleted)
+    return ActivityReport(now, tuple(directories), state_dir, counts, verified, found, deleted)

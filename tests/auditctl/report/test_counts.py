@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditctl.report import facts as module
-from auditctl.report.facts import OUTCOMES, REST, Facts
+from auditctl.report import counts as module
+from auditctl.report.counts import OUTCOMES, REST, EventCounts
 from auditlog.format.record import Record, parse_header
 from tests.support.logs import START, make_line
 
@@ -37,51 +37,51 @@ def record(event_type: str, outcome: str, user: str | None, day: int) -> Record:
 @given(events)
 def test_counted(made: list[tuple[str, str, str | None, int]]) -> None:
     """counted: the counts are those of a naive loop over the same records"""
-    facts = Facts(START, START + 50 * DAY)
+    counts = EventCounts(START, START + 50 * DAY)
     for each in made:
-        facts.add(record(*each))
+        counts.add(record(*each))
     real = [each for each in made if each[0] != "log.opened"]
-    assert (facts.records, facts.events) == (len(made), len(real))
-    assert facts.types == Counter((kind, outcome) for kind, outcome, *_ in real)
+    assert (counts.records, counts.events) == (len(made), len(real))
+    assert counts.types == Counter((kind, outcome) for kind, outcome, *_ in real)
     users = Counter((user or "")[:5] for _, _, user, _ in real if user)
-    assert Counter({name[:5]: 0 for name, _ in facts.actors}) | users == users
-    assert facts.actors.total() == users.total()
+    assert Counter({name[:5]: 0 for name, _ in counts.actors}) | users == users
+    assert counts.actors.total() == users.total()
     days = Counter(((START + day * DAY).date().isoformat(), out) for _, out, _, day in real)
-    assert facts.when == days
-    assert facts.refused_logins == sum(kind == "auth_failure" for kind, *_ in real)
+    assert counts.when == days
+    assert counts.refused_logins == sum(kind == "auth_failure" for kind, *_ in real)
 
 
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """bounded: any number of different names keeps at most MAX_NAMES of them, loses no count"""
     monkeypatch.setattr(module, "MAX_NAMES", 10)
-    facts = Facts(START, START + DAY)
+    counts = EventCounts(START, START + DAY)
     for number in range(100):
-        facts.add(record("auth_failure", "failure", f"user-{number}", 0))
-    for counter in (facts.actors, facts.refusals):
+        counts.add(record("auth_failure", "failure", f"user-{number}", 0))
+    for counter in (counts.actors, counts.refusals):
         assert counter.total() == 100
         assert len(counter) <= 10 + len(OUTCOMES)
         assert sum(count for (name, _), count in counter.items() if name == REST) == 90
-    assert len(facts.newest_refusals) == 20
-    assert facts.newest_refusals[-1].user == "user-99"
+    assert len(counts.newest_refusals) == 20
+    assert counts.newest_refusals[-1].user == "user-99"
 
 
 def test_a_few_days_are_counted_hour_by_hour() -> None:
-    facts = Facts(START, START + DAY)
-    facts.add(record("task_submitted", "success", "alice", 0))
-    assert list(facts.when) == [("2026-11-23T07", "success")]
+    counts = EventCounts(START, START + DAY)
+    counts.add(record("task_submitted", "success", "alice", 0))
+    assert list(counts.when) == [("2026-11-23T07", "success")]
 
 
 def test_from_three_days_on_it_is_day_by_day() -> None:
-    assert Facts(START, START + 3 * DAY - dt.timedelta(microseconds=1)).hourly
-    assert not Facts(START, START + 3 * DAY).hourly
+    assert EventCounts(START, START + 3 * DAY - dt.timedelta(microseconds=1)).hourly
+    assert not EventCounts(START, START + 3 * DAY).hourly
 
 
 def test_what_a_log_says_of_missing_events_is_a_notice() -> None:
-    facts = Facts(START, START + DAY)
-    facts.add(record("log.events_refused", "success", None, 0))
-    facts.add(record("log.opened", "success", None, 0))
-    assert facts.notices == {"log.events_refused": 1}
-    assert facts.events == 0
+    counts = EventCounts(START, START + DAY)
+    counts.add(record("log.events_refused", "success", None, 0))
+    counts.add(record("log.opened", "success", None, 0))
+    assert counts.notices == {"log.events_refused": 1}
+    assert counts.events == 0
 
 
 def test_a_refused_login_is_whom_it_claimed_to_be_and_from_where() -> None:
@@ -89,6 +89,6 @@ def test_a_refused_login_is_whom_it_claimed_to_be_and_from_where() -> None:
     line, _ = make_line("queen-rbee@hive1", 1, event_type="auth_failure", details=details)
     header = parse_header(line)
     assert header is not None
-    facts = Facts(START, START + DAY)
-    facts.add(Record(line, header))
-    assert facts.refusals == {("root", "203.0.113.9"): 1}
+    counts = EventCounts(START, START + DAY)
+    counts.add(Record(line, header))
+    assert counts.refusals == {("root", "203.0.113.9"): 1}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditctl.errors import QueryError
-from auditctl.query import tally as module
-from auditctl.query.tally import NONE, Tally
+from auditctl.query import grouping as module
+from auditctl.query.grouping import NONE, Grouping
 from auditlog.format.record import Record, decode
 from tests.support.logs import START, make_line
 from tests.support.questions import bodies
@@ -19,11 +19,11 @@ def record(seq: int = 1, at: dt.datetime = START, **fields: Any) -> Record:
     return decode(make_line("queen-rbee@hive1", seq, at=at, **fields)[0])
 
 
-def counted(by: str, *records: Record) -> Tally:
-    tally = Tally(by)
+def counted(by: str, *records: Record) -> Grouping:
+    grouping = Grouping(by)
     for each in records:
-        tally.add(each)
-    return tally
+        grouping.add(each)
+    return grouping
 
 
 @given(
@@ -33,8 +33,8 @@ def counted(by: str, *records: Record) -> Tally:
 def test_sum(drawn: list[dict[str, Any]], by: str) -> None:
     records = [record(seq + 1, START + dt.timedelta(hours=seq), **body)
                for seq, body in enumerate(drawn)]  # fmt: skip
-    tally = counted(by, *records)
-    assert tally.total == len(records) == sum(count for _, count in tally.groups())
+    grouping = counted(by, *records)
+    assert grouping.total == len(records) == sum(count for _, count in grouping.groups())
 
 
 def test_no_gaps() -> None:
@@ -55,19 +55,19 @@ def test_a_gap_of_years_is_not_filled() -> None:
 
 
 def test_the_most_frequent_come_first_and_what_has_none_has_a_key() -> None:
-    tally = counted(
+    grouping = counted(
         "details.n", record(details={"n": 7}), record(details={"n": 7}), record(details={}),
         record(details={"n": True}), record(details={"n": {"m": 1}}),
     )  # fmt: skip
-    assert tally.groups() == [(NONE, 2), ("7", 2), ("true", 1)]
+    assert grouping.groups() == [(NONE, 2), ("7", 2), ("true", 1)]
 
 
 def test_too_many_different_values_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_KEYS", 3)
-    tally = counted("seq", *(record(seq) for seq in range(1, 8)), record(2))
-    assert dict(tally.groups()) == {"1": 1, "2": 2, "3": 1, "(other)": 4}
+    grouping = counted("seq", *(record(seq) for seq in range(1, 8)), record(2))
+    assert dict(grouping.groups()) == {"1": 1, "2": 2, "3": 1, "(other)": 4}
 
 
 def test_a_field_that_there_is_not_is_refused() -> None:
     with pytest.raises(QueryError, match="Did you mean event_type"):
-        Tally("evnt_type")
+        Grouping("evnt_type")

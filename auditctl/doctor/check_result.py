@@ -1,6 +1,6 @@
-"""What a check of a host says.  Pure: no clock, disk, network, logging.
+"""Hold the result of a check, and judge measurements by thresholds.  Pure.
 
-Invariants (tests of the same name in tests/auditctl/doctor/test_finding.py):
+Invariants (tests of the same name in tests/auditctl/doctor/test_check_result.py):
   mends    whatever is not ok says what mends it
   slow     the time of a sync is judged by its 99th percentile, an impossible one by its median
 """
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Finding", "State", "judge_filesystem", "judge_space", "judge_syncs"]
+__all__ = ["CheckResult", "CheckState", "judge_filesystem", "judge_space", "judge_syncs"]
 
-State = Literal["ok", "warn", "fail"]
+CheckState = Literal["ok", "warn", "fail"]
 
 _VOLATILE: Final = frozenset({"tmpfs", "ramfs"})
 _REMOTE: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "afs"})
@@ -27,11 +27,11 @@ _IMPOSSIBLE: Final = dt.timedelta(microseconds=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at; ``mend`` is a command or a sentence.  Raises ValueError."""
 
     check: str
-    state: State
+    state: CheckState
     detail: str
     mend: str = ""
 
@@ -48,33 +48,33 @@ class Finding:
         }
 
 
-def judge_filesystem(where: str, kind: str) -> Finding:
+def judge_filesystem(where: str, kind: str) -> CheckResult:
     """By the type in /proc/self/mountinfo (proc(5))."""
     check = "file system"
     if kind in _VOLATILE:
         mend = "Put the directory on a disk: what is here is gone at the next start."
-        return Finding(check, "fail", f"{where} is {kind}, in memory", mend)
+        return CheckResult(check, "fail", f"{where} is {kind}, in memory", mend)
     if kind in _REMOTE or kind.startswith("fuse."):
         mend = "Use a local disk: locks and syncs over the network promise less than they say."
-        return Finding(check, "warn", f"{where} is {kind}, over the network", mend)
+        return CheckResult(check, "warn", f"{where} is {kind}, over the network", mend)
     if kind in ("overlay", "overlayfs", "aufs"):
         mend = "Mount a volume there: a container's own layer goes with the container."
-        return Finding(check, "warn", f"{where} is {kind}, a container's layer", mend)
-    return Finding(check, "ok", f"{where} is {kind}")
+        return CheckResult(check, "warn", f"{where} is {kind}, a container's layer", mend)
+    return CheckResult(check, "ok", f"{where} is {kind}")
 
 
-def judge_space(where: str, free_bytes: int, free_files: int | None) -> Finding:
+def judge_space(where: str, free_bytes: int, free_files: int | None) -> CheckResult:
     """``free_files`` is None where the file system makes inodes as it needs them."""
     free = f"{where} has {free_bytes >> 20:,} MiB free"
     mend = f"Free some: df -h {where}; retention frees what is old: auditctl prune --dry-run."
     if free_bytes < _CRITICAL_BYTES:
-        return Finding("space", "fail", free, mend)
+        return CheckResult("space", "fail", free, mend)
     if free_files is not None and free_files < 1000:
-        return Finding("space", "fail", f"{where} has {free_files:,} inodes left", mend)
-    return Finding("space", "warn" if free_bytes < _LOW_BYTES else "ok", free, mend)
+        return CheckResult("space", "fail", f"{where} has {free_files:,} inodes left", mend)
+    return CheckResult("space", "warn" if free_bytes < _LOW_BYTES else "ok", free, mend)
 
 
-def judge_syncs(where: str, times: Sequence[dt.timedelta]) -> Finding:
+def judge_syncs(where: str, times: Sequence[dt.timedelta]) -> CheckResult:
     """How long write and fdatasync took, each time."""
     ordered = sorted(times)
     median = ordered[len(ordered) // 2]
@@ -82,11 +82,11 @@ def judge_syncs(where: str, times: Sequence[dt.timedelta]) -> Finding:
     took = f"{where}: a write is on disk in {_ms(median)} ms (p50), {_ms(slowest)} ms (p99)"
     if median < _IMPOSSIBLE:
         mend = "That is faster than any disk: look whether it, or the hypervisor, ignores flushes."
-        return Finding("sync", "warn", took, mend)
+        return CheckResult("sync", "warn", took, mend)
     if slowest > _SLOW:
         mend = "Each immediate event waits so long: use a faster disk, or flush='hybrid'."
-        return Finding("sync", "warn", took, mend)
-    return Finding("sync", "ok", took)
+        return CheckResult("sync", "warn", took, mend)
+    return CheckResult("sync", "ok", took)
 
 
 def _ms(duration: dt.timedelta) -> str:

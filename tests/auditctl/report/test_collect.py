@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from auditctl.report.sources import Report
+    from auditctl.report.collect import ActivityReport
     from tests.support.logs import LogBuilder
 
 SINCE = format_timestamp(START - dt.timedelta(days=30))
@@ -28,7 +28,7 @@ def tree(directory: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_reads_only(month: LogBuilder, report_on: Callable[..., Report]) -> None:
+def test_reads_only(month: LogBuilder, report_on: Callable[..., ActivityReport]) -> None:
     """reads_only: nothing is created or changed"""
     month.compress(0)
     before = tree(month.directory)
@@ -36,7 +36,7 @@ def test_reads_only(month: LogBuilder, report_on: Callable[..., Report]) -> None
     assert tree(month.directory) == before
 
 
-def test_sourced(month: LogBuilder, report_on: Callable[..., Report]) -> None:
+def test_sourced(month: LogBuilder, report_on: Callable[..., ActivityReport]) -> None:
     """sourced: every number on the page is there again in what it was taken from"""
     for index in (1, 2, 20):
         month.compress(index)
@@ -48,7 +48,7 @@ def test_sourced(month: LogBuilder, report_on: Callable[..., Report]) -> None:
     ]
     kinds = {kind: sum(record.event_type == kind for record in naive) for kind in
              ("task_submitted", "pool.drained", "auth_failure")}  # fmt: skip
-    assert found.facts.events == len(naive) > 100
+    assert found.counts.events == len(naive) > 100
     page = re.sub(r"\s+", " ", render_page(found))
     assert f"<b>{len(naive):,}</b><span>events</span>" in page
     assert f"<b>{kinds['auth_failure']:,}</b><span>refused logins</span>" in page
@@ -60,7 +60,7 @@ def test_sourced(month: LogBuilder, report_on: Callable[..., Report]) -> None:
 
 
 def test_a_changed_record_is_a_break_on_the_page(
-    month: LogBuilder, report_on: Callable[..., Report]
+    month: LogBuilder, report_on: Callable[..., ActivityReport]
 ) -> None:
     content = month.paths[-3].read_bytes()
     month.paths[-3].write_bytes(content.replace(b"pool.drained", b"pool.brained", 1))
@@ -72,17 +72,17 @@ def test_a_changed_record_is_a_break_on_the_page(
 
 
 def test_a_line_that_is_no_record_is_counted(
-    month: LogBuilder, report_on: Callable[..., Report]
+    month: LogBuilder, report_on: Callable[..., ActivityReport]
 ) -> None:
-    whole = report_on(month.directory).facts.events
+    whole = report_on(month.directory).counts.events
     lines = month.paths[-2].read_bytes().splitlines(keepends=True)
     month.paths[-2].write_bytes(b"".join([b"not a record\n", *lines[1:]]))
-    found = report_on(month.directory).facts
+    found = report_on(month.directory).counts
     assert (found.events, found.unreadable) == (whole - 1, 1)
 
 
 def test_what_was_shipped_and_deleted_is_what_the_commands_did(
-    month: LogBuilder, tmp_path: Path, report_on: Callable[..., Report]
+    month: LogBuilder, tmp_path: Path, report_on: Callable[..., ActivityReport]
 ) -> None:
     directory = month.directory
     assert main(["ship", str(directory), "--to", str(tmp_path / "a.sqlite"), "--once"]) == 0
@@ -106,8 +106,8 @@ def test_what_was_shipped_and_deleted_is_what_the_commands_did(
 
 
 def test_a_directory_without_a_log_makes_an_empty_page(
-    tmp_path: Path, report_on: Callable[..., Report]
+    tmp_path: Path, report_on: Callable[..., ActivityReport]
 ) -> None:
     found = report_on(tmp_path)
-    assert (found.ok, found.facts.records) == (True, 0)
+    assert (found.ok, found.counts.records) == (True, 0)
     assert "there is no log yet" in render_page(found)

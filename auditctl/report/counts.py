@@ -1,9 +1,9 @@
-"""What a report counts, record by record.  Pure: no clock, disk, network, logging.
+"""Count the events of a report, record by record.  Pure: no clock, disk, network, logging.
 
 Memory is bounded whatever the records say: names are cut, and beyond a number of different ones
 the rest is counted together, which the report then says.
 
-Invariants (tests of the same name in tests/auditctl/report/test_facts.py):
+Invariants (tests of the same name in tests/auditctl/report/test_counts.py):
   counted    the counts are those of a naive loop over the same records
   bounded    any number of different names keeps at most MAX_NAMES of them, and loses no count
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from auditlog.format.record import Record
 
-__all__ = ["MAX_NAMES", "OUTCOMES", "REST", "Facts", "Refusal"]
+__all__ = ["MAX_NAMES", "OUTCOMES", "REST", "EventCounts", "RefusedLogin"]
 
 MAX_NAMES: Final = 10_000
 REST: Final = "(all others)"
@@ -37,7 +37,7 @@ _ABOUT_THE_LOG: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedLogin:
     """One refused login."""
 
     at: str
@@ -60,7 +60,7 @@ class Notice:
 
 
 @dataclass(slots=True)
-class Facts:
+class EventCounts:
     """``add`` every record of the time from ``since_at`` to ``until_at``."""
 
     since_at: dt.datetime
@@ -72,7 +72,7 @@ class Facts:
     types: Counter[tuple[str, str]] = field(default_factory=Counter)
     actors: Counter[tuple[str, str]] = field(default_factory=Counter)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
-    newest_refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=_NEWEST))
+    newest_refusals: deque[RefusedLogin] = field(default_factory=lambda: deque(maxlen=_NEWEST))
     notices: Counter[str] = field(default_factory=Counter)
     newest_notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=_NEWEST))
 
@@ -112,7 +112,7 @@ class Facts:
             _count(self.refusals, user, address)
             reason = _cut(fields.get("reason", ""))
             self.newest_refusals.append(
-                Refusal(header.timestamp, record.log, record.seq, user, address, reason)
+                RefusedLogin(header.timestamp, record.log, record.seq, user, address, reason)
             )
 
     def _notice(self, record: Record) -> None:
