@@ -40,9 +40,14 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## the whole pipeline in a minute: SINK=http://… ships to an Elasticsearch, KEEP=DIR keeps the files
 	@$(BIN)/auditctl demo $(if $(SINK),--sink "$(SINK)") $(if $(KEEP),--keep "$(KEEP)")
 
+# Several processes, each taking one file after the other in the order that tests/conftest.py gives
+# them.  What they import is compiled once: tests start hundreds of processes.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: test
-test: $(STAMP) ## every test; ARGS="-k writer" passes options on to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## every test; ARGS="-k writer" passes options on to pytest, "-n 0" takes one process
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: test-operations
 test-operations: $(STAMP) ## the tests of deploy/ and examples/rbee: Prometheus, Alertmanager, systemd
@@ -74,7 +79,7 @@ lint: $(STAMP) ## style, types, layers
 
 .PHONY: check
 check: lint docs ## what a change has to pass: lint, the site, and the tests with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## the site in build/site; a broken link or anchor fails it

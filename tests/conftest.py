@@ -1,4 +1,8 @@
-"""Fixtures every test may use: a real Elasticsearch, and index names of a test's own."""
+"""Fixtures every test may use: a real Elasticsearch, and index names of a test's own.
+
+Tests run in several processes (``make test``; pytest-xdist), a file at a time.  The servers that
+all files share are started once a run.  A test that kills its server gets one of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import os
 import signal
 import time
 import uuid
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,24 +25,46 @@ from tests.support.elasticsearch import (
     Unavailable,
     User,
 )
+from tests.support.programs import NOT_TESTED, not_run
+from tests.support.shared import shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # A loaded machine draws and runs slowly: how long an example takes says nothing about the code.
 settings.register_profile("auditlog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("auditlog")
 
-_NOT_RUN = pytest.StashKey[dict[str, int]]()
-_NEED_A_SERVER = {"elasticsearch", "secured_elasticsearch"}
+_NEED_A_SERVER = {"elasticsearch", "secured_elasticsearch", "killable_elasticsearch"}
 _ROOT = Path(__file__).parent.parent
 _DAY_SECONDS = 86_400
 _QUIET_SECONDS = 30
 """No test begins within so many seconds before midnight UTC."""
+_USERS = {
+    "admin": User("the admin's passw0rd", ("superuser",)),
+    "shipper": User("the shipper's passw0rd", ("auditlog_shipper",)),
+    "auditor": User("the auditor's passw0rd", ("auditlog_auditor",)),
+    "reconciler": User("the reconciler's passw0rd", ("auditlog_shipper", "auditlog_auditor")),
+    "setup": User("the set-up's passw0rd", ("auditlog_setup",)),
+    "index_retention": User("the janitor's passw0rd", ("auditlog_index_retention",)),
+    "nobody": User("nobody's passw0rd", ()),
+}
+_FIRST = (
+    "tests/chaos/test_chaos.py",
+    "tests/operations/test_live.py",
+    "tests/end_to_end/test_pipeline.py",
+    "tests/chaos/test_cluster.py",
+    "tests/chaos/test_leak.py",
+    "tests/durability/",
+    "tests/end_to_end/",
+    "tests/operations/",
+    "tests/test_documents.py",
+    "tests/shippers/test_service.py",
+)
+"""The files that take longest, longest first: started last, they would be waited for alone."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_NOT_RUN] = {}
+def pytest_configure() -> None:
     # A shell has what it starts in the background ignore Ctrl-C, and every child inherits that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,6 +77,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: two processes a core, since the tests wait as much as they compute."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     # A day's change adds a segment and a record; tests of it have clocks of their own.
@@ -57,125 +90,114 @@ def pytest_runtest_setup() -> None:
         time.sleep(to_midnight + 0.1)
 
 
+def _rank(item: pytest.Item) -> int:
+    return next((n for n, start in enumerate(_FIRST) if item.nodeid.startswith(start)), len(_FIRST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_rank)
     for item in items:
         if _NEED_A_SERVER & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.elasticsearch)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    for reason, tests in config.stash[_NOT_RUN].items():
-        terminalreporter.write_line(
-            f"NOT TESTED: {tests} test(s) against a real Elasticsearch did not run: {reason}. "
-            "AUDITLOG_REQUIRE_ELASTICSEARCH=1 makes this a failure.",
-            red=True,
-            bold=True,
-        )
-
-
-def _not_run(config: pytest.Config, reason: str) -> None:
-    """Skip the test so that nobody can miss it; fail it where a server is required."""
-    if os.environ.get("AUDITLOG_REQUIRE_ELASTICSEARCH") == "1":
-        pytest.fail(f"a real Elasticsearch is required: {reason}", pytrace=False)
-    counts = config.stash[_NOT_RUN]
-    counts[reason] = counts.get(reason, 0) + 1
-    pytest.skip(reason)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        _, found, reason = str(report.longrepr[2]).partition(NOT_TESTED)
+        if found:
+            reasons[reason] += 1
+    for reason, tests in sorted(reasons.items()):
+        line = f"{NOT_TESTED}{tests} test(s): {reason}"
+        terminalreporter.write_line(line, red=True, bold=True)
 
 
 @pytest.fixture(scope="session")
-def _elasticsearch_or_reason() -> Iterator[Cluster | str]:
-    if url := os.environ.get("AUDITLOG_TEST_ELASTICSEARCH_URL"):
-        yield Cluster(url.rstrip("/"), None)
-        return
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all processes of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def _started(
+    stop: ExitStack, change: Callable[[ElasticsearchServer], dict[str, Any]]
+) -> dict[str, Any]:
+    """Start a node and describe it for all processes: how to reach it, or why there is none."""
     try:
         server = ElasticsearchServer.prepare(_ROOT)
-    except Unavailable as error:
-        yield str(error)
-        return
-    try:
+        stop.callback(server.discard)
+        described = change(server)
         server.start()
-        yield Cluster(server.url, server)
     except Unavailable as error:
-        yield str(error)
-    finally:
-        server.discard()
+        return {"reason": str(error)}
+    return {"url": server.url, **described}
+
+
+@pytest.fixture(scope="session")
+def _open_node(run_directory: Path) -> Iterator[dict[str, Any]]:
+    if url := os.environ.get("AUDITLOG_TEST_ELASTICSEARCH_URL"):
+        yield {"url": url.rstrip("/")}
+        return
+    with shared(run_directory, "elasticsearch", lambda stop: _started(stop, lambda _: {})) as node:
+        yield node
 
 
 @pytest.fixture
-def elasticsearch(
-    _elasticsearch_or_reason: Cluster | str, request: pytest.FixtureRequest
-) -> Cluster:
-    """A running cluster, the same for the whole session."""
-    if isinstance(_elasticsearch_or_reason, str):
-        _not_run(request.config, _elasticsearch_or_reason)
-    assert isinstance(_elasticsearch_or_reason, Cluster)
-    return _elasticsearch_or_reason
+def elasticsearch(_open_node: dict[str, Any]) -> Cluster:
+    """A running cluster, the same for the whole run; a test has names of its own there."""
+    if reason := _open_node.get("reason"):
+        not_run("ELASTICSEARCH", f"against a real Elasticsearch: {reason}")
+    return Cluster(_open_node["url"])
 
 
 @pytest.fixture(scope="session")
-def _secured_or_reason(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredCluster | str]:
+def _secured_node(run_directory: Path) -> Iterator[dict[str, Any]]:
     import trustme  # what only these tests need
 
-    roles = (_ROOT / "deploy/elasticsearch/roles.yml").read_text("utf-8")
-    users = {
-        "admin": User("the admin's passw0rd", ("superuser",)),
-        "shipper": User("the shipper's passw0rd", ("auditlog_shipper",)),
-        "auditor": User("the auditor's passw0rd", ("auditlog_auditor",)),
-        "reconciler": User("the reconciler's passw0rd", ("auditlog_shipper", "auditlog_auditor")),
-        "setup": User("the set-up's passw0rd", ("auditlog_setup",)),
-        "index_retention": User("the janitor's passw0rd", ("auditlog_index_retention",)),
-        "nobody": User("nobody's passw0rd", ()),
-    }
-    try:
-        server = ElasticsearchServer.prepare(_ROOT)
-    except Unavailable as error:
-        yield str(error)
-        return
-    authority = trustme.CA()
-    ca_file = tmp_path_factory.mktemp("tls") / "ca.pem"
-    authority.cert_pem.write_to_path(ca_file)
-    server.secure(authority, users, roles)
-    try:
-        server.start()
-        yield SecuredCluster(server, authority, ca_file, users)
-    except Unavailable as error:
-        yield str(error)
-    finally:
-        server.discard()
+    def secure(server: ElasticsearchServer) -> dict[str, Any]:
+        authority = trustme.CA()
+        roles = (_ROOT / "deploy/elasticsearch/roles.yml").read_text("utf-8")
+        server.secure(authority, _USERS, roles)
+        authority.cert_pem.write_to_path(run_directory / "authority.pem")
+        return {"key": authority.private_key_pem.bytes().decode()}
+
+    with shared(run_directory, "secured", lambda stop: _started(stop, secure)) as node:
+        yield node
 
 
 @pytest.fixture
-def secured_elasticsearch(
-    _secured_or_reason: SecuredCluster | str, request: pytest.FixtureRequest
-) -> SecuredCluster:
-    """A node with TLS, users and the roles of deploy/elasticsearch, the same for the session."""
-    if isinstance(_secured_or_reason, str):
-        _not_run(request.config, _secured_or_reason)
-    assert isinstance(_secured_or_reason, SecuredCluster)
-    return _secured_or_reason
+def secured_elasticsearch(_secured_node: dict[str, Any], run_directory: Path) -> SecuredCluster:
+    """A node with TLS, users and the roles of deploy/elasticsearch, the same for the run."""
+    import trustme  # as above
+
+    if reason := _secured_node.get("reason"):
+        not_run("ELASTICSEARCH", f"against a real Elasticsearch: {reason}")
+    ca_file = run_directory / "authority.pem"
+    authority = trustme.CA.from_pem(ca_file.read_bytes(), _secured_node["key"].encode())
+    return SecuredCluster(_secured_node["url"], authority, ca_file, _USERS)
 
 
 @pytest.fixture
-def killable_elasticsearch(
-    elasticsearch: Cluster, request: pytest.FixtureRequest
-) -> Iterator[ElasticsearchServer]:
-    """The same node for tests that kill it; it runs again afterwards."""
-    server = elasticsearch.server
-    if server is None:
-        _not_run(
-            request.config, "the cluster of AUDITLOG_TEST_ELASTICSEARCH_URL is not ours to kill"
-        )
-    assert server is not None
-    yield server
-    if not server.running:
-        server.start()
+def killable_elasticsearch() -> Iterator[ElasticsearchServer]:
+    """A node of this test alone, which it may kill."""
+    if "AUDITLOG_TEST_ELASTICSEARCH_URL" in os.environ:
+        not_run("ELASTICSEARCH", "AUDITLOG_TEST_ELASTICSEARCH_URL is not ours to kill")
+    with ExitStack() as stop:
+        try:
+            server = ElasticsearchServer.prepare(_ROOT)
+            stop.callback(server.discard)
+            server.start()
+        except Unavailable as error:
+            not_run("ELASTICSEARCH", f"against a real Elasticsearch: {error}")
+        yield server
 
 
 @pytest.fixture
-def index_prefix(elasticsearch: Cluster) -> Iterator[str]:
+def index_prefix(request: pytest.FixtureRequest) -> Iterator[str]:
     """A prefix for index names that no other test has; what it names is deleted afterwards."""
     prefix = f"test-{uuid.uuid4().hex[:12]}"
+    own_node = "killable_elasticsearch" in request.fixturenames
+    cluster = None if own_node else request.getfixturevalue("elasticsearch")
     yield prefix
-    elasticsearch.forget(prefix)
+    if cluster is not None:
+        cluster.forget(prefix)

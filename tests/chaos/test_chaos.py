@@ -52,8 +52,8 @@ pytestmark = pytest.mark.timeout(PATIENCE_SECONDS * 3)
 
 
 @pytest.fixture
-def proxy(elasticsearch: Cluster) -> Iterator[FaultProxy]:
-    port = int(elasticsearch.url.rpartition(":")[2])
+def proxy(killable_elasticsearch: ElasticsearchServer) -> Iterator[FaultProxy]:
+    port = killable_elasticsearch.port
     with FaultProxy(port, seed=5, deck=DECK, max_body_bytes=MAX_BODY_BYTES) as proxy:
         yield proxy
 
@@ -89,7 +89,7 @@ def test_whatever_breaks_the_index_holds_every_record_once(
     killable_elasticsearch: ElasticsearchServer,
     index_prefix: str,
 ) -> None:
-    elasticsearch = Cluster(killable_elasticsearch.url, killable_elasticsearch)
+    elasticsearch = Cluster(killable_elasticsearch.url)
     audit, pattern = tmp_path / "audit", f"{index_prefix}-*"
     each = EVENTS // len(LOGS)
     services = Services(audit, LOGS, each, rate=each / LASTS_SECONDS, bad=BAD)

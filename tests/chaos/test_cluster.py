@@ -103,7 +103,7 @@ def test_nothing_is_lost_or_doubled_when_a_node_and_later_another_is_killed(
 
         def counted() -> int:
             try:
-                return Cluster(observer.url, observer).count(pattern)
+                return Cluster(observer.url).count(pattern)
             except OSError:
                 return 0
 
@@ -135,7 +135,7 @@ def test_nothing_is_lost_or_doubled_when_a_node_and_later_another_is_killed(
         for services in (first, *waves):
             services.close()
         agent.close()
-    indexed = fetch_hashes(Cluster(nodes[0].url, nodes[0]), pattern)
+    indexed = fetch_hashes(Cluster(nodes[0].url), pattern)
     assert indexed.keys() == accounted.keys
     assert {key: stored.hash for key, stored in indexed.items()} == accounted.in_files
     for services in (first, *waves):

@@ -13,20 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.forked import ForkServer, strace_missing
-
-_NOT_RUN = pytest.StashKey[list[str]]()
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if missing := config.stash.get(_NOT_RUN, []):
-        terminalreporter.write_line(
-            f"NOT TESTED: {len(missing)} test(s) that strike at single system calls: {missing[0]}. "
-            "AUDITLOG_REQUIRE_STRACE=1 makes this a failure.",
-            red=True,
-            bold=True,
-        )
+from tests.support.programs import not_run
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +29,10 @@ def _strace_missing() -> str:
 
 
 @pytest.fixture
-def traced(forks: ForkServer, _strace_missing: str, request: pytest.FixtureRequest) -> ForkServer:
+def traced(forks: ForkServer, _strace_missing: str) -> ForkServer:
     """As forks, where system calls can be traced and struck."""
     if _strace_missing:
-        if os.environ.get("AUDITLOG_REQUIRE_STRACE") == "1":
-            pytest.fail(f"strace is required: {_strace_missing}", pytrace=False)
-        request.config.stash.setdefault(_NOT_RUN, []).append(_strace_missing)
-        pytest.skip(_strace_missing)
+        not_run("STRACE", _strace_missing)
     return forks
 
 

@@ -33,8 +33,7 @@ def wait_for(condition: Callable[[], object]) -> None:
     eventually(condition, seconds=PATIENCE_SECONDS)
 
 
-@pytest.fixture
-def program(tmp_path: Path, elasticsearch: Cluster, index_prefix: str) -> Auditctl:
+def configured(tmp_path: Path, url: str, index_prefix: str) -> Auditctl:
     config = tmp_path / "config.toml"
     config.write_text(
         f"""
@@ -44,7 +43,7 @@ def program(tmp_path: Path, elasticsearch: Cluster, index_prefix: str) -> Auditc
         metrics = ""
         [sinks.main]
         kind = "elasticsearch"
-        urls = ["{elasticsearch.url}"]
+        urls = ["{url}"]
         index_prefix = "{index_prefix}"
         """
     )
@@ -54,11 +53,11 @@ def program(tmp_path: Path, elasticsearch: Cluster, index_prefix: str) -> Auditc
 
 def test_nothing_is_lost_or_doubled_when_writer_shipper_and_server_are_killed(
     tmp_path: Path,
-    program: Auditctl,
-    elasticsearch: Cluster,
     killable_elasticsearch: ElasticsearchServer,
     index_prefix: str,
 ) -> None:
+    elasticsearch = Cluster(killable_elasticsearch.url)
+    program = configured(tmp_path, elasticsearch.url, index_prefix)
     audit, pattern = tmp_path / "audit", f"{index_prefix}-*"
     writers = [Writer(audit, log, EVENTS, rate=2_500) for log in LOGS]
     agent = Agent(program.command("agent", "--only", "ship"), tmp_path / "agent.log")
@@ -157,9 +156,10 @@ def _retention_compresses_and_deletes(program: Auditctl, audit: Path) -> None:
 
 
 def test_the_agent_runs_shippers_and_retention_and_stops(
-    tmp_path: Path, program: Auditctl, elasticsearch: Cluster, index_prefix: str
+    tmp_path: Path, elasticsearch: Cluster, index_prefix: str
 ) -> None:
     audit = tmp_path / "audit"
+    program = configured(tmp_path, elasticsearch.url, index_prefix)
     with auditlog.open(audit, service="queen-rbee", host="hive1") as log:
         ticket = log.emit("pool.drained")
     agent = Agent(program.command("agent"), tmp_path / "agent.log")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,7 @@ from auditlog.verification.verify import tombstones_in, verify
 from retention.policy import Policy
 from retention.service import run_retention
 from tests.support.logs import LogBuilder
+from tests.support.programs import require
 
 DAY: Final = dt.timedelta(days=1)
 START: Final = dt.datetime(2026, 8, 1, 9, tzinfo=dt.UTC)
@@ -103,12 +103,7 @@ def _as_old_as_they_may_be(built: LogBuilder, now: dt.datetime, shipped: int) ->
 
 @pytest.fixture
 def faketime() -> str:
-    found = shutil.which("faketime")
-    if found is None:
-        if os.environ.get("AUDITLOG_REQUIRE_FAKETIME") == "1":
-            pytest.fail("faketime is required: it is not installed", pytrace=False)
-        pytest.skip("NOT TESTED against the cron job: faketime is not installed")
-    return found
+    return require("faketime")
 
 
 def cron(faketime: str, directory: Path, at: dt.datetime) -> str:

@@ -342,11 +342,11 @@ def test_a_shipper_killed_again_and_again_loses_nothing_and_enters_nothing_twice
 
 def test_a_real_server_killed_in_the_middle_gets_every_record_once(
     tmp_path: Path,
-    elasticsearch: Cluster,
     killable_elasticsearch: ElasticsearchServer,
     index_prefix: str,
     running: Start,
 ) -> None:
+    elasticsearch = Cluster(killable_elasticsearch.url)
     log = write_log(
         tmp_path / "logs", records=10_000, segments=2, step=dt.timedelta(milliseconds=10)
     )

@@ -69,10 +69,9 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What tests talk to; ``server`` is None when it is a cluster that is not ours to kill."""
+    """What tests talk to."""
 
     url: str
-    server: ElasticsearchServer | None
 
     def documents(self, pattern: str) -> dict[str, dict[str, Any]]:
         """Every document of the indices by _id, as searched, after a refresh."""
@@ -125,18 +124,14 @@ class User:
 class SecuredCluster:
     """A node that speaks TLS alone; its user ``admin`` may do anything."""
 
-    server: ElasticsearchServer
+    url: str
     authority: trustme.CA
     ca_file: Path
     users: Mapping[str, User]
 
-    @property
-    def url(self) -> str:
-        return self.server.url
-
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """As ``request``, as the administrator."""
-        return self.server.request(method, path, body)
+        return request(self.url, method, path, body, **_as_admin(self.authority, self.users))
 
 
 class ElasticsearchServer:
@@ -152,8 +147,7 @@ class ElasticsearchServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._secured: dict[str, str] = {}
         self._cluster: dict[str, str] = {}
-        self._context: ssl.SSLContext | None = None
-        self._authorization = ""
+        self._as_admin: dict[str, Any] = {}
 
     @classmethod
     def prepare(cls, root: Path, *, tuned: bool = False) -> ElasticsearchServer:
@@ -228,16 +222,11 @@ class ElasticsearchServer:
             "xpack.security.http.ssl.certificate_authorities": "ca.pem",
             "xpack.security.http.ssl.client_authentication": "optional",
         }
-        self._context = ssl.create_default_context()
-        authority.configure_trust(self._context)
-        token = base64.b64encode(f"admin:{users['admin'].password}".encode()).decode()
-        self._authorization = f"Basic {token}"
+        self._as_admin = _as_admin(authority, users)
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """As ``request``, as the administrator where there is one."""
-        return request(
-            self.url, method, path, body, context=self._context, authorization=self._authorization
-        )
+        return request(self.url, method, path, body, **self._as_admin)
 
     @property
     def running(self) -> bool:
@@ -362,6 +351,13 @@ def request(
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.loads(error.read() or b"null")
+
+
+def _as_admin(authority: trustme.CA, users: Mapping[str, User]) -> dict[str, Any]:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    token = base64.b64encode(f"admin:{users['admin'].password}".encode()).decode()
+    return {"context": context, "authorization": f"Basic {token}"}
 
 
 def _find_java() -> Path:

@@ -5,19 +5,17 @@
     journal.rotate()                                # the next entries go into a new file
     journal.vacuum()                                # all files but the active one are gone
 
-Where the programs are missing the tests are skipped, loudly; they fail there when
-AUDITLOG_REQUIRE_JOURNAL is set.
+Where the programs are missing, the tests do not run (tests/support/programs.py).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.support.programs import not_run
 
 __all__ = ["UNIT", "Journal", "need_journal"]
 
@@ -37,12 +35,8 @@ def need_journal() -> None:
         )
         if not there
     ]
-    if not missing:
-        return
-    text = f"{' and '.join(missing)} missing: install systemd and systemd-journal-remote"
-    if os.environ.get("AUDITLOG_REQUIRE_JOURNAL"):
-        pytest.fail(text)
-    pytest.skip(text)
+    if missing:
+        not_run("PROGRAMS", f"{' and '.join(missing)} missing (Debian: systemd-journal-remote)")
 
 
 class Journal:

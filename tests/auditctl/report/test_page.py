@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -15,6 +14,7 @@ from playwright.sync_api import sync_playwright
 from auditctl.report.counts import EventCounts
 from auditctl.report.page import _buckets, render_page
 from tests.support.logs import START
+from tests.support.programs import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,12 +55,10 @@ def page(month: LogBuilder, report_on: Callable[..., ActivityReport]) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium of this machine; AUDITLOG_REQUIRE_CHROMIUM=1 makes it a failure that it has none."""
+    """Chromium of this machine."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if program is None:
-        if os.environ.get("AUDITLOG_REQUIRE_CHROMIUM") == "1":
-            pytest.fail("chromium is required and missing", pytrace=False)
-        pytest.skip("NOT TESTED: there is no chromium; apt-get install chromium")
+        not_run("PROGRAMS", "chromium is missing")
     with sync_playwright() as playwright:
         # As root, as in a container, its sandbox cannot be made.
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
