@@ -145,7 +145,7 @@ def _tail_of(segment: SegmentFile, log: LogId) -> Tail:
         window = stream.read(segment.size_bytes - start)
     tail = scan_tail(window, start, str(log))
     if tail.damage:
-        raise _damaged(segment, tail.damage, tail.damage_offset)
+        raise _damaged(segment, tail.damage, tail.end)
     return tail
 
 

@@ -29,15 +29,15 @@ WINDOW_BYTES: Final = MAX_COMMIT_BYTES + 2 * (MAX_RECORD_BYTES + 1)
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """``last`` is the last record that stands (None: none in the window) and ``end`` the offset
-    behind it, from where the file is torn if it goes on.  ``damage`` says what is wrong at
-    ``damage_offset``; then nothing may be cut.
+    """The end of the intact records.
+
+    ``last`` is the last of them (None: there is none in the window) and ``end`` the offset behind
+    it.  What follows is torn, unless ``damage`` says what is wrong there; then nothing may be cut.
     """
 
     last: Header | None
     end: int
     damage: str = ""
-    damage_offset: int = 0
 
 
 def scan_tail(window: bytes, start: int, log: str) -> Tail:
@@ -47,21 +47,21 @@ def scan_tail(window: bytes, start: int, log: str) -> Tail:
     """
     position = 0 if start == 0 else window.find(b"\n") + 1
     if start > 0 and position == 0:
-        return Tail(None, start, "no line ends within the last bytes", start)
+        return Tail(None, start, "no line ends within the last bytes")
     last: Header | None = None
-    while (line_end := window.find(b"\n", position) + 1) > 0:
+    while line_end := window.find(b"\n", position) + 1:
         line = window[position:line_end]
         header = parse_header(line)
-        problem = _problem(header, line, log, last)
-        if problem or header is None:
-            return _judge(window, start, position, last, problem if header else "")
+        if header is None:
+            break
+        if problem := _problem(header, line, log, last):
+            return Tail(last, start + position, problem)
         last, position = header, line_end
-    return _judge(window, start, position, last, "")
+    return Tail(last, start + position, _unreadable(window[position:], start, last))
 
 
-def _problem(header: Header | None, line: bytes, log: str, last: Header | None) -> str:
-    if header is None:
-        return ""
+def _problem(header: Header, line: bytes, log: str, last: Header | None) -> str:
+    """What is wrong with a record, or ""."""
     if header.log != log:
         return "the line belongs to another log"
     seq, prev_hash = (header.seq, header.prev_hash) if last is None else (last.seq + 1, last.hash)
@@ -74,16 +74,13 @@ def _problem(header: Header | None, line: bytes, log: str, last: Header | None) 
     }[check_link(header, line, seq=seq, prev_hash=prev_hash)]
 
 
-def _judge(window: bytes, start: int, position: int, last: Header | None, problem: str) -> Tail:
-    """What stands ends at ``position``; decide about the rest."""
-    end = start + position
-    rest = window[position:]
-    if not problem and len(rest) > MAX_COMMIT_BYTES:
-        problem = "more than one commit is unreadable"
-    if not problem:
-        line_end = rest.find(b"\n") + 1
-        if b"\0" not in rest[:line_end] and line_end > 0:
-            problem = "a whole line is not a record"
-    if not problem and last is None and start > 0:
-        problem = "there is no intact record within the last bytes"
-    return Tail(last, end, problem, end if problem else 0)
+def _unreadable(rest: bytes, start: int, last: Header | None) -> str:
+    """Why a crash cannot have left the bytes behind the last record, or ""."""
+    if len(rest) > MAX_COMMIT_BYTES:
+        return "more than one commit is unreadable"
+    line_end = rest.find(b"\n") + 1
+    if line_end and b"\0" not in rest[:line_end]:
+        return "a whole line is not a record"
+    if last is None and start > 0:
+        return "there is no intact record within the last bytes"
+    return ""

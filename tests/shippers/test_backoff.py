@@ -17,7 +17,7 @@ def test_bounded(one: dt.timedelta, other: dt.timedelta, attempt: int, seed: int
     """bounded: a delay is never below half the step nor above the ceiling"""
     backoff = Backoff(min(one, other), max(one, other))
     delay = backoff.delay(attempt, random.Random(seed))
-    assert backoff.step(attempt) / 2 <= delay <= backoff.ceiling
+    assert backoff.step(attempt) / 2 <= delay <= backoff.step(attempt) <= backoff.ceiling
 
 
 @given(steps, steps, st.integers(1, 200))
@@ -34,6 +34,19 @@ def test_grows(one: dt.timedelta, other: dt.timedelta, attempt: int) -> None:
 def test_a_step_doubles_until_it_is_the_ceiling(ceiling: int, expected: list[int]) -> None:
     backoff = Backoff(dt.timedelta(seconds=1), dt.timedelta(seconds=ceiling))
     assert [backoff.step(attempt).total_seconds() for attempt in range(1, 7)] == expected
+
+
+def test_without_arguments_it_waits_from_a_tenth_of_a_second_to_ten_seconds() -> None:
+    steps = [Backoff().step(attempt).total_seconds() for attempt in range(1, 9)]
+    assert steps == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10]
+
+
+def test_half_of_a_delay_is_drawn() -> None:
+    class Halfway(random.Random):
+        def random(self) -> float:
+            return 0.5
+
+    assert Backoff().delay(1, Halfway()) == dt.timedelta(milliseconds=75)
 
 
 @pytest.mark.parametrize(("initial", "ceiling"), [(0, 1), (-1, 1), (2, 1)])

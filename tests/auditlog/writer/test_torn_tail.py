@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from auditlog.format.record import MAX_RECORD_BYTES
 from auditlog.writer.flush_policy import MAX_COMMIT_BYTES
-from auditlog.writer.torn_tail import WINDOW_BYTES, scan_tail
+from auditlog.writer.torn_tail import WINDOW_BYTES, Tail, scan_tail
 from tests.support.logs import make_line
 
 LOG = "queen-rbee@hive1"
@@ -80,7 +80,7 @@ def test_evidence(line: int) -> None:
                 continue  # without its last LF, the end is what a crash leaves
             tail = scan_tail(bytes(changed), 0, LOG)
             assert tail.damage, (position, flip)
-            assert tail.damage_offset <= position
+            assert tail.end == ENDS[line], (position, flip)
 
 
 def test_evidence_of_removed_repeated_swapped_and_foreign_records() -> None:
@@ -113,8 +113,27 @@ def test_untouched() -> None:
 
 
 def test_a_window_without_any_line_end_is_damage() -> None:
-    assert scan_tail(b"x" * 1000, 5000, LOG).damage
-    assert scan_tail(b"x" * 10 + b"\n" + bytes(1000), 5000, LOG).damage
+    for start in (1, 5000):
+        assert scan_tail(b"x" * 1000, start, LOG) == Tail(
+            None, start, "no line ends within the last bytes"
+        )
+        assert scan_tail(b"x" * 10 + b"\n" + bytes(1000), start, LOG) == Tail(
+            None, start + 11, "there is no intact record within the last bytes"
+        )
+
+
+def test_a_window_may_begin_with_the_end_of_a_line() -> None:
+    tail = scan_tail(b"\n" + LINES[0], 1, LOG)
+    assert (tail.damage, tail.end) == ("", 1 + len(b"\n" + LINES[0]))
+
+
+def test_the_window_holds_the_longest_record_before_the_longest_torn_commit() -> None:
+    lines = chain(3, pad=MAX_RECORD_BYTES + 1 - len(LINES[0]))
+    assert {len(line) for line in lines} == {MAX_RECORD_BYTES + 1}
+    content = b"".join(lines) + bytes(MAX_COMMIT_BYTES)
+    start = len(content) - WINDOW_BYTES
+    tail = scan_tail(content[start:], start, LOG)
+    assert (tail.damage, tail.end) == ("", len(content) - MAX_COMMIT_BYTES)
 
 
 @given(
