@@ -13,6 +13,7 @@ from auditctl.errors import BadPath
 from auditctl.options import DIRECTORY, DURATION, TEXT
 from auditctl.output import render
 from auditlog.errors import LogFailed, LogLocked
+from auditlog.events.actor import OUTCOMES, SEVERITIES
 from auditlog.writer.opening import open_log
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ _RETRY_SECONDS: Final = 0.05
 @click.option("--resource", type=TEXT, metavar="TYPE/ID", help="What it was done to.")
 @click.option(
     "--outcome",
-    type=click.Choice(["success", "failure", "partial_success"]),
+    type=click.Choice(OUTCOMES),
     default="success",
     show_default=True,
 )
 @click.option("--reason", help="Why it ended so; '' for none.")
-@click.option("--severity", type=click.Choice(["info", "warning", "error", "critical"]))
+@click.option("--severity", type=click.Choice(SEVERITIES))
 @click.option(
     "--correlation-id", metavar="ID", help="What it belongs to, such as a request; '' for none."
 )

@@ -27,7 +27,7 @@ _FIRST: Final = ("@timestamp", "log", "seq", "event_type", "outcome", "reason", 
 _NO_COLUMN: Final = ("v", "prev_hash", "service", "host")
 COLUMNS: Final = (*_FIRST, *(path for path in _MEMBERS if path not in (*_FIRST, *_NO_COLUMN)))
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-_OUTCOMES: Final = {"success": "success", "failure": "failure"}
+_OUTCOMES: Final = {"success": "success", "failure": "failure", "denied": "failure"}
 
 
 def row(record: Record) -> list[str]:

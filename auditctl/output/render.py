@@ -256,7 +256,7 @@ def _parts(record: Record) -> Iterator[tuple[str, Colour | None]]:
         kind, name = resource.get("resource_type", ""), resource.get("resource_id", "")
         yield clean(f"{kind}/{name}"), None
     ending = clean(f"{outcome}: {reason}" if reason else outcome)
-    yield ending, "red" if outcome == "failure" else None
+    yield ending, "red" if outcome in ("failure", "denied") else None
     for key, value in _mapping(fields.get("details")).items():
         yield clean(f"{key}={_value(value)}"), "dim"
 

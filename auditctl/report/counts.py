@@ -23,7 +23,7 @@ __all__ = ["MAX_NAMES", "OUTCOMES", "REST", "EventCounts", "RefusedLogin"]
 
 MAX_NAMES: Final = 10_000
 REST: Final = "(all others)"
-OUTCOMES: Final = ("success", "partial_success", "failure")
+OUTCOMES: Final = ("success", "partial_success", "pending", "denied", "failure")
 _NAME_CHARACTERS: Final = 120
 _NEWEST: Final = 20
 _HOURS_UP_TO: Final = 3  # days that are shown hour by hour

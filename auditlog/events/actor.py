@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args
+from uuid import UUID
 
 from auditlog.errors import InvalidEvent
 from auditlog.events.codegen import compiled, constructor, members
-from auditlog.events.field_kinds import Address, EcsName, Id, Label, choice
+from auditlog.events.field_kinds import Address, EcsName, Id, Label, Labels, Text, Word
 from auditlog.events.frozen_class import Frozen
 from auditlog.redaction.cleaning import clean_text
 
@@ -24,7 +25,6 @@ __all__ = [
     "OUTCOMES",
     "SEVERITIES",
     "Actor",
-    "AuthMethod",
     "Outcome",
     "Resource",
     "Severity",
@@ -32,15 +32,16 @@ __all__ = [
     "as_resource",
 ]
 
-AuthMethod = Literal["bearer_token", "api_key", "mtls", "internal"]
-Outcome = Literal["success", "failure", "partial_success"]
+Outcome = Literal["success", "failure", "partial_success", "denied", "pending"]
 Severity = Literal["info", "warning", "error", "critical"]
 
-AUTH_METHODS: Final[tuple[str, ...]] = get_args(AuthMethod)
+AUTH_METHODS: Final = (
+    *("bearer_token", "api_key", "mtls", "internal", "password", "oidc", "saml", "session"),
+    *("ssh_key", "passkey", "mfa", "service_account"),
+)
+"""Suggested words for Actor.auth_method; any other lower-case word is taken as well."""
 OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
-
-_AUTH_METHOD: Final = choice("AuthMethod", AUTH_METHODS)
 
 
 class _Party(Frozen):
@@ -77,8 +78,14 @@ class _Party(Frozen):
 class Actor(_Party):
     """The person or service that acted.
 
-    ``user_id`` names a person, a service or a token's fingerprint (``token:a3f2c1``); ``ip`` is an
-    IPv4 or IPv6 address; ``auth_method`` bearer_token, api_key, mtls or internal.
+    user_id        a person, a service or a token's fingerprint (``token:a3f2c1``); the id a log
+                   can be searched for
+    ip             an IPv4 or IPv6 address
+    auth_method    a lower-case word, such as those of AUTH_METHODS
+    on_behalf_of   the id of the person or service that the actor acts for
+    tenant         the organisation that the actor belongs to
+    roles          what the actor acted as
+    name           a name for people to read
 
     >>> Actor("alice@example.org", ip="10.0.0.7", auth_method="mtls").ip
     '10.0.0.7'
@@ -90,8 +97,12 @@ class Actor(_Party):
 
     user_id: Annotated[Id, EcsName("user.id")]
     ip: Annotated[Address, EcsName("source.ip")] | None = None
-    auth_method: Annotated[AuthMethod, _AUTH_METHOD] | None = None
+    auth_method: Word | None = None
     session_id: Id | None = None
+    on_behalf_of: Annotated[Id, EcsName("user.effective.id")] | None = None
+    tenant: Annotated[Label, EcsName("organization.id")] | None = None
+    roles: Annotated[Labels, EcsName("user.roles")] | None = None
+    name: Annotated[Text, EcsName("user.full_name")] | None = None
 
 
 class Resource(_Party):
@@ -107,9 +118,16 @@ class Resource(_Party):
     parent_id: Id | None = None
 
 
-def as_actor(value: Actor | Mapping[str, Any]) -> Actor:
-    """Return the actor itself, or one made of a mapping of its fields.  Raises InvalidEvent."""
-    return value if isinstance(value, Actor) else _from_mapping(Actor, value)
+def as_actor(value: Actor | Mapping[str, Any] | str) -> Actor:
+    """Return the actor itself, or one made of a mapping of its fields or of its id alone.
+
+    Raises InvalidEvent.
+    """
+    if isinstance(value, Actor):
+        return value
+    if isinstance(value, (str, int, UUID)):
+        return Actor(value)
+    return _from_mapping(Actor, value)
 
 
 def as_resource(value: Resource | Mapping[str, Any]) -> Resource:
@@ -127,7 +145,8 @@ def _from_mapping(kind: type[_Of], value: Any) -> _Of:
     except TypeError:  # looked into only now: the common case is spared the questions
         if not isinstance(value, Mapping):
             raise InvalidEvent(
-                f"{where} is {type(value).__name__}", hint=f"Give {kind.__name__} or a mapping."
+                f"{where} is {type(value).__name__}",
+                hint=f"Give {kind.__name__} or a mapping.",
             ) from None
     known = [field.name for field in kind.declared]
     if strange := [key for key in value if key not in known]:

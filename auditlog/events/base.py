@@ -31,7 +31,7 @@ from auditlog.events.actor import (
 )
 from auditlog.events.annotations import FieldSpec
 from auditlog.events.codegen import compiled, constructor, members
-from auditlog.events.field_kinds import KINDS, EcsName, FieldKind, choice
+from auditlog.events.field_kinds import KINDS, EcsName, FieldKind, check_text, choice
 from auditlog.events.frozen_class import Frozen, FrozenMeta
 from auditlog.redaction.cleaning import escape
 from auditlog.redaction.secret_keys import is_secret_key
@@ -44,7 +44,6 @@ __all__ = [
     "SEVERITY",
     "Event",
     "check_mapping",
-    "check_string",
 ]
 
 EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
@@ -54,13 +53,6 @@ LIBRARYS_OWN: Final = "log."
 """How the types start that only the library writes."""
 
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
-def check_string(where: str, value: object) -> str:
-    """Return the string.  Raises InvalidEvent."""
-    if not isinstance(value, str):
-        raise InvalidEvent(f"{where} is {type(value).__name__}, not a string")
-    return str.__str__(value)
 
 
 def check_mapping(where: str, value: object) -> Mapping[str, Any]:
@@ -87,9 +79,7 @@ _RESOURCE: Final = FieldKind(
     wrong="_type(_v) is not _Resource",
     indexed="object",
 )
-_STRING: Final = FieldKind(
-    "String", check_string, KINDS["Text"].schema, wrong="_type(_v) is not str"
-)
+_STRING: Final = FieldKind("String", check_text, KINDS["Text"].schema, wrong="_type(_v) is not str")
 _DETAILS: Final = FieldKind("Details", check_mapping, {"type": "object"}, indexed="object")
 
 
@@ -106,9 +96,9 @@ class EventMeta(FrozenMeta):
 class Event(Frozen, metaclass=EventMeta):
     """Something that happened, as one type of event.
 
-    ``actor`` and ``resource`` may be given as mappings.  ``outcome`` and ``severity`` have a
-    default that depends on the type.  ``details`` holds what has no field of its own; a name that
-    is a field is refused there.
+    ``actor`` and ``resource`` may be given as mappings, the actor by its id alone.  ``outcome`` and
+    ``severity`` have a default that depends on the type.  ``details`` holds what has no field of
+    its own; a name that is a field is refused there.
 
     Raises InvalidEvent naming the field; TypeError for a missing or unknown one.
     """
@@ -122,8 +112,12 @@ class Event(Frozen, metaclass=EventMeta):
     """The type of the resource it is about, and which field holds that resource's id."""
     own_fields: ClassVar[tuple[FieldSpec, ...]] = ()
     """The fields of the type itself: recorded below ``details`` under the same names."""
+    own_names: ClassVar[frozenset[str]] = frozenset()
+    required_names: ClassVar[frozenset[str]] = frozenset()
+    loose_fields: ClassVar[tuple[str, ...]] = ()
+    """Own fields that hold any value, and may need one replaced."""
 
-    actor: Annotated[Actor | Mapping[str, Any], _ACTOR] | None = None
+    actor: Annotated[Actor | Mapping[str, Any] | str, _ACTOR] | None = None
     resource: Annotated[Resource | Mapping[str, Any], _RESOURCE] | None = None
     outcome: Annotated[Outcome, OUTCOME, EcsName("event.outcome")] | None = None
     reason: Annotated[str, _STRING, EcsName("event.reason")] | None = None
@@ -196,6 +190,9 @@ def _prepare(cls: type[Event]) -> None:
         if taken or is_secret_key(field.name, numeric=field.kind.name in ("Count", "Number")):
             raise TypeError(f"{name}.{field.name}: the name is taken, or says that it is a secret")
     cls.own_fields = tuple(field for field in cls.declared if field.name not in COMMON_FIELDS)
+    cls.own_names = frozenset(field.name for field in cls.own_fields)
+    cls.required_names = frozenset(field.name for field in cls.own_fields if field.required)
+    cls.loose_fields = tuple(field.name for field in cls.own_fields if field.kind.loose)
     cls.declared = (*cls.own_fields, *Event.declared)
 
 

@@ -1,4 +1,4 @@
-"""From event to the bytes of its record: every member from ``event_type`` to ``details``.  Pure.
+"""Encode an event as the bytes of its record, from ``event_type`` to ``details``.  Pure.
 
 The order is that of the record: event_type, service, host, actor, resource, outcome, reason,
 severity, correlation_id, details.  What is absent is left out; outcome and severity never are.
@@ -7,14 +7,13 @@ Invariants (tests of the same name in tests/auditlog/events/test_body.py):
   one_object   between braces the body is one JSON object with these members in this order
   no_secret    a secret placed anywhere in an event is not in the bytes
   one_line     no event puts a control, a bidi control or a line separator into the bytes
-  refused      what JSON cannot hold is refused with the name of the field
+  refused      a member of the wrong kind is refused with its name
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
@@ -34,11 +33,12 @@ from auditlog.events.base import (
     SEVERITY,
     Event,
     check_mapping,
-    check_string,
 )
 from auditlog.events.context import Context
+from auditlog.events.field_kinds import check_text
+from auditlog.events.values import LENIENT, REPLACED, ValueRules, cleaned
 from auditlog.events.vocabulary import EVENT_TYPES
-from auditlog.redaction.cleaning import clean, clean_text, escape, label_json
+from auditlog.redaction.cleaning import clean_text, escape, label_json
 from auditlog.redaction.secret_text import suspicious
 
 __all__ = ["encode_body", "encode_free", "service_host"]
@@ -53,14 +53,20 @@ def service_host(service: str, host: str) -> str:
     return orjson.dumps({"service": service, "host": host})[1:-1].decode()
 
 
-def encode_body(event: Event, *, service_host: str, context: Context | None = None) -> bytes:
-    """The body of a typed event.  Raises InvalidEvent naming the field."""
+def encode_body(
+    event: Event,
+    *,
+    service_host: str,
+    context: Context | None = None,
+    rules: ValueRules = LENIENT,
+) -> bytes:
+    """Return the body of a typed event.  Raises InvalidEvent naming the field."""
     details, named = event.own_json()
-    if event.details is not None or (context is not None and context.details):
-        more = {} if event.details is None else clean(event.details, "details")
-        if context is not None and context.details:
-            own = {f.name for f in event.own_fields if getattr(event, f.name) is not None}
-            more = _add_bound(more, context.details, own)
+    bound = None if context is None else context.details
+    if event.details is not None or bound or event.loose_fields:
+        own = {f.name for f in event.own_fields if getattr(event, f.name) is not None}
+        replaced = _replaced_in(event, rules)
+        more = _details({} if event.details is None else event.details, bound, own, rules, replaced)
         if more:
             details = f"{details},{_members(more)}" if details else _members(more)
     return _encode(
@@ -83,7 +89,8 @@ def encode_free(
     *,
     service_host: str,
     context: Context | None = None,
-    actor: Actor | Mapping[str, Any] | None = None,
+    rules: ValueRules = LENIENT,
+    actor: Actor | Mapping[str, Any] | str | None = None,
     resource: Resource | Mapping[str, Any] | None = None,
     outcome: Outcome | None = None,
     reason: str | None = None,
@@ -92,7 +99,7 @@ def encode_free(
     details: Mapping[str, Any] | None = None,
     **strange: object,
 ) -> bytes:
-    """The body of an event given by its type's name.
+    """Return the body of an event given by its type's name.
 
     With a type of the vocabulary its own fields, below ``details`` or in the context, are checked;
     where none that it requires is missing, the record is the typed event's.  Of any other name
@@ -100,21 +107,13 @@ def encode_free(
     """
     if strange:
         _refuse_strange(event_type, strange)
-    if not isinstance(event_type, str) or EVENT_TYPE.fullmatch(event_type) is None:
-        raise InvalidEvent(
-            "the event type is not a name like pool.drained",
-            hint="A lower-case letter, then up to 63 lower-case letters, digits, _ and dots.",
-        )
-    if event_type.startswith(LIBRARYS_OWN):
-        raise InvalidEvent(
-            f"{event_type}: types that start with log. are the library's own",
-            hint="Choose another first word.",
-        )
-    known = EVENT_TYPES.get(event_type, Event)
-    if known is not Event:
-        own, more = _own_fields(known, details, context)
-        if all(field.name in own for field in known.own_fields if field.required):
-            event = known(
+    known = EVENT_TYPES.get(event_type) if isinstance(event_type, str) else None
+    if known is None:
+        _check_type(event_type)
+    elif (event := _typed(known, details, context)) is not None:
+        own, more = event
+        return encode_body(
+            known(
                 **own,
                 actor=actor,
                 resource=resource,
@@ -122,20 +121,24 @@ def encode_free(
                 reason=reason,
                 severity=severity,
                 correlation_id=correlation_id,
-                details=more or None,
-            )
-            return encode_body(event, service_host=service_host, context=context)
+                details=more,
+            ),
+            service_host=service_host,
+            context=context,
+            rules=rules,
+        )
     if outcome is None:
-        outcome = known.default_outcome
+        outcome = "success" if known is None else known.default_outcome
     else:
         OUTCOME.check("outcome", outcome)
     if severity is None:
-        severity = known.default_severity
+        severity = "info" if known is None else known.default_severity
     else:
         SEVERITY.check("severity", severity)
-    given = {} if details is None else clean(check_mapping("details", details), "details")
-    if context is not None and context.details:
-        given = _add_bound(given, context.details, ())
+    bound = None if context is None else context.details
+    given = _details(
+        check_mapping("details", {} if details is None else details), bound, (), rules, []
+    )
     return _encode(
         event_type,
         service_host,
@@ -144,48 +147,84 @@ def encode_free(
         None if resource is None else as_resource(resource),
         "",
         outcome,
-        None if reason is None else check_string("reason", reason),
+        None if reason is None else check_text("reason", reason),
         severity,
-        None if correlation_id is None else check_string("correlation_id", correlation_id),
+        None if correlation_id is None else check_text("correlation_id", correlation_id),
         _members(given),
     )
 
 
-def _own_fields(
+def _check_type(event_type: object) -> None:
+    if not isinstance(event_type, str) or EVENT_TYPE.fullmatch(event_type) is None:
+        given = "" if isinstance(event_type, str) else f" but {type(event_type).__name__}"
+        raise InvalidEvent(
+            f"the event type is not a name like pool.drained{given}",
+            hint="A lower-case letter, then up to 63 lower-case letters, digits, _ and dots.",
+        )
+    if event_type.startswith(LIBRARYS_OWN):
+        raise InvalidEvent(
+            f"{event_type}: types that start with log. are the library's own",
+            hint="Choose another first word.",
+        )
+
+
+def _typed(
     kind: type[Event], details: Mapping[str, Any] | None, context: Context | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The type's own fields that stand below ``details`` or in the context, checked; the rest."""
-    more = dict(check_mapping(f"{kind.event_type}.details", {} if details is None else details))
+) -> tuple[Mapping[str, Any], Mapping[str, Any] | None] | None:
+    """The type's own fields, and the other details; None where a required one is missing.
+
+    Own fields are below ``details`` or in the context.  Where one is missing, those that are there
+    are checked here, since no constructor will.
+    """
+    given = check_mapping(f"{kind.event_type}.details", {} if details is None else details)
+    if (
+        (context is None or not context.details)
+        and given.keys() <= kind.own_names
+        and kind.required_names <= given.keys()
+    ):
+        return given, None  # the common case: the constructor checks the fields
     bound = context.details if context is not None and context.details else {}
+    more = dict(given)
     own: dict[str, Any] = {}
     for field in kind.own_fields:
         name = field.name
-        if name not in more and name not in bound:
-            continue
-        value = more.pop(name) if name in more else bound[name]
-        if value is None and not field.required:
-            continue
-        if field.kind.name == "Instant":
-            value = _as_instant(value)
-        own[name] = field.kind.check(f"{kind.event_type}.{name}", value)
-    return own, more
+        value = more.pop(name) if name in more else bound.get(name)
+        if value is not None or (field.required and name in given):
+            own[name] = value
+    if kind.required_names <= own.keys():
+        return own, more or None
+    for field in kind.own_fields:
+        if field.name in own:
+            field.kind.check(f"{kind.event_type}.{field.name}", own[field.name])
+    return None
 
 
-def _as_instant(value: object) -> object:
-    """The datetime of a text that is one: what is given by name may come from JSON."""
-    if isinstance(value, str):
-        try:
-            return dt.datetime.fromisoformat(value)
-        except ValueError:
-            pass  # the field's own check says what it wants
-    return value
-
-
-def _add_bound(
-    details: dict[str, Any], bound: Mapping[str, Any], own: Collection[str]
+def _details(
+    given: Mapping[str, Any],
+    bound: Mapping[str, Any] | None,
+    own: Collection[str],
+    rules: ValueRules,
+    replaced: list[str],
 ) -> dict[str, Any]:
-    """The details, and those of the context that neither they nor the event's fields have."""
-    return {**details, **{k: v for k, v in bound.items() if k not in details and k not in own}}
+    """The details as they are recorded: cleaned, with those of the context.
+
+    What was bound is left out where the details or the event's own fields have it.
+    """
+    made, replaced_here = cleaned(given, "details", rules)
+    if bound:
+        made = {**made, **{k: v for k, v in bound.items() if k not in made and k not in own}}
+    if replaced or replaced_here:
+        made[REPLACED] = [*made.get(REPLACED, ()), *replaced, *replaced_here]
+    return cast("dict[str, Any]", made)
+
+
+def _replaced_in(event: Event, rules: ValueRules) -> list[str]:
+    """What had to be replaced in the event's own fields, of those that hold any value."""
+    found: list[str] = []
+    for name in event.loose_fields:
+        if (value := getattr(event, name)) is not None:
+            found += cleaned({name: value}, event.event_type, rules)[1]
+    return found
 
 
 def _members(details: dict[str, Any]) -> str:

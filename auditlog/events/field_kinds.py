@@ -17,14 +17,27 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from operator import index
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+    cast,
+)
+from uuid import UUID
 
 import orjson
 
 from auditlog.errors import InvalidEvent
-from auditlog.redaction.cleaning import KNOWN_CLEAN, clean, clean_text, escape, label_json
+from auditlog.events.values import cleaned, exception_fields
+from auditlog.redaction.cleaning import KNOWN_CLEAN, clean_text, escape, label_json
 from auditlog.redaction.secret_text import ISSUED_SK, ODD
 
 __all__ = [
@@ -43,6 +56,8 @@ __all__ = [
     "Labels",
     "Number",
     "Text",
+    "Word",
+    "check_text",
     "choice",
 ]
 
@@ -50,6 +65,7 @@ Indexed: TypeAlias = Literal["keyword", "ip", "short", "long", "date", "object",
 """How an index makes a field searchable; ``stored``: it does not."""
 
 _no_hex: Final = re.compile(r"[^0-9a-fA-F]").search
+_is_word: Final = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
 _is_digest: Final = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,15}:)?[0-9a-fA-F]{8,128}").fullmatch
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _is_ipv4: Final = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}").fullmatch
@@ -61,10 +77,11 @@ class FieldKind:
     ``wrong`` is an expression over ``_v`` that is true when ``check`` has to look closer; None: it
     always has to.  ``json`` is a statement that turns the value ``_v`` of the field ``_where`` into
     its JSON text, cleaned, and without its quotes where it is ``quoted``; None: it is that already.
-    ``schema`` is the JSON Schema of the value in a record.
+    ``schema`` is the JSON Schema of the value in a record.  In a ``loose`` one a value may have to
+    be replaced (see values).
     """
 
-    __slots__ = ("check", "indexed", "json", "name", "quoted", "schema", "wrong")
+    __slots__ = ("check", "indexed", "json", "loose", "name", "quoted", "schema", "wrong")
 
     def __init__(
         self,
@@ -76,9 +93,11 @@ class FieldKind:
         json: str | None = None,
         quoted: bool = False,
         indexed: Indexed = "keyword",
+        loose: bool = False,
     ) -> None:
         self.name, self.check, self.schema = name, check, schema
         self.wrong, self.json, self.quoted, self.indexed = wrong, json, quoted, indexed
+        self.loose = loose
 
     def __repr__(self) -> str:
         return f"FieldKind({self.name})"
@@ -97,22 +116,42 @@ def _refuse(where: str, value: object, wanted: str) -> InvalidEvent:
     return InvalidEvent(f"{where} is {type(value).__name__}, not {wanted}")
 
 
+def check_text(where: str, value: object) -> str:
+    """Return the text, or that of a UUID, number, path, address or exception.
+
+    Raises InvalidEvent.
+    """
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (int, UUID, IPv4Address, IPv6Address)) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, BaseException):
+        return exception_fields(value)["message"]
+    if hasattr(type(value), "__fspath__") and isinstance(path := value.__fspath__(), str):  # type: ignore[attr-defined]  # just asked
+        return path
+    raise _refuse(where, value, "a string")
+
+
 def _check_id(where: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise _refuse(where, value, "a string")
-    if not value:
+    text = check_text(where, value)
+    if not text:
         raise InvalidEvent(f"{where} is empty")
-    return str.__str__(value)
+    return text
 
 
-def _check_text(where: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise _refuse(where, value, "a string")
-    return str.__str__(value)
+def _check_word(where: str, value: object) -> str:
+    text = check_text(where, value)
+    if _is_word(text) is None:
+        raise InvalidEvent(
+            f"{where} is not a lower-case word", hint="Write it like bearer_token or oidc."
+        )
+    return text
 
 
 def _check_digest(where: str, value: object) -> str:
-    text = _check_id(where, value)
+    text = value.hex() if isinstance(value, (bytes, bytearray)) else _check_id(where, value)
     if _is_digest(text) is None:
         raise InvalidEvent(
             f"{where} is not a digest",
@@ -132,35 +171,41 @@ def _check_address(where: str, value: object) -> str:
 
 
 def _check_count(where: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise _refuse(where, value, "a whole number")
-    if not 0 <= value < 2**64:
+    number = index(cast("SupportsIndex", value))
+    if not 0 <= number < 2**64:
         raise InvalidEvent(f"{where} is negative or beyond 64 bits")
-    return int(value)
+    return number
 
 
 def _check_number(where: str, value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if isinstance(value, (bool, str)) or not hasattr(type(value), "__float__"):
         raise _refuse(where, value, "a number")
-    if not 0 <= value < 2**64:
+    number = int(value) if isinstance(value, int) else float(cast("SupportsFloat", value))
+    if not 0 <= number < 2**64:
         raise InvalidEvent(f"{where} is negative, not finite or beyond 64 bits")
-    return int(value) if isinstance(value, int) else float(value)
+    return number
 
 
 def _check_instant(where: str, value: object) -> dt.datetime:
+    if isinstance(value, str):  # an event by name may come from JSON
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidEvent(
+                f"{where} is not a time", hint="Give a datetime, or text like 2026-11-23T07:12:00Z."
+            ) from None
     if not isinstance(value, dt.datetime):
         raise _refuse(where, value, "a datetime")
-    if value.tzinfo is None:
-        raise InvalidEvent(
-            f"{where} is a datetime without a time zone", hint="Use datetime.now(UTC)."
-        )
     return value
 
 
 def _check_labels(where: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise _refuse(where, value, "a list of strings")
-    return tuple(_check_text(f"{where}[{index}]", item) for index, item in enumerate(value))
+    made = [check_text(f"{where}[{number}]", item) for number, item in enumerate(value)]
+    return tuple(sorted(made) if isinstance(value, (set, frozenset)) else made)
 
 
 def _check_changes(where: str, value: object) -> Mapping[str, Any]:
@@ -176,7 +221,7 @@ def _check_bool(where: str, value: object) -> bool:
 
 
 def _clean_json(value: object, where: str) -> str:
-    return orjson.dumps(clean(value, where)).decode()
+    return orjson.dumps(cleaned(value, where)[0]).decode()
 
 
 # secret_text.suspicious, inlined: a call would cost as much as the look itself.  A text that is not
@@ -198,8 +243,15 @@ _ID: Final = FieldKind("Id", _check_id, _NAME_SCHEMA, wrong=_NOT_ID, json=_TEXT_
 _LABEL: Final = FieldKind(
     "Label", _check_id, _NAME_SCHEMA, wrong=_NOT_ID, json=_LABEL_JSON, quoted=True
 )
+_WORD: Final = FieldKind(
+    "Word",
+    _check_word,
+    {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$"},
+    wrong="_type(_v) is not str or not _word(_v)",
+    quoted=True,
+)
 _TEXT: Final = FieldKind(
-    "Text", _check_text, _TEXT_SCHEMA, wrong=_NOT_TEXT, json=_TEXT_JSON, quoted=True
+    "Text", check_text, _TEXT_SCHEMA, wrong=_NOT_TEXT, json=_TEXT_JSON, quoted=True
 )
 _DIGEST: Final = FieldKind(
     "Digest",
@@ -245,7 +297,7 @@ _INSTANT: Final = FieldKind(
     {
         "type": "string",
         "format": "date-time",
-        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?Z$",
+        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?Z?$",
     },
     json=_CLEANED_JSON,
     indexed="date",
@@ -254,13 +306,15 @@ _LABELS: Final = FieldKind(
     "Labels", _check_labels, {"type": "array", "items": _TEXT_SCHEMA}, json=_CLEANED_JSON
 )
 _CHANGES: Final = FieldKind(
-    "Changes", _check_changes, {"type": "object"}, json=_CLEANED_JSON, indexed="object"
+    "Changes", _check_changes, {"type": "object"}, json=_CLEANED_JSON, indexed="object", loose=True
 )
 
 Id: TypeAlias = Annotated[str, _ID]
 """Names one thing and hardly recurs: a task, a job.  Not empty."""
 Label: TypeAlias = Annotated[str, _LABEL]
 """Names one of few things and recurs: a model, a worker.  Not empty."""
+Word: TypeAlias = Annotated[str, _WORD]
+"""A lower-case word of a small vocabulary: ``bearer_token``."""
 Text: TypeAlias = Annotated[str, _TEXT]
 """Free text, such as a path or an explanation."""
 Digest: TypeAlias = Annotated[str, _DIGEST]
@@ -272,7 +326,7 @@ Count: TypeAlias = Annotated[int, _COUNT]
 Number: TypeAlias = Annotated[float, _NUMBER]
 """A finite number, not negative."""
 Instant: TypeAlias = Annotated[dt.datetime, _INSTANT]
-"""An aware datetime; recorded in UTC."""
+"""A datetime; an aware one is recorded in UTC, a naive one as it is, without a zone."""
 Labels: TypeAlias = Annotated[Sequence[str], _LABELS]
 """A list of strings."""
 Changes: TypeAlias = Annotated[Mapping[str, Any], _CHANGES]
@@ -281,7 +335,7 @@ Changes: TypeAlias = Annotated[Mapping[str, Any], _CHANGES]
 KINDS: Final[Mapping[str, FieldKind]] = {
     kind.name: kind
     for kind in (
-        *(_ID, _LABEL, _TEXT, _DIGEST, _ADDRESS, _COUNT, _NUMBER, _BOOL),
+        *(_ID, _LABEL, _WORD, _TEXT, _DIGEST, _ADDRESS, _COUNT, _NUMBER, _BOOL),
         *(_INSTANT, _LABELS, _CHANGES),
     )
 }
@@ -299,6 +353,7 @@ NAMES: Final[Mapping[str, object]] = {
     "_clean_json": _clean_json,
     "_no_hex": _no_hex,
     "_ipv4": _is_ipv4,
+    "_word": _is_word,
 }
 """What the pieces of source refer to; no field's name starts with an underscore."""
 

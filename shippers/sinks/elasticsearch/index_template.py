@@ -25,7 +25,7 @@ __all__ = ["DEFAULT_PREFIX", "TEMPLATE_VERSION", "index_template"]
 
 DEFAULT_PREFIX: Final = "llama-orch-audit"
 
-TEMPLATE_VERSION: Final = 1
+TEMPLATE_VERSION: Final = 2
 """Raised with every change of the template; an older one on the server is replaced."""
 
 # Longer values stay in the document and are left out of the index.  Lucene refuses a term above

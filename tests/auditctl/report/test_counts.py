@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from auditctl.report import counts as module
 from auditctl.report.counts import OUTCOMES, REST, EventCounts
+from auditlog.events import actor
 from auditlog.format.record import Record, parse_header
 from tests.support.logs import START, make_line
 
@@ -92,3 +93,7 @@ def test_a_refused_login_is_whom_it_claimed_to_be_and_from_where() -> None:
     counts = EventCounts(START, START + DAY)
     counts.add(Record(line, header))
     assert counts.refusals == {("root", "203.0.113.9"): 1}
+
+
+def test_every_outcome_of_an_event_has_its_place() -> None:
+    assert set(OUTCOMES) == set(actor.OUTCOMES)

@@ -109,7 +109,11 @@ def test_what_other_processors_added_is_not_recorded(log: auditlog.Log, written:
     audited.critical("m", request=object(), logger="queen", exc_info=ValueError("v"))
     (record,) = written()
     assert record["severity"] == "critical"
-    assert record["details"] == {"logger": "queen", "request": "<object>"}
+    assert record["details"] == {
+        "logger": "queen",
+        "request": "<object>",
+        "_replaced": ["request was builtins.object"],
+    }
 
 
 def test_own_logger(log: auditlog.Log, written: Written) -> None:

@@ -138,24 +138,20 @@ def test_no_secret(hidden: tuple[str, str], key: str) -> None:
         ("", {}, "the event type is not a name"),
         ("a" * 65, {}, "the event type is not a name"),
         ("a\n", {}, "the event type is not a name"),
-        (7, {}, "the event type is not a name"),
+        (7, {}, "the event type is not a name like pool.drained but int"),
         ("log.opened", {}, "log.opened: types that start with log. are the library's own"),
         ("a", {"seq": 1, "v": 2}, "a: seq, v is written by the library"),
         ("a", {"@timestamp": 1}, "a: @timestamp is written by the library"),
         ("a", {"user": 1}, "a: unknown field user"),
-        ("a", {"actor": "alice"}, "actor is str"),
         ("a", {"resource": {"id": 1}}, "resource has no field 'id'"),
         ("a", {"outcome": "ok"}, "outcome is not one of"),
         ("a", {"severity": {}}, "severity is not one of"),
-        ("a", {"reason": 7}, "reason is int, not a string"),
+        ("a", {"reason": [7]}, "reason is list, not a string"),
+        ("a", {"actor": 1.5}, "actor is float"),
         ("a", {"reason": "\ud800"}, "a.reason has a lone surrogate"),
-        ("a", {"correlation_id": 7}, "correlation_id is int, not a string"),
+        ("a", {"correlation_id": b"7"}, "correlation_id is bytes, not a string"),
         ("a", {"correlation_id": "\udfff"}, "a.correlation_id has a lone surrogate"),
         ("a", {"details": []}, "details is list, not a mapping"),
-        ("a", {"details": {"x": {"y": float("nan")}}}, "details.x.y is not a finite number"),
-        ("a", {"details": {"x": 2**64}}, "details.x is an integer beyond 64 bits"),
-        ("a", {"details": {"x": b""}}, "details.x is bytes"),
-        ("a", {"details": {7: 1}}, "details has a key that is not a string"),
     ],
 )
 def test_refused(event_type: Any, fields: dict[str, Any], words: str) -> None:
@@ -167,7 +163,6 @@ def test_a_typed_event_refuses_the_same_when_it_is_encoded() -> None:
     for fields, words in (
         ({"note": "\ud800"}, "noted.note has a lone surrogate"),
         ({"note": "x", "reason": "\ud800"}, "noted.reason has a lone surrogate"),
-        ({"note": "x", "details": {"y": float("inf")}}, "details.y is not a finite number"),
     ):
         with pytest.raises(InvalidEvent, match=words):
             encode_body(Noted(**fields), service_host=_ME)
@@ -229,7 +224,7 @@ def test_a_name_of_the_vocabulary_is_taken_without_all_of_its_fields() -> None:
     ("event_type", "details", "words"),
     [
         ("task_submitted", [], "task_submitted.details is list, not a mapping"),
-        ("task_submitted", {"task_id": 7, "model_ref": "m"}, "task_submitted.task_id is int"),
+        ("task_submitted", {"task_id": [7], "model_ref": "m"}, "task_submitted.task_id is list"),
         (
             "task_submitted",
             {"task_id": "t", "model_ref": "m", "prompt_hash": "write me a poem"},
@@ -243,12 +238,7 @@ def test_a_name_of_the_vocabulary_is_taken_without_all_of_its_fields() -> None:
         (
             "token_created",
             {"token_fingerprint": "f", "scope": [], "expires_at": "soon"},
-            "token_created.expires_at is str, not a datetime",
-        ),
-        (
-            "token_created",
-            {"token_fingerprint": "f", "scope": [], "expires_at": "2026-11-23"},
-            "token_created.expires_at is a datetime without a time zone",
+            "token_created.expires_at is not a time",
         ),
     ],
 )

@@ -83,10 +83,9 @@ def test_details_are_cleaned_when_they_are_bound() -> None:
     [
         ({"actor": {"user": "x"}}, "actor has no field 'user'"),
         ({"resource": "p"}, "resource is str"),
-        ({"reason": 1}, "reason is int"),
+        ({"reason": [1]}, "reason is list"),
         ({"correlation_id": b"x"}, "correlation_id is bytes"),
         ({"details": [1]}, "details is list"),
-        ({"details": {"x": float("nan")}}, "details.x is not a finite number"),
     ],
 )
 def test_what_is_wrong_is_refused_when_it_is_bound(fields: dict[str, object], words: str) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 import auditlog
+from auditlog.events.actor import OUTCOMES
 from auditlog.events.base import Event
 from auditlog.events.body import encode_body, service_host
 from auditlog.events.field_kinds import KINDS
@@ -30,6 +31,7 @@ NAMES: Final = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max
 VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {
     "Id": NAMES,
     "Label": NAMES,
+    "Word": st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True),
     "Text": st.text(st.characters(exclude_categories=["Cs"]), max_size=80),
     "Digest": st.from_regex(r"(sha256:)?[0-9a-fA-F]{8,128}", fullmatch=True),
     "Address": st.ip_addresses().map(str),
@@ -50,11 +52,13 @@ def fields_of(event: type[Event]) -> st.SearchStrategy[dict[str, Any]]:
             auditlog.Actor,
             NAMES,
             ip=st.none() | VALUES["Address"],
-            auth_method=st.sampled_from([None, "mtls", "api_key"]),
+            auth_method=st.sampled_from([None, "mtls", "passkey"]),
+            roles=st.none() | st.lists(NAMES, max_size=2),
+            tenant=st.none() | NAMES,
             session_id=st.none() | NAMES,
         ),
         "resource": st.builds(auditlog.Resource, NAMES, NAMES, st.none() | NAMES),
-        "outcome": st.sampled_from(["success", "failure", "partial_success"]),
+        "outcome": st.sampled_from(OUTCOMES),
         "reason": VALUES["Text"],
         "severity": st.sampled_from(["info", "warning", "error", "critical"]),
         "correlation_id": NAMES,
@@ -79,6 +83,7 @@ def example_of(event_type: str) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "Id": "x-1",
         "Label": "a",
+        "Word": "a",
         "Text": "b",
         "Digest": "sha256:" + "0" * 64,
         "Address": "192.0.2.7",
@@ -194,7 +199,7 @@ BROKEN: Final = {
     "an unknown severity": _set("severity", to="debug"),
     "an actor without a name": _drop("actor", "user_id"),
     "an actor with a nickname": _set("actor", "nickname", to="al"),
-    "an unknown auth method": _set("actor", "auth_method", to="password"),
+    "an auth method that is not a word": _set("actor", "auth_method", to="Pass Word"),
     "an address that is none": _set("actor", "ip", to="localhost"),
     "a negative count": _set("details", "prompt_length", to=-1),
     "a prompt for its hash": _set("details", "prompt_hash", to="tell me"),

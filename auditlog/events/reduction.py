@@ -1,0 +1,138 @@
+"""Reduce what an event was given to fields that always make a record.  Pure.
+
+The bridges use it, since nothing that was logged may be lost for its form; and so does emit in an
+``except`` block, where a refusal would replace the exception that is being handled.
+
+A member that is valid is kept.  Any other stands below details under its own name; a name that is
+not an event type is kept as ``claimed_type``; a long value becomes its length and hash.
+
+Invariants (tests of the same name in tests/auditlog/events/test_reduction.py):
+  never_lost   whatever an event was given, the reduced fields make a record
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+
+from auditlog.errors import InvalidEvent
+from auditlog.events.actor import as_actor, as_resource
+from auditlog.events.base import EVENT_TYPE, LIBRARYS_OWN, OUTCOME, SEVERITY
+from auditlog.events.field_kinds import check_text
+from auditlog.events.values import LENIENT, REPLACED, ValueRules, cleaned
+from auditlog.events.vocabulary import EVENT_TYPES
+from auditlog.redaction.cleaning import clean_text
+
+__all__ = ["PLAIN_TYPE", "reduced"]
+
+PLAIN_TYPE: Final = "app.logged"
+"""The type of an event whose own cannot be kept."""
+
+_MAX_REASON_BYTES: Final = 16_384
+_MAX_NAME_BYTES: Final = 1_024
+_MAX_VALUE_BYTES: Final = 4_096
+_MAX_DEPTH: Final = 8
+_MAX_DETAILS_BYTES: Final = 24_576
+
+_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "actor": as_actor,
+    "resource": as_resource,
+    "outcome": lambda value: OUTCOME.check("outcome", value),
+    "severity": lambda value: SEVERITY.check("severity", value),
+    "reason": lambda value: _short(check_text("reason", value), _MAX_REASON_BYTES),
+    "correlation_id": lambda value: _short(check_text("", value), _MAX_NAME_BYTES),
+}
+
+
+def reduced(
+    event_type: object, fields: Mapping[str, Any], rules: ValueRules = LENIENT
+) -> tuple[str, dict[str, Any]]:
+    """Return a type and fields that make a record.
+
+    A type of the vocabulary is not kept: its fields may be what was refused.
+    """
+    rules = ValueRules(rules.default)
+    kept: dict[str, Any] = {}
+    told: dict[str, Any] = {}
+    kept_type = event_type if _is_free(event_type) else PLAIN_TYPE
+    if kept_type != event_type:
+        told["claimed_type"] = event_type
+    for name, value in fields.items():
+        if value is None or name == "details":
+            continue
+        try:
+            kept[name] = _CHECKS[name](value)
+        except (InvalidEvent, KeyError):
+            told[name] = value
+    details = fields.get("details")
+    if isinstance(details, Mapping):
+        told = {**details, **told}
+    elif details is not None:
+        told["details"] = details
+    kept["details"] = _cut(told, rules)
+    return str(kept_type), kept
+
+
+def _is_free(event_type: object) -> bool:
+    return (
+        isinstance(event_type, str)
+        and EVENT_TYPE.fullmatch(event_type) is not None
+        and not event_type.startswith(LIBRARYS_OWN)
+        and event_type not in EVENT_TYPES
+    )
+
+
+def _short(text: str, most_bytes: int) -> str:
+    if len(orjson.dumps(clean_text(text, ""))) > most_bytes:
+        raise InvalidEvent("too long")
+    return text
+
+
+def _cut(details: Mapping[Any, Any], rules: ValueRules) -> dict[str, Any]:
+    """The details that fit, each of them cut to size; says how many were left out."""
+    kept: dict[str, Any] = {}
+    replaced: list[str] = []
+    left = _MAX_DETAILS_BYTES
+    omitted = 0
+    for name, value in details.items():
+        try:
+            made, notes = cleaned({_short_key(name): _shortened(value)}, "details", rules)
+        except InvalidEvent:  # redaction could not bring it down to a size
+            omitted += 1
+            continue
+        size = len(orjson.dumps([made, notes]))
+        if size > left:
+            omitted += 1
+        else:
+            kept |= made
+            replaced += notes
+            left -= size
+    if omitted:
+        kept["omitted_fields"] = omitted
+    if replaced:
+        kept[REPLACED] = replaced
+    return kept
+
+
+def _short_key(name: object) -> object:
+    if not isinstance(name, str) or len(name) <= 256:
+        return name
+    text = name.encode("utf-8", "backslashreplace")
+    return f"{text[:32].decode('utf-8', 'replace')}… {sha256(text).hexdigest()[:12]}"
+
+
+def _shortened(value: Any, depth: int = 0) -> Any:
+    """The value with its long texts as their length and hash."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "backslashreplace")
+        if len(text) <= _MAX_VALUE_BYTES:
+            return value
+        return {"length": len(value), "hash": f"sha256:{sha256(text).hexdigest()}"}
+    if depth < _MAX_DEPTH and isinstance(value, Mapping):
+        return {_short_key(key): _shortened(item, depth + 1) for key, item in value.items()}
+    if depth < _MAX_DEPTH and isinstance(value, (list, tuple)):
+        return [_shortened(item, depth + 1) for item in value]
+    return value
