@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         LogFailed,
         LogLocked,
         NoLog,
+        NotDurableYet,
         RecordTooLarge,
         UnsafePath,
     )
@@ -61,6 +62,7 @@ __all__ = [
     "LogFailed",
     "LogLocked",
     "NoLog",
+    "NotDurableYet",
     "Record",
     "RecordTooLarge",
     "Report",

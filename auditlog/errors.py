@@ -22,6 +22,7 @@ __all__ = [
     "LogFailed",
     "LogLocked",
     "NoLog",
+    "NotDurableYet",
     "RecordTooLarge",
     "UnsafePath",
 ]
@@ -119,6 +120,10 @@ class ForkedLog(AuditLogError):
 
 class BufferFull(AuditLogError):
     """The queue stayed full for ``block_timeout``; the event was refused and counted."""
+
+
+class NotDurableYet(AuditLogError, TimeoutError):
+    """The record was not durable within the timeout; it is queued and may still become durable."""
 
 
 class CursorDamaged(AuditLogError):

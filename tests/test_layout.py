@@ -49,7 +49,6 @@ PURE = {  # what the design calls pure; any other module joins by saying "Pure" 
     "auditlog/writer/flush_policy.py",
     "auditlog/format/record.py",
     "auditlog/redaction/cleaning.py",
-    "auditlog/writer/rotation.py",
     "auditlog/format/segment_names.py",
     "auditlog/writer/torn_tail.py",
     "retention/plan.py",

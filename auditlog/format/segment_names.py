@@ -1,4 +1,4 @@
-"""The names of logs and of the files that hold them.  Pure: no clock, disk, network.
+"""Build and parse the names of logs and of their segment files.  Pure.
 
 A log is ``service@host`` or ``service@host+instance``; a segment of it is
 ``<log>.<UTC day>.<part>.ndjson``, after compression with ``.zst`` or ``.gz`` behind.
@@ -100,7 +100,7 @@ class SegmentName:
             raise InvalidName(f"part {self.part} of {self.log} is outside 1 to 999999999")
         if self.compression not in COMPRESSIONS:
             raise InvalidName(
-                f"{self.compression!r} is no compression; known are '', '.zst', '.gz'"
+                f"{self.compression!r} is not a compression; known are '', '.zst', '.gz'"
             )
 
     def __str__(self) -> str:
@@ -110,6 +110,10 @@ class SegmentName:
     def logical(self) -> str:
         """The plain form's name: what the segment is called in proofs, cursors and reports."""
         return f"{self.log}.{self.day.isoformat()}.{self.part:04d}.ndjson"
+
+    def next_part(self) -> SegmentName:
+        """The segment that follows on the same day."""
+        return SegmentName(self.log, self.day, self.part + 1)
 
     @classmethod
     def parse(cls, text: str) -> SegmentName:

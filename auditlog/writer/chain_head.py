@@ -1,14 +1,15 @@
-"""The chain's head and what is queued behind it.  Pure: the clock's reading is an argument.
+"""Turn bodies into chained records and queue them.  Pure: the clock's reading is an argument.
 
-Here a body becomes a record: it gets its number, the hash of the record before, its timestamp and
-its segment, in one step that cannot be interleaved (the caller holds the log's lock).  Queued
-lines stand in Commits in the order of their numbers; a Commit never spans two segments and never
-exceeds MAX_COMMIT_BYTES.
+A record gets its number, the hash of the record before, its timestamp and its segment in one step,
+while the caller holds the log's lock.  Queued lines are kept in Commits in the order of their
+numbers; a Commit never spans two segments and never exceeds MAX_COMMIT_BYTES.
 
 Invariants (tests of the same name in tests/auditlog/writer/test_chain_head.py):
   no_gap        numbers follow each other and every record names the hash of the one before
   opened_first  the first record of every segment is log.segment_opened
   own_day       a record's timestamp is in its segment's day, also when the clock goes back
+  never_back    the day of a log's segments never goes backwards, and no name is used twice
+  bounded_size  a segment of more than one record is at most max_segment_bytes long
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from typing import TYPE_CHECKING
 
 from auditlog.errors import RecordTooLarge
 from auditlog.format.record import GENESIS_HASH, MAX_RECORD_BYTES, format_ns, log_prefix, seal
+from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.writer import log_events
-from auditlog.writer.clock import SECOND_NS, day_of
+from auditlog.writer.clock import SECOND_NS, day_of, to_ns
 from auditlog.writer.flush_policy import MAX_COMMIT_BYTES
-from auditlog.writer.rotation import first_segment, following_part, next_segment
 from auditlog.writer.ticket import Commit
 
 if TYPE_CHECKING:
-    from auditlog.format.segment_names import LogId, SegmentName
+    from auditlog.writer.recovery import Recovered
 
-__all__ = ["Pending"]
+__all__ = ["ChainHead", "next_segment"]
 
 
-class Pending:
+class ChainHead:
     """The head of one log: the next number, the last hash, the segment, the queued commits."""
 
     __slots__ = (
@@ -84,16 +85,22 @@ class Pending:
     def queued_events(self) -> int:
         return self.seq - self._finished_seq
 
-    def resume(
-        self, segment: SegmentName, *, size: int, seq: int, record_hash: str, last_ns: int
-    ) -> None:
-        """Go on behind the last record of a log that was recovered."""
-        self._set_segment(segment)
-        self.size = size
-        self.seq = self._finished_seq = seq
-        self._before_segment = seq - 2  # how many there are does not matter: one more may rotate
-        self.hash = record_hash
-        self.last_ns = last_ns
+    def resume(self, recovered: Recovered, now_ns: int) -> None:
+        """Go on behind the last record of a log that was recovered, if it has one.
+
+        A segment that a crash left without a record is used again, unless its day is over.
+        """
+        if recovered.segment is not None:
+            self._set_segment(recovered.segment)
+            self.size = recovered.size
+            self.seq = self._finished_seq = recovered.seq
+            self._before_segment = self.seq - 2  # two are enough for a segment that may rotate
+            self.hash = recovered.hash
+            self.last_ns = to_ns(recovered.timestamp)
+        if recovered.empty is not None and recovered.empty.day >= day_of(now_ns):
+            self.open_segment(recovered.empty, now_ns)
+        elif not recovered.appendable:
+            self.rotate(now_ns)
 
     def append(self, body: bytes, now_ns: int) -> Commit:
         """Make the body the log's next record and queue it; ``seq`` and ``hash`` are then its own.
@@ -148,7 +155,7 @@ class Pending:
     def rotate(self, now_ns: int) -> None:
         """Go on in a new segment although this one is neither full nor of an earlier day."""
         if self.segment is not None and self.records > 1:
-            self.open_segment(following_part(self.segment), now_ns)
+            self.open_segment(self.segment.next_part(), now_ns)
 
     def oldest(self) -> Commit:
         """The commit to write next.  It stays queued, but new records go to another one."""
@@ -159,12 +166,9 @@ class Pending:
 
     def finished(self, commit: Commit) -> None:
         """The oldest commit is durable, or never will be: it no longer takes up room."""
-        if not commit.finished:
-            self.queued_bytes -= commit.size
-            self._finished_seq = commit.last_seq
-            commit.finished = True
-        if self.commits and self.commits[0] is commit:
-            self.commits.popleft()
+        self.queued_bytes -= commit.size
+        self._finished_seq = commit.last_seq
+        self.commits.popleft()
 
     def _check_fits(self, body: bytes) -> None:
         """Refuse what is too large before a segment is opened for it, whose record comes first."""
@@ -181,7 +185,7 @@ class Pending:
     def _advance(self, now_ns: int, *, line_bytes: int) -> bool:
         day = day_of(now_ns)
         if self.segment is None:
-            following: SegmentName | None = first_segment(self.log, day)
+            following: SegmentName | None = SegmentName(self.log, day, 1)
         else:
             following = next_segment(
                 self.segment,
@@ -217,6 +221,27 @@ class Pending:
         timestamp = format_ns(now_ns)
         self._second_text = timestamp[:20]
         return timestamp
+
+
+def next_segment(
+    current: SegmentName,
+    *,
+    size: int,
+    records: int,
+    line_bytes: int,
+    day: dt.date,
+    max_segment_bytes: int,
+) -> SegmentName | None:
+    """The segment the next line has to go to, or None for the current one.
+
+    ``size`` and ``records`` are the current segment's, ``day`` the UTC day of the new record.  A
+    segment that holds only the record that opened it takes any line, however long.
+    """
+    if day > current.day:
+        return SegmentName(current.log, day, 1)
+    if records > 1 and size + line_bytes > max_segment_bytes:
+        return current.next_part()
+    return None
 
 
 def _with_clock_at(body: bytes, clock_at: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The log that writes nothing: flush="disabled", for tests and tools that need no trail.
+"""Accept events and write nothing: flush="disabled", for tests and tools that need no trail.
 
 Invariants (tests of the same name in tests/auditlog/writer/test_disabled.py):
   no_directory   nothing is created, opened or checked
@@ -20,7 +20,7 @@ __all__ = ["DisabledLog"]
 
 
 class DisabledLog(Log):
-    """flush="disabled": accepts everything, checks and writes nothing, needs no directory."""
+    """Checks and writes nothing, and needs no directory."""
 
     def __init__(self, log_id: LogId) -> None:
         self.id = log_id
@@ -32,18 +32,32 @@ class DisabledLog(Log):
         return f"<Log {self.id} disabled>"
 
     def emit(
-        self, event: Event | str, *, durable: bool = False, **fields: Unpack[EventFields]
+        self,
+        event: Event | str,
+        *,
+        durable: bool = False,
+        timeout: dt.timedelta | float | None = None,
+        **fields: Unpack[EventFields],
     ) -> Ticket:
         return self._ticket
 
-    async def aemit(self, event: Event | str, **fields: Unpack[EventFields]) -> Ticket:
+    async def aemit(
+        self,
+        event: Event | str,
+        *,
+        timeout: dt.timedelta | float | None = None,
+        **fields: Unpack[EventFields],
+    ) -> Ticket:
         return self._ticket
 
     def flush(self, timeout: dt.timedelta | float | None = None) -> None:
         """Nothing is ever queued."""
 
-    def close(self) -> None:
+    def close(self, timeout: dt.timedelta | float | None = None) -> None:
         """Nothing is open."""
+
+    def reopen(self) -> None:
+        """Nothing can fail."""
 
     def stats(self) -> Stats:
         return Stats(

@@ -1,4 +1,4 @@
-"""How full the disk is, judged against two watermarks.  Pure but for one statvfs(3) call.
+"""Judge the free space of the log's file system against two watermarks.
 
 Invariants (tests of the same name in tests/auditlog/writer/test_disk_space.py):
   hysteresis   a level is left only when a tenth more than its watermark is free
@@ -7,12 +7,15 @@ Invariants (tests of the same name in tests/auditlog/writer/test_disk_space.py):
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Level", "Watermarks", "free_bytes"]
+__all__ = ["DiskSpace", "Level", "Watermarks"]
+
+_logger = logging.getLogger("auditlog")
 
 Level = Literal["ok", "low", "critical"]
 
@@ -41,7 +44,33 @@ class Watermarks:
         return "ok"
 
 
-def free_bytes(directory: Path) -> int:
-    """Bytes that a process without privileges can still write there.  Raises OSError."""
-    state = os.statvfs(directory)
-    return state.f_bavail * state.f_frsize
+class DiskSpace:
+    """The free space below one directory; ``level`` as it was when last looked at."""
+
+    def __init__(self, directory: Path, watermarks: Watermarks) -> None:
+        self._directory = directory
+        self._watermarks = watermarks
+        self.level: Level = "ok"
+
+    def look(self) -> int | None:
+        """Update the level; returns the free bytes when it has become low or critical, else None.
+
+        Free are the bytes that a process without privileges can still write there.
+        """
+        try:
+            state = os.statvfs(self._directory)
+        except OSError as error:
+            _logger.warning("%s: free space cannot be read: %s", self._directory, error)
+            return None
+        free = state.f_bavail * state.f_frsize
+        before, self.level = self.level, self._watermarks.level(free, self.level)
+        if self.level in (before, "ok"):
+            return None
+        _logger.log(
+            logging.ERROR if self.level == "critical" else logging.WARNING,
+            "%d bytes are free in %s (%s)",
+            free,
+            self._directory,
+            self.level,
+        )
+        return free

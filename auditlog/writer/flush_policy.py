@@ -1,4 +1,4 @@
-"""When a commit is due.  Pure: no clock, disk, network.
+"""Decide which events emit waits for, and when a commit is due.  Pure.
 
     immediate   emit returns when the record is durable (default)
     batched     emit returns at once; a timer, a count and a size bound how long durability takes
@@ -13,6 +13,7 @@ Invariants (tests of the same name in tests/auditlog/writer/test_flush_policy.py
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -53,7 +54,7 @@ class FlushPolicy:
     @classmethod
     def named(cls, mode: str) -> FlushPolicy:
         """The policy of that mode with its defaults.  Raises ValueError."""
-        return cls(mode)  # type: ignore[arg-type]  # __post_init__ refuses what is no mode
+        return cls(mode)  # type: ignore[arg-type]  # __post_init__ refuses any other
 
     @classmethod
     def batched(
@@ -75,20 +76,19 @@ class FlushPolicy:
     ) -> FlushPolicy:
         return cls("hybrid", _duration(max_delay), max_events, max_bytes)
 
-    def at_once(self, *, critical: bool, durable: bool) -> bool:
+    def at_once(self, critical: bool, durable: bool) -> bool:
         """Whether emit has to wait until this record is durable."""
-        return self.mode == "immediate" or durable or (self.mode == "hybrid" and critical)
+        return self.mode == "immediate" or durable or (critical and self.mode == "hybrid")
 
-    def due(self, *, events: int, queued_bytes: int, age_seconds: float) -> bool:
-        """Whether what is queued, the oldest of it since ``age_seconds``, has to go out now."""
-        if events == 0:
-            return False
-        return (
-            self.mode == "immediate"
-            or age_seconds >= self.max_delay.total_seconds()
-            or events >= self.max_events
-            or queued_bytes >= self.max_bytes
-        )
+    def due_at(self, queued_at: float, *, events: int, queued_bytes: int) -> float:
+        """When the queue has to be written, given the time its oldest record was queued.
+
+        Both are in seconds of the same clock; minus infinity means at once.
+        """
+        full = events >= self.max_events or queued_bytes >= self.max_bytes
+        if full or self.mode == "immediate":
+            return -math.inf
+        return queued_at + self.max_delay.total_seconds()
 
 
 def _duration(value: dt.timedelta | float) -> dt.timedelta:

@@ -1,39 +1,41 @@
-"""Make queued commits durable, in order: group commit led by whoever waits.
+"""Write queued commits to disk on one thread, and wake the callers that wait for them.
 
-A thread that needs its record durable and finds nobody committing leads: it writes the oldest
-commit, syncs it, wakes those who wait for it, and so on until its own is done.  Everything queued
-while a sync ran goes out with the next.  Where nobody waits (batched), or whoever waits must not
-block (asyncio) or the disk is full, a background thread, the keeper, leads; once a second it also
-looks after the log (see Log).
+Callers queue records and wait; the commit thread takes the oldest commit, writes it with one
+write(2), syncs it, resolves its tickets and takes the next.  Everything queued while a sync runs
+goes out with the next one (group commit).  No caller ever touches the file: each can bound its wait
+however slow the disk is, and an exception from a signal handler cannot break off a write.
 
 Invariants (tests of the same name in tests/auditlog/writer/test_group_commit.py):
   in_order     commits become durable in the order of their records
   poisoned     after a failed write or sync nothing is ever written or synced again
-  lost_leader  a leader that a signal handler threw out is replaced within a second or so
   disk_full    ENOSPC and EDQUOT lose nothing: the partial line is cut, the queue kept, retried
+  noted        the newest segment with a durable record is noted, so that its loss is noticed
+  interrupted  an exception from a signal handler in a waiting caller stops nobody else
 """
 
 from __future__ import annotations
 
 import logging
-import sys
+import math
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from auditlog.errors import AuditLogError, LogFailed
-from auditlog.writer.log_end import LogEnd
-from auditlog.writer.ticket import Commit, Waiter
+from auditlog.errors import AuditLogError, LogFailed, NotDurableYet
+from auditlog.writer.active_segment import DISK_FULL, ActiveSegment
+from auditlog.writer.recovery import remember_head
+from auditlog.writer.ticket import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from auditlog.writer.chain_head import Pending
+    from auditlog.writer.chain_head import ChainHead
     from auditlog.writer.flush_policy import FlushPolicy
+    from auditlog.writer.ticket import Commit
 
-__all__ = ["Committer"]
+__all__ = ["GroupCommit", "owned_by_caller"]
 
 _TICK_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -41,153 +43,119 @@ _RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 _logger = logging.getLogger("auditlog")
 
 
-class Committer:
-    """Takes commits from ``pending`` and makes them durable.
+def owned_by_caller(lock: threading.RLock) -> Callable[[], bool]:
+    """A function that tells whether the calling thread has the lock.
 
-    ``lock`` guards both; ``room`` is notified when the queue shrinks, for whoever has set
-    ``room_wanted``.  ``tick`` is called by the keeper about once a second, without the lock;
-    ``failed`` once, with it, when the log has failed.
+    A caller that has it already is a signal handler (or a finalizer) that has interrupted our code.
+    """
+    # The one method that tells; threading.Condition asks it of every lock, too.
+    owned: Callable[[], bool] = lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001  (see above)
+    return owned
+
+
+class GroupCommit:
+    """Makes the commits of ``head`` durable, in order, on a thread of its own.
+
+    ``lock`` guards ``head`` and this object.  The thread calls ``admit`` with the lock held before
+    it looks for work, ``tick`` without it about once a second, ``failed`` with it when the log has
+    failed, and ``ended`` when it has closed the file for good.
     """
 
     def __init__(
         self,
         directory: Path,
-        pending: Pending,
+        head: ChainHead,
         policy: FlushPolicy,
         lock: threading.RLock,
         *,
         file_mode: int,
+        admit: Callable[[], None],
         tick: Callable[[], None],
         failed: Callable[[AuditLogError], None],
+        ended: Callable[[], None],
     ) -> None:
-        self._pending = pending
+        self._directory = directory
+        self._head = head
         self._policy = policy
         self._lock = lock
+        self._interrupted = owned_by_caller(lock)
+        self._file_mode = file_mode
+        self._admit = admit
         self._tick = tick
         self._failed = failed
-        self.room = threading.Condition(lock)
-        self.room_wanted = False
-        self._end = LogEnd(directory, file_mode)
+        self._ended = ended
+        self._segment: ActiveSegment | None = None
+        self._note_due = False
         self.failure: AuditLogError | None = None
-        self.durable_seq = self.durable_bytes = 0
         self.stalled_by: OSError | None = None
-        self.commit_seconds: deque[float] = deque(maxlen=1024)
-        self.commits = 0
-        self._crowd = 0
         self._retries = 0
-        self._retry_at = 0.0
-        self._leader: Waiter | None = None
-        self._leader_thread: int | None = None
-        self._keepers_own = Waiter()
-        # No threading.Event: what a signal handler raises inside one leaves its lock held for ever.
-        self._wake = Waiter()
-        self._wake.arm()
+        self._retry_at = -math.inf
+        self.durable_seq = self.durable_bytes = 0
+        self.commits = 0
+        self.commit_seconds: deque[float] = deque(maxlen=1024)
+        self._woken = 0  # callers that the last commit woke
+        self._room_waiters: list[Waiter] = []
         self._stopping = False
-        self._keeper = threading.Thread(
-            target=self._keep, name=f"auditlog-keeper-{pending.log}", daemon=True
+        # Not a threading.Event: an exception that a signal handler raises inside one leaves its
+        # inner lock held for ever.
+        self._wake = Waiter()
+        self._thread = threading.Thread(
+            target=self._run, name=f"auditlog-commit-{head.log}", daemon=True
         )
 
     def start(self) -> None:
-        self._keeper.start()
+        self._thread.start()
+
+    # Called by the threads that emit ---------------------------------------------------------
 
     def wait(self, commit: Commit, timeout: float | None) -> bool:
-        """Return True once the commit is done, False when it is not after ``timeout`` seconds.
+        """Ask for the commit and wait for it, at most ``timeout`` seconds (None: without a bound).
 
-        Without a timeout the caller leads the commit where nobody else does; with one the keeper
-        is asked to, since whoever leads is as slow as the disk.  A signal handler may raise
-        anywhere in here: leadership is passed on all the same.
+        Returns whether it is done.  With 0 it only asks.
         """
         if commit.done:
             return True
-        if timeout is not None:
-            return self._watch(commit, timeout)
-        me = Waiter()
-        try:
-            while not commit.done:
-                if self._take_lead(me, commit):
-                    self._lead(me, commit)
-                elif not commit.done:
-                    me.sleep(None)
-        finally:
-            self._leave(me, commit)
-        return commit.done
-
-    def _watch(self, commit: Commit, timeout: float) -> bool:
-        me = Waiter()
+        if self._interrupted():
+            raise NotDurableYet(
+                "the record cannot be waited for in a signal handler that interrupted the log",
+                hint="It is queued; wait for the ticket in the main program.",
+            )
+        waiter = Waiter()
         with self._lock:
             if commit.done:
                 return True
             commit.urgent = True
-            self.wake_keeper()
-            if timeout <= 0:
+            self._wake.wake()
+            if timeout is not None and timeout <= 0:
                 return False
-            me.arm()
-            commit.watchers.append(me)
-        try:
-            me.sleep(timeout)
-        finally:
+            commit.waiters.append(waiter)
+        if not waiter.sleep(timeout):
             with self._lock:
-                if me in commit.watchers:
-                    commit.watchers.remove(me)
+                if waiter in commit.waiters:
+                    commit.waiters.remove(waiter)
         return commit.done
 
-    def led_by_this_thread(self) -> bool:
-        """Whether the caller is, in a signal handler, behind a commit that its thread is making."""
-        return self._leader_thread == threading.get_ident() and self._leads()
+    def wake(self) -> None:
+        """Let the thread look for work; called with the lock held."""
+        self._wake.wake()
 
-    def _leads(self) -> bool:
-        """Whether the thread that took the lead is still about it.
+    def room_waiter(self) -> Waiter:
+        """A waiter that is woken when the queue has become shorter; called with the lock held."""
+        waiter = Waiter()
+        self._room_waiters.append(waiter)
+        return waiter
 
-        Two exceptions from signal handlers in a row, the second where the first would have made it
-        pass the lead on, throw a thread out of wait while it is still called the leader.
-        """
-        thread = self._leader_thread
-        frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001  (documented)
-        while frame is not None:
-            if frame.f_code is _WAIT and frame.f_locals.get("me") is self._leader:
-                return True
-            frame = frame.f_back
-        return False
-
-    def _take_lead(self, me: Waiter, commit: Commit) -> bool:
-        """Whether the caller leads now; else it is among those who are woken."""
-        thread = threading.get_ident()
-        with self._lock:
-            if self._leader_thread == thread:
-                if self._leads():
-                    raise LogFailed(
-                        "a signal handler waits for a commit that the code it interrupted is"
-                        " making",
-                        hint="Emit from the main program, or do not wait in a signal handler.",
-                    )
-                self._leader = None
-            if self._leader is None and self.stalled_by is None:
-                self._leader_thread = thread
-                self._leader = me
-                return True
-            if not commit.done and me not in commit.waiters:
-                me.arm()
-                commit.waiters.append(me)
-            return commit.done and self._leader is me
-
-    def _leave(self, me: Waiter, commit: Commit) -> None:
-        if self._leader is not me and me not in commit.waiters and not me.woken():
-            return  # nearly always: it led, or was woken because its commit is done
-        with self._lock:
-            if me in commit.waiters:
-                commit.waiters.remove(me)
-            elif me.woken():
-                self._wake_next()  # woken to lead, and going without having done so
-            self._pass_on(me)
-
-    def stop(self) -> None:
-        """End the keeper; nothing may be queued any more."""
-        with self._lock:
-            self._stopping = True
-            self._wake.wake()
-        if self._keeper is not threading.current_thread() and self._keeper.ident is not None:
-            self._keeper.join()
-        self._end.close()
+    def written_seq(self) -> int:
+        """Number of the newest record that write(2) took; called with the lock held."""
+        commits, segment = self._head.commits, self._segment
+        if (
+            commits
+            and segment is not None
+            and segment.name is commits[0].segment
+            and segment.written >= commits[0].end
+        ):
+            return commits[0].last_seq
+        return self.durable_seq
 
     def fail(self, error: AuditLogError) -> None:
         """Poison the log: every pending and later record gets this error."""
@@ -196,192 +164,217 @@ class Committer:
                 return
             self.failure = error
             self._failed(error)
-            while self._pending.commits:
-                commit = self._pending.oldest()
-                self._pending.finished(commit)
+            while self._head.commits:
+                commit = self._head.oldest()
+                self._head.finished(commit)
                 commit.resolve(error)
-            self.room.notify_all()
-        _logger.error("%s: the log takes no more events: %s", self._pending.log, error)
+            self._wake_for_room()
+        _logger.error("%s: the log takes no more events: %s", self._head.log, error)
+
+    def stop(self, timeout: float) -> None:
+        """End the thread, which closes the file; nothing may be queued any more.
+
+        A thread that hangs in a system call is left behind after ``timeout`` seconds; it ends, and
+        says so, when the call returns.
+        """
+        with self._lock:
+            self._stopping = True
+            self._wake.wake()
+        if self._thread.ident is None:
+            self._ended()
+        elif self._thread is not threading.current_thread():
+            self._thread.join(min(timeout, threading.TIMEOUT_MAX))
+
+    def running(self) -> bool:
+        return self._thread.is_alive()
 
     def forget(self, error: AuditLogError, lock: threading.RLock) -> None:
-        """In a forked child: nothing queued here is ever written by it."""
+        """In a forked child, which has no commit thread: nothing queued is ever written by it."""
         self._lock = lock
         self.failure = error
-        for commit in self._pending.commits:
+        for commit in self._head.commits:
             commit.error, commit.done = error, True
-        self._pending.commits.clear()
-        self._end.close()
+        self._head.commits.clear()
+        if self._segment is not None:
+            self._segment.close()
 
-    def written_seq(self) -> int:
-        """Number of the newest record that write(2) took; called with the lock held."""
-        commits = self._pending.commits
-        if commits and self._end.has_written(commits[0]):
-            return commits[0].last_seq
-        return self.durable_seq
+    # On the commit thread --------------------------------------------------------------------
 
-    def wake_keeper(self) -> None:
-        """Have the keeper look whether something is due; called with the lock held."""
-        self._wake.wake()
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # else every caller would wait for ever
+            _logger.exception("%s: the commit thread has ended", self._head.log)
+            self.fail(
+                LogFailed(
+                    f"the commit thread ended with {type(error).__name__}",
+                    path=self._directory,
+                    hint="This is a mistake in auditlog; please report it, and open the log again.",
+                )
+            )
+        finally:
+            if self._segment is not None:
+                self._segment.close()
+            self._ended()
 
-    def _lead(self, me: Waiter, until: Commit) -> None:
-        """Commit in order until ``until`` is done, then pass the lead on; the caller has it."""
-        while not until.done:
-            if self._crowd:
-                self._gather(until)
+    def _work(self) -> None:
+        next_tick = time.monotonic() + _TICK_SECONDS
+        while True:
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + _TICK_SECONDS
+                self._look()
             with self._lock:
-                if self.stalled_by is not None or not self._pending.commits:
-                    break
-                commit = self._pending.oldest()
-            outcome = self._write(commit)
-            with self._lock:
-                self._settle(commit, outcome)
-                if outcome is None and until.done:
-                    self._pass_on(me)
+                self._admit()
+                due_at = self._due_at()
+                if self._stopping and due_at > now:
                     return
-            if isinstance(outcome, AuditLogError):
-                self.fail(outcome)  # before anybody else can take the lead
-        self._pass_on(me)
+            if due_at > now:
+                self._wake.sleep(min(due_at, next_tick) - now)
+            else:
+                self._gather()
+                self._commit()
 
-    def _gather(self, commit: Commit) -> None:
-        """Let those who waited for the commit before queue their next record, if they have one.
+    def _due_at(self) -> float:
+        """When (monotonic seconds) the oldest commit has to be written; the lock is held."""
+        commits = self._head.commits
+        if not commits:
+            return math.inf
+        if self.stalled_by is not None:
+            return math.inf if self._stopping else self._retry_at
+        if any(commit.urgent for commit in commits):
+            return -math.inf
+        return self._policy.due_at(
+            commits[0].queued_at,
+            events=self._head.queued_events,
+            queued_bytes=self._head.queued_bytes,
+        )
 
-        Woken together, the first of them would otherwise lead a commit of its record alone and
-        have all others wait through a sync.  Each turn gives the interpreter to another thread.
+    def _gather(self) -> None:
+        """Give the callers that the last commit woke time to queue their next record.
+
+        Else the first of them would get a commit to itself while the others wait through a sync.
+        Ends when as many records are queued, or after half the time of the last commit.
         """
-        for _ in range(self._crowd):
-            if commit.events >= self._crowd:
-                return
-            time.sleep(0)
-
-    def _pass_on(self, me: Waiter) -> None:
-        """If the caller leads: no longer, and whoever waits first is woken to take over."""
-        with self._lock:
-            if self._leader is me:
-                self._wake_next()
-                self._leader_thread = None
-                self._leader = None
-
-    def _wake_next(self) -> None:
-        """The first thread that waits; the keeper where only time or futures do."""
-        if self.stalled_by is None:
-            for commit in self._pending.commits:
-                if commit.waiters:
-                    commit.waiters.pop(0).wake()
-                    return
-        if self._pending.commits:
-            self.wake_keeper()
-
-    def _settle(self, commit: Commit, outcome: OSError | AuditLogError | None) -> None:
-        """Tell everyone how the write ended; the lock is held."""
-        if isinstance(outcome, OSError):
-            self._stall(outcome)
+        if self._head.queued_events >= self._woken or not self.commit_seconds:
             return
-        if outcome is None:
+        give_up_at = time.perf_counter() + self.commit_seconds[-1] / 2
+        while self._head.queued_events < self._woken and time.perf_counter() < give_up_at:
+            time.sleep(0)  # lets another thread have the interpreter
+
+    def _commit(self) -> None:
+        """Write the oldest commit and tell everyone how it ended."""
+        with self._lock:
+            if self.failure is not None:
+                return
+            commit = self._head.oldest()
+        began = time.perf_counter()
+        try:
+            self._write(commit)
+        except OSError as error:
+            self._after_error(error, commit)
+            return
+        except AuditLogError as error:
+            self.fail(error)
+            return
+        seconds = time.perf_counter() - began
+        with self._lock:
+            if self.failure is not None:  # close gave up on it while the disk hung
+                return
+            self.commit_seconds.append(seconds)
+            self.commits += 1
             self.durable_seq = commit.last_seq
             self.durable_bytes += commit.size
-        self._crowd = len(commit.waiters)
-        commit.resolve(outcome)
-        self._pending.finished(commit)
-        if self.room_wanted:
-            self.room_wanted = False
-            self.room.notify_all()
+            self._woken = commit.awaited_by()
+            self._head.finished(commit)
+            commit.resolve(None)
+            self._wake_for_room()
+            retried, self.stalled_by, self._retries = self._retries, None, 0
+        if retried:
+            _logger.warning("%s: space has returned; writing goes on", self._head.log)
+
+    def _write(self, commit: Commit) -> None:
+        """Make it durable.  Raises OSError, LogFailed, UnsafePath."""
+        segment = self._segment
+        if segment is None or segment.name is not commit.segment:
+            if segment is not None:
+                segment.close()
+            self._segment = None
+            self._segment = segment = ActiveSegment(
+                self._directory, commit.segment, commit.offset, self._file_mode
+            )
+            self._note_due = True
+        segment.append(b"".join(commit.lines), commit.offset)
+        if self._note_due:
+            try:
+                remember_head(self._directory, segment.name)
+                self._note_due = False
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                # The records themselves are durable; the next commit tries the note again.
+
+    def _after_error(self, error: OSError, commit: Commit) -> None:
+        """Retry later where the disk is full and the file is as before, else fail the log."""
+        segment = self._segment
+        try:
+            if segment is not None:
+                # Also after a failed sync: the kernel still shows records that are not on the disk,
+                # and recovery would build on them.
+                segment.cut_back()
+        except OSError as second:
+            error = second if error.errno in DISK_FULL else error
+        else:
+            if error.errno in DISK_FULL:
+                self._stall(error)
+                return
+        self.fail(
+            LogFailed(
+                "records could not be made durable",
+                path=self._directory / commit.segment.logical,
+                offset=commit.offset,
+                errno=error.errno,
+                hint="Mend the disk or the directory, then call reopen() or open the log again;"
+                " it goes on behind the last durable record.",
+            )
+        )
 
     def _stall(self, error: OSError) -> None:
-        if self._retries == 0:
+        delay = _RETRY_SECONDS[min(self._retries, len(_RETRY_SECONDS) - 1)]
+        with self._lock:
+            self._retry_at = time.monotonic() + delay
+            self.stalled_by = error
+            self._retries += 1
+        if self._retries == 1:
             _logger.error(
                 "%s: the disk is full; events wait in memory until space returns: %s",
-                self._pending.log,
+                self._head.log,
                 error,
             )
-        delay = _RETRY_SECONDS[min(self._retries, len(_RETRY_SECONDS) - 1)]
-        self._retry_at = time.monotonic() + delay
-        self._retries += 1
-        self.stalled_by = error
-
-    def _write(self, commit: Commit) -> OSError | AuditLogError | None:
-        """Make it durable.  Returns None, the OSError of a full disk, or why the log has failed."""
-        if self.failure is not None:
-            return self.failure
-        began = time.perf_counter()
-        outcome = self._end.write(commit)
-        if outcome is None:
-            self.commit_seconds.append(time.perf_counter() - began)
-            self.commits += 1
-        return outcome
-
-    def _keep(self) -> None:
-        next_tick = time.monotonic() + _TICK_SECONDS
-        while not self._stopping:
-            self._wake.sleep(min(next_tick, self._deadline()) - time.monotonic())
-            self._lead_if_due()
-            if time.monotonic() >= next_tick and not self._stopping:
-                next_tick = time.monotonic() + _TICK_SECONDS
-                self._replace_a_lost_leader()
-                self._look()
-
-    def _deadline(self) -> float:
-        """When (monotonic seconds) something has to be committed that nobody leads."""
-        with self._lock:
-            if self.stalled_by is not None:
-                return self._retry_at
-            if not self._pending.commits or self._leader is not None:
-                return float("inf")
-            oldest = self._pending.commits[0]
-            if oldest.urgent:
-                return 0.0
-            return oldest.queued_at + self._policy.max_delay.total_seconds()
-
-    def _lead_if_due(self) -> None:
-        with self._lock:
-            commits = self._pending.commits
-            if not commits or self._leader is not None:
-                return
-            if self.stalled_by is not None:
-                if time.monotonic() < self._retry_at:
-                    return
-                self.stalled_by = None
-            elif not (
-                any(commit.urgent for commit in commits)
-                or self._policy.due(
-                    events=self._pending.queued_events,
-                    queued_bytes=self._pending.queued_bytes,
-                    age_seconds=time.monotonic() - commits[0].queued_at,
-                )
-            ):
-                return
-            self._leader = self._keepers_own
-            last = commits[-1]
-        self._lead(self._keepers_own, last)
-        if self.stalled_by is None and self._retries:
-            self._retries = 0
-            if self.failure is None:
-                _logger.warning("%s: space has returned; writing goes on", self._pending.log)
-
-    def _replace_a_lost_leader(self) -> None:
-        """What a signal handler broke off twice in a row: nobody leads, or nobody woken came."""
-        with self._lock:
-            if self._leader is not None and self._leader is not self._keepers_own:
-                if self._leads():
-                    return
-                self._leader = self._leader_thread = None
-            if self._leader is None:
-                self._wake_next()
 
     def _look(self) -> None:
-        """What has to be noticed although nobody writes."""
-        with self._lock:
-            if self._leader is not None or self.failure is not None:
+        """Notice within a second that the file was removed, replaced or changed by others."""
+        if self.failure is not None:
+            return
+        if self._segment is not None:
+            try:
+                self._segment.check()
+            except AuditLogError as error:
+                self.fail(error)
                 return
-            self._leader = self._keepers_own
-        try:
-            failure = self._end.look()
-            if failure is not None:
-                self.fail(failure)
-        finally:
-            self._pass_on(self._keepers_own)
-        if self.failure is None:
-            self._tick()
+            except OSError as error:
+                self.fail(
+                    LogFailed(
+                        "the segment can no longer be looked at",
+                        path=self._segment.path,
+                        errno=error.errno,
+                        hint="Mend the directory, then open the log again.",
+                    )
+                )
+                return
+        self._tick()
 
-
-_WAIT: Final = Committer.wait.__code__
-"""What a thread that leads runs somewhere down its stack."""
+    def _wake_for_room(self) -> None:
+        for waiter in self._room_waiters:
+            waiter.wake()
+        self._room_waiters.clear()

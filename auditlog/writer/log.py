@@ -1,16 +1,17 @@
-"""The log a service writes to: emit, and know when it is durable.
+"""Emit events into one open log, and wait until they are durable.
 
-    queued     the record has its number and stands in memory
+    queued     the record has its number and is held in memory
     written    write(2) returned
     durable    fdatasync(2) returned, and for a new segment fsync(2) of its directory
 
-A ticket resolves only at durable.  The record is made in emit itself, under the log's lock; the
-committer writes it (see committer).
+A ticket resolves only at durable.  emit makes the record itself, under the log's lock; the commit
+thread writes it (see group_commit).
 
 Invariants (tests of the same name in tests/auditlog/writer/test_log.py):
   acknowledged   an event whose ticket resolved is in the file after kill -9
   one_writer     two Logs never write one log, not in two processes and not after a fork
-  bounded        queued bytes never exceed max_queue_bytes; what is refused is counted in the chain
+  bounded        queued bytes never exceed max_queue_bytes; refused events are counted in the chain
+  bounded_wait   no call waits longer than its timeout, in any mode, however the disk behaves
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ import atexit
 import datetime as dt
 import logging
 import os
+import sys
 import threading
 import time
+import warnings
 import weakref
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict, Unpack
@@ -35,6 +40,7 @@ from auditlog.errors import (
     InvalidEvent,
     LogClosed,
     LogFailed,
+    NotDurableYet,
 )
 from auditlog.events import context
 from auditlog.events.actor import Actor, Outcome, Resource, Severity
@@ -43,22 +49,49 @@ from auditlog.events.vocabulary import EVENT_TYPES, Event
 from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES
 from auditlog.format.segment_names import LogId
 from auditlog.writer import log_events
-from auditlog.writer.chain_head import Pending
-from auditlog.writer.clock import SECOND_NS, WallClock, day_of, to_ns
-from auditlog.writer.disk_space import Level, free_bytes
-from auditlog.writer.group_commit import Committer
-from auditlog.writer.options import Options, seconds
+from auditlog.writer.chain_head import ChainHead
+from auditlog.writer.clock import SECOND_NS, WallClock, to_ns
+from auditlog.writer.disk_space import DiskSpace, Watermarks
+from auditlog.writer.flush_policy import FlushPolicy
+from auditlog.writer.group_commit import GroupCommit, owned_by_caller
 from auditlog.writer.recovery import Recovered
 from auditlog.writer.stats import Stats
-from auditlog.writer.ticket import Commit, Ticket
+from auditlog.writer.ticket import Commit, Ticket, Waiter, seconds
 
-__all__ = ["EventFields", "Log"]
+__all__ = ["Acquire", "EventFields", "Log", "Options"]
+
+Acquire = Callable[[LogId], tuple[LogId, durable_fs.FileLock, Recovered]]
+"""Takes the lock of a log and recovers it; with instance "auto" it chooses the instance."""
 
 _UNNOTICED_NS: Final = 60 * SECOND_NS
-"""A clock that went further since the event before may have been stepped; ask before writing."""
+"""A clock that moved further since the event before may have been stepped: compare it with the
+boot clock before the next record is made."""
+_PATIENT_SECONDS: Final = 30.0
+"""How long opening and closing wait at least for a disk that reports no error."""
 
 _logger = logging.getLogger("auditlog")
 _open_logs: weakref.WeakSet[Log] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a log is written; auditlog.open documents each."""
+
+    flush: FlushPolicy
+    max_segment_bytes: int
+    max_queue_bytes: int
+    block_seconds: float
+    watermarks: Watermarks
+    file_mode: int
+    clock: Callable[[], int]
+
+    def __post_init__(self) -> None:
+        if self.max_segment_bytes <= MAX_RECORD_BYTES or self.max_queue_bytes <= MAX_RECORD_BYTES:
+            raise ValueError(
+                f"max_segment_bytes and max_queue_bytes must be more than {MAX_RECORD_BYTES}"
+            )
+        if not self.block_seconds >= 0:
+            raise ValueError(f"block_timeout must not be negative: {self.block_seconds}")
 
 
 class EventFields(TypedDict, total=False):
@@ -74,52 +107,36 @@ class EventFields(TypedDict, total=False):
 
 
 class Log:
-    """One open log; made by auditlog.open.  Every method may be called from any thread."""
+    """One open log; made by auditlog.open.  Every method may be called from any thread.
 
-    def __init__(
-        self,
-        directory: Path,
-        log_id: LogId,
-        lock: durable_fs.FileLock,
-        recovered: Recovered,
-        options: Options,
-    ) -> None:
+    ``acquire`` prepares the directory, takes the log's lock and recovers the log (see opening).
+    """
+
+    def __init__(self, directory: Path, log_id: LogId, acquire: Acquire, options: Options) -> None:
         self.id = log_id
         self.directory = directory
-        self._name = str(log_id)
+        self._acquire = acquire
         self._options = options
-        self._immediate = options.flush.mode == "immediate"
-        self._hybrid = options.flush.mode == "hybrid"
-        self._due_at = (1, options.flush.max_events)
-        self._max_bytes = options.flush.max_bytes
+        self._policy = options.flush
+        self._wake_at_events = (1, options.flush.max_events)
         self._comfortable_bytes = options.max_queue_bytes - MAX_RECORD_BYTES - 1
-        self._file_lock = lock
         self._service_host = service_host(log_id.service, log_id.host)
         self._lock = threading.RLock()
-        self._inside = False
-        self._closed = False
+        self._interrupted = owned_by_caller(self._lock)
+        self._reopening = threading.Lock()
+        self._deferred: deque[tuple[bytes, Ticket]] = deque()
+        self._closed = self._warned_of_loop = False
         self._refusal: AuditLogError | None = None  # why no event is taken any more
         self._refused = self._refused_in_all = 0
-        self._space: Level = "ok"
+        self._space = DiskSpace(directory, options.watermarks)
         self._clock = WallClock(options.clock)
         self._read_clock = options.clock
         self._clock_read = self._clock.last_ns
-        self._pending = Pending(log_id, self._service_host, options.max_segment_bytes)
-        self._committer = Committer(
-            directory,
-            self._pending,
-            options.flush,
-            self._lock,
-            file_mode=options.file_mode,
-            tick=self._tick,
-            failed=self._refuse,
-        )
-        self._wait = self._committer.wait
-        self._first_seq = recovered.seq
-        self._start(recovered)
+        self._begin()
+        _open_logs.add(self)
 
     def __repr__(self) -> str:
-        return f"<Log {self._name} in {self.directory}>"
+        return f"<Log {self.id} in {self.directory}>"
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +152,12 @@ class Log:
     # What callers do -------------------------------------------------------------------------
 
     def emit(
-        self, event: Event | str, *, durable: bool = False, **fields: Unpack[EventFields]
+        self,
+        event: Event | str,
+        *,
+        durable: bool = False,
+        timeout: dt.timedelta | float | None = None,
+        **fields: Unpack[EventFields],
     ) -> Ticket:
         """Append one event: a typed one from auditlog.events, or a type by name with its fields.
 
@@ -144,51 +166,78 @@ class Log:
         details.  A typed event carries its fields itself.
 
         Returns when the record is durable in immediate mode, for durable=True, and in hybrid mode
-        for critical events; else at once.  Raises InvalidEvent or RecordTooLarge (nothing was
-        queued), BufferFull (refused and counted), LogFailed, LogClosed, ForkedLog.
+        for critical events; else at once.  ``timeout`` (seconds; default: block_timeout of the log)
+        bounds every wait of the call.  Raises InvalidEvent or RecordTooLarge (nothing was queued),
+        BufferFull (refused and counted), NotDurableYet (a TimeoutError: queued, and it may still
+        become durable), LogFailed, LogClosed, ForkedLog.
         """
-        ticket, at_once = self._queue(event, fields, durable, self._options.block_seconds)
-        return ticket.wait() if at_once else ticket
+        ends_at = self._ends_at(timeout)
+        ticket, at_once = self._queue(event, fields, durable, ends_at)
+        return ticket.wait(ends_at - time.monotonic()) if at_once else ticket
 
-    async def aemit(self, event: Event | str, **fields: Unpack[EventFields]) -> Ticket:
+    async def aemit(
+        self,
+        event: Event | str,
+        *,
+        timeout: dt.timedelta | float | None = None,
+        **fields: Unpack[EventFields],
+    ) -> Ticket:
         """As emit with durable=True, but it never blocks the event loop and needs no thread."""
-        if self._pending.queued_bytes > self._comfortable_bytes:
-            await self._room_or_timeout()
-        ticket, _ = self._queue(event, fields, True, 0.0)
-        return await ticket
+        ends_at = self._ends_at(timeout)
+        if self._head.queued_bytes > self._comfortable_bytes:
+            await self._room_or_timeout(ends_at)
+        ticket, _ = self._queue(event, fields, True, 0.0, in_coroutine=True)
+        return await ticket.durable_by(ends_at)
 
-    async def _room_or_timeout(self) -> None:
-        import asyncio  # noqa: PLC0415  (see ticket.Ticket.__await__)
+    def _ends_at(self, timeout: dt.timedelta | float | None) -> float:
+        """The end of a wait that begins now, in monotonic seconds."""
+        within = None if timeout is None else seconds(timeout)
+        return time.monotonic() + (self._options.block_seconds if within is None else within)
 
-        deadline = time.monotonic() + self._options.block_seconds
-        while self._pending.queued_bytes > self._comfortable_bytes and time.monotonic() < deadline:
+    async def _room_or_timeout(self, ends_at: float) -> None:
+        import asyncio  # noqa: PLC0415  (see ticket.Ticket.durable_by)
+
+        while self._head.queued_bytes > self._comfortable_bytes and time.monotonic() < ends_at:
             await asyncio.sleep(0.005)
 
     def flush(self, timeout: dt.timedelta | float | None = None) -> None:
-        """Return when everything emitted before is durable.  Raises TimeoutError, LogFailed."""
+        """Return when everything emitted before is durable.
+
+        ``timeout`` in seconds, by default the log's block_timeout.  Raises NotDurableYet (a
+        TimeoutError), LogFailed.
+        """
+        self._refuse_inside("flush")
+        ends_at = self._ends_at(timeout)
         with self._lock:
-            commits = self._pending.commits
+            self._record_deferred()
+            commits = self._head.commits
             last = commits[-1] if commits else None
-        if last is not None and not self._committer.wait(
-            last, None if timeout is None else seconds(timeout)
-        ):
-            raise TimeoutError(f"{self._name} is not durable after {timeout} s")
+        if last is not None and not self._commits.wait(last, ends_at - time.monotonic()):
+            within = self._options.block_seconds if timeout is None else timeout
+            raise NotDurableYet(
+                f"{self.id} is not durable after {within} s",
+                path=self.directory,
+                hint="The events are queued. See the log's stats: the disk is slow or full.",
+            )
         self._raise_failure()
 
-    def close(self) -> None:
+    def close(self, timeout: dt.timedelta | float | None = None) -> None:
         """Make everything durable, record that the log was closed, and release it.
 
-        Closing twice does nothing.  Raises LogFailed when events could not be made durable.
+        ``timeout`` in seconds, by default the log's block_timeout; on a disk that reports no error
+        at least 30 s.  Closing twice does nothing.  Raises LogFailed when events could not be made
+        durable.
         """
         if self._closed:  # looked at without the lock: a forked child's is not usable
             return
+        self._refuse_inside("close")
         with self._lock:
-            self._refuse_inside("close")
             if self._closed:
                 return
             self._closed = True
             commit: Commit | None = None
             if self._refusal is None:
+                self._record_deferred()
                 self._record_refused()
                 commit = self._append(log_events.closed(self._service_host))
                 self._refusal = LogClosed(
@@ -196,48 +245,76 @@ class Log:
                     path=self.directory,
                     hint="Open it again.",
                 )
-        try:
-            if commit is not None and not self._committer.wait(commit, self._options.block_seconds):
-                self._fail_stalled("the log was closed while events could not be made durable")
-        finally:
-            self._committer.stop()
-            self._file_lock.release()
-            _open_logs.discard(self)
+        ends_at = self._ends_at(timeout)
+        if commit is not None and not self._wait(commit, timeout):
+            self._fail_stalled("the log was closed while events could not be made durable")
+        self._commits.stop(max(1.0, ends_at - time.monotonic()))
+        _open_logs.discard(self)
         self._raise_failure()
+
+    def reopen(self) -> None:
+        """After LogFailed: recover the log and take events again, behind its last durable record.
+
+        Events refused meanwhile are counted in the chain.  Does nothing when the log has not
+        failed.  Raises LogClosed, ForkedLog, and everything that auditlog.open raises; then it may
+        be called again.
+        """
+        with self._reopening:
+            if self._closed and self._refusal is not None:
+                raise self._refusal.again()
+            if self._refusal is None:
+                return
+            self._commits.stop(1.0)
+            if self._commits.running():
+                raise LogFailed(
+                    "the disk has not answered the last write yet",
+                    path=self.directory,
+                    hint="Call reopen again when it does.",
+                )
+            self._begin()
 
     def stats(self) -> Stats:
         """Figures for a metrics library."""
-        committer, pending = self._committer, self._pending
+        commits, head = self._commits, self._head
         with self._lock:
-            seconds = sorted(committer.commit_seconds)
+            slowest = sorted(commits.commit_seconds)
             return Stats(
-                log=self._name,
-                queued=pending.queued_events,
-                queued_bytes=pending.queued_bytes,
-                written=max(0, committer.written_seq() - self._first_seq),
-                durable=max(0, committer.durable_seq - self._first_seq),
-                durable_bytes=committer.durable_bytes,
+                log=str(self.id),
+                queued=head.queued_events,
+                queued_bytes=head.queued_bytes,
+                written=max(0, commits.written_seq() - self._first_seq),
+                durable=max(0, commits.durable_seq - self._first_seq),
+                durable_bytes=commits.durable_bytes,
                 refused=self._refused_in_all,
-                commits=committer.commits,
-                last_commit_seconds=committer.commit_seconds[-1] if seconds else 0.0,
-                commit_p99_seconds=seconds[int(len(seconds) * 0.99)] if seconds else 0.0,
-                last_seq=pending.seq,
-                durable_seq=committer.durable_seq,
-                space=self._space,
-                failed=committer.failure is not None,
+                commits=commits.commits,
+                last_commit_seconds=commits.commit_seconds[-1] if slowest else 0.0,
+                commit_p99_seconds=slowest[int(len(slowest) * 0.99)] if slowest else 0.0,
+                last_seq=head.seq,
+                durable_seq=commits.durable_seq,
+                space=self._space.level,
+                failed=commits.failure is not None,
             )
 
     # From event to queue ---------------------------------------------------------------------
 
     def _queue(
-        self, event: Event | str, fields: EventFields, durable: bool, block_seconds: float
+        self,
+        event: Event | str,
+        fields: EventFields,
+        durable: bool,
+        give_up_at: float,
+        *,
+        in_coroutine: bool = False,
     ) -> tuple[Ticket, bool]:
-        """Make the event a record; returns its ticket, and whether to wait for it at once."""
+        """Make the event a record; returns its ticket, and whether to wait for it at once.
+
+        Waits for room in the queue until ``give_up_at`` (monotonic seconds).
+        """
         if self._refusal is not None:
-            raise self._refusal.again()
+            raise self._refused_event()
         bound = context.current()
         if isinstance(event, str):
-            critical = self._hybrid and (
+            critical = (
                 EVENT_TYPES.get(event, Event).critical or fields.get("severity") == "critical"
             )
             body = encode_free(event, service_host=self._service_host, context=bound, **fields)
@@ -247,111 +324,174 @@ class Log:
                 hint="Give actor, resource, outcome and the rest to the event's constructor.",
             )
         else:
-            critical = self._hybrid and (event.critical or event.severity == "critical")
+            critical = event.critical or event.severity == "critical"
             body = encode_body(event, service_host=self._service_host, context=bound)
-        at_once = durable or self._immediate or critical
-        pending = self._pending
-        with self._lock:
-            if self._inside or (at_once and self._committer.led_by_this_thread()):
-                self._refuse_inside("emit")
-            self._inside = True
-            try:
-                if self._refusal or self._refused or pending.queued_bytes > self._comfortable_bytes:
-                    self._make_room(len(body), block_seconds)
-                now = self._read_clock()
-                if not 0 <= now - self._clock_read < _UNNOTICED_NS:
-                    self._record_clock_step(now, self._clock.stepped())
-                self._clock_read = now
-                commit = pending.append(body, now)
-                if not at_once and (
-                    len(commit.lines) in self._due_at or pending.queued_bytes >= self._max_bytes
-                ):
-                    self._committer.wake_keeper()
-                return Ticket(commit, self._wait, pending.seq, pending.hash), at_once
-            finally:
-                self._inside = False
+        at_once = self._policy.at_once(critical, durable)
+        if at_once and not in_coroutine:
+            self._warn_in_event_loop()
+        if self._interrupted():
+            return self._defer(body), False
+        while True:
+            with self._lock:
+                head, waiter = self._head, None
+                if self._refusal or self._refused or head.queued_bytes > self._comfortable_bytes:
+                    waiter = self._waiter_for_room(len(body), give_up_at)
+                if waiter is None:
+                    now = self._read_clock()
+                    if not 0 <= now - self._clock_read < _UNNOTICED_NS:
+                        self._record_clock_step(now, self._clock.stepped())
+                    self._clock_read = now
+                    commit = head.append(body, now)
+                    if not at_once and (
+                        len(commit.lines) in self._wake_at_events
+                        or head.queued_bytes >= self._policy.max_bytes
+                    ):
+                        self._commits.wake()
+                    return Ticket(commit, self._commits.wait, head.seq, head.hash), at_once
+            waiter.sleep(give_up_at - time.monotonic())
 
-    def _make_room(self, size: int, block_seconds: float) -> None:
-        """Wait until so many bytes fit; the lock is held.  Raises BufferFull, LogFailed, LogClosed.
+    def _waiter_for_room(self, size: int, give_up_at: float) -> Waiter | None:
+        """What to wait for until so many bytes fit, or None when they do; the lock is held.
 
-        Whoever was refused before is counted in the chain first.
+        Raises BufferFull, LogFailed, LogClosed.
         """
-        deadline = time.monotonic() + block_seconds
-        self._inside = False  # the condition gives the lock away while it waits
-        while self._refusal is None and (
-            self._pending.queued_bytes + size + MAX_OVERHEAD_BYTES > self._options.max_queue_bytes
-        ):
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                self._refused += 1
-                self._refused_in_all += 1
-                raise BufferFull(
-                    f"{self._pending.queued_bytes} bytes wait to become durable; the event was"
-                    " refused and counted",
-                    path=self.directory,
-                    hint="The disk is full or too slow: see the log's stats and free space.",
-                )
-            self._committer.room_wanted = True
-            self._committer.room.wait(remaining)
-        self._inside = True
         if self._refusal is not None:
-            raise self._refusal.again()
-        self._record_refused()
+            raise self._refused_event()
+        queued_bytes = self._head.queued_bytes
+        if queued_bytes + size + MAX_OVERHEAD_BYTES <= self._options.max_queue_bytes:
+            self._record_refused()
+            return None
+        if time.monotonic() < give_up_at:
+            return self._commits.room_waiter()
+        self._count_refusal()
+        raise BufferFull(
+            f"{queued_bytes} bytes wait to become durable; the event was refused and counted",
+            path=self.directory,
+            hint="The disk is full or too slow: see the log's stats and free space.",
+        )
+
+    def _refused_event(self) -> AuditLogError:
+        assert self._refusal is not None  # noqa: S101  (for the type checker)
+        if self._commits.failure is not None and not self._closed:
+            self._count_refusal()  # reopen records how many there were
+        return self._refusal.again()
+
+    def _count_refusal(self) -> None:
+        self._refused += 1
+        self._refused_in_all += 1
+
+    def _defer(self, body: bytes) -> Ticket:
+        """Queue the event of a signal handler that interrupted this thread inside the log's lock.
+
+        The commit thread records it as soon as the interrupted call has given the lock back.
+        """
+        segment = self._head.segment
+        assert segment is not None  # noqa: S101  (an open log has one)
+        ticket = Ticket(Commit(segment, 0, 0), self._commits.wait, 0, "")
+        self._deferred.append((body, ticket))
+        self._commits.wake()
+        return ticket
+
+    def _record_deferred(self) -> None:
+        """Record what signal handlers queued; the lock is held, and no handler's thread has it."""
+        while self._deferred and self._head.queued_bytes <= self._comfortable_bytes:
+            body, ticket = self._deferred.popleft()
+            try:
+                if self._refusal is not None:
+                    raise self._refused_event()
+                ticket.recorded(self._append(body), self._head.seq, self._head.hash)
+            except AuditLogError as error:
+                ticket.refused(error)
+
+    def _warn_in_event_loop(self) -> None:
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is None or self._warned_of_loop:
+            return
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001  (documented, and raises nothing)
+            self._warned_of_loop = True
+            warnings.warn(
+                "emit waits for the disk, and the running event loop with it;"
+                " use await log.aemit(...)",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _refuse_inside(self, method: str) -> None:
-        """The lock lets its own thread in again: only a signal handler can have come here."""
-        if self._inside or self._committer.led_by_this_thread():
+        if self._interrupted():
             raise InvalidEvent(
-                f"{method} was called from a signal handler that interrupted emit",
+                f"{method} was called from a signal handler that interrupted the log itself",
                 hint=f"Set a flag in the handler and call {method} from the main program.",
             )
 
     def _append(self, body: bytes) -> Commit:
         """Queue a record about the log itself."""
         with self._lock:
-            return self._pending.append(body, self._clock.read())
+            return self._head.append(body, self._clock.read())
 
     # The log about itself --------------------------------------------------------------------
 
-    def _start(self, recovered: Recovered) -> None:
-        """Go on behind what was recovered, say so in the chain, and make that durable."""
-        pending, now, me = self._pending, self._clock.last_ns, self._service_host
+    def _begin(self) -> None:
+        """Take the lock, go on behind the last record, say so in the chain and make that durable.
+
+        Raises what ``acquire`` raises, and LogFailed.
+        """
+        self.id, lock, recovered = self._acquire(self.id)
+        self._head = ChainHead(self.id, self._service_host, self._options.max_segment_bytes)
+        self._commits = GroupCommit(
+            self.directory,
+            self._head,
+            self._policy,
+            self._lock,
+            file_mode=self._options.file_mode,
+            admit=self._record_deferred,
+            tick=self._tick,
+            failed=self._refuse,
+            ended=lock.release,
+        )
+        self._file_lock = lock
+        self._first_seq = recovered.seq
+        try:
+            commit = self._record_opening(recovered)
+            self._commits.start()
+            if not self._wait(commit, None):
+                self._fail_stalled("the log's first records could not be made durable")
+            self._raise_failure()
+        except BaseException:
+            self._commits.stop(1.0)
+            raise
+        self._refusal = None
+
+    def _record_opening(self, recovered: Recovered) -> Commit:
+        now, me = self._clock.read(), self._service_host
+        self._head.resume(recovered, now)
         if recovered.segment is not None:
-            last_ns = to_ns(recovered.timestamp)
-            pending.resume(
-                recovered.segment,
-                size=recovered.size,
-                seq=recovered.seq,
-                record_hash=recovered.hash,
-                last_ns=last_ns,
-            )
-            self._committer.durable_seq = recovered.seq
-            if now < last_ns:
+            self._commits.durable_seq = recovered.seq
+            if now < (last_ns := to_ns(recovered.timestamp)):
                 self._record_clock_step(now, min(0, now - last_ns + SECOND_NS))
-        if recovered.empty is not None and recovered.empty.day >= day_of(now):
-            pending.open_segment(recovered.empty, now)
-        elif not recovered.appendable:
-            pending.rotate(now)
         if (torn := recovered.torn) is not None:
             self._append(log_events.recovered(me, torn))
             _logger.warning(
                 "%s: %d bytes that a crash tore were cut from %s at byte %d and kept as %s",
-                self._name,
+                self.id,
                 torn.size_bytes,
                 torn.segment,
                 torn.offset,
                 torn.kept,
             )
-        commit = self._append(
-            log_events.opened(me, pid=os.getpid(), flush=self._options.flush.mode)
+        return self._append(log_events.opened(me, pid=os.getpid(), flush=self._policy.mode))
+
+    def _wait(self, commit: Commit, timeout: dt.timedelta | float | None) -> bool:
+        """Wait when the log is opened or closed; whether the commit is done.
+
+        A short block_timeout is meant for emit: unless the caller has given a ``timeout`` of its
+        own, a disk that is only slow has longer.
+        """
+        within = seconds(timeout)
+        if within is not None:
+            return self._commits.wait(commit, within)
+        return self._commits.wait(commit, self._options.block_seconds) or (
+            self._commits.stalled_by is None and self._commits.wait(commit, _PATIENT_SECONDS)
         )
-        self._committer.start()
-        if not self._committer.wait(commit, self._options.block_seconds):
-            self._fail_stalled("the log's first records could not be made durable")
-        if self._committer.failure is not None:
-            self._committer.stop()
-            raise self._committer.failure.again()
-        _open_logs.add(self)
 
     def _record_refused(self) -> None:
         if self._refused:
@@ -361,46 +501,30 @@ class Log:
     def _record_clock_step(self, now: int, step: int) -> None:
         if step:
             body = log_events.clock_stepped(self._service_host, now, step)
-            self._pending.append(body, now)
-            _logger.warning("%s: the clock was stepped by %.3f s", self._name, step / SECOND_NS)
+            self._head.append(body, now)
+            _logger.warning("%s: the clock was stepped by %.3f s", self.id, step / SECOND_NS)
 
     def _tick(self) -> None:
-        """Once a second, on the keeper's thread: clock, space, refusals that found no room yet."""
+        """Once a second, on the commit thread: clock, space, refusals that found no room yet."""
         with self._lock:
             if self._refusal is not None:
                 return
             self._record_clock_step(self._clock.read(), self._clock.stepped())
-            if self._pending.queued_bytes < self._comfortable_bytes // 2:
+            if self._head.queued_bytes < self._comfortable_bytes // 2:
                 self._record_refused()
-        self._look_at_space()
-
-    def _look_at_space(self) -> None:
-        try:
-            free = free_bytes(self.directory)
-        except OSError as error:
-            _logger.warning("%s: free space cannot be read: %s", self._name, error)
+        if (free := self._space.look()) is None:
             return
         with self._lock:
-            before, self._space = self._space, self._options.watermarks.level(free, self._space)
-            if self._refusal is not None or self._space in (before, "ok"):
+            if self._refusal is not None:
                 return
-            level = self._space
-            self._append(log_events.space_low(self._service_host, level, free))
-            if level == "critical":
+            self._append(log_events.space_low(self._service_host, self._space.level, free))
+            if self._space.level == "critical":
                 # Retention may compress what is sealed, never what is active.
-                self._pending.rotate(self._clock.read())
-        _logger.log(
-            logging.ERROR if level == "critical" else logging.WARNING,
-            "%s: %d bytes are free in %s (%s)",
-            self._name,
-            free,
-            self.directory,
-            level,
-        )
+                self._head.rotate(self._clock.read())
 
     def _fail_stalled(self, reason: str) -> None:
-        stalled = self._committer.stalled_by
-        self._committer.fail(
+        stalled = self._commits.stalled_by
+        self._commits.fail(
             LogFailed(
                 reason,
                 path=self.directory,
@@ -410,11 +534,11 @@ class Log:
         )
 
     def _raise_failure(self) -> None:
-        if (failure := self._committer.failure) is not None:
+        if (failure := self._commits.failure) is not None:
             raise failure.again()
 
     def _refuse(self, failure: AuditLogError) -> None:
-        """The committer failed: from now on every event gets this error."""
+        """The log has failed: from now on every event gets this error."""
         self._refusal = failure
 
     def _forget(self) -> None:
@@ -427,7 +551,7 @@ class Log:
         )
         self._file_lock.abandon()
         self._lock = threading.RLock()  # the old one may be held by a thread that was not copied
-        self._committer.forget(self._refusal, self._lock)
+        self._commits.forget(self._refusal, self._lock)
 
 
 def _close_all() -> None:

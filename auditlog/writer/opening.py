@@ -1,8 +1,13 @@
-"""Open a log for writing: check the place, take the lock, recover, go on.
+"""Open a log for writing: check the directory, take the log's lock, recover, go on.
+
+    <dir>/.auditlog/<log>.lock      held with flock(2) for as long as the log is open
 
 Invariants (tests of the same name in tests/auditlog/writer/test_opening.py):
-  unharmed   a log that is refused (locked, damaged, unsafe) was not changed
-  released   an open that fails leaves no lock behind
+  unharmed     a log that is refused (locked, damaged, unsafe) was not changed
+  released     an open that fails leaves no lock behind
+  one_writer   a second writer is refused at once, in this process and in another
+  named        the error names the pid that holds the log and hints at instance=
+  lowest_slot  instance="auto" takes the lowest slot that is free
 """
 
 from __future__ import annotations
@@ -10,21 +15,24 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from auditlog import durable_fs
+from auditlog.errors import LogLocked
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY
 from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.disk_space import Watermarks
 from auditlog.writer.flush_policy import FlushPolicy
-from auditlog.writer.lock import lock_log
-from auditlog.writer.log import Log
-from auditlog.writer.options import Options, seconds
-from auditlog.writer.recovery import recover
+from auditlog.writer.log import Log, Options
+from auditlog.writer.recovery import Recovered, recover
+from auditlog.writer.ticket import seconds
 
-__all__ = ["open_log"]
+__all__ = ["lock_log", "lock_path", "open_log"]
+
+_MAX_SLOTS: Final = 1000
 
 
 def open_log(
@@ -44,11 +52,13 @@ def open_log(
 ) -> Log:
     """Open the log of one service on one host for writing, recovering it from a crash first.
 
-    directory             created (0700) when missing; several logs may share it
+    directory             created (0700) when missing; several logs may share it.  A relative path
+                          is resolved now: a later chdir changes nothing
     instance              tells several processes of a service apart; "auto": the lowest free slot
     flush                 "immediate", "batched", "hybrid", "disabled", or a FlushPolicy
     max_segment_bytes     a segment that would grow beyond goes on in a new one
-    max_queue_bytes       what may wait in memory; then emit blocks, for block_timeout (seconds)
+    max_queue_bytes       bytes that may wait in memory; then emit blocks
+    block_timeout         seconds that emit waits at most, for room in the queue and for the disk
     space_low_bytes, space_critical_bytes    free disk below which the log warns, and rotates
     group_readable        0750 and 0640 instead of 0700 and 0600, for a shipper of another user
     clock                 nanoseconds since the epoch (for simulations)
@@ -69,13 +79,47 @@ def open_log(
     log_id = LogId(service, host or os.uname().nodename, instance or "")
     if options.flush.mode == "disabled":
         return DisabledLog(log_id)
-    path = Path(directory)
-    durable_fs.make_directory(path, directory_mode)
-    durable_fs.check_directory(path)
-    durable_fs.make_directory(path / STATE_DIRECTORY, directory_mode)
-    log_id, lock = lock_log(path, log_id)
-    try:
-        return Log(path, log_id, lock, recover(path, log_id), options)
-    except BaseException:
-        lock.release()
-        raise
+    path = Path(directory).absolute()
+
+    def acquire(wanted: LogId) -> tuple[LogId, durable_fs.FileLock, Recovered]:
+        durable_fs.make_directory(path, directory_mode)
+        durable_fs.check_directory(path)
+        durable_fs.make_directory(path / STATE_DIRECTORY, directory_mode)
+        locked, lock = lock_log(path, wanted)
+        try:
+            return locked, lock, recover(path, locked)
+        except BaseException:
+            lock.release()
+            raise
+
+    return Log(path, log_id, acquire, options)
+
+
+def lock_path(directory: Path, log: LogId) -> Path:
+    return directory / STATE_DIRECTORY / f"{log}.lock"
+
+
+def lock_log(directory: Path, log: LogId) -> tuple[LogId, durable_fs.FileLock]:
+    """Take the log's lock; with instance "auto" that of the lowest free slot, from "1" on.
+
+    Returns the log that was locked.  Raises LogLocked, naming the holder, or OSError.
+    """
+    holder = f"pid {os.getpid()}"
+    for candidate in _candidates(log):
+        try:
+            return candidate, durable_fs.FileLock(lock_path(directory, candidate), holder)
+        except durable_fs.Locked as locked:
+            refusal = LogLocked(
+                f"{candidate} is being written by {locked.holder or 'another process'}",
+                path=locked.filename,
+                hint='Stop it, or give each process its own log: instance="auto", or a name.',
+            )
+    raise refusal
+
+
+def _candidates(log: LogId) -> Iterator[LogId]:
+    if log.instance != "auto":
+        yield log
+        return
+    for slot in range(1, _MAX_SLOTS + 1):
+        yield LogId(log.service, log.host, str(slot))

@@ -17,9 +17,10 @@ from auditlog.format.record import MAX_RECORD_BYTES, Header, Record, format_ns, 
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.verification.chain import ChainCheck
 from auditlog.writer import log_events
-from auditlog.writer.chain_head import Pending
+from auditlog.writer.chain_head import ChainHead, next_segment
 from auditlog.writer.clock import SECOND_NS
 from auditlog.writer.flush_policy import MAX_COMMIT_BYTES
+from auditlog.writer.recovery import Recovered
 from auditlog.writer.ticket import Commit
 
 LOG = LogId("queen-rbee", "hive1")
@@ -36,8 +37,8 @@ def body_of(details: dict[str, Any], event_type: str = "load.test") -> bytes:
     )
 
 
-def pending_of(max_segment_bytes: int = 1 << 20) -> Pending:
-    return Pending(LOG, ME, max_segment_bytes)
+def head_of(max_segment_bytes: int = 1 << 20) -> ChainHead:
+    return ChainHead(LOG, ME, max_segment_bytes)
 
 
 def header_of(line: bytes) -> Header:
@@ -54,29 +55,29 @@ def records_of(commits: list[Commit]) -> list[tuple[SegmentName, Record]]:
     ]
 
 
-def state_of(pending: Pending) -> tuple[Any, ...]:
+def state_of(head: ChainHead) -> tuple[Any, ...]:
     return (
-        pending.seq,
-        pending.hash,
-        pending.segment,
-        pending.size,
-        pending.records,
-        pending.queued_bytes,
-        pending.queued_events,
-        [list(commit.lines) for commit in pending.commits],
+        head.seq,
+        head.hash,
+        head.segment,
+        head.size,
+        head.records,
+        head.queued_bytes,
+        head.queued_events,
+        [list(commit.lines) for commit in head.commits],
     )
 
 
-class PendingAgainstModel(RuleBasedStateMachine):
+class ChainHeadAgainstModel(RuleBasedStateMachine):
     """Whatever is appended, with whatever clock, comes out as one good log."""
 
-    pending: Pending
+    head: ChainHead
     max_segment_bytes: int
 
     @initialize(size=st.sampled_from([2_000, 5_000, 100_000]))
     def begin(self, size: int) -> None:
         self.max_segment_bytes = size
-        self.pending = pending_of(size)
+        self.head = head_of(size)
         self.now_ns = START_NS
         self.taken: list[Commit] = []
 
@@ -95,52 +96,51 @@ class PendingAgainstModel(RuleBasedStateMachine):
     @rule(pad=st.one_of(st.integers(0, 300), st.integers(0, 60_000)))
     def append(self, pad: int) -> None:
         body = body_of({"pad": "x" * pad})
-        commit = self.pending.append(body, self.now_ns)
+        commit = self.head.append(body, self.now_ns)
         record = Record(commit.lines[-1], header_of(commit.lines[-1]))
-        assert (record.seq, record.hash) == (self.pending.seq, self.pending.hash)
-        assert commit is self.pending.commits[-1]
+        assert (record.seq, record.hash) == (self.head.seq, self.head.hash)
+        assert commit is self.head.commits[-1]
         assert record.fields["details"]["pad"] == "x" * pad
         clock_at = record.fields["details"].get("clock_at", record.header.timestamp)
         assert clock_at == format_ns(self.now_ns), "the clock's reading is never lost"
 
     @rule(extra=st.sampled_from([1, 50_000]))
     def append_too_much(self, extra: int) -> None:
-        before = state_of(self.pending)
+        before = state_of(self.head)
         with pytest.raises(RecordTooLarge, match="65535 are allowed"):
-            self.pending.append(body_of({"pad": "x" * (MAX_RECORD_BYTES + extra)}), self.now_ns)
-        assert state_of(self.pending) == before
+            self.head.append(body_of({"pad": "x" * (MAX_RECORD_BYTES + extra)}), self.now_ns)
+        assert state_of(self.head) == before
 
     @rule()
     def rotate(self) -> None:
-        self.pending.rotate(self.now_ns)
+        self.head.rotate(self.now_ns)
 
-    @precondition(lambda self: self.pending.commits)
+    @precondition(lambda self: self.head.commits)
     @rule()
     def commit_succeeds(self) -> None:
-        commit = self.pending.oldest()
-        self.pending.finished(commit)
+        commit = self.head.oldest()
+        self.head.finished(commit)
         self.taken.append(commit)
 
-    @precondition(lambda self: self.pending.commits)
+    @precondition(lambda self: self.head.commits)
     @rule()
     def commit_fails_and_is_queued_again(self) -> None:
-        commit = self.pending.oldest()
-        assert self.pending.oldest() is commit is self.pending.commits[0]
+        commit = self.head.oldest()
+        assert self.head.oldest() is commit is self.head.commits[0]
 
     @invariant()
     def one_good_log(self) -> None:
         if not hasattr(self, "taken"):
             return
-        commits = [*self.taken, *self.pending.commits]
-        queued = [line for commit in self.pending.commits for line in commit.lines]
-        assert self.pending.queued_bytes == sum(map(len, queued))
-        assert self.pending.queued_events == len(queued)
+        commits = [*self.taken, *self.head.commits]
+        queued = [line for commit in self.head.commits for line in commit.lines]
+        assert self.head.queued_bytes == sum(map(len, queued))
+        assert self.head.queued_events == len(queued)
         check = ChainCheck(str(LOG))
         segment: SegmentName | None = None
         size = 0
         for commit in commits:
             assert commit.size == sum(map(len, commit.lines)) <= MAX_COMMIT_BYTES
-            assert commit.events == len(commit.lines)
             assert commit.last_seq == header_of(commit.lines[-1]).seq
             if commit.segment != segment:
                 assert segment is None or segment < commit.segment
@@ -152,37 +152,37 @@ class PendingAgainstModel(RuleBasedStateMachine):
                 check.line(line, size)
                 size += len(line)
         assert check.findings == []
-        assert check.last_seq in (self.pending.seq, None)
-        assert self.pending.segment == segment
-        assert segment is None or self.pending.size == size
+        assert check.last_seq in (self.head.seq, None)
+        assert self.head.segment == segment
+        assert segment is None or self.head.size == size
 
 
-PendingAgainstModel.TestCase.settings = settings(
+ChainHeadAgainstModel.TestCase.settings = settings(
     max_examples=40, stateful_step_count=30, deadline=None
 )
-TestPendingAgainstModel = PendingAgainstModel.TestCase
+TestChainHeadAgainstModel = ChainHeadAgainstModel.TestCase
 
 
 @given(st.lists(st.tuples(st.integers(0, 2 * 3600), st.integers(0, 2_000)), max_size=30))
 @settings(deadline=None)
 def test_no_gap(arrivals: list[tuple[int, int]]) -> None:
-    pending, now_ns = pending_of(10_000), START_NS
+    head, now_ns = head_of(10_000), START_NS
     for step, pad in arrivals:
         now_ns += step * SECOND_NS
-        pending.append(body_of({"pad": "x" * pad}), now_ns)
+        head.append(body_of({"pad": "x" * pad}), now_ns)
     before = "0" * 64
-    for number, (_, record) in enumerate(records_of(list(pending.commits)), 1):
+    for number, (_, record) in enumerate(records_of(list(head.commits)), 1):
         assert (record.seq, record.prev_hash) == (number, before)
         before = record.hash
-    assert before == pending.hash
+    assert before == head.hash
 
 
 def test_opened_first() -> None:
-    pending = pending_of(3_000)
+    head = head_of(3_000)
     for _ in range(30):
-        pending.append(body_of({"pad": "x" * 300}), START_NS)
-    pending.append(body_of({}), START_NS + DAY_NS)
-    records = records_of(list(pending.commits))
+        head.append(body_of({"pad": "x" * 300}), START_NS)
+    head.append(body_of({}), START_NS + DAY_NS)
+    records = records_of(list(head.commits))
     sizes: dict[str, int] = {}
     seen: SegmentName | None = None
     last_hash = ""
@@ -208,13 +208,13 @@ def test_opened_first() -> None:
 @pytest.mark.parametrize("back_ns", [1, SECOND_NS, DAY_NS, 400 * DAY_NS])
 def test_own_day(back_ns: int) -> None:
     """Also when the clock goes back over midnight; then the record says what the clock said."""
-    pending = pending_of()
+    head = head_of()
     after_midnight = START_NS - START_NS % DAY_NS + DAY_NS
-    pending.append(body_of({}), after_midnight)
-    pending.append(body_of({"n": 1}), after_midnight - back_ns)
-    pending.append(b'"event_type":"bare.body",%b,"outcome":"success"' % ME.encode(), START_NS - 1)
-    pending.append(body_of({"n": 2}), after_midnight + 5)
-    records = records_of(list(pending.commits))
+    head.append(body_of({}), after_midnight)
+    head.append(body_of({"n": 1}), after_midnight - back_ns)
+    head.append(b'"event_type":"bare.body",%b,"outcome":"success"' % ME.encode(), START_NS - 1)
+    head.append(body_of({"n": 2}), after_midnight + 5)
+    records = records_of(list(head.commits))
     assert {segment.day.isoformat() for segment, _ in records} == {"2026-11-24"}
     assert {record.header.day for _, record in records} == {"2026-11-24"}
     clamped, bare, after = (record for _, record in records[-3:])
@@ -225,99 +225,165 @@ def test_own_day(back_ns: int) -> None:
 
 def test_a_clamped_record_never_names_a_member_twice() -> None:
     """An index refuses a document that does; log.clock_stepped comes when the clock went back."""
-    pending = pending_of()
-    pending.append(body_of({}), START_NS + DAY_NS)
+    head = head_of()
+    head.append(body_of({}), START_NS + DAY_NS)
     back = START_NS - DAY_NS
-    pending.append(log_events.clock_stepped(ME, back, -2 * DAY_NS), back)
-    pending.append(body_of({"clock_at": "mine"}), back)
-    records = [record for _, record in records_of(list(pending.commits))]
+    head.append(log_events.clock_stepped(ME, back, -2 * DAY_NS), back)
+    head.append(body_of({"clock_at": "mine"}), back)
+    records = [record for _, record in records_of(list(head.commits))]
     assert [len(re.findall(rb'"clock_at":', record.line)) for record in records[-3:]] == [0, 1, 1]
     assert {record.header.day for record in records} == {"2026-11-24"}
 
 
 def test_the_same_second_is_not_read_as_another() -> None:
-    pending = pending_of()
+    head = head_of()
     instants = [START_NS, START_NS + 999_999_999, START_NS + SECOND_NS, START_NS + 1, START_NS - 1]
     for now_ns in instants:
-        pending.append(body_of({}), now_ns)
-    written = [record.header.timestamp for _, record in records_of(list(pending.commits))[1:]]
+        head.append(body_of({}), now_ns)
+    written = [record.header.timestamp for _, record in records_of(list(head.commits))[1:]]
     assert written == [format_ns(now_ns) for now_ns in instants]
 
 
 def test_a_record_of_the_largest_size_is_taken_and_one_byte_more_changes_nothing() -> None:
-    pending = pending_of()
-    pending.append(body_of({"pad": ""}), START_NS)
-    room = MAX_RECORD_BYTES + 1 - len(pending.commits[-1].lines[-1])
-    before = state_of(pending)
+    head = head_of()
+    head.append(body_of({"pad": ""}), START_NS)
+    room = MAX_RECORD_BYTES + 1 - len(head.commits[-1].lines[-1])
+    before = state_of(head)
     with pytest.raises(RecordTooLarge, match="65536 bytes"):
-        pending.append(body_of({"pad": "x" * (room + 1)}), START_NS)
-    assert state_of(pending) == before
-    pending.append(body_of({"pad": "x" * room}), START_NS)
-    assert len(pending.commits[-1].lines[-1]) == MAX_RECORD_BYTES + 1
+        head.append(body_of({"pad": "x" * (room + 1)}), START_NS)
+    assert state_of(head) == before
+    head.append(body_of({"pad": "x" * room}), START_NS)
+    assert len(head.commits[-1].lines[-1]) == MAX_RECORD_BYTES + 1
 
 
 def test_what_is_too_large_opens_no_segment_for_the_new_day() -> None:
-    pending = pending_of()
+    head = head_of()
     too_large = body_of({"pad": "x" * MAX_RECORD_BYTES})
     with pytest.raises(RecordTooLarge):
-        pending.append(too_large, START_NS)
-    assert (pending.seq, pending.segment, len(pending.commits)) == (0, None, 0)
-    pending.append(body_of({}), START_NS)
-    before = state_of(pending)
+        head.append(too_large, START_NS)
+    assert (head.seq, head.segment, len(head.commits)) == (0, None, 0)
+    head.append(body_of({}), START_NS)
+    before = state_of(head)
     with pytest.raises(RecordTooLarge):
-        pending.append(too_large, START_NS + DAY_NS)
-    assert state_of(pending) == before
+        head.append(too_large, START_NS + DAY_NS)
+    assert state_of(head) == before
 
 
 def test_a_number_that_grows_a_digit_while_rotating_makes_no_line_too_long() -> None:
     """With seq 9 it would just fit; the record that opens the segment takes 9, so it gets 10."""
-    pending = pending_of(70_000)
+    head = head_of(70_000)
     for _ in range(7):
-        pending.append(body_of({"pad": "x" * 2000}), START_NS)
-    assert pending.seq == 8
-    empty = len(pending.commits[-1].lines[-1]) - 2000
-    before = state_of(pending)
+        head.append(body_of({"pad": "x" * 2000}), START_NS)
+    assert head.seq == 8
+    empty = len(head.commits[-1].lines[-1]) - 2000
+    before = state_of(head)
     with pytest.raises(RecordTooLarge):
-        pending.append(body_of({"pad": "x" * (MAX_RECORD_BYTES + 1 - empty)}), START_NS)
-    assert state_of(pending) == before
-    pending.append(body_of({"pad": "x" * (MAX_RECORD_BYTES - empty)}), START_NS)
-    assert len(pending.commits[-1].lines[-1]) == MAX_RECORD_BYTES + 1
+        head.append(body_of({"pad": "x" * (MAX_RECORD_BYTES + 1 - empty)}), START_NS)
+    assert state_of(head) == before
+    head.append(body_of({"pad": "x" * (MAX_RECORD_BYTES - empty)}), START_NS)
+    assert len(head.commits[-1].lines[-1]) == MAX_RECORD_BYTES + 1
 
 
 def test_a_commit_is_at_most_one_mebibyte() -> None:
-    pending = pending_of(1 << 30)
+    head = head_of(1 << 30)
     for _ in range(40):
-        pending.append(body_of({"pad": "x" * 60_000}), START_NS)
-    assert len(pending.commits) == 3
-    assert all(commit.size <= MAX_COMMIT_BYTES for commit in pending.commits)
-    assert len({commit.segment for commit in pending.commits}) == 1
+        head.append(body_of({"pad": "x" * 60_000}), START_NS)
+    assert len(head.commits) == 3
+    assert all(commit.size <= MAX_COMMIT_BYTES for commit in head.commits)
+    assert len({commit.segment for commit in head.commits}) == 1
 
 
 def test_resume_goes_on_behind_the_last_record() -> None:
-    pending = pending_of()
+    head = head_of()
     segment = SegmentName(LOG, dt.date(2026, 11, 23), 7)
-    pending.resume(segment, size=1234, seq=41, record_hash="ab" * 32, last_ns=START_NS - 5)
-    commit = pending.append(body_of({}), START_NS)
-    assert (commit.segment, commit.offset, pending.seq) == (segment, 1234, 42)
+    head.resume(Recovered(segment, 1234, 41, "ab" * 32, format_ns(START_NS - 5_000)), START_NS)
+    commit = head.append(body_of({}), START_NS)
+    assert (commit.segment, commit.offset, head.seq) == (segment, 1234, 42)
     assert header_of(commit.lines[0]).prev_hash == "ab" * 32
 
 
 def test_resume_on_a_later_day_opens_a_segment_that_names_the_one_before() -> None:
-    pending = pending_of()
+    head = head_of()
     segment = SegmentName(LOG, dt.date(2026, 11, 20), 7)
-    pending.resume(segment, size=1234, seq=41, record_hash="ab" * 32, last_ns=0)
-    pending.append(body_of({}), START_NS)
-    (_, opened), _ = records_of(list(pending.commits))
+    head.resume(Recovered(segment, 1234, 41, "ab" * 32, format_ns(0)), START_NS)
+    head.append(body_of({}), START_NS)
+    (_, opened), _ = records_of(list(head.commits))
     assert opened.fields["details"]["previous_segment"] == segment.logical
     assert opened.fields["details"]["previous_bytes"] == 1234
 
 
 def test_rotating_a_segment_that_holds_only_its_first_record_does_nothing() -> None:
-    pending = pending_of()
-    pending.rotate(START_NS)
-    assert pending.segment is None
-    pending.append(body_of({}), START_NS)
+    head = head_of()
+    head.rotate(START_NS)
+    assert head.segment is None
+    head.append(body_of({}), START_NS)
     for _ in range(3):
-        pending.rotate(START_NS)
-    assert pending.segment is not None
-    assert pending.segment.part == 2
+        head.rotate(START_NS)
+    assert head.segment is not None
+    assert head.segment.part == 2
+
+
+DAY = dt.date(2026, 11, 23)
+MAX_BYTES = 1000
+
+arrivals = st.lists(st.tuples(st.integers(-2, 3), st.integers(1, 1500)), min_size=1, max_size=60)
+
+
+def written(arriving: list[tuple[int, int]]) -> list[tuple[SegmentName, list[tuple[dt.date, int]]]]:
+    """Put lines of (day, bytes) where next_segment says; a segment begins with one of 100 bytes."""
+    current = SegmentName(LOG, DAY, 1)
+    segments: list[tuple[SegmentName, list[tuple[dt.date, int]]]] = [(current, [(DAY, 100)])]
+    day = DAY
+    for step, size in arriving:
+        day += dt.timedelta(days=step)
+        lines = segments[-1][1]
+        following = next_segment(
+            current,
+            size=sum(line_bytes for _, line_bytes in lines),
+            records=len(lines),
+            line_bytes=size,
+            day=day,
+            max_segment_bytes=MAX_BYTES,
+        )
+        if following is not None:
+            current = following
+            segments.append((current, [(day, 100)]))
+        segments[-1][1].append((day, size))
+    return segments
+
+
+@given(arrivals)
+def test_own_day_of_the_segment(arriving: list[tuple[int, int]]) -> None:
+    for name, lines in written(arriving):
+        assert all(day <= name.day for day, _ in lines), "only a clock that went back is earlier"
+
+
+@given(arrivals)
+def test_never_back(arriving: list[tuple[int, int]]) -> None:
+    names = [name for name, _ in written(arriving)]
+    assert names == sorted(set(names))
+
+
+@given(arrivals)
+def test_bounded_size(arriving: list[tuple[int, int]]) -> None:
+    for _, lines in written(arriving):
+        if len(lines) > 2:
+            assert sum(size for _, size in lines) <= MAX_BYTES
+
+
+def test_a_line_that_just_fits_does_not_rotate() -> None:
+    current = SegmentName(LOG, DAY, 1)
+    for line_bytes, expected in ((100, None), (101, current.next_part())):
+        got = next_segment(
+            current, size=900, records=2, line_bytes=line_bytes, day=DAY, max_segment_bytes=1000
+        )
+        assert got == expected
+
+
+def test_a_new_day_begins_with_part_one() -> None:
+    current = SegmentName(LOG, DAY, 7)
+    tomorrow = DAY + dt.timedelta(days=1)
+    got = next_segment(
+        current, size=1, records=1, line_bytes=1, day=tomorrow, max_segment_bytes=1000
+    )
+    assert got == SegmentName(LOG, tomorrow, 1)

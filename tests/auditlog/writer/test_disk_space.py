@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog.writer.disk_space import Level, Watermarks, free_bytes
+from auditlog.writer.disk_space import DiskSpace, Level, Watermarks
 
 LEVELS: tuple[Level, ...] = ("ok", "low", "critical")
 marks = st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 40)).map(
@@ -44,7 +44,26 @@ def test_inverted_or_negative_watermarks_are_refused(low: int, critical: int) ->
         Watermarks(low, critical)
 
 
-def test_free_bytes_falls_when_a_file_grows(small_disk: Path) -> None:
-    before = free_bytes(small_disk)
-    (small_disk / "ballast").write_bytes(b"x" * 65_536)
-    assert before - free_bytes(small_disk) >= 65_536
+def test_a_level_is_told_once_when_it_is_reached(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = DiskSpace(small_disk, Watermarks(100_000, 50_000))
+    assert space.look() is None
+    for ballast, level in ((180_000, "low"), (220_000, "critical")):
+        (small_disk / "ballast").write_bytes(b"x" * ballast)
+        free = space.look()
+        assert free is not None
+        assert 262_144 - ballast - 8_192 <= free <= 262_144 - ballast
+        assert space.level == level
+        assert f"({level})" in caplog.records[-1].message
+        assert space.look() is None
+    (small_disk / "ballast").unlink()
+    assert space.look() is None
+    assert space.level == "ok"
+
+
+def test_a_directory_that_is_gone_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert DiskSpace(tmp_path / "gone", Watermarks(2, 1)).look() is None
+    assert "gone" in caplog.text

@@ -21,34 +21,31 @@ policies = st.builds(
 )
 
 
-@given(policies, st.integers(1, 20_000), st.integers(1, 1 << 21), st.floats(0, 100))
-def test_bounded_delay(policy: FlushPolicy, events: int, size: int, age: float) -> None:
-    due = policy.due(events=events, queued_bytes=size, age_seconds=age)
-    if age >= policy.max_delay.total_seconds():
-        assert due
+@given(policies, st.integers(1, 20_000), st.integers(1, 1 << 21), st.floats(0, 1e6))
+def test_bounded_delay(policy: FlushPolicy, events: int, size: int, queued_at: float) -> None:
+    due_at = policy.due_at(queued_at, events=events, queued_bytes=size)
+    assert due_at <= queued_at + policy.max_delay.total_seconds()
     if events >= policy.max_events or size >= policy.max_bytes:
-        assert due
-    assert not policy.due(events=0, queued_bytes=0, age_seconds=age)
+        assert due_at <= queued_at
 
 
 @given(policies, st.booleans(), st.booleans())
 def test_at_once(policy: FlushPolicy, critical: bool, durable: bool) -> None:
-    awaited = policy.at_once(critical=critical, durable=durable)
+    awaited = policy.at_once(critical, durable)
     if policy.mode == "immediate":
         assert awaited
-        assert policy.due(events=1, queued_bytes=1, age_seconds=0)
+        assert policy.due_at(0, events=1, queued_bytes=1) <= 0
     elif policy.mode == "hybrid":
         assert awaited == (critical or durable)
     else:
         assert awaited == durable
 
 
-def test_below_every_limit_nothing_is_due_and_at_any_it_is() -> None:
+def test_below_every_limit_the_delay_decides_and_at_any_it_is_due_at_once() -> None:
     policy = FlushPolicy.batched(max_delay=1, max_events=10, max_bytes=1000)
-    assert not policy.due(events=9, queued_bytes=999, age_seconds=0.999)
-    assert policy.due(events=10, queued_bytes=999, age_seconds=0.999)
-    assert policy.due(events=9, queued_bytes=1000, age_seconds=0.999)
-    assert policy.due(events=9, queued_bytes=999, age_seconds=1)
+    assert policy.due_at(5, events=9, queued_bytes=999) == 6
+    assert policy.due_at(5, events=10, queued_bytes=999) <= 5
+    assert policy.due_at(5, events=9, queued_bytes=1000) <= 5
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import random
 import shutil
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import orjson
 import pytest
 
 import auditlog
-from auditlog import events
+from auditlog import durable_fs, events
 from auditlog.events.actor import Actor
 from tests.support.unmeasured import unmeasured
 from tests.support.waiting import eventually, impatient
@@ -171,7 +172,7 @@ def test_batched_is_durable_within_max_delay_although_no_further_event_comes(
 
 
 def test_hybrid_makes_critical_and_durable_events_durable_before_it_returns(tmp_path: Path) -> None:
-    policy = auditlog.FlushPolicy.hybrid(max_delay=60)
+    policy = auditlog.FlushPolicy.hybrid(max_delay=3600)
     with open_log(tmp_path, flush=policy) as log:
         assert not log.emit("not.urgent").done()
         assert log.emit("auth_failure", details={"ip": "192.0.2.7"}).done()
@@ -179,7 +180,7 @@ def test_hybrid_makes_critical_and_durable_events_durable_before_it_returns(tmp_
         assert log.emit("asked.for", durable=True).done()
         assert waiting.done(), "what was queued before goes out with it"
         last = log.emit("not.urgent")
-        assert last.wait(timeout=60).done()
+        assert last.wait().done()
 
 
 def test_ticket_names_log_seq_and_hash_of_its_record(tmp_path: Path) -> None:
@@ -277,6 +278,176 @@ def test_flush_that_takes_too_long_says_so_and_loses_nothing(
             assert not ticket.done()
         log.flush(timeout=60)
         assert ticket.done()
+
+
+def _calls_that_wait(log: auditlog.Log) -> list[Callable[[], object]]:
+    ip, batched = {"ip": "192.0.2.7"}, log._options.flush.mode == "batched"
+    return [
+        lambda: log.emit("waits.durable", durable=True),
+        lambda: log.emit("auth_failure", durable=batched, details=ip),
+        lambda: log.emit("waits.shortly", durable=True, timeout=0.01),
+        lambda: asyncio.run(_a(log.aemit("waits.async"))),
+        lambda: asyncio.run(_a(log.aemit("waits.async", timeout=0.01))),
+        log.flush,
+        lambda: log.flush(0.01),
+    ]
+
+
+async def _a(awaitable: Awaitable[object]) -> object:
+    return await awaitable
+
+
+@contextlib.contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """write(2) says ENOSPC inside."""
+
+    def no_room(_fd: int, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(durable_fs, "write_all", no_room)
+        yield
+
+
+@pytest.mark.parametrize("flush", ["immediate", "batched", "hybrid"])
+@pytest.mark.parametrize("disk", [stalled_disk, full_disk])
+def test_bounded_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: str, disk: Callable[..., Any]
+) -> None:
+    """Every call gives up after its timeout, and loses nothing."""
+    with open_log(tmp_path, flush=flush) as log:
+        calls = _calls_that_wait(log)
+        with disk(monkeypatch), impatient(log, 0.05):
+            for call in calls:
+                with pytest.raises(auditlog.NotDurableYet, match="slow or full"):
+                    call()
+        log.flush()
+    types = event_types(tmp_path)
+    assert [types.count(kind) for kind in ("waits.durable", "auth_failure", "waits.async")] == [
+        *(1, 1, 2)
+    ]
+    assert auditlog.verify(tmp_path).ok
+
+
+def test_bounded_wait_of_many_tasks_that_await_one_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its own timeout, whatever the others have."""
+
+    async def main(log: auditlog.Log, let_go: threading.Event) -> list[object]:
+        tasks = [
+            asyncio.create_task(log.aemit("from.task", timeout=600 if patient else 0.02))
+            for patient in [*[True] * 5, *[False] * 20, *[True] * 5]
+        ]
+        done, waiting = await asyncio.wait(tasks, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 20:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        assert all(isinstance(task.exception(), auditlog.NotDurableYet) for task in done)
+        let_go.set()
+        return await asyncio.gather(*waiting)
+
+    with open_log(tmp_path) as log, stalled_disk(monkeypatch) as (_, let_go):
+        assert len(asyncio.run(main(log, let_go))) == 10
+    assert event_types(tmp_path).count("from.task") == 30
+
+
+def test_bounded_wait_to_close_and_the_log_stays_locked_until_the_disk_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log(tmp_path, flush="batched")
+    with stalled_disk(monkeypatch) as (began, _):
+        ticket = log.emit("not.yet")
+        assert began.wait(60)
+        with pytest.raises(auditlog.LogFailed, match="closed while events could not"):
+            log.close(timeout=0.05)
+        with pytest.raises(auditlog.LogFailed):
+            ticket.wait(60)
+        with pytest.raises(auditlog.LogLocked):  # the commit thread may still write
+            open_log(tmp_path)
+
+    def opened() -> auditlog.Log | None:
+        try:
+            return open_log(tmp_path)
+        except auditlog.LogLocked:
+            return None
+
+    eventually(opened).close()
+    assert auditlog.verify(tmp_path).ok
+
+
+def test_a_log_without_patience_opens_writes_and_closes_on_a_healthy_disk(tmp_path: Path) -> None:
+    with open_log(tmp_path, flush="batched", block_timeout=0) as log:
+        log.emit("some.event")
+    assert event_types(tmp_path)[-2:] == ["some.event", "log.closed"]
+
+
+def test_reopen_goes_on_after_a_failure_and_counts_what_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log(tmp_path)
+    log.reopen()  # does nothing: it has not failed
+    durable = log.emit("before.it")
+
+    def broken(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(durable_fs, "fdatasync", broken)
+        with pytest.raises(auditlog.LogFailed, match="Input/output"):
+            log.emit("lost.one")
+        for _ in range(3):
+            with pytest.raises(auditlog.LogFailed, match=r"reopen\(\)"):
+                log.emit("refused.one")
+        with pytest.raises(auditlog.LogFailed):
+            log.reopen()
+    log.reopen()
+    assert log.emit("after.it").seq > durable.seq
+    assert not log.stats().failed
+    log.close()
+    with pytest.raises(auditlog.LogClosed):
+        log.reopen()
+    records = list(auditlog.read(tmp_path))
+    types = [record.event_type for record in records if not record.event_type.startswith("log.")]
+    assert types == ["before.it", "after.it"]
+    [refused] = [r.fields["details"] for r in records if r.event_type == "log.events_refused"]
+    assert refused == {"count": 3}
+    assert auditlog.verify(tmp_path).ok
+
+
+def test_reopen_after_the_directory_was_removed_makes_a_new_one(tmp_path: Path) -> None:
+    directory = tmp_path / "audit"
+    log = open_log(directory, flush="batched")
+    shutil.rmtree(directory)
+    eventually(lambda: log.stats().failed)
+    log.reopen()
+    log.emit("after.it")
+    log.close()
+    assert "after.it" in event_types(directory)
+
+
+def test_a_log_keeps_its_directory_when_the_process_changes_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = open_log(Path("audit"), flush="batched")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    log.emit("some.event", durable=True)
+    log.close()
+    assert event_types(tmp_path / "audit")[-1] == "log.closed"
+
+
+def test_emit_that_waits_in_a_running_event_loop_warns_once(tmp_path: Path) -> None:
+    async def main(log: auditlog.Log) -> None:
+        with pytest.warns(RuntimeWarning, match=r"await log\.aemit") as warned:
+            log.emit("stops.the_loop")
+        assert warned[0].filename == __file__
+        log.emit("stops.the_loop")
+
+    with open_log(tmp_path) as log:
+        asyncio.run(main(log))
+        log.emit("no.loop")
 
 
 @pytest.mark.parametrize("block_timeout", [0.05, 60])
@@ -480,7 +651,7 @@ def test_disk_full_loses_nothing_and_goes_on_by_itself(small_disk: Path) -> None
     except OSError:
         pass
     tickets = [log.emit("while.full", details={"pad": "x" * 1000}) for _ in range(20)]
-    eventually(lambda: log._committer.stalled_by is not None)
+    eventually(lambda: log._commits.stalled_by is not None)
     assert not tickets[-1].done()
     ballast.unlink()
     assert tickets[-1].wait(timeout=60).done()

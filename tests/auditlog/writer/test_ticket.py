@@ -29,7 +29,6 @@ class Committer:
         if timeout == 0:
             return commit.done
         waiter = Waiter()
-        waiter.arm()
         commit.waiters.append(waiter)
         if commit.done:  # resolved before there was anybody to wake
             return True
@@ -80,9 +79,9 @@ def test_durable_only_or_never() -> None:
 
 def test_a_timeout_may_be_a_timedelta() -> None:
     committer = Committer()
-    with pytest.raises(TimeoutError, match=r"0\.001 s"):
+    with pytest.raises(TimeoutError, match="seq 7"):
         committer.ticket().wait(dt.timedelta(milliseconds=1))
-    assert committer.asked == [0.001]
+    assert committer.asked == [pytest.approx(0.001, rel=0.5)]
 
 
 def test_own_loop() -> None:
@@ -116,7 +115,7 @@ def test_own_loop_of_each_of_several() -> None:
     threads = [threading.Thread(target=asyncio.run, args=(await_it(),)) for _ in range(loops)]
     for thread in threads:
         thread.start()
-    eventually(lambda: len(committer.commit.futures) == loops)
+    eventually(lambda: len(committer.commit.loops) == loops)
     committer.commit.resolve(None)
     for thread in threads:
         thread.join()
@@ -154,7 +153,6 @@ def test_awaiting_a_ticket_that_failed_raises() -> None:
 
 def test_a_waiter_sleeps_until_it_is_woken() -> None:
     waiter = Waiter()
-    waiter.arm()
     assert not waiter.sleep(0)
     assert not waiter.sleep(0.001)
     assert not waiter.sleep(-1), "a deadline that has passed"

@@ -16,8 +16,8 @@ import pytest
 
 from auditlog.errors import LogFailed, UnsafePath
 from auditlog.format.segment_names import LogId, SegmentName
-from auditlog.writer import segment_file as module
-from auditlog.writer.segment_file import DISK_FULL, ActiveSegment
+from auditlog.writer import active_segment as module
+from auditlog.writer.active_segment import DISK_FULL, ActiveSegment
 from tests.support.unmeasured import unmeasured
 
 NAME = SegmentName(LogId("queen-rbee", "hive1"), dt.date(2026, 11, 23), 1)
@@ -216,7 +216,7 @@ def test_an_error_that_does_not_pass_is_none_of_a_full_disk(tmp_path: Path, path
     code = """
 import datetime as dt, resource, signal, sys
 from pathlib import Path
-from auditlog.writer.segment_file import DISK_FULL, ActiveSegment
+from auditlog.writer.active_segment import DISK_FULL, ActiveSegment
 from auditlog.format.segment_names import SegmentName
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 segment = ActiveSegment(Path(sys.argv[1]), SegmentName.parse(sys.argv[2]), 0, 0o600)
@@ -252,22 +252,24 @@ def test_a_failed_sync_acknowledges_nothing(
     assert segment.end == before
 
 
-def test_an_append_that_was_broken_off_anywhere_may_be_repeated(
+def test_cut_back_after_a_failure_of_any_call_the_append_may_be_repeated(
     tmp_path: Path, crash_at: Callable[[int, Callable[[], object]], bool]
 ) -> None:
     for step in range(10):
         (tmp_path / str(step)).mkdir()
         segment = ActiveSegment(tmp_path / str(step), NAME, 0, 0o600)
         segment.append(b"first\n", 0)
-        broken_off = crash_at(step, partial(segment.append, b"second\n", 6))
-        for _ in range(2):
-            segment.append(b"second\n", 6)
+        failed = crash_at(step, partial(segment.append, b"second\n", 6))
+        if not failed:
+            break
+        segment.cut_back()
+        assert (tmp_path / str(step) / NAME.logical).read_bytes() == b"first\n"
+        segment.append(b"second\n", 6)
         segment.append(b"third\n", 13)
         segment.close()
         assert (tmp_path / str(step) / NAME.logical).read_bytes() == b"first\nsecond\nthird\n"
-        if not broken_off:
-            break
-    assert not broken_off
+    segment.close()
+    assert not failed
     assert step > 1
 
 

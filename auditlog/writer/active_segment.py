@@ -1,8 +1,9 @@
-"""The file a log is being written to: opened safely, appended durably, watched for foreign hands.
+"""Append to the active segment durably, and notice when other processes touch its file.
 
-Invariants (tests of the same name in tests/auditlog/writer/test_segment_file.py):
+Invariants (tests of the same name in tests/auditlog/writer/test_active_segment.py):
   durable     append returns after fdatasync, and for a new file after the directory's fsync
-  one_place   what was written lies exactly where the log thinks it does
+  one_place   every line lies exactly at the offset that the log has assigned to it
+  cut_back    an append that failed leaves nothing behind in the file
   safe_open   a symlink, a foreign owner's file or a file that is not regular is refused
 """
 
@@ -26,9 +27,9 @@ DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class ActiveSegment:
-    """An open segment; used by one thread at a time.
+    """The segment that is open for appending; used by the commit thread alone.
 
-    ``end`` is where the next line goes; ``written`` is beyond it while a sync runs.
+    ``end`` is the offset of the next line; ``written`` is beyond it while a sync runs.
     """
 
     def __init__(self, directory: Path, name: SegmentName, end: int, mode: int) -> None:
@@ -41,8 +42,7 @@ class ActiveSegment:
         self._path = str(self.path)
         self.end = self.written = end
         self._directory = directory
-        self._name_durable = False  # whoever created the file may have been killed before that
-        self._unsynced = False
+        self._name_durable = False  # the creator of the file may have been killed before that
         if end == 0:
             try:
                 self._fd = durable_fs.create_exclusive(self.path, mode)
@@ -62,41 +62,29 @@ class ActiveSegment:
     def append(self, data: bytes, offset: int) -> None:
         """Write at ``offset``, which is the end, and sync.
 
-        A call that was broken off, by an error or by what a signal handler raised, may simply be
-        repeated.  Raises OSError, LogFailed (see check); then nothing is acknowledged.
+        Raises OSError, LogFailed (see check); then nothing is acknowledged, and cut_back has to
+        remove what may have been written before the call is repeated.
         """
-        if self._unsynced:
-            self.cut_back()
-        if self.end == offset + len(data):
-            return  # the call that was broken off had come to its end
         if self.end != offset:
             raise LogFailed(
                 f"records for byte {offset} would go to byte {self.end}",
                 path=self.path,
                 hint="This is a mistake in auditlog; please report it.",
             )
-        self._unsynced = True
         durable_fs.write_all(self._fd, data)
         self.written = offset + len(data)
         durable_fs.fdatasync(self._fd)
         if not self._name_durable:
             durable_fs.fsync_directory(self._directory)
             self._name_durable = True
-        self.end = offset + len(data)
-        self._unsynced = False
+        self.end = self.written
         self.check()
 
-    def mend(self) -> None:
-        """Remove what a call that a signal handler broke off left; its commit is written again."""
-        if self._unsynced:
-            self.cut_back()
-
     def cut_back(self) -> None:
-        """Remove what an append that did not come to its end left behind.  Raises OSError."""
-        if os.fstat(self._fd).st_size > self.end:  # what others cut short is not filled with zeros
+        """Remove the bytes of an append that failed.  Raises OSError."""
+        if os.fstat(self._fd).st_size > self.end:  # a file that others cut is not filled with zeros
             os.ftruncate(self._fd, self.end)
         self.written = self.end
-        self._unsynced = False
 
     def check(self) -> None:
         """Whether the path still names our file, and nobody else wrote to it or cut it.
