@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import auditlog
 from auditlog.format.record import parse_header
 from benchmarks.workload import events
-from shippers.batch import Shipment
+from shippers.item import Shipment
 from shippers.sinks.elasticsearch.bulk import bulk_body
 from shippers.sinks.elasticsearch.index_template import index_template
 from tests.support.elasticsearch import Cluster, ElasticsearchServer, request

@@ -17,8 +17,8 @@ from benchmarks.agent_process import AgentProcess
 from benchmarks.backlog import indexed
 from benchmarks.harness import Case, Ratio
 from benchmarks.shipper import RECORDS, setting
-from shippers.batch import Shipment
-from shippers.outcome import INDEXED, Outcome
+from shippers.item import Shipment
+from shippers.outcome import INDEXED, DeliveryOutcome
 from shippers.service import ShippingService
 from shippers.sinks.elasticsearch.index_template import index_template
 from shippers.sinks.protocol import Sink
@@ -38,7 +38,7 @@ class _Nowhere:
     name = address = "nowhere"
     max_in_flight = 3
 
-    def deliver(self, records: Sequence[Shipment]) -> list[Outcome]:
+    def deliver(self, records: Sequence[Shipment]) -> list[DeliveryOutcome]:
         return [INDEXED] * len(records)
 
     def close(self) -> None:

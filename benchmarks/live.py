@@ -22,8 +22,8 @@ from typing import Final
 from auditlog.format.record import parse_timestamp
 from benchmarks.backlog import server
 from benchmarks.harness import Case, Ratio
-from shippers.batch import Shipment
-from shippers.outcome import INDEXED, Outcome
+from shippers.item import Shipment
+from shippers.outcome import INDEXED, DeliveryOutcome
 from shippers.service import ShippingService
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
@@ -64,7 +64,7 @@ class _Noting(ElasticsearchSink):
         self.appended: dict[int, float] = {}
         self.acknowledged: dict[int, float] = {}
 
-    def deliver(self, records: Sequence[Shipment]) -> list[Outcome]:
+    def deliver(self, records: Sequence[Shipment]) -> list[DeliveryOutcome]:
         outcomes = super().deliver(records)
         now = time.time()
         for (_, header), outcome in zip(records, outcomes, strict=True):

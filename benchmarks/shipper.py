@@ -20,7 +20,7 @@ import auditlog
 from auditlog.format.record import parse_header
 from benchmarks.backlog import BATCH, backlog
 from benchmarks.harness import Case, Ratio
-from shippers.batch import Shipment
+from shippers.item import Shipment
 from shippers.service import ShippingService
 from shippers.sinks.elasticsearch.bulk import bulk_body
 from shippers.sinks.elasticsearch.index_template import index_template

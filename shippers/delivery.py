@@ -1,10 +1,10 @@
-"""Deliver all sources to one sink: one loop that decides, a few workers that wait for the sink.
+"""Deliver all sources to one sink: a loop that decides, and workers that wait for the sink.
 
-The loop alone owns the lanes (one for each log or file), which the sources' followers make.  It
-reads batches in turn (shippers.turns), so that no log starves another; hands them to workers, each
-of which makes one attempt; and moves cursors over what has its final outcome.  How large a batch is
-follows from how the sink took those before (shippers.batch_size).  It sleeps on its queue: an idle
-sink costs nothing.
+The loop alone owns the lanes (one for each log or file), which the feeds of the sources make.  It
+reads batches in turn (shippers.round_robin), so that no log starves another; hands them to workers,
+each of which makes one attempt; and moves cursors over what has its final outcome.  The size of a
+batch follows from how the sink took earlier ones (shippers.batch_size).  The loop sleeps on its
+queue: an idle sink costs nothing.
 
 Invariants (tests of the same name in tests/shippers/test_delivery.py):
   fair        a log whose deliveries fail does not hold up the others
@@ -24,24 +24,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
-from auditlog.format.segment_names import SegmentName
 from shippers.attempt import Attempt
 from shippers.backoff import Backoff
-from shippers.batch import AnyBatch
+from shippers.batch import Batch
 from shippers.batch_size import BatchSize, Taken
-from shippers.lane import Lane
-from shippers.outcome import INDEXED, Outcome, retry
+from shippers.lane import AnyLane
+from shippers.outcome import INDEXED, DeliveryOutcome, retry
 from shippers.quarantine.store import Quarantine
 from shippers.reporter import Reporter
+from shippers.round_robin import RoundRobin
 from shippers.sinks.protocol import Sink
-from shippers.sources.audit_log.source import load_cursor
-from shippers.sources.protocol import Follower, Following, Source
+from shippers.sources.protocol import Feed, FeedContext, Source
 from shippers.stats import LogStats, SinkStats
-from shippers.turns import Turns
 
 __all__ = ["Delivery", "DeliveryOptions"]
 
@@ -52,11 +50,12 @@ _STOP_SECONDS: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOptions:
-    """batch_records, batch_bytes   how much is sent at a time, at most
+    """batch_records, batch_bytes   the most that is sent at a time
     slow_batch                    a batch that takes longer than this is followed by smaller ones
     held_bytes                    read and not passed, over all logs of a sink
     save_interval                 how often a log's cursor is written, at most
     linger                        how long the first new record of a log waits for others
+    backoff                       delays after a failure
     """
 
     batch_records: int = 2000
@@ -77,10 +76,18 @@ class DeliveryOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class _Work:
+    """An attempt to be made: the batch's items ``indices``."""
+
+    lane: AnyLane
+    batch: Batch[Any]
+    indices: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Completed:
-    lane: Lane
-    batch: AnyBatch
-    outcomes: list[Outcome]
+    work: _Work
+    outcomes: list[DeliveryOutcome]
     seconds: float
 
 
@@ -91,7 +98,7 @@ class _Seen:
 
 
 _Event = _Seen | _Completed | threading.Event | str | None
-"""What a source has now, what came of a batch, who asks for an answer, what grew, stop."""
+"""A sighting, an attempt's outcomes, a request for an answer, what has grown, stop."""
 
 
 class Delivery:
@@ -124,21 +131,18 @@ class Delivery:
             options.batch_bytes,
             slow_seconds=options.slow_batch.total_seconds(),
         )
+        self._cursors = CursorStore(state_dir)
         self._quarantine = Quarantine(state_dir, sink.name)
         self._attempt = Attempt(sink, self._quarantine, lambda: dt.datetime.now(dt.UTC))
         self._drain = drain
         self._give_up_seconds = give_up_after.total_seconds() if give_up_after else None
         self._on_end = on_end
         self._rng = rng or random.Random()  # noqa: S311  (jitter, no secret)
-        self._following = Following(
-            sink.name, CursorStore(state_dir), self._quarantine, drain, self.wake
-        )
-        self._followers: dict[str, Follower] = {
-            source.name: source.follow(self._following) for source in sources
-        }
-        self._turns = Turns()
+        context = FeedContext(sink.name, self._cursors, self._quarantine, drain, self.wake)
+        self._feeds: dict[str, Feed] = {source.name: source.feed(context) for source in sources}
+        self._ready = RoundRobin()
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-        self._work: queue.SimpleQueue[tuple[Lane, AnyBatch, list[int]] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._woken: set[str] = set()
         self._woken_lock = threading.Lock()
         self._lock = threading.Lock()  # held by the loop while it changes lanes
@@ -158,12 +162,12 @@ class Delivery:
 
     def start(self) -> None:
         """Begin.  Raises QuarantineDamaged, OSError: what an earlier run left cannot be read."""
-        self._quarantine.recall(self._passed)
+        self._quarantine.recall(self._cursors)
         self._progress_at = time.monotonic()
         self._thread.start()
 
     def sighted(self, source: str, sighting: object) -> None:
-        """What a source has now."""
+        """Take note of a sighting of the source."""
         self._events.put(_Seen(source, sighting))
 
     def wake(self, name: str) -> None:
@@ -186,7 +190,7 @@ class Delivery:
 
     @property
     def ended(self) -> bool:
-        """True when ``on_end`` is called, while the thread may still be alive for a moment."""
+        """True from the call of ``on_end`` on, while the thread may be alive for a moment."""
         return self._has_ended.is_set()
 
     def answers(self, timeout: float) -> bool:
@@ -201,7 +205,7 @@ class Delivery:
         try:
             entries, size = self._quarantine.size()
         except OSError:
-            entries = size = None  # what has to be entered there meets the same and says so
+            entries = size = None  # the next entry to be added fails alike, and is reported
         with self._lock:
             return SinkStats(
                 self.sink.name,
@@ -209,7 +213,7 @@ class Delivery:
                 self._in_flight,
                 self._in_flight_records,
                 self._in_flight_bytes,
-                sum(lane.window.size_bytes for lane in self._lanes()),
+                sum(lane.held_bytes for lane in self._lanes()),
                 entries,
                 size,
                 self._last_success_at,
@@ -217,7 +221,7 @@ class Delivery:
             )
 
     def log_stats(self) -> list[LogStats]:
-        return [one for follower in self._followers.values() for one in follower.stats(self._lock)]
+        return [one for feed in self._feeds.values() for one in feed.stats(self._lock)]
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -242,9 +246,9 @@ class Delivery:
             self._has_ended.set()
             self._on_end()
 
-    def _lanes(self) -> Iterator[Lane]:
-        for follower in self._followers.values():
-            yield from follower.lanes
+    def _lanes(self) -> Iterator[AnyLane]:
+        for feed in self._feeds.values():
+            yield from feed.lanes
 
     def _loop(self) -> None:
         while True:
@@ -272,7 +276,7 @@ class Delivery:
 
     def _seconds_to_next_deadline(self) -> float | None:
         now = time.monotonic()
-        deadlines = [lane.not_before for lane in self._lanes() if lane.not_before]
+        deadlines = [deadline for lane in self._lanes() if (deadline := lane.deadline) is not None]
         if any(lane.dirty for lane in self._lanes()):
             deadlines.append(self._next_save)
         if self._stop_at is not None:
@@ -303,85 +307,69 @@ class Delivery:
         elif isinstance(event, _Completed):
             self._settle(event)
         elif isinstance(event, _Seen):
-            for lane in self._followers[event.source].see(event.sighting):
+            for lane in self._feeds[event.source].see(event.sighting):
                 self._enqueue(lane)
         else:
             with self._woken_lock:
                 self._woken.discard(event)
-            for follower in self._followers.values():
-                if (woken := follower.woken(event)) is not None:
-                    if self._linger_seconds and not woken.failures:
-                        if self._fills_a_batch(woken):
-                            woken.not_before = 0.0
-                        elif woken.at_end:
-                            # What was the end goes on: others may follow, and go in one batch.
-                            woken.not_before = time.monotonic() + self._linger_seconds
-                    woken.at_end = False
+            until = time.monotonic() + self._linger_seconds if self._linger_seconds else None
+            for feed in self._feeds.values():
+                if (woken := feed.lane_of(event)) is not None:
+                    woken.wake(until, self._size.bytes)
                     self._enqueue(woken)
 
-    def _enqueue(self, lane: Lane) -> None:
-        if lane.has_work:
-            self._turns.add(lane)
+    def _enqueue(self, lane: AnyLane) -> None:
+        if lane.ready:
+            self._ready.add(lane)
 
     def _fill(self) -> None:
         """Give the workers something to do, each lane in its turn."""
         now = time.monotonic()
         for lane in self._lanes():
-            if lane.not_before and lane.not_before <= now:
-                lane.not_before = 0.0
+            if lane.end_wait(now):
                 self._enqueue(lane)
-        while self._turns and self._in_flight < self.sink.max_in_flight:
-            lane = self._turns.next()
-            if not lane.waiting and not self._has_room(lane):
+        while self._ready and self._in_flight < self.sink.max_in_flight:
+            lane = self._ready.next()
+            if not lane.retries_next and not self._has_room(lane):
                 return
-            self._turns.take()
-            if lane.not_before or not lane.has_work:
-                continue  # its turn comes with its deadline
-            batch = lane.waiting.popleft() if lane.waiting else self._read(lane)
-            if batch is not None:
-                lane.in_flight += 1
+            self._ready.take()
+            if lane.ready and (batch := self._take(lane)) is not None:
                 self._in_flight += 1
                 self._in_flight_records += len(batch)
                 self._in_flight_bytes += batch.size_bytes
-                self._work.put((lane, batch, list(lane.window.open_indices(batch))))
+                self._work.put(_Work(lane, batch, lane.open_indices(batch)))
                 self._enqueue(lane)
 
-    def _has_room(self, wanting: Lane) -> bool:
-        """Whether another batch may be read; the largest of the failed lanes gives way to it."""
+    def _has_room(self, wanting: AnyLane) -> bool:
+        """Whether another batch may be read; the largest of the failed lanes makes room for it."""
         lanes = list(self._lanes())
-        held = sum(lane.window.size_bytes for lane in lanes)
+        held = sum(lane.held_bytes for lane in lanes)
         if not held or held + self._options.batch_bytes <= self._options.held_bytes:
             return True
-        failed = [
-            lane for lane in lanes if lane.waiting and not lane.in_flight and lane is not wanting
-        ]
+        failed = [lane for lane in lanes if lane.can_rewind and lane is not wanting]
         if not failed:
             return False
-        max(failed, key=lambda lane: lane.window.size_bytes).rewind()
+        max(failed, key=lambda lane: lane.held_bytes).rewind()
         return True
 
-    def _read(self, lane: Lane) -> AnyBatch | None:
+    def _take(self, lane: AnyLane) -> Batch[Any] | None:
+        retried, trouble = lane.retries_next, lane.trouble
         try:
-            batch = lane.read(self._size.bytes, self._size.records)
+            batch = lane.take(self._size.bytes, self._size.records)
         except (AuditLogError, OSError) as error:
-            self._reporter.unreadable(lane.log, error, lane.trouble)
-            lane.read_error, lane.trouble = error, str(error)
-            self._hold_back(lane)
+            self._reporter.unreadable(lane.name, error, trouble)
+            self._back_off(lane)
             return None
-        if batch is not None:
-            self._reporter.read(lane.log, batch)
+        if batch is not None and not retried:
+            self._reporter.read(lane.name, batch)
             lingers = self._linger_seconds and not self._drain and lane.live
-            if lingers and not self._fills_a_batch(lane):
-                # Whoever writes all the time would else have each record sent alone from here on.
-                lane.not_before = time.monotonic() + self._linger_seconds
+            if lingers and lane.lag_bytes() < self._size.bytes:
+                # A program that writes all the time would have each record sent alone otherwise.
+                lane.linger(time.monotonic() + self._linger_seconds)
         return batch
 
-    def _fills_a_batch(self, lane: Lane) -> bool:
-        """Whether what is not read yet is enough for one, and waits for nothing."""
-        return lane.harvester.lag_bytes() >= self._size.bytes
-
     def _settle(self, completed: _Completed) -> None:
-        lane, batch, outcomes = completed.lane, completed.batch, completed.outcomes
+        lane, batch, outcomes = completed.work.lane, completed.work.batch, completed.outcomes
         all_indexed = outcomes.count(INDEXED) == len(outcomes)
         if outcomes:
             throttled = not all_indexed and any(o.throttled for o in outcomes if not o.final)
@@ -394,24 +382,14 @@ class Delivery:
             self._progress_at = time.monotonic()
             self._last_success_at = dt.datetime.now(dt.UTC)
         if self._reporter.trouble or not all_indexed:
-            self._reporter.settled(lane.log, outcomes)
-            lane.trouble = next((o.reason for o in outcomes if not o.final), lane.trouble)
+            self._reporter.settled(lane.name, outcomes)
         if not lane.settle(batch, outcomes):
-            self._hold_back(lane)
+            self._back_off(lane)
         self._enqueue(lane)
 
-    def _hold_back(self, lane: Lane) -> None:
-        # Several batches that fail together are one failure; it may meet a lane that lingers.
-        if not lane.not_before or not lane.failures:
-            lane.failures += 1
-            delay = self._options.backoff.delay(lane.failures, self._rng)
-            lane.not_before = time.monotonic() + delay.total_seconds()
-
-    # -- cursors ---------------------------------------------------------------------------
-
-    def _passed(self, log: str) -> tuple[SegmentName | None, int]:
-        cursor = load_cursor(self._following, log)
-        return (SegmentName.parse(cursor.segment), cursor.offset) if cursor else (None, 0)
+    def _back_off(self, lane: AnyLane) -> None:
+        delay = self._options.backoff.delay
+        lane.back_off(time.monotonic(), lambda n: delay(n, self._rng).total_seconds())
 
     def _save_cursors(self, now: float, *, everything: bool) -> None:
         if not everything and now < self._next_save:
@@ -419,8 +397,8 @@ class Delivery:
         if not everything and not any(lane.dirty for lane in self._lanes()):
             return
         try:
-            for follower in self._followers.values():
-                follower.save()
+            for feed in self._feeds.values():
+                feed.save()
         except OSError as error:
             if everything and self._drain:
                 raise
@@ -433,13 +411,12 @@ class Delivery:
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
-            lane, batch, indices = work
             began = time.monotonic()
             try:
-                outcomes = self._attempt.run(batch, indices)
+                outcomes = self._attempt.run(work.batch, work.indices)
             except Exception as error:
-                # Whatever it is, it must be said and tried again, and not end the worker.
+                # Log it and try again, whatever it is: a worker must not end.
                 _logger.exception("sink %s: a delivery failed", self.sink.name)
-                outcomes = [retry(f"delivery failed with {type(error).__name__}")] * len(indices)
-            seconds = time.monotonic() - began
-            self._events.put(_Completed(lane, batch, outcomes, seconds))
+                reason = f"delivery failed with {type(error).__name__}"
+                outcomes = [retry(reason)] * len(work.indices)
+            self._events.put(_Completed(work, outcomes, time.monotonic() - began))

@@ -1,109 +1,274 @@
-"""One log on its way to one sink: what is read, in flight, waiting to be tried again, passed.
+"""Track one log, file or journal on its way to one sink: read, in flight, to be retried, passed.
 
-A lane that has failed probes with one batch at a time and reads nothing new until that batch has
-its final outcomes; other lanes go on meanwhile.
+The delivery loop owns its lanes: it alone calls ``wake``, ``take``, ``settle``, ``back_off`` and
+``rewind``.  The feed that made a lane says when there is something to read (``grew``) and saves its
+position.
+
+A lane that failed probes with one batch at a time and reads nothing new until that batch has its
+final outcomes; other lanes go on meanwhile.  A lane waits for one of two reasons: it backs off
+after a failure, or it lingers so that records written shortly after each other share a batch.  A
+lane that backs off does not linger.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from shippers.batch import Window
+from auditlog.format.record import parse_timestamp
 from shippers.outcome import INDEXED
+from shippers.stats import Counts, LogStats
+from shippers.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Sequence
 
-    from shippers.batch import AnyBatch
-    from shippers.outcome import Outcome
+    from shippers.batch import Batch
+    from shippers.outcome import DeliveryOutcome
     from shippers.sources.protocol import Harvester
 
-__all__ = ["Lane"]
+__all__ = ["AnyLane", "Lane", "stats_of"]
+
+P = TypeVar("P")
 
 
-class Lane:
-    """The state of one log, file or journal in one delivery loop; only that loop changes it.
+class Lane(Generic[P]):
+    """``name`` is the log's, file's or source's; ``start`` is where ``harvester`` reads on.
 
-    ``begin`` makes a harvester that reads on from a position of its kind.
+    live         the last read reached the end: what comes now was written just now
+    saved        the position in the cursor file
+    read_error   why the last read failed; None if it did not
+    trouble      why nothing moves at the moment, or ""
     """
 
-    def __init__(self, log: str, begin: Callable[[Any], Harvester], start: Any) -> None:
-        self.log = log
-        self.harvester = begin(start)
-        self.window = Window(start)
-        self.saved = start
-        self.waiting: deque[AnyBatch] = deque()
-        self.in_flight = 0
-        self.failures = 0
-        self.not_before = 0.0
-        self.at_end = False
-        self.queued = False
+    def __init__(self, name: str, harvester: Harvester[P], start: P) -> None:
+        self.name = name
         self.live = False
+        self.saved = start
         self.read_error: Exception | None = None
         self.trouble = ""
-        self.retries = 0
-        self.chain_breaks = 0
-        self.tamper_alarms = 0
-        self.unverified = 0
-        self.bad_lines = 0
-        self.cut_lines = 0
-        self._begin = begin
+        self._harvester = harvester
+        self._window = Window(start)
+        self._to_retry: deque[Batch[P]] = deque()
+        self._in_flight = 0
+        self._at_end = False
+        self._failures = 0
+        self._retry_at = 0.0  # both on the monotonic clock; 0: it does not wait for that
+        self._linger_until = 0.0
+        self._retries = self._unverified = 0
+        self._alarms = self._tamper_alarms = 0
+        self._bad_lines = self._cut_lines = 0
+
+    # -- what others ask -------------------------------------------------------------------
+
+    @property
+    def position(self) -> P:
+        """Everything before it has a final outcome."""
+        return self._window.position
 
     @property
     def dirty(self) -> bool:
-        """Whether the cursor is to be saved."""
-        return bool(self.window.position != self.saved)
+        """Whether the position is not saved yet."""
+        return bool(self._window.position != self.saved)
 
     @property
-    def has_work(self) -> bool:
-        """Whether there is something to submit now, were the time and the memory there."""
-        if self.failures and self.in_flight:
-            return False
-        return bool(self.waiting) or not self.at_end
+    def held_bytes(self) -> int:
+        """Memory of what is read and not passed."""
+        return self._window.size_bytes
+
+    @property
+    def oldest_at(self) -> str | None:
+        """The timestamp of the first held record without final outcome."""
+        return self._window.oldest_at
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the last read found nothing more, and nothing has grown since."""
+        return self._at_end
 
     @property
     def done(self) -> bool:
-        """Nothing is left of what the log holds for now."""
-        return self.at_end and self.harvester.exhausted and not self.in_flight and not self.waiting
+        """Whether everything that the source holds for now has its final outcome."""
+        idle = self._at_end and not self._in_flight and not self._to_retry
+        return idle and self._harvester.exhausted
 
-    def read(self, max_bytes: int, max_records: int) -> AnyBatch | None:
-        """Read the next batch into the window.  Raises AuditLogError, OSError."""
-        batch = self.harvester.read(max_bytes, max_records)
-        if self.read_error is not None:
-            self.read_error, self.failures, self.trouble = None, 0, ""
-        if batch is None:
-            self.at_end = self.live = True
-            return None
-        # One that gives a full batch has a backlog; one that gives less has just been caught up.
-        self.live = len(batch) < max_records and 2 * batch.size_bytes < max_bytes
-        self.window.add(batch)
-        self.chain_breaks += len(batch.findings)
-        self.bad_lines += batch.bad_lines
-        self.cut_lines += batch.cut_lines
-        return batch
+    @property
+    def counts(self) -> Counts:
+        tally = self._window.tally
+        return Counts(
+            self._window.added,
+            tally.indexed,
+            tally.duplicate,
+            tally.quarantined,
+            self._retries,
+            self._unverified,
+            self._alarms,
+            self._tamper_alarms,
+            self._bad_lines,
+            self._cut_lines,
+        )
 
-    def settle(self, batch: AnyBatch, outcomes: Sequence[Outcome]) -> bool:
-        """Note an attempt's outcomes; True when the batch needs no other attempt."""
-        self.in_flight -= 1
-        if outcomes.count(INDEXED) < len(outcomes):
-            self.unverified += sum(not outcome.verified for outcome in outcomes)
-            self.tamper_alarms += sum(outcome.alarm for outcome in outcomes)
-        if self.window.settle(batch, outcomes) and not batch.findings:
-            if not self.waiting:
-                self.failures, self.trouble = 0, ""
-            return True
-        self.waiting.append(batch)
-        self.retries += sum(not outcome.final for outcome in outcomes)
-        return False
+    def lag_bytes(self) -> int:
+        """Bytes that are not read yet, as far as that is known."""
+        return self._harvester.lag_bytes()
 
-    def rewind(self) -> None:
-        """Give back all memory; what is not passed is read again from the source."""
-        self.waiting.clear()
-        self.window.rewind()
-        self.harvester.close()
-        self.harvester = self._begin(self.window.position)
-        self.at_end = False
+    # -- for the feed ----------------------------------------------------------------------
+
+    def grew(self) -> None:
+        """There may be something to read."""
+        self._at_end = False
 
     def close(self) -> None:
-        self.harvester.close()
+        self._harvester.close()
+
+    # -- for the delivery loop -------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float | None:
+        """When to look at a lane that waits (monotonic); None for one that does not."""
+        return self._retry_at or self._linger_until or None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a batch can be taken now."""
+        if self._retry_at or self._linger_until or (self._failures and self._in_flight):
+            return False
+        return bool(self._to_retry) or not self._at_end
+
+    @property
+    def retries_next(self) -> bool:
+        """Whether ``take`` gives a batch that failed, which needs no new memory."""
+        return bool(self._to_retry)
+
+    @property
+    def can_rewind(self) -> bool:
+        """Whether it holds nothing but batches that wait for a retry."""
+        return bool(self._to_retry) and not self._in_flight
+
+    def wake(self, linger_until: float | None, batch_bytes: int) -> None:
+        """Something was written.  With ``linger_until`` it waits for more, up to a full batch."""
+        if linger_until is not None and not self._failures:
+            if self._harvester.lag_bytes() >= batch_bytes:
+                self._linger_until = 0.0
+            elif self._at_end:
+                self._linger_until = linger_until
+        self._at_end = False
+
+    def linger(self, until: float) -> None:
+        """Wait for others before the next read, unless it backs off."""
+        if not self._failures:
+            self._linger_until = until
+
+    def end_wait(self, now: float) -> bool:
+        """End a wait whose time is over; whether there was one."""
+        deadline = self.deadline
+        if deadline is None or deadline > now:
+            return False
+        self._retry_at = self._linger_until = 0.0
+        return True
+
+    def take(self, max_bytes: int, max_records: int) -> Batch[P] | None:
+        """The batch to deliver now: one that failed, or what is read; None at the end.
+
+        Raises AuditLogError, OSError if it cannot be read.
+        """
+        batch = self._to_retry.popleft() if self._to_retry else self._read(max_bytes, max_records)
+        if batch is not None:
+            self._in_flight += 1
+        return batch
+
+    def open_indices(self, batch: Batch[P]) -> list[int]:
+        """The indices of the batch's items that lack a final outcome, in order."""
+        return list(self._window.open_indices(batch))
+
+    def settle(self, batch: Batch[P], outcomes: Sequence[DeliveryOutcome]) -> bool:
+        """Note the outcomes of the open items; True if the batch needs no other attempt."""
+        self._in_flight -= 1
+        if outcomes.count(INDEXED) < len(outcomes):
+            self._unverified += sum(not outcome.verified for outcome in outcomes)
+            self._tamper_alarms += sum(outcome.alarm for outcome in outcomes)
+            retried = [outcome for outcome in outcomes if not outcome.final]
+            self._retries += len(retried)
+            self.trouble = retried[0].reason if retried else self.trouble
+        if self._window.settle(batch, outcomes) and not batch.alarms:
+            if not self._to_retry:
+                self._failures, self.trouble = 0, ""
+            return True
+        self._to_retry.append(batch)
+        return False
+
+    def back_off(self, now: float, seconds: Callable[[int], float]) -> None:
+        """Wait before the next attempt; ``seconds`` is asked with the number of failures in a row.
+
+        Several batches that fail together are one failure.
+        """
+        if not self._retry_at:
+            self._failures += 1
+            self._retry_at = now + seconds(self._failures)
+            self._linger_until = 0.0
+
+    def rewind(self) -> None:
+        """Release all memory: what is not passed is read again from the source."""
+        self._to_retry.clear()
+        self._window.rewind()
+        self._harvester.rewind(self._window.position)
+        self._at_end = False
+
+    def _read(self, max_bytes: int, max_records: int) -> Batch[P] | None:
+        try:
+            batch = self._harvester.read(max_bytes, max_records)
+        except Exception as error:
+            self.read_error, self.trouble = error, str(error)
+            raise
+        if self.read_error is not None:
+            self.read_error, self._failures, self.trouble = None, 0, ""
+        if batch is None:
+            self._at_end = self.live = True
+            return None
+        # A full batch means a backlog; a smaller one has just reached the end.
+        self.live = len(batch) < max_records and 2 * batch.size_bytes < max_bytes
+        self._window.add(batch)
+        self._alarms += len(batch.alarms)
+        self._bad_lines += batch.bad_lines
+        self._cut_lines += batch.cut_lines
+        return batch
+
+
+AnyLane = Lane[Any]
+
+
+def stats_of(
+    sink: str,
+    log: str,
+    kind: str,
+    lanes: Iterable[AnyLane],
+    *,
+    ended: Counts | None = None,
+    acknowledged_seq: int = 0,
+    lag_records: int | None = None,
+    unread_bytes: int = 0,
+    unread_at: dt.datetime | None = None,
+    restarts: int = 0,
+) -> LogStats:
+    """The statistics of what ships as one log: a lane of an audit log, all lanes of a source.
+
+    ``ended`` are the counts of lanes that are no more, ``unread_bytes`` those of no lane yet.
+    Without ``lag_records`` the pending records are what is known of them.
+    """
+    lanes = tuple(lanes)
+    counts = Counts.total([ended or Counts(), *(lane.counts for lane in lanes)])
+    waiting = [at for lane in lanes if (at := lane.oldest_at) is not None]
+    return LogStats(
+        *astuple(counts),
+        sink=sink,
+        log=log,
+        acknowledged_seq=acknowledged_seq,
+        lag_records=counts.pending if lag_records is None else lag_records,
+        lag_bytes=unread_bytes + sum(lane.lag_bytes() for lane in lanes),
+        oldest_at=parse_timestamp(min(waiting)) if waiting else unread_at,
+        trouble=next((lane.trouble for lane in lanes if lane.trouble), ""),
+        kind=kind,
+        restarts=restarts,
+    )

@@ -1,4 +1,4 @@
-"""What became of one record in one delivery attempt.  Pure.
+"""Say what became of one record or document in one delivery attempt.  Pure.
 
 Final outcomes let the cursor pass; RETRY does not.  A duplicate is a record that the sink already
 had with the same hash; one with another hash is quarantined as tampering.
@@ -17,8 +17,8 @@ __all__ = [
     "DUPLICATE",
     "INDEXED",
     "RETIRED",
-    "Kind",
-    "Outcome",
+    "DeliveryOutcome",
+    "OutcomeKind",
     "quarantined",
     "retry",
     "tampered",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-class Kind(enum.Enum):
+class OutcomeKind(enum.Enum):
     """The four ends of an attempt."""
 
     INDEXED = "indexed"
@@ -36,16 +36,19 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """``reason`` is a sentence without payload; ``server_message`` may quote the document, and so
-    goes into the quarantine file and nowhere else.  ``status`` is the sink's own code, if any.
+class DeliveryOutcome:
+    """The end of one attempt.
 
-    ``alarm`` marks what a person has to look at: the sink holds another record under this id.
-    ``verified`` is false for a duplicate whose hash could not be read back.  ``throttled`` marks a
-    retry because the sink has more to do than it can: smaller batches, sent later, help it.
+    reason          a sentence without payload
+    status          the sink's own code, if it has one
+    server_message  the sink's words; they may quote the document, so they are written to the
+                    quarantine file and nowhere else
+    alarm           a person has to look at it: the sink holds another record under this id
+    verified        false for a duplicate whose hash could not be read back
+    throttled       a retry because the sink is overloaded: smaller batches, sent later, help it
     """
 
-    kind: Kind
+    kind: OutcomeKind
     reason: str = ""
     status: int | None = None
     server_message: str = ""
@@ -55,32 +58,36 @@ class Outcome:
 
     @property
     def final(self) -> bool:
-        return self.kind is not Kind.RETRY
+        return self.kind is not OutcomeKind.RETRY
 
 
-INDEXED: Final = Outcome(Kind.INDEXED)
-DUPLICATE: Final = Outcome(Kind.DUPLICATE)
-RETIRED: Final = Outcome(Kind.DUPLICATE, "its index was deleted by policy")
-"""The sink had it for as long as it was to have it: final, and never sent again."""
+INDEXED: Final = DeliveryOutcome(OutcomeKind.INDEXED)
+DUPLICATE: Final = DeliveryOutcome(OutcomeKind.DUPLICATE)
+RETIRED: Final = DeliveryOutcome(OutcomeKind.DUPLICATE, "its index was deleted by policy")
+"""The sink kept it as long as the policy wanted: final, and never sent again."""
 
 
-def unverified_duplicate(status: int | None = None) -> Outcome:
-    return Outcome(Kind.DUPLICATE, "the stored hash could not be read back", status, verified=False)
+def unverified_duplicate(status: int | None = None) -> DeliveryOutcome:
+    return DeliveryOutcome(
+        OutcomeKind.DUPLICATE, "the stored hash could not be read back", status, verified=False
+    )
 
 
-def quarantined(reason: str, status: int | None = None, server_message: str = "") -> Outcome:
-    return Outcome(Kind.QUARANTINED, reason, status, server_message)
+def quarantined(
+    reason: str, status: int | None = None, server_message: str = ""
+) -> DeliveryOutcome:
+    return DeliveryOutcome(OutcomeKind.QUARANTINED, reason, status, server_message)
 
 
-def tampered(stored_hash: str, status: int | None = None) -> Outcome:
+def tampered(stored_hash: str, status: int | None = None) -> DeliveryOutcome:
     """The sink holds a record of this id with another hash."""
-    return Outcome(
-        Kind.QUARANTINED,
+    return DeliveryOutcome(
+        OutcomeKind.QUARANTINED,
         f"the sink holds another record under this id (its hash is {stored_hash or 'missing'})",
         status,
         alarm=True,
     )
 
 
-def retry(reason: str, status: int | None = None, *, throttled: bool = False) -> Outcome:
-    return Outcome(Kind.RETRY, reason, status, throttled=throttled)
+def retry(reason: str, status: int | None = None, *, throttled: bool = False) -> DeliveryOutcome:
+    return DeliveryOutcome(OutcomeKind.RETRY, reason, status, throttled=throttled)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from shippers.outcome import Kind
+from shippers.outcome import OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shippers.batch import AnyBatch
-    from shippers.outcome import Outcome
+    from shippers.batch import Batch
+    from shippers.outcome import DeliveryOutcome
     from shippers.sinks.protocol import Sink
 
 __all__ = ["Reporter"]
@@ -45,19 +45,19 @@ class Reporter:
         if str(error) != before:
             _logger.error("cannot read the log %s: %s", log, error)
 
-    def read(self, log: str, batch: AnyBatch) -> None:
-        """A batch was read: what the check of it found."""
-        for finding in batch.findings:
+    def read(self, log: str, batch: Batch[Any]) -> None:
+        """A batch was read: report the alarms in it."""
+        for alarm in batch.alarms:
             _logger.error(
                 "ALARM: the log %s is not as it was written: %s at byte %d of %s (%s)",
                 log,
-                finding.kind,
-                finding.offset,
-                finding.segment,
-                finding.detail,
+                alarm.kind,
+                alarm.offset,
+                alarm.segment,
+                alarm.detail,
             )
 
-    def settled(self, log: str, outcomes: Sequence[Outcome]) -> None:
+    def settled(self, log: str, outcomes: Sequence[DeliveryOutcome]) -> None:
         """A batch has its outcomes."""
         retried = next((outcome for outcome in outcomes if not outcome.final), None)
         if retried is not None:
@@ -65,7 +65,7 @@ class Reporter:
         elif self.trouble and outcomes:
             self.trouble = ""
             _logger.info("sink %s (%s) accepts records again", self._sink.name, self._sink.address)
-        refused = [outcome for outcome in outcomes if outcome.kind is Kind.QUARANTINED]
+        refused = [outcome for outcome in outcomes if outcome.kind is OutcomeKind.QUARANTINED]
         if refused:
             _logger.log(
                 logging.ERROR if any(outcome.alarm for outcome in refused) else logging.WARNING,

@@ -24,7 +24,7 @@ from shippers.errors import AlreadyShipping, ShippingStalled
 from shippers.sinks.protocol import Sink
 from shippers.sources.audit_log.source import LogDirectories
 from shippers.sources.protocol import Source
-from shippers.stats import LogStats, Stats
+from shippers.stats import LogStats, ShippingStats
 from shippers.watch import Watch
 
 __all__ = ["ShippingOptions", "ShippingService", "Summary", "lock_shipping"]
@@ -132,7 +132,7 @@ class ShippingService:
                 )
                 for sink in self._sinks
             )
-            self._watch = watch = Watch(self)
+            self._watch = watch = Watch(self._events.put, self.file_grew)
             self._wake_up_when(stop)
             try:
                 for delivery in self._deliveries:
@@ -196,10 +196,10 @@ class ShippingService:
                 )
         return summary
 
-    def stats(self) -> Stats:
+    def stats(self) -> ShippingStats:
         """How every log stands at every sink; from any thread, at any time."""
         logs = [log for delivery in self._deliveries for log in delivery.log_stats()]
-        return Stats(
+        return ShippingStats(
             logs=tuple(sorted(logs, key=lambda log: (log.sink, log.log))),
             sinks=tuple(delivery.sink_stats() for delivery in self._deliveries),
             watcher_rebuilds=self._watch.rebuilds if self._watch else 0,
@@ -218,12 +218,8 @@ class ShippingService:
                 return f"delivery to {delivery.sink.name}"
         return "" if answered.wait(max(0.0, deadline - time.monotonic())) else "watching"
 
-    # -- Listener of the watch -------------------------------------------------------------
-
-    def names_changed(self, directory: Path) -> None:
-        self._events.put(directory)
-
     def file_grew(self, path: str) -> None:
+        """The file may have new lines; the watch says so by itself."""
         for delivery in self._deliveries:
             delivery.wake(path)
 

@@ -1,4 +1,4 @@
-"""How shipping stands, as frozen snapshots: for metrics, status and the summary of a one-off run.
+"""Describe how shipping stands, as frozen snapshots for metrics, status and one-off runs.
 
 Invariant (test of the same name in tests/shippers/test_service.py):
   balance   written = indexed + duplicate + quarantined + pending, for every log and sink
@@ -6,59 +6,78 @@ Invariant (test of the same name in tests/shippers/test_service.py):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterable
 
-__all__ = ["LogStats", "SinkStats", "Stats"]
+__all__ = ["Counts", "LogStats", "ShippingStats", "SinkStats"]
 
 
 @dataclass(frozen=True, slots=True)
-class LogStats:
-    """One log at one sink.  Counts are of records since the start of the service.
+class Counts:
+    """Counts of records since the start of the service; they can be added up.
 
-    written             read from the log so far; unread ones are in lag_records
-    duplicate           had been delivered before; ``unverified`` of them without comparing hashes
-    retries             deliveries of a record that had no final outcome
-    chain_breaks        alarms about the log itself
-    tamper_alarms       records that the sink holds with another hash
-    acknowledged_seq    the last record of the prefix that has a final outcome
-    lag_records, lag_bytes   not acknowledged, not read yet (compressed segments by file size)
-    oldest_at           when the first record that is not acknowledged was written; None: there is
-                        none
-    trouble             why nothing moves at the moment, or ""
-    kind                of the source; all files of an ndjson source are one log here
-    bad_lines           read, and no JSON object (or journal entry); delivered as text
-    cut_lines           read, and longer than allowed; their beginning is delivered
-    restarts            times that reading had to begin anew: truncated files, a journalctl that
-                        ended, a journal that lost the cursor's entry
+    written         read from the log so far
+    duplicate       the sink had them; ``unverified`` of them without comparing hashes
+    retries         deliveries of a record without a final outcome
+    chain_breaks    alarms about the log itself
+    tamper_alarms   records that the sink holds with another hash
+    bad_lines       are not a JSON object (or journal entry); delivered as text
+    cut_lines       are longer than allowed; their beginning is delivered
+    """
+
+    written: int = 0
+    indexed: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    retries: int = 0
+    unverified: int = 0
+    chain_breaks: int = 0
+    tamper_alarms: int = 0
+    bad_lines: int = 0
+    cut_lines: int = 0
+
+    @property
+    def pending(self) -> int:
+        """Read, without a final outcome."""
+        return self.written - self.indexed - self.duplicate - self.quarantined
+
+    @staticmethod
+    def total(parts: Iterable[Counts]) -> Counts:
+        figures = [astuple(part)[: len(fields(Counts))] for part in parts]
+        return Counts(*map(sum, zip(*figures, strict=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogStats(Counts):
+    """One log at one sink.
+
+    acknowledged_seq   the last record of the prefix that has a final outcome
+    lag_records        not acknowledged
+    lag_bytes          not read yet (compressed segments by file size)
+    oldest_at          when the first record that is not acknowledged was written; None: there is
+                       none
+    trouble            why nothing moves at the moment, or ""
+    kind               of the source; all files of an ndjson source are one log here
+    restarts           times that reading began anew: truncated files, a journalctl that ended, a
+                       journal that lost the cursor's entry
     """
 
     sink: str
     log: str
-    written: int
-    indexed: int
-    duplicate: int
-    quarantined: int
-    pending: int
-    retries: int
-    unverified: int
-    chain_breaks: int
-    tamper_alarms: int
     acknowledged_seq: int
     lag_records: int
     lag_bytes: int
     oldest_at: dt.datetime | None
     trouble: str
     kind: str = "audit_log"
-    bad_lines: int = 0
-    cut_lines: int = 0
     restarts: int = 0
 
     def lag_seconds(self, now: dt.datetime) -> float:
-        """How long the first record that is not acknowledged has waited; 0 when there is none."""
+        """The age of the first record that is not acknowledged; 0 if there is none."""
         if self.oldest_at is None:
             return 0.0
         return max(0.0, (now - self.oldest_at).total_seconds())
@@ -68,11 +87,11 @@ class LogStats:
 class SinkStats:
     """One sink now.
 
-    in_flight               deliveries under way; ``_records`` and ``_bytes`` are what they carry
-    held_bytes              read and not passed, in memory
-    quarantine_entries      in its file, with ``quarantine_bytes``; None when it cannot be read
-    last_success_at         when it last gave a record a final outcome
-    trouble                 why nothing moves at the moment, or ""
+    in_flight            deliveries under way; ``_records`` and ``_bytes`` are what they carry
+    held_bytes           in memory: read and not passed
+    quarantine_entries   in its file, with ``quarantine_bytes``; None if it cannot be read
+    last_success_at      when a record last got a final outcome
+    trouble              why nothing moves at the moment, or ""
     """
 
     name: str
@@ -88,7 +107,7 @@ class SinkStats:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class ShippingStats:
     """All logs at all sinks."""
 
     logs: tuple[LogStats, ...]
@@ -96,25 +115,5 @@ class Stats:
     watcher_rebuilds: int = 0
 
     @property
-    def written(self) -> int:
-        return sum(entry.written for entry in self.logs)
-
-    @property
-    def indexed(self) -> int:
-        return sum(entry.indexed for entry in self.logs)
-
-    @property
-    def duplicate(self) -> int:
-        return sum(entry.duplicate for entry in self.logs)
-
-    @property
-    def quarantined(self) -> int:
-        return sum(entry.quarantined for entry in self.logs)
-
-    @property
-    def pending(self) -> int:
-        return sum(entry.pending for entry in self.logs)
-
-    @property
-    def chain_breaks(self) -> int:
-        return sum(entry.chain_breaks for entry in self.logs)
+    def totals(self) -> Counts:
+        return Counts.total(self.logs)

@@ -16,9 +16,9 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from watchdog.events import (
     FileCreatedEvent,
@@ -30,7 +30,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-__all__ = ["Listener", "Watch"]
+__all__ = ["Watch"]
 
 _logger = logging.getLogger("auditlog.shippers")
 
@@ -48,22 +48,21 @@ _LIMITS: Final = {
 }
 
 
-class Listener(Protocol):
-    """Who is woken; called from the watch's thread, and quick."""
-
-    def names_changed(self, directory: Path) -> None: ...
-
-    def file_grew(self, path: str) -> None: ...
-
-
 class Watch:
-    """Watches what ``check`` is given, as far as that is possible.  Call it now and then."""
+    """Watches the directories that ``check`` is given, as far as possible.  Call it now and then.
 
-    def __init__(self, listener: Listener) -> None:
+    ``names_changed`` is called with a directory, ``file_grew`` with a path, both from the watch's
+    thread; they have to be quick.
+    """
+
+    def __init__(
+        self, names_changed: Callable[[Path], None], file_grew: Callable[[str], None]
+    ) -> None:
         self.rebuilds = 0
         self.unwatched: frozenset[Path] = frozenset()
         """What ``check`` could not watch: it has to be looked at instead."""
-        self._listener = listener
+        self._names_changed = names_changed
+        self._file_grew = file_grew
         self._observer: Any = None  # watchdog's class, which is another one on each system
         self._watched: dict[Path, tuple[int, int]] = {}
         self._said: dict[Path, str] = {}
@@ -90,7 +89,7 @@ class Watch:
         self.unwatched = frozenset(identities.keys() - self._watched.keys())
 
     def _schedule(self, directory: Path, identity: tuple[int, int]) -> None:
-        handler = _Handler(directory, self._listener)
+        handler = _Handler(directory, self._names_changed, self._file_grew)
         try:
             if self._observer is None:
                 self._observer = Observer()
@@ -107,7 +106,7 @@ class Watch:
         if self._said.pop(directory, None) is not None:
             _logger.info("%s is watched again", directory)
         self._watched[directory] = identity
-        self._listener.names_changed(directory)
+        self._names_changed(directory)
 
     def _forget(self) -> None:
         self.stop()
@@ -122,15 +121,21 @@ class Watch:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, directory: Path, listener: Listener) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        names_changed: Callable[[Path], None],
+        file_grew: Callable[[str], None],
+    ) -> None:
         self._directory = directory
-        self._listener = listener
+        self._names_changed = names_changed
+        self._file_grew = file_grew
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         if isinstance(event, FileModifiedEvent):
-            self._listener.file_grew(str(event.src_path))
+            self._file_grew(str(event.src_path))
         else:
-            self._listener.names_changed(self._directory)
+            self._names_changed(self._directory)
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

@@ -104,7 +104,7 @@ def test_shipping(tmp_path: Path) -> None:
 def test_elasticsearch(tmp_path: Path) -> None:
     quarantine, proof, computed = Document.read(DOCS / "elasticsearch.md").run(tmp_path)
     assert "Nothing is in quarantine." in quarantine
-    assert "0 released, 0 left" in quarantine
+    assert "0 delivered, 0 left" in quarantine
     assert "Nothing was acknowledged." in quarantine
     assert proof.count("4 records in the files, 4 in sqlite-") == 2
     assert computed.split()[0] in (tmp_path / "receipt.json").read_text("utf-8")

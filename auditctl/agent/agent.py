@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from auditctl.config.model import Config
     from auditlog import durable_fs
     from retention.schedule import Status
-    from shippers.stats import Stats
+    from shippers.stats import ShippingStats
 
 __all__ = ["Agent", "exit_code"]
 
@@ -99,7 +99,7 @@ class Agent:
 
     # What the metrics ask for ----------------------------------------------------------------
 
-    def shipping(self) -> Stats | None:
+    def shipping(self) -> ShippingStats | None:
         return self._services.shipping()
 
     def retention(self) -> Status | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from retention.schedule import Status
-    from shippers.stats import LogStats, SinkStats, Stats
+    from shippers.stats import LogStats, ShippingStats, SinkStats
 
 __all__ = ["About", "MetricFamily", "metric_families"]
 
@@ -65,7 +65,7 @@ class MetricFamily:
 
 
 def metric_families(
-    about: About, shipping: Stats | None, retention: Status | None, now: dt.datetime
+    about: About, shipping: ShippingStats | None, retention: Status | None, now: dt.datetime
 ) -> Iterator[MetricFamily]:
     """Those of the parts that run."""
     yield from _of_agent(about)
@@ -110,7 +110,7 @@ def _of_agent(about: About) -> Iterator[MetricFamily]:
     )
 
 
-def _of_shipping(stats: Stats) -> Iterator[MetricFamily]:
+def _of_shipping(stats: ShippingStats) -> Iterator[MetricFamily]:
     logs = len({entry.log for entry in stats.logs})
     yield _plain("gauge", "shipper_logs", "Logs that are followed.", logs)
     yield _plain(
@@ -124,7 +124,7 @@ def _of_shipping(stats: Stats) -> Iterator[MetricFamily]:
 _OUTCOMES: Final = ("indexed", "duplicate", "quarantined")
 
 
-def _of_sinks(stats: Stats) -> Iterator[MetricFamily]:
+def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
     logs: dict[str, list[LogStats]] = {sink.name: [] for sink in stats.sinks}
     for entry in stats.logs:
         logs[entry.sink].append(entry)
@@ -206,7 +206,7 @@ _SINK_GAUGES: Final[tuple[tuple[str, str, Callable[[SinkStats], float | None]], 
 )
 
 
-def _of_logs(stats: Stats, now: dt.datetime) -> Iterator[MetricFamily]:
+def _of_logs(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
     gauges: tuple[tuple[str, str, Callable[[LogStats], float]], ...] = (
         ("lag_records", "Records that are not acknowledged.", lambda e: e.lag_records),
         (

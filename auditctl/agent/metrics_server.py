@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from auditctl.agent.metrics import About
     from auditctl.config.model import Address
     from retention.schedule import Status
-    from shippers.stats import Stats
+    from shippers.stats import ShippingStats
 
 __all__ = ["MetricsServer", "Observed"]
 
@@ -44,7 +44,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 class Observed(Protocol):
     """The agent, as far as the server needs it."""
 
-    def shipping(self) -> Stats | None:
+    def shipping(self) -> ShippingStats | None:
         """The shippers' snapshot; None where nothing is shipped."""
         ...
 

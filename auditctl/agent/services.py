@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from retention.schedule import RetentionSchedule, Status
     from shippers.service import Summary
     from shippers.sinks.protocol import Sink
-    from shippers.stats import Stats
+    from shippers.stats import ShippingStats
 
 __all__ = ["Services"]
 
@@ -85,7 +85,7 @@ class Services:
         ships = self._shipping is None or (self._thread is not None and self._thread.is_alive())
         return ships and not self._stop.is_set()
 
-    def shipping(self) -> Stats | None:
+    def shipping(self) -> ShippingStats | None:
         return None if self._shipping is None else self._shipping.stats()
 
     def retention(self) -> Status | None:

@@ -27,14 +27,16 @@ from auditctl.output import render
 from auditctl.output.log_lines import log_to_stderr
 from shippers.quarantine.acknowledgement import acknowledge as take_note
 from shippers.quarantine.acknowledgement import acknowledged
-from shippers.quarantine.retry import Kept, kept, release
+from shippers.quarantine.retry import retry_entries
+from shippers.quarantine.store import read_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from auditctl.config.model import Config
     from auditctl.config.sinks import SinkConfig
-    from shippers.quarantine.retry import Release
+    from shippers.quarantine.entry import StoredEntry
+    from shippers.quarantine.retry import RetryResult
 
 # Without the payload, and without the server's words, which may quote it.
 _LISTED: Final = ("at", "sink", "kind", "log", "segment", "offset", "seq", "status", "reason")
@@ -73,7 +75,7 @@ def list_(
 ) -> None:
     """List what is in quarantine, without its content."""
     config, _ = chosen(directory, config_path, or_sources=True)
-    entries = list(_entries(config, name, acknowledged if history else kept))
+    entries = list(_entries(config, name, acknowledged if history else read_entries))
     if as_json:
         listed = [_listed(entry) for entry in entries]
         render.print_json({"schema": "auditctl.quarantine/1", "entries": listed}, indent=True)
@@ -200,7 +202,7 @@ def retry(
     config, _ = chosen(directory, config_path, or_sources=True)
     sinks = _sinks(config, name, target)
     wanted = set(entry_ids)
-    known = {entry.id for sink in sinks for entry in kept(_path(config, sink.name))}
+    known = {entry.id for sink in sinks for entry in read_entries(_path(config, sink.name))}
     if missing := sorted(wanted - known):
         raise _no_such(missing)
     log_to_stderr()
@@ -215,7 +217,7 @@ def retry(
         )
         made = make_sink(asked, config.directories)
         try:
-            result = release(
+            result = retry_entries(
                 _path(config, sink.name),
                 made,
                 lambda entry: not wanted or entry.id in wanted,
@@ -228,12 +230,12 @@ def retry(
     return ExitCode.OK if all(result.complete for _, result in results) else ExitCode.PARTLY
 
 
-def _print(results: list[tuple[str, Release]], *, as_json: bool) -> None:
+def _print(results: list[tuple[str, RetryResult]], *, as_json: bool) -> None:
     if as_json:
         sinks = [
             {
                 "sink": name,
-                "released": result.released,
+                "released": result.delivered,
                 "refused": [{"id": e.id, "reason": reason} for e, reason in result.refused],
                 "waiting": [{"id": e.id, "reason": reason} for e, reason in result.waiting],
             }
@@ -243,7 +245,7 @@ def _print(results: list[tuple[str, Release]], *, as_json: bool) -> None:
         return
     for name, result in results:
         left = len(result.refused) + len(result.waiting)
-        render.print_line(f"{name}: {result.released:,} released, {left:,} left")
+        render.print_line(f"{name}: {result.delivered:,} delivered, {left:,} left")
         for entry, reason in (*result.refused, *result.waiting):
             render.print_line(f"  {entry.id}: {render.clean(reason)}")
 
@@ -253,8 +255,8 @@ def _path(config: Config, sink: str) -> Path:
 
 
 def _entries(
-    config: Config, name: str | None, of: Callable[[Path], Iterator[Kept]] = kept
-) -> Iterator[Kept]:
+    config: Config, name: str | None, of: Callable[[Path], Iterator[StoredEntry]] = read_entries
+) -> Iterator[StoredEntry]:
     """Of every sink that has a quarantine, configured or not."""
     for path in sorted((config.state_directory() / "quarantine").glob("*.ndjson")):
         if name in (None, path.stem):
@@ -273,7 +275,7 @@ def _sinks(config: Config, name: str | None, target: str | None) -> list[SinkCon
     return found
 
 
-def _listed(entry: Kept) -> dict[str, Any]:
+def _listed(entry: StoredEntry) -> dict[str, Any]:
     listed = {"id": entry.id, **{name: entry.fields.get(name) for name in _LISTED}}
     if "document" in entry.fields:
         listed["document"] = entry.fields["document"]

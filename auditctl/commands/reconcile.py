@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from auditctl.composition.sinks import daily_index, make_holdings, make_sink
+from auditctl.composition.sinks import daily_index, make_read_back, make_sink
 from auditctl.config.sinks import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
@@ -149,11 +149,11 @@ def compare_with(
         return sink.kind == "elasticsearch" and index in deleted.of(sink.name, sink.urls)
 
     target = make_sink(sink, directories) if ship else None
-    holdings = make_holdings(sink)
+    read_back = make_read_back(sink)
     try:
         made = Reconciliation(
             directories,
-            holdings,
+            read_back,
             name=sink.name,
             sink=target,
             acknowledged=acknowledged,
@@ -162,7 +162,7 @@ def compare_with(
         )
         return made.run(dt.datetime.now(dt.UTC))
     finally:
-        holdings.close()
+        read_back.close()
         if target is not None:
             target.close()
 
@@ -204,9 +204,9 @@ def _print_log(log: LogReceipt, sink: str) -> None:
     if gone := sum(check.records for check in log.deleted):
         text += f", {gone:,} deleted here"
     render.print_text(f"{mark} {log.log}: {text}")
-    for finding in log.findings:
-        place = finding.day + (f" seq {finding.seq}" if finding.seq is not None else "")
-        kind = render.paint(finding.kind, "red")
-        render.print_text(f"       {kind}: {place}: {render.clean(finding.detail)}")
-    if log.findings_omitted:
-        render.print_line(f"       and {log.findings_omitted:,} more")
+    for one in log.discrepancies:
+        place = one.day + (f" seq {one.seq}" if one.seq is not None else "")
+        kind = render.paint(one.kind, "red")
+        render.print_text(f"       {kind}: {place}: {render.clean(one.detail)}")
+    if log.omitted:
+        render.print_line(f"       and {log.omitted:,} more")

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from auditctl.config.sinks import ElasticsearchConfig, SinkConfig
     from shippers.sinks.elasticsearch.connection import Credentials
     from shippers.sinks.protocol import Sink
-    from shippers.sinks.read_back import Holdings
+    from shippers.sinks.read_back import ReadBack
 
 __all__ = [
     "daily_index",
     "elasticsearch_credentials",
-    "make_holdings",
+    "make_read_back",
     "make_sink",
     "make_sinks",
     "unanswered_hint",
@@ -52,18 +52,18 @@ def make_sink(config: SinkConfig, directories: Sequence[Path] = ()) -> Sink:
     )
 
 
-def make_holdings(config: SinkConfig) -> Holdings:
+def make_read_back(config: SinkConfig) -> ReadBack:
     """What reads the sink back.  Raises as make_sinks, and when a SQLite file is not there."""
     if config.kind == "sqlite":
-        from shippers.sinks.sqlite.read_back import SqliteHoldings  # noqa: PLC0415  (see above)
+        from shippers.sinks.sqlite.read_back import SqliteReadBack  # noqa: PLC0415  (see above)
 
-        return SqliteHoldings(config.path)
+        return SqliteReadBack(config.path)
     from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
     from shippers.sinks.elasticsearch.read_back import (  # noqa: PLC0415  (see above)
-        ElasticsearchHoldings,
+        ElasticsearchReadBack,
     )
 
-    return ElasticsearchHoldings(Connection(config, elasticsearch_credentials(config)))
+    return ElasticsearchReadBack(Connection(config, elasticsearch_credentials(config)))
 
 
 def unanswered_hint(status: int | None, refused: str) -> str:

@@ -49,7 +49,7 @@ class NotWhole(EOFError):
     """Reading a compressed segment whose bytes are damaged or cut off."""
 
 
-def open_segment(path: str | os.PathLike[str], compression: str | None = None) -> BinaryIO:
+def open_segment(path: str | os.PathLike[str], compression: str | None = None) -> io.BufferedReader:
     """Open a segment for reading its uncompressed bytes.
 
     ``compression`` is "", ".zst" or ".gz"; None: the name says it.  A symlink is refused (ELOOP).
@@ -162,7 +162,7 @@ class _Frames(io.RawIOBase):
         super().close()
 
 
-def open_any_form(segment: SegmentFile) -> tuple[BinaryIO, Path]:
+def open_any_form(segment: SegmentFile) -> tuple[io.BufferedReader, Path]:
     """Open the segment in whichever form it has by now.
 
     Retention may replace the plain file by a compressed one between listing and opening.

@@ -1,14 +1,14 @@
-"""What a person has answered of a quarantine's alarms: out of the quarantine, and kept for good.
+"""Move alarms that a person has answered out of the quarantine, into a history kept for good.
 
     <state_dir>/quarantine/acknowledged/<sink>.ndjson
 
-A retry clears no alarm, so somebody says what came of it.  The entry is kept there as it was, with
-its id, who answered it, when and why; it is no alarm when it is met again.
+A retry clears no alarm, so a person acknowledges it.  The entry is kept there unchanged, with its
+id, who acknowledged it, when and why; if it is met again it is not entered again.
 
 Invariants (tests of the same name in tests/shippers/quarantine/test_acknowledgement.py):
-  durable    an alarm leaves the quarantine when its acknowledgement is on disk, and not before
-  once       killed in between, the next run takes it out and does not enter it again
-  alarms     a record that a sink refused is no alarm: it stays until it is delivered
+  durable    an alarm leaves the quarantine only once its acknowledgement is on disk
+  once       after a kill in between, the next run takes it out and does not enter it again
+  alarms     a refused record is not an alarm: it stays until it is delivered
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import orjson
 from auditlog import durable_fs
 from auditlog.format.record import format_timestamp
 from shippers.errors import QuarantineDamaged
-from shippers.quarantine.retry import Kept, changing, kept, take_out
-from shippers.quarantine.store import history_path
+from shippers.quarantine.entry import StoredEntry
+from shippers.quarantine.store import changing, history_path, read_entries, take_out
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -33,8 +33,8 @@ __all__ = ["acknowledge", "acknowledged"]
 
 def acknowledge(
     path: Path, ids: Collection[str], *, by: str, reason: str, now: dt.datetime
-) -> list[Kept]:
-    """Take the alarms with these ids out of a quarantine file, into its history; those taken.
+) -> list[StoredEntry]:
+    """Move the alarms with these ids from a quarantine file to its history; returns them.
 
     Raises ValueError without a name or a reason; Locked, QuarantineDamaged, OSError.
     """
@@ -44,7 +44,7 @@ def acknowledge(
     answer = {"at": format_timestamp(now), "by": by, "reason": reason}
     durable_fs.make_directory(history.parent)
     with changing(path):
-        answered = [entry for entry in kept(path) if entry.id in ids and entry.alarm]
+        answered = [entry for entry in read_entries(path) if entry.id in ids and entry.alarm]
         known = {entry.id for entry in acknowledged(path)}
         added = [
             orjson.dumps({"id": entry.id, **entry.fields, "acknowledged": answer}) + b"\n"
@@ -59,7 +59,7 @@ def acknowledge(
     return answered
 
 
-def acknowledged(path: Path) -> Iterator[Kept]:
+def acknowledged(path: Path) -> Iterator[StoredEntry]:
     """The history of a quarantine file, oldest first.  Raises QuarantineDamaged, OSError."""
     history = history_path(path)
     if not history.exists():
@@ -68,7 +68,7 @@ def acknowledged(path: Path) -> Iterator[Kept]:
     for line in history.read_bytes().splitlines(keepends=True):
         try:
             fields: dict[str, Any] = orjson.loads(line)
-            entry = Kept(fields.pop("id"), fields)
+            entry = StoredEntry(fields.pop("id"), fields)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise QuarantineDamaged(
                 "the line is not an acknowledged entry",

@@ -16,15 +16,15 @@ from auditlog.format.record import format_timestamp
 if TYPE_CHECKING:
     from shippers.reconcile.comparison import Side, TombstoneCheck
 
-__all__ = ["MAX_FINDINGS", "DayReceipt", "Finding", "LogReceipt", "Receipt"]
+__all__ = ["MAX_DISCREPANCIES", "DayReceipt", "Discrepancy", "LogReceipt", "Receipt"]
 
 SCHEMA: Final = "auditctl.reconcile/1"
-MAX_FINDINGS: Final = 1000
-"""How many findings of one log are listed; more are counted."""
+MAX_DISCREPANCIES: Final = 1000
+"""How many discrepancies of one log are listed; more are counted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Discrepancy:
     """One thing that is left wrong.
 
     kind   missing, different, extra, refused (by the sink), damaged (in the file), deleted (a
@@ -82,18 +82,18 @@ class LogReceipt:
     log: str
     days: list[DayReceipt] = field(default_factory=list)
     deleted: list[TombstoneCheck] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    findings_omitted: int = 0
+    discrepancies: list[Discrepancy] = field(default_factory=list)
+    omitted: int = 0
 
     @property
     def ok(self) -> bool:
-        return not self.findings
+        return not self.discrepancies
 
-    def find(self, kind: str, day: str, seq: int | None, detail: str) -> None:
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(kind, day, seq, detail))
+    def add(self, kind: str, day: str, seq: int | None, detail: str) -> None:
+        if len(self.discrepancies) < MAX_DISCREPANCIES:
+            self.discrepancies.append(Discrepancy(kind, day, seq, detail))
         else:
-            self.findings_omitted += 1
+            self.omitted += 1
 
     def total(self, name: str) -> int:
         return sum(int(getattr(day, name)) for day in self.days)
@@ -114,8 +114,8 @@ class LogReceipt:
                 }
                 for check in self.deleted
             ],
-            "findings": [finding.to_json() for finding in self.findings],
-            "findings_omitted": self.findings_omitted,
+            "findings": [one.to_json() for one in self.discrepancies],
+            "findings_omitted": self.omitted,
         }
 
 

@@ -1,9 +1,9 @@
 """Compare files with what a sink holds, record by record, and ship again what is missing there.
 
-Nothing that the sink has is ever changed: what differs, or is there and should not be, is told.
-Records that the sink's cursor has not passed are pending and no fault, and so are those whose index
-was deleted by policy: they are never shipped again.  What retention deleted here is proven in the
-sink by its chain.  Both sides are read as streams, a page at a time.
+Nothing in the sink is ever changed: a record that differs, or should not be there, is a discrepancy
+of the receipt.  Records that the sink's cursor has not passed are pending, which is not a fault.
+Records whose index was deleted by policy count as retired and are not shipped again.  Segments that
+retention deleted here are proven in the sink by their chain.  Both sides are read as streams.
 
 Invariants (tests of the same name in tests/shippers/reconcile/test_reconciliation.py):
   finds       every single document removed, changed or added in the sink is found and named
@@ -14,10 +14,9 @@ Invariants (tests of the same name in tests/shippers/reconcile/test_reconciliati
 from __future__ import annotations
 
 import datetime as dt
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +27,9 @@ from auditlog.format.tombstones import Tombstone, by_log
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
 from auditlog.verification.verify import tombstones_in
-from shippers.backoff import Backoff
-from shippers.batch import Shipment
-from shippers.outcome import Kind
+from shippers.item import Shipment
+from shippers.outcome import OutcomeKind
 from shippers.reconcile.comparison import (
-    Difference,
     Side,
     TombstoneCheck,
     alike,
@@ -41,13 +38,12 @@ from shippers.reconcile.comparison import (
     same,
 )
 from shippers.reconcile.receipt import DayReceipt, LogReceipt, Receipt
+from shippers.redelivery import MAX_BATCH, MAX_BATCH_BYTES, deliver_until_final
 from shippers.sinks.protocol import Sink
-from shippers.sinks.read_back import Holdings, Stored
+from shippers.sinks.read_back import ReadBack, Stored
 
 __all__ = ["Reconciliation"]
 
-_BATCH: Final = 500
-_BATCH_BYTES: Final = 2 << 20
 _MAX_SUSPECTS: Final = 1000
 _VANISHED_ATTEMPTS: Final = 3
 
@@ -59,66 +55,53 @@ class _Log:
     tombstones: tuple[Tombstone, ...]
 
 
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """One comparison of all logs in some directories with one sink.
+    """A comparison of all logs in some directories with one sink, by the sink's ``name``.
 
-    sink           ships what is missing; None: only look
-    acknowledged   the number that the sink's cursor has for a log; None where there is no cursor
-    retired        whether the sink's index of a day, like ``2026-11-23``, was deleted by policy
-    give_up_after  how long the sink may take nothing before what is left counts as missing
+    sink           ships what is missing; None: compare only
+    acknowledged   the number that the sink's cursor has for a log; None if there is no cursor
+    retired        whether the sink's index of a day, as in ``2026-11-23``, was deleted by policy
+    give_up_after  what is left counts as missing once the sink has taken nothing for this long
     """
 
-    def __init__(
-        self,
-        directories: Sequence[Path],
-        holdings: Holdings,
-        *,
-        name: str,
-        sink: Sink | None = None,
-        acknowledged: Callable[[str], int | None] = lambda _: None,
-        retired: Callable[[str], bool] = lambda _: False,
-        give_up_after: dt.timedelta = dt.timedelta(seconds=60),
-        rng: random.Random | None = None,
-    ) -> None:
-        self._directories = tuple(directories)
-        self._holdings = holdings
-        self._name = name
-        self._sink = sink
-        self._acknowledged = acknowledged
-        self._retired = retired
-        self._give_up_seconds = give_up_after.total_seconds()
-        self._rng = rng or random.Random()  # noqa: S311  (jitter, no secret)
+    directories: Sequence[Path]
+    read_back: ReadBack
+    _: KW_ONLY
+    name: str
+    sink: Sink | None = None
+    acknowledged: Callable[[str], int | None] = lambda _: None
+    retired: Callable[[str], bool] = lambda _: False
+    give_up_after: dt.timedelta = dt.timedelta(seconds=60)
 
     def run(self, now: dt.datetime) -> Receipt:
-        """Compare everything.  Raises SinkRefused, OSError when a side cannot be read."""
-        receipt = Receipt(self._name, self._holdings.address, now)
-        self._holdings.refresh()
+        """Compare everything.  Raises SinkRefused, OSError if a side cannot be read."""
+        receipt = Receipt(self.name, self.read_back.address, now)
+        self.read_back.refresh()
         for log in sorted(self._logs()):
             receipt.logs.append(self._log(log))
-        receipt.strangers = self._holdings.strangers()
+        receipt.strangers = self.read_back.strangers()
         return receipt
 
     def _logs(self) -> dict[LogId, _Log]:
-        """What there is now: logs with segments, and those of which only tombstones are left."""
+        """The logs there are now: with segments, or with tombstones alone."""
         segments: dict[LogId, tuple[SegmentFile, ...]] = {}
         found: list[Tombstone] = []
-        for directory in self._directories:
+        for directory in self.directories:
             inventory = scan(directory)
             found += tombstones_in(inventory.logs)
             segments |= inventory.logs
         tombstones = by_log(found)
         ids = set(segments)
         for name in tombstones:
-            try:
+            with suppress(InvalidName):  # such a log cannot ever have been here
                 ids.add(LogId.parse(name))
-            except InvalidName:  # about nothing that could ever have been here
-                continue
         return {log: _Log(log, segments.get(log, ()), tombstones.get(str(log), ())) for log in ids}
 
     def _log(self, log: LogId) -> LogReceipt:
         for _ in range(_VANISHED_ATTEMPTS):
             try:
-                return _LogRun(self, self._logs()[log]).run()
+                return _LogComparison(self, self._logs()[log]).run()
             except FileNotFoundError:
                 continue  # retention deleted a segment meanwhile: look again
         raise AuditLogError(
@@ -126,48 +109,8 @@ class Reconciliation:
             hint="Run it again when retention has ended.",
         )
 
-    # -- what is missing -------------------------------------------------------------------
 
-    def ship(self, records: Sequence[Shipment]) -> list[tuple[Shipment, str]]:
-        """Deliver; those that did not arrive, each with why.  "" stands for: is there already."""
-        assert self._sink is not None  # noqa: S101  (only asked where there is one)
-        left = list(records)
-        failed: list[tuple[Shipment, str]] = []
-        backoff, attempt = Backoff(), 0
-        progress_at = time.monotonic()
-        while left:
-            again: list[tuple[Shipment, str]] = []
-            for record, outcome in zip(left, self._sink.deliver(left), strict=True):
-                if outcome.kind is Kind.RETRY:
-                    again.append((record, outcome.reason))
-                elif outcome.kind is Kind.QUARANTINED:
-                    failed.append((record, f"refused: {outcome.reason}"))
-            if len(again) < len(left):
-                progress_at, attempt = time.monotonic(), 0
-            left = [record for record, _ in again]
-            if left and time.monotonic() - progress_at >= self._give_up_seconds:
-                return failed + again
-            if left:
-                attempt += 1
-                time.sleep(backoff.delay(attempt, self._rng).total_seconds())
-        return failed
-
-    @property
-    def ships(self) -> bool:
-        return self._sink is not None
-
-    @property
-    def holdings(self) -> Holdings:
-        return self._holdings
-
-    def acknowledged(self, log: str) -> int | None:
-        return self._acknowledged(log)
-
-    def retired(self, day: str) -> bool:
-        return self._retired(day)
-
-
-class _LogRun:
+class _LogComparison:
     """The comparison of one log."""
 
     def __init__(self, whole: Reconciliation, log: _Log) -> None:
@@ -178,7 +121,7 @@ class _LogRun:
         self._head = _newest_seq(log.segments)
         self._acknowledged = whole.acknowledged(self._name)
         self._checks = [TombstoneCheck(tombstone) for tombstone in log.tombstones]
-        self._missing: list[Shipment] = []
+        self._missing: list[tuple[Header, bytes]] = []
         self._missing_bytes = 0
         self._suspects: dict[int, Stored] = {}
         self._day = DayReceipt("", Side(), Side())
@@ -186,32 +129,33 @@ class _LogRun:
 
     def run(self) -> LogReceipt:
         files = {segment.name.day.isoformat() for segment in self._log.segments}
-        for day in sorted(files | set(self._whole.holdings.days(self._name))):
+        for day in sorted(files | set(self._whole.read_back.days(self._name))):
             self._compare_day(day)
         for check in self._checks:
             check.finish()
             day = check.tombstone.segment.removeprefix(f"{self._name}.")[:10]
             if not check.ok:
-                self._receipt.find("deleted", day, check.tombstone.first_seq, check.problem)
+                self._receipt.add("deleted", day, check.tombstone.first_seq, check.problem)
         self._receipt.deleted = self._checks
         return self._receipt
 
     def _compare_day(self, day: str) -> None:
         self._day = DayReceipt(day, Side(), Side())
         self._retired = self._whole.retired(day)
-        stored = self._whole.holdings.read(self._name, day)
+        stored = self._whole.read_back.read(self._name, day)
         for difference in compare(self._records(day), stored, self._day.files, self._day.sink):
-            if difference.kind == "missing":
-                self._take_missing(difference)
-            elif difference.kind == "different":
-                self._take_different(difference.record, difference.stored)
-            else:
-                self._take_extra(difference)
+            record, found = difference.record, difference.stored
+            if record is not None and found is not None:
+                self._take_different(record, found)
+            elif record is not None:
+                self._take_missing(record)
+            elif found is not None:
+                self._take_extra(found)
         self._settle_missing()
         files = self._day.files
         for number, suspect in self._suspects.items():
             if not files.records or not (files.first_seq or 0) <= number <= (files.last_seq or 0):
-                self._find_extra(suspect)
+                self._add_extra(suspect)
         self._suspects.clear()
         self._receipt.days.append(self._day)
 
@@ -230,58 +174,61 @@ class _LogRun:
                         header = parse_header(line)
                         if header is None or header.log != self._name or header.day != day:
                             where = f"byte {offset} of {segment.name.logical}"
-                            self._find("damaged", None, f"{where} is no record of this log and day")
+                            self._add("damaged", None, f"{where} is no record of this log and day")
                         elif header.seq <= last:
-                            self._find("damaged", header.seq, "its number was used before")
+                            self._add("damaged", header.seq, "its number was used before")
                         elif self._head is None or header.seq <= self._head:
                             last = header.seq
                             yield header, line
                 except LogDamaged as error:
-                    self._find("damaged", None, f"{segment.name.logical}: {error.reason}")
+                    self._add("damaged", None, f"{segment.name.logical}: {error.reason}")
 
-    def _take_missing(self, difference: Difference) -> None:
-        assert difference.record is not None  # noqa: S101  (missing means: the files have it)
-        header, line = difference.record
+    def _take_missing(self, record: tuple[Header, bytes]) -> None:
+        header, line = record
         if self._retired:
             self._day.retired += 1
-            return
-        if self._acknowledged is not None and header.seq > self._acknowledged:
+        elif self._acknowledged is not None and header.seq > self._acknowledged:
             self._day.pending += 1
-            return
-        self._missing.append(Shipment(line, header))
-        self._missing_bytes += len(line)
-        if len(self._missing) >= _BATCH or self._missing_bytes >= _BATCH_BYTES:
-            self._settle_missing()
+        else:
+            self._missing.append(record)
+            self._missing_bytes += len(line)
+            if len(self._missing) >= MAX_BATCH or self._missing_bytes >= MAX_BATCH_BYTES:
+                self._settle_missing()
 
     def _settle_missing(self) -> None:
         """Look once more, by id, and ship what really is not there."""
         missing, self._missing, self._missing_bytes = self._missing, [], 0
-        headers = [record.header for record in missing if record.header is not None]
         wanted: list[Shipment] = []
-        for record, header, found in zip(
-            missing, headers, self._whole.holdings.fetch(headers), strict=True
-        ):
+        fetched = self._whole.read_back.fetch([header for header, _ in missing])
+        for (header, line), found in zip(missing, fetched, strict=True):
             if found is None:
                 self._day.missing += 1
-                if not self._whole.ships:
-                    self._find("missing", header.seq, "it is not in the sink")
-                elif line_hash(record.line) != header.hash:
-                    self._find("missing", header.seq, "it is not in the sink, and damaged here")
+                if self._whole.sink is None:
+                    self._add("missing", header.seq, "it is not in the sink")
+                elif line_hash(line) != header.hash:
+                    self._add("missing", header.seq, "it is not in the sink, and damaged here")
                 else:
-                    wanted.append(record)
-            elif alike(record.line, found):
+                    wanted.append(Shipment(line, header))
+            elif alike(line, found):
                 self._day.unsearchable += 1
             else:
-                self._take_different((header, record.line), found)
-        failed = self._whole.ship(wanted) if wanted else []
-        self._day.reshipped += len(wanted) - len(failed)
-        for record, reason in failed:
-            seq = None if record.header is None else record.header.seq
-            kind = "refused" if reason.startswith("refused: ") else "missing"
-            self._find(kind, seq, f"it could not be shipped again: {reason}")
+                self._take_different((header, line), found)
+        if self._whole.sink is not None and wanted:
+            self._ship(self._whole.sink, wanted)
 
-    def _take_different(self, record: tuple[Header, bytes] | None, stored: Stored | None) -> None:
-        assert record is not None and stored is not None  # noqa: S101, PT018  (both have it)
+    def _ship(self, sink: Sink, wanted: list[Shipment]) -> None:
+        outcomes = deliver_until_final(sink, wanted, give_up_after=self._whole.give_up_after)
+        for (_, header), outcome in zip(wanted, outcomes, strict=True):
+            refused = outcome.kind is OutcomeKind.QUARANTINED
+            if outcome.final and not refused:
+                self._day.reshipped += 1
+                continue
+            reason = f"refused: {outcome.reason}" if refused else outcome.reason
+            detail = f"it could not be shipped again: {reason}"
+            seq = None if header is None else header.seq
+            self._add("refused" if refused else "missing", seq, detail)
+
+    def _take_different(self, record: tuple[Header, bytes], stored: Stored) -> None:
         self._day.different += 1
         header, line = record
         here, there = intact(line), intact(stored.line)
@@ -297,11 +244,9 @@ class _LogRun:
             detail = "both fit their own hash: the chain says which is the right one"
         else:
             detail = "neither fits its own hash"
-        self._find("different", header.seq, detail)
+        self._add("different", header.seq, detail)
 
-    def _take_extra(self, difference: Difference) -> None:
-        stored = difference.stored
-        assert stored is not None  # noqa: S101  (extra means: the sink has it)
+    def _take_extra(self, stored: Stored) -> None:
         number = stored.id.removeprefix(f"{self._name}:")
         check = next((check for check in self._checks if check.covers(stored.seq)), None)
         misnumbered = number != str(stored.seq) and number.isdecimal()
@@ -312,21 +257,21 @@ class _LogRun:
         elif self._head is not None and stored.seq > self._head and self._grew_to(stored):
             return
         else:
-            self._find_extra(stored)
+            self._add_extra(stored)
 
     def _grew_to(self, stored: Stored) -> bool:
         """Whether the log has the record by now: it was written and shipped meanwhile."""
         newest = _newest_seq(_segments_now(self._log.segments))
         return intact(stored.line) and newest is not None and stored.seq <= newest
 
-    def _find_extra(self, stored: Stored) -> None:
+    def _add_extra(self, stored: Stored) -> None:
         self._day.extra += 1
         fits = "it fits its own hash" if intact(stored.line) else "it does not fit its own hash"
         detail = f"the files do not have it and no tombstone names it; {fits}"
-        self._find("extra", stored.seq, f"{stored.id[:200]}: {detail}")
+        self._add("extra", stored.seq, f"{stored.id[:200]}: {detail}")
 
-    def _find(self, kind: str, seq: int | None, detail: str) -> None:
-        self._receipt.find(kind, self._day.day, seq, detail)
+    def _add(self, kind: str, seq: int | None, detail: str) -> None:
+        self._receipt.add(kind, self._day.day, seq, detail)
 
 
 def _segments_now(segments: tuple[SegmentFile, ...]) -> tuple[SegmentFile, ...]:

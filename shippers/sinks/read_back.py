@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from auditlog.format.record import Header
 
-__all__ = ["Holdings", "Stored"]
+__all__ = ["ReadBack", "Stored"]
 
 
 class Stored(NamedTuple):
@@ -33,7 +33,7 @@ class Stored(NamedTuple):
     misfiled: bool = False
 
 
-class Holdings(Protocol):
+class ReadBack(Protocol):
     """Reads a sink.  Every method raises SinkRefused when the sink cannot be read."""
 
     @property

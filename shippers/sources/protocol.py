@@ -1,16 +1,16 @@
-"""What is shipped from: a source is looked at, and followed by each sink for itself.
+"""Define what is shipped from.  A source is looked at once; each sink follows it with its own feed.
 
-    Source     finds what there is (logs of directories, files of a glob, a journal)
-    Follower   one source on its way to one sink: its lanes and their cursors
-    Harvester  reads one lane's entries in order, from a position on
+    Source      finds what there is: logs of directories, files of a glob, a journal
+    Feed        one source on its way to one sink: its lanes and their cursors
+    Harvester   reads one lane in order, from a position on
 
-A sighting is what a source has found, for its followers alone to understand.
+A sighting is what a look has found; only the source's own feeds understand it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import threading
@@ -18,44 +18,49 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditlog.cursors import CursorStore
-    from shippers.batch import AnyBatch
-    from shippers.lane import Lane
+    from shippers.batch import Batch
+    from shippers.lane import AnyLane
     from shippers.quarantine.store import Quarantine
     from shippers.stats import LogStats
 
-__all__ = ["Follower", "Following", "Harvester", "Source"]
+__all__ = ["Feed", "FeedContext", "Harvester", "Source"]
+
+P = TypeVar("P")
 
 
-class Harvester(Protocol):
-    """Reads one lane.  It belongs to one loop, which it never blocks.
+class Harvester(Protocol[P]):
+    """Reads one lane.  It belongs to one delivery loop, which it never blocks.
 
-    ``exhausted`` is true when the last read gave nothing since there is nothing, and false when
-    it is only not there yet; then the lane is woken.
+    ``exhausted``: the last read gave nothing because there is nothing.  It is false if something
+    is only not there yet; then the lane is woken.
     """
-
-    @property
-    def position(self) -> Any: ...
 
     @property
     def exhausted(self) -> bool: ...
 
-    def read(self, max_bytes: int, max_records: int) -> AnyBatch | None:
-        """The next entries; None when there are none for now.  An empty batch asks to be called
-        again.  Raises AuditLogError, OSError; the position stays."""
+    def read(self, max_bytes: int, max_records: int) -> Batch[P] | None:
+        """The next items; None if there are none for now.  An empty batch asks to be called again.
+
+        Raises AuditLogError, OSError; the position stays.
+        """
+        ...
+
+    def rewind(self, position: P) -> None:
+        """Read on from a position that was given out before."""
         ...
 
     def lag_bytes(self) -> int:
-        """How much is not read yet, as far as that is known."""
+        """Bytes that are not read yet, as far as that is known."""
         ...
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
-    """Whom a follower works for; ``wake`` may be called from any thread with a lane's name.
+class FeedContext:
+    """What a feed works with.  ``wake`` may be called from any thread with a lane's name.
 
-    ``drain`` means that what is there now is to be shipped, and then it ends.
+    With ``drain`` a feed ships what is there now, and then ends.
     """
 
     sink: str
@@ -65,25 +70,25 @@ class Following:
     wake: Callable[[str], None]
 
 
-class Follower(Protocol):
-    """One source as one sink follows it.  Only the sink's loop calls it, ``stats`` excepted."""
+class Feed(Protocol):
+    """One source on its way to one sink.  Only the sink's loop calls it, except for ``stats``."""
 
     @property
-    def lanes(self) -> Collection[Lane]: ...
+    def lanes(self) -> Collection[AnyLane]: ...
 
-    def see(self, sighting: Any) -> Iterable[Lane]:
-        """Take note of what there is now; the lanes that may have something to read.
+    def see(self, sighting: Any) -> Iterable[AnyLane]:
+        """Take note of a sighting; returns the lanes that may have something to read.
 
         Raises ShipperError for what must not be shipped.
         """
         ...
 
-    def woken(self, name: str) -> Lane | None:
-        """The lane that a path or a lane's name stands for; None for what is another's."""
+    def lane_of(self, name: str) -> AnyLane | None:
+        """The lane that a path or a lane's name stands for; None if it is another source's."""
         ...
 
     def save(self) -> None:
-        """Make the cursors durable of all lanes whose position moved.  Raises OSError."""
+        """Make the positions of all lanes durable that moved.  Raises OSError."""
         ...
 
     def stats(self, lock: threading.Lock) -> list[LogStats]:
@@ -99,14 +104,16 @@ class Source(Protocol):
 
     @property
     def directories(self) -> Sequence[Path]:
-        """What to watch, as known by the last look."""
+        """The directories to watch, as known by the last look."""
         ...
 
     def look(self, changed: Collection[Path] | None, *, strict: bool = False) -> Sequence[object]:
         """Sightings of what there is in the directories that changed, or in all (None).
 
-        What cannot be looked at is said once; with ``strict`` it raises OSError.
+        A directory that cannot be listed is logged once; with ``strict`` it raises OSError.
         """
         ...
 
-    def follow(self, following: Following) -> Follower: ...
+    def feed(self, context: FeedContext) -> Feed:
+        """A new feed to one sink."""
+        ...

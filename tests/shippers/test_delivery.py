@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from auditlog.cursors import CursorStore
 from auditlog.format.record import parse_header
 from shippers.backoff import Backoff
-from shippers.batch import Batch, Shipment
+from shippers.batch import RecordBatch
 from shippers.delivery import Delivery, DeliveryOptions
-from shippers.outcome import INDEXED, Outcome, quarantined, retry
+from shippers.item import Shipment
+from shippers.outcome import INDEXED, DeliveryOutcome, quarantined, retry
 from shippers.service import ShippingOptions, ShippingService
-from shippers.sources.audit_log.harvester import Harvester
+from shippers.sources.audit_log.harvester import LogHarvester
 from shippers.sources.audit_log.source import LogDirectories
 from tests.support.logs import LogBuilder, write_log
 from tests.support.shipments import FakeSink
@@ -54,7 +55,7 @@ def test_fair(tmp_path: Path, running: Callable[..., object]) -> None:
     stuck = write_log(tmp_path / "logs", "rbee-hive@stuck", records=500)
     well = [write_log(tmp_path / "logs", f"rbee-hive@gpu{n}", records=500) for n in range(4)]
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome] | None:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome] | None:
         header = records[0].header
         return [BUSY] * len(records) if header and header.log == stuck.log else None
 
@@ -106,7 +107,7 @@ def test_a_sink_that_has_too_much_to_do_gets_smaller_batches(tmp_path: Path) -> 
     write_log(tmp_path / "logs", records=2000)
     sizes: list[int] = []
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome] | None:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome] | None:
         sizes.append(len(records))
         return [THROTTLED] * len(records) if len(sizes) <= 4 else None
 
@@ -126,7 +127,7 @@ def test_bounded(tmp_path: Path, running: Callable[..., object]) -> None:
     held: list[int] = []
     held_bytes = 200_000
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome] | None:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome] | None:
         held.append(shipping.stats().sinks[0].held_bytes)
         header = records[0].header
         return None if header and header.log == well.log else [BUSY] * len(records)
@@ -137,8 +138,8 @@ def test_bounded(tmp_path: Path, running: Callable[..., object]) -> None:
     eventually(lambda: len(sink.stored) == 2000, "the one log that works is shipped")
     assert max(held) <= 2 * held_bytes
     assert sink.stored == keys(well)
-    stats = shipping.stats()
-    assert stats.written == stats.indexed + stats.pending
+    totals = shipping.stats().totals
+    assert totals.written == totals.indexed + totals.pending
 
 
 def test_records_that_linger_are_sent_together(
@@ -188,19 +189,21 @@ def test_records_linger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: s
     answered = threading.Event()
     outcomes = [BUSY, INDEXED]
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome]:
         assert answered.wait(60)
         return [outcomes.pop(0) if len(outcomes) > 1 else INDEXED] * len(records)
 
-    def read_and_append(harvester: Harvester, max_bytes: int, max_records: int) -> Batch | None:
+    def read_and_append(
+        harvester: LogHarvester, max_bytes: int, max_records: int
+    ) -> RecordBatch | None:
         if (batch := read(harvester, max_bytes, max_records)) is not None:
             log.append(1)
         return batch
 
     records = 3  # a full batch, behind which there is an end
     if when == "while others are read":
-        read, records = Harvester.read, 1000
-        monkeypatch.setattr(Harvester, "read", read_and_append)
+        read, records = LogHarvester.read, 1000
+        monkeypatch.setattr(LogHarvester, "read", read_and_append)
     sink = FakeSink(answer=answer)
     options = DeliveryOptions(batch_records=records, linger=dt.timedelta(hours=1), backoff=HASTY)
     with at_work(Delivery(sink, tmp_path / "state", options, [source]), source) as delivery:
@@ -261,7 +264,7 @@ def test_never_past(
     past: list[set[int]] = []  # what is raised in a sink would only be tried again
     store = CursorStore(directory / "state")
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome]:
         with lock:
             cursor = store.load("fake", log.log)
             past.append(set(range(1, (cursor.seq if cursor else 0) + 1)) - final)
@@ -273,7 +276,7 @@ def test_never_past(
         return outcomes
 
     class Remembering(FakeSink):
-        def deliver(self, records: Sequence[Shipment]) -> list[Outcome]:
+        def deliver(self, records: Sequence[Shipment]) -> list[DeliveryOutcome]:
             outcomes = super().deliver(records)
             with lock:
                 final.update(
@@ -317,7 +320,7 @@ def test_lines_that_are_no_records_and_alarms_go_to_quarantine_and_the_rest_on(
         ("not_a_record", "the line is not a record of this log"),
     ]
     assert entries[2]["line_base64"] == "/2p1bmsK"
-    assert shipping.stats().chain_breaks == 2
+    assert shipping.stats().totals.chain_breaks == 2
     assert shipping.run_once().logs[0].written == 0
 
 
@@ -328,7 +331,7 @@ def test_a_quarantine_that_cannot_be_written_blocks_and_skips_nothing(
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "quarantine").write_text("in the way")
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome]:
         return [
             quarantined("refused") if header and header.seq == 4 else INDEXED
             for _, header in records
@@ -342,7 +345,7 @@ def test_a_quarantine_that_cannot_be_written_blocks_and_skips_nothing(
     assert shipping.stats().logs[0].acknowledged_seq == 3
     (tmp_path / "state" / "quarantine").unlink()
     eventually(lambda: shipping.stats().logs[0].acknowledged_seq == 10)
-    assert shipping.stats().quarantined == 1
+    assert shipping.stats().totals.quarantined == 1
 
 
 def test_an_alarm_that_cannot_be_entered_blocks_its_record(
@@ -359,7 +362,7 @@ def test_an_alarm_that_cannot_be_entered_blocks_its_record(
     assert sink.stored == {}
     (tmp_path / "state" / "quarantine").unlink()
     eventually(lambda: shipping.stats().logs[0].acknowledged_seq == 3)
-    assert shipping.stats().chain_breaks == 1
+    assert shipping.stats().totals.chain_breaks == 1
     assert b"hash_mismatch" in (tmp_path / "state" / "quarantine" / "fake.ndjson").read_bytes()
 
 
@@ -369,7 +372,7 @@ def test_a_log_that_failed_is_tried_with_one_batch_at_a_time(
     write_log(tmp_path / "logs", records=300)
     lock, active, most = threading.Lock(), [0], [0]
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome]:
         with lock:
             active[0] += 1
             if sink.deliveries > 20:
@@ -470,7 +473,7 @@ def test_a_cut_in_the_middle_of_delivery_is_resumed_from_the_files_alone(tmp_pat
             limit: int = stop_after,
             seen: list[int] = seen,
             stop: threading.Event = stop,
-        ) -> list[Outcome]:
+        ) -> list[DeliveryOutcome]:
             if len(sink.stored) == limit:
                 stop.set()
             seqs = [header.seq for _, header in records if header]

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from shippers.outcome import Kind, Outcome
+from shippers.outcome import DeliveryOutcome, OutcomeKind
 
 
 def test_final() -> None:
     """final: exactly indexed, duplicate and quarantined are final"""
-    assert {kind for kind in Kind if Outcome(kind).final} == {
-        Kind.INDEXED,
-        Kind.DUPLICATE,
-        Kind.QUARANTINED,
+    assert {kind for kind in OutcomeKind if DeliveryOutcome(kind).final} == {
+        OutcomeKind.INDEXED,
+        OutcomeKind.DUPLICATE,
+        OutcomeKind.QUARANTINED,
     }

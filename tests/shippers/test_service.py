@@ -19,14 +19,14 @@ import pytest
 from auditlog.cursors import CursorStore
 from auditlog.errors import LogLocked
 from auditlog.format.record import decode, parse_timestamp
-from shippers.batch import Shipment
 from shippers.errors import AlreadyShipping, DuplicateLog, ShippingStalled
-from shippers.outcome import Outcome, quarantined, retry, tampered
+from shippers.item import Shipment
+from shippers.outcome import DeliveryOutcome, quarantined, retry, tampered
 from shippers.service import ShippingOptions, ShippingService, lock_shipping
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.sqlite.sink import SqliteSink
-from shippers.stats import Stats
+from shippers.stats import ShippingStats
 from tests.support.elasticsearch import Cluster, ElasticsearchServer
 from tests.support.logs import LogBuilder, write_log
 from tests.support.shipments import FakeSink
@@ -39,7 +39,7 @@ def lines(*logs: LogBuilder) -> set[bytes]:
     return {line for log in logs for line in log.lines}
 
 
-def balanced(stats: Stats) -> bool:
+def balanced(stats: ShippingStats) -> bool:
     return all(
         log.written == log.indexed + log.duplicate + log.quarantined + log.pending
         for log in stats.logs
@@ -51,11 +51,11 @@ def test_balance(tmp_path: Path, running: Start) -> None:
     logs = [write_log(tmp_path / "logs", f"rbee-hive@gpu{n}", records=3000) for n in range(3)]
     rng = random.Random(7)
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome] | None:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome] | None:
         stats.append(shipping.stats())
         return [quarantined("refused")] * len(records) if rng.random() < 0.2 else None
 
-    stats: list[Stats] = []
+    stats: list[ShippingStats] = []
     sinks = [FakeSink("one", answer), FakeSink("two", answer)]
     shipping = ShippingService([tmp_path / "logs"], sinks, tmp_path / "state")
     running(shipping)
@@ -63,7 +63,7 @@ def test_balance(tmp_path: Path, running: Start) -> None:
     stats.append(shipping.stats())
     assert all(balanced(one) for one in stats)
     assert len(stats[-1].logs) == 2 * len(logs)
-    assert (stats[-1].written, stats[-1].pending) == (18_000, 0)
+    assert (stats[-1].totals.written, stats[-1].totals.pending) == (18_000, 0)
 
 
 def test_all_logs_of_all_directories_go_to_all_sinks_live(tmp_path: Path, running: Start) -> None:
@@ -82,8 +82,8 @@ def test_all_logs_of_all_directories_go_to_all_sinks_live(tmp_path: Path, runnin
     two.append(2)
     new = write_log(tmp_path / "b", "rbee-hive@gpu2", records=4)
     eventually(lambda: set(fake.stored.values()) == lines(one, two, new))
-    eventually(lambda: shipping.stats().indexed == 2 * len(lines(one, two, new)))
-    assert shipping.stats().chain_breaks == 0
+    eventually(lambda: shipping.stats().totals.indexed == 2 * len(lines(one, two, new)))
+    assert shipping.stats().totals.chain_breaks == 0
     live.stop()
     lite.close()
     with sqlite3.connect(lite.path) as connection:
@@ -213,7 +213,7 @@ def test_what_is_in_flight_and_quarantined_is_counted(tmp_path: Path, running: S
     log = write_log(tmp_path / "logs", records=10)
     go = threading.Event()
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome]:
         assert go.wait(60)
         return [tampered("0" * 64), *[quarantined("refused")] * (len(records) - 1)]
 
@@ -224,7 +224,7 @@ def test_what_is_in_flight_and_quarantined_is_counted(tmp_path: Path, running: S
     assert sink.in_flight_records == 10
     assert sink.in_flight_bytes == sink.held_bytes == sum(map(len, log.lines))
     go.set()
-    eventually(lambda: shipping.stats().quarantined == 10)
+    eventually(lambda: shipping.stats().totals.quarantined == 10)
     (lag,), (sink,) = shipping.stats().logs, shipping.stats().sinks
     assert lag.tamper_alarms == 1
     path = tmp_path / "state/quarantine/fake.ndjson"
@@ -235,7 +235,7 @@ def test_a_loop_that_does_not_come_round_is_named(tmp_path: Path, running: Start
     write_log(tmp_path / "logs", records=5)
     shipping = ShippingService([tmp_path / "logs"], [FakeSink()], tmp_path / "state")
     running(shipping)
-    eventually(lambda: shipping.stats().indexed == 5)
+    eventually(lambda: shipping.stats().totals.indexed == 5)
     assert shipping.stuck(30) == ""
     # A disk that hangs: whoever opens this pipe to read waits until somebody writes.
     pipe = tmp_path / "state/cursors/fake/rbee-hive@gpu1.cursor"
@@ -243,7 +243,7 @@ def test_a_loop_that_does_not_come_round_is_named(tmp_path: Path, running: Start
     write_log(tmp_path / "logs", "rbee-hive@gpu1", records=5)
     eventually(lambda: shipping.stuck(0.2) == "delivery to fake")
     os.close(os.open(pipe, os.O_WRONLY))  # it answers, and what it says is no cursor
-    eventually(lambda: shipping.stats().indexed == 10)
+    eventually(lambda: shipping.stats().totals.indexed == 10)
     assert shipping.stuck(30) == ""
 
 
@@ -354,7 +354,7 @@ def test_a_real_server_killed_in_the_middle_gets_every_record_once(
     sink = ElasticsearchSink("main", options)
     shipping = ShippingService([tmp_path / "logs"], [sink], tmp_path / "state", ShippingOptions())
     live = running(shipping)
-    eventually(lambda: shipping.stats().indexed > 0)
+    eventually(lambda: shipping.stats().totals.indexed > 0)
     killable_elasticsearch.kill()
     log.append(100)
     eventually(lambda: shipping.stats().sinks[0].trouble)

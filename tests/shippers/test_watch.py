@@ -29,7 +29,7 @@ class Checked(Watch):
     """A watch of one directory."""
 
     def __init__(self, directory: Path, listener: Listener) -> None:
-        super().__init__(listener)
+        super().__init__(listener.names_changed, listener.file_grew)
         self.directory = directory
 
     def check(self, directories: Iterable[Path] = ()) -> None:
@@ -162,14 +162,9 @@ before = limit.read_text()
 limit.write_text("0")
 
 
-class Listener:
-    def names_changed(self, directory): pass
-    def file_grew(self, path): grown.set()
-
-
 grown = threading.Event()
 directory = Path(sys.argv[1])
-watch = Watch(Listener())
+watch = Watch(lambda directory: None, lambda path: grown.set())
 for _ in range(3):
     watch.check([directory])
     assert watch.unwatched == {directory}, watch.unwatched
@@ -215,7 +210,7 @@ def test_a_limit_of_the_kernel_is_said_once_looked_around_and_recovered_from(
 
 def test_what_is_not_asked_for_any_more_is_not_watched(tmp_path: Path, listener: Listener) -> None:
     one, two = (write_log(tmp_path / name, records=1) for name in ("one", "two"))
-    watch = Watch(listener)
+    watch = Watch(listener.names_changed, listener.file_grew)
     watch.check([tmp_path / "one", tmp_path / "two"])
     watch.check([tmp_path / "two"])
     listener.grown.clear()

@@ -1,7 +1,7 @@
 """Sinks that a test can tamper with behind their backs, of every kind.
 
 copy = Copy.sqlite(path)  |  Copy.elasticsearch(cluster, prefix)
-copy.sink().deliver(...)  copy.holdings()
+copy.sink().deliver(...)  copy.read_back()
 copy.remove(id)  copy.change(id, day, lines)  copy.put(id, day, line)
 """
 
@@ -15,11 +15,11 @@ import orjson
 from auditlog.format.record import parse_header
 from shippers.sinks.elasticsearch.connection import Connection
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
-from shippers.sinks.elasticsearch.read_back import ElasticsearchHoldings
+from shippers.sinks.elasticsearch.read_back import ElasticsearchReadBack
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.protocol import Sink
-from shippers.sinks.read_back import Holdings
-from shippers.sinks.sqlite.read_back import SqliteHoldings
+from shippers.sinks.read_back import ReadBack
+from shippers.sinks.sqlite.read_back import SqliteReadBack
 from shippers.sinks.sqlite.sink import SqliteSink
 from tests.support.elasticsearch import Cluster, request
 
@@ -43,10 +43,10 @@ class Copy:
             return SqliteSink("main", self.place)
         return ElasticsearchSink("main", self.options)
 
-    def holdings(self) -> Holdings:
+    def read_back(self) -> ReadBack:
         if self.cluster is None:
-            return SqliteHoldings(self.place)
-        return ElasticsearchHoldings(Connection(self.options))
+            return SqliteReadBack(self.place)
+        return ElasticsearchReadBack(Connection(self.options))
 
     def lines(self) -> dict[str, bytes]:
         """Everything that is there, by id."""

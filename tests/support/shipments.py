@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from auditlog.format.record import parse_header
-from shippers.batch import Batch, Position, Shipment
-from shippers.document import Document
-from shippers.outcome import DUPLICATE, INDEXED, Outcome
+from shippers.batch import Position, RecordBatch
+from shippers.item import Document, Item, Shipment
+from shippers.outcome import DUPLICATE, INDEXED, DeliveryOutcome
 from tests.support.logs import START, LogBuilder
 
 __all__ = ["FakeSink", "batch_of", "shipments"]
@@ -25,7 +25,7 @@ def shipments(
     return [Shipment(line, parse_header(line)) for line in lines]
 
 
-def batch_of(records: Sequence[Shipment], start: Position, segment: str = "s") -> Batch:
+def batch_of(records: Sequence[Shipment], start: Position, segment: str = "s") -> RecordBatch:
     """A batch that holds exactly these records, behind ``start``."""
     ends, offset = [], start.offset if start.segment == segment else 0
     for line, _ in records:
@@ -33,16 +33,21 @@ def batch_of(records: Sequence[Shipment], start: Position, segment: str = "s") -
         ends.append(offset)
     log = records[0].header.log if records and records[0].header else "queen-rbee@hive1"
     size = sum(len(line) for line, _ in records)
-    return Batch(log, start, segment, list(records), ends, size)
+    return RecordBatch(
+        log=log, start=start, segment=segment, items=list(records), ends=ends, size_bytes=size
+    )
 
 
 class FakeSink:
-    """A sink in memory.  ``answer`` may decide the outcomes of a delivery instead; it may block."""
+    """A sink in memory.  ``answer`` may decide the outcomes of a delivery instead; it may block.
+
+    It is asked for records, ``answer_documents`` for documents.
+    """
 
     def __init__(
         self,
         name: str = "fake",
-        answer: Callable[[Sequence[Shipment]], list[Outcome] | None] = lambda _: None,
+        answer: Callable[[Sequence[Shipment]], list[DeliveryOutcome] | None] = lambda _: None,
         max_in_flight: int = 2,
     ) -> None:
         self.name = name
@@ -50,43 +55,40 @@ class FakeSink:
         self.max_in_flight = max_in_flight
         self.answer = answer
         self.stored: dict[tuple[str, int], bytes] = {}
-        self.answer_documents: Callable[[Sequence[Document]], list[Outcome] | None] = lambda _: None
+        self.answer_documents: Callable[[Sequence[Document]], list[DeliveryOutcome] | None] = (
+            lambda _: None
+        )
         self.documents: dict[tuple[str, str], Document] = {}
         self.deliveries = 0
         self._lock = threading.Lock()
 
-    def deliver(self, records: Sequence[Shipment]) -> list[Outcome]:
+    def deliver(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
         self.deliveries += 1
-        answered = self.answer(records)
-        if answered is None:
-            answered = [INDEXED] * len(records)
-        outcomes = []
+        records = [item for item in items if isinstance(item, Shipment)]
+        documents = [item for item in items if isinstance(item, Document)]
+        answered: list[DeliveryOutcome] = []
+        if records:
+            answered += self.answer(records) or [INDEXED] * len(records)
+        if documents:
+            answered += self.answer_documents(documents) or [INDEXED] * len(documents)
         with self._lock:
-            for (line, header), outcome in zip(records, answered, strict=True):
-                assert header is not None
-                key = (header.log, header.seq)
-                if outcome is INDEXED and key in self.stored:
-                    outcomes.append(DUPLICATE)
-                    continue
-                if outcome is INDEXED:
-                    self.stored[key] = line
-                outcomes.append(outcome)
-        return outcomes
+            return [
+                self._store(item, outcome)
+                for item, outcome in zip([*records, *documents], answered, strict=True)
+            ]
 
-    def deliver_documents(self, documents: Sequence[Document]) -> list[Outcome]:
-        self.deliveries += 1
-        answered = self.answer_documents(documents) or [INDEXED] * len(documents)
-        outcomes = []
-        with self._lock:
-            for document, outcome in zip(documents, answered, strict=True):
-                key = (document.source, document.id)
-                if outcome is INDEXED and key in self.documents:
-                    outcomes.append(DUPLICATE)
-                    continue
-                if outcome is INDEXED:
-                    self.documents[key] = document
-                outcomes.append(outcome)
-        return outcomes
+    def _store(self, item: Item, outcome: DeliveryOutcome) -> DeliveryOutcome:
+        if outcome is not INDEXED:
+            return outcome
+        if isinstance(item, Document):
+            known = (item.source, item.id) in self.documents
+            self.documents.setdefault((item.source, item.id), item)
+        else:
+            assert item.header is not None
+            key = (item.header.log, item.header.seq)
+            known = key in self.stored
+            self.stored.setdefault(key, item.line)
+        return DUPLICATE if known else INDEXED
 
     def close(self) -> None:
         pass

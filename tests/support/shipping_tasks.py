@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+from auditlog.cursors import CursorStore
 from auditlog.reading.inventory import scan
 from shippers.quarantine.store import Entry, Quarantine
 from shippers.sinks.sqlite.sink import SqliteSink
-from shippers.sources.audit_log.harvester import Harvester
+from shippers.sources.audit_log.harvester import LogHarvester
 from tests.support.forked import at_barrier
 from tests.support.shipments import shipments
 
@@ -23,7 +24,7 @@ def harvest_forked(place: str) -> None:
     """Read the log in the directory ``audit``, and into the file ``said`` how many lines it has."""
     at_barrier()
     (segments,) = scan(Path(place, "audit")).logs.values()
-    harvester = Harvester(str(segments[0].name.log), None)
+    harvester = LogHarvester(str(segments[0].name.log))
     harvester.refresh(segments)
     batch = harvester.read(1 << 20, 1000)
     Path(place, "said").write_text(f"{0 if batch is None else len(batch)} lines")
@@ -40,5 +41,5 @@ def enter_forked(place: str) -> None:
     """One entry into a quarantine, as by a shipper that was started anew; ``said`` if it is new."""
     at_barrier()
     quarantine = Quarantine(place, "main")
-    quarantine.recall(lambda _: (None, 0))
+    quarantine.recall(CursorStore(place))
     Path(place, "said").write_text(f"{quarantine.add([_ENTRY], _NOW)} new")

@@ -7,7 +7,7 @@ from typing import Final
 
 from auditctl.agent.metrics import About
 from retention.schedule import Status
-from shippers.stats import LogStats, SinkStats, Stats
+from shippers.stats import LogStats, ShippingStats, SinkStats
 
 __all__ = ["ABOUT", "NOON", "RETENTION", "SHIPPING"]
 
@@ -22,7 +22,6 @@ def _log_stats(sink: str, log: str, scale: int) -> LogStats:
         indexed=5 * scale,
         duplicate=2 * scale,
         quarantined=scale,
-        pending=2 * scale,
         retries=7 * scale,
         unverified=0,
         chain_breaks=scale,
@@ -55,7 +54,7 @@ _SINKS: Final = (
     _sink_stats("copy", "/var/lib/copy.sqlite", "cannot connect", None),
 )
 _LOGS: Final = ("queen-rbee@hive1", "rbee-hive@gpu1")
-SHIPPING: Final = Stats(
+SHIPPING: Final = ShippingStats(
     tuple(
         _log_stats(sink.name, log, scale) for sink in _SINKS for scale, log in enumerate(_LOGS, 1)
     ),

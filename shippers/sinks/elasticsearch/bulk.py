@@ -1,4 +1,4 @@
-"""The body of a bulk request, and what its response says of each record.  Pure.
+"""Build the body of a bulk request, and judge each item of its response.  Pure.
 
 A record's own line is the document, byte for byte; ``_id`` is ``log:seq`` and the operation is
 create, so that sending it again is a 409 and never a second document.
@@ -18,26 +18,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from shippers.outcome import INDEXED, Outcome, quarantined, retry
+from shippers.item import Document
+from shippers.outcome import INDEXED, DeliveryOutcome, quarantined, retry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from auditlog.format.record import Header
-    from shippers.batch import Shipment
-    from shippers.document import Document
+    from shippers.item import Item
 
 __all__ = [
+    "CONFLICT",
     "FILTER_PATH",
     "PARAMS",
-    "Conflict",
     "bulk_body",
     "document_id",
-    "documents_body",
     "documents_prefix",
     "index_name",
+    "index_of",
     "judge",
-    "judge_ids",
 ]
 
 FILTER_PATH: Final = (
@@ -67,10 +66,8 @@ _DOCUMENT_FAULTS: Final = frozenset(
 _CLUSTER_FAULTS: Final = ("pipeline with id", "no write index", "alias [", "index [", "unknown set")
 
 
-class Conflict(Outcome):
-    """A 409: somebody has to compare the stored hash before this is an outcome."""
-
-    __slots__ = ()
+CONFLICT: Final = retry("the id exists already", 409)
+"""A 409: whether it is a duplicate, the sink decides."""
 
 
 def document_id(header: Header) -> str:
@@ -82,12 +79,17 @@ def index_name(prefix: str, day: str) -> str:
     return f"{prefix}-{day.replace('-', '.')}"
 
 
-def bulk_body(records: Sequence[Shipment], prefix: str) -> bytes:
-    """The newline-delimited body that creates every record in the index of its own day."""
+def bulk_body(items: Sequence[Item], prefix: str) -> bytes:
+    """The newline-delimited body that creates every item in the index of its source and day."""
     parts: list[bytes] = []
     log = day = ""
     before = b""
-    for line, header in records:
+    for item in items:
+        if isinstance(item, Document):
+            action = f'{{"create":{{"_index":"{index_of(item, prefix)}","_id":"{item.id}"}}}}\n'
+            parts += (action.encode("ascii"), item.line)
+            continue
+        line, header = item
         assert header is not None  # noqa: S101  (lines without header never reach a sink)
         if header.log != log or header.timestamp[:10] != day:
             log, day = header.log, header.timestamp[:10]
@@ -99,48 +101,40 @@ def bulk_body(records: Sequence[Shipment], prefix: str) -> bytes:
     return b"".join(parts)
 
 
+def index_of(item: Item, prefix: str) -> str:
+    """The index of an item: ``llama-orch-audit-2026.11.23``, or that of its source."""
+    if isinstance(item, Document):
+        return index_name(documents_prefix(prefix, item.source), item.day)
+    return index_name(prefix, (item.at or "")[:10])
+
+
 def documents_prefix(prefix: str, source: str) -> str:
     """``llama-orch-audit`` and a source ``journal`` give ``llama-orch-journal``."""
     return f"{prefix.removesuffix('-audit')}-{source}"
 
 
-def documents_body(documents: Sequence[Document], prefix: str) -> bytes:
-    """The body that creates every document in the index of its source and day."""
-    parts: list[bytes] = []
-    for document in documents:
-        index = index_name(documents_prefix(prefix, document.source), document.day)
-        action = f'{{"create":{{"_index":"{index}","_id":"{document.id}"}}}}\n'
-        parts += (action.encode("ascii"), document.line)
-    return b"".join(parts)
-
-
-def judge(records: Sequence[Shipment], response: object) -> list[Outcome]:
-    """One outcome for each record; a Conflict where the id was there already."""
-    return judge_ids([f"{h.log}:{h.seq}" for _, h in records if h], response)  # as document_id
-
-
-def judge_ids(ids: Sequence[str], response: object) -> list[Outcome]:
-    """As judge, for what was sent under these ids, in this order."""
-    items = response.get("items") if isinstance(response, dict) else None
-    if not isinstance(items, list):
-        return [retry("the bulk response has no items")] * len(ids)
-    if len(items) != len(ids):
-        outcome = retry(f"the bulk response has {len(items)} items for {len(ids)} records")
-        return [outcome] * len(ids)
-    outcomes: list[Outcome] = []
-    for sent_id, item in zip(ids, items, strict=True):
+def judge(items: Sequence[Item], response: object) -> list[DeliveryOutcome]:
+    """One outcome for each item; CONFLICT if the id existed already."""
+    count = len(items)
+    answers = response.get("items") if isinstance(response, dict) else None
+    if not isinstance(answers, list):
+        return [retry("the bulk response has no items")] * count
+    if len(answers) != count:
+        return [retry(f"the bulk response has {len(answers)} items for {count} records")] * count
+    outcomes: list[DeliveryOutcome] = []
+    for item, answered in zip(items, answers, strict=True):
         try:
-            answer = item["create"]
+            answer = answered["create"]
             answered_id, status = answer["_id"], answer["status"]
         except (KeyError, TypeError):
-            return [retry("an item of the bulk response is no answer to a create")] * len(ids)
-        if answered_id != sent_id:
-            return [retry("the bulk response answers other records than were sent")] * len(ids)
+            return [retry("an item of the bulk response does not answer a create")] * count
+        if answered_id != item.id:
+            return [retry("the bulk response answers other records than were sent")] * count
         outcomes.append(INDEXED if status == 201 else _judge_failure(status, answer))
     return outcomes
 
 
-def _judge_failure(status: Any, answer: dict[str, Any]) -> Outcome:
+def _judge_failure(status: Any, answer: dict[str, Any]) -> DeliveryOutcome:
     if not isinstance(status, int):
         return retry("an item of the bulk response has no status")
     error = answer.get("error")
@@ -150,7 +144,7 @@ def _judge_failure(status: Any, answer: dict[str, Any]) -> Outcome:
         if isinstance(cause := error.get("caused_by"), dict) and cause.get("reason"):
             reason = f"{reason}: {cause['reason']}"
     if status == 409 and kind in {"version_conflict_engine_exception", ""}:
-        return Conflict(retry("").kind, "the id exists already", status)
+        return CONFLICT
     if status in {400, 413, 422} and kind in _DOCUMENT_FAULTS:
         about_cluster = kind == "illegal_argument_exception" and reason.startswith(_CLUSTER_FAULTS)
         if not about_cluster:

@@ -14,10 +14,8 @@ import elasticsearch
 import orjson
 
 from shippers.errors import SinkRefused
-from shippers.sinks.elasticsearch.bulk import documents_prefix
 from shippers.sinks.elasticsearch.connection import FAILURES, trouble
-from shippers.sinks.elasticsearch.document_template import document_template
-from shippers.sinks.elasticsearch.index_template import index_template
+from shippers.sinks.elasticsearch.document_template import template_for
 from shippers.sinks.elasticsearch.setup_plan import (
     SHIPPER_EXCESS,
     SHIPPER_PRIVILEGES,
@@ -56,11 +54,7 @@ class Setup:
         self._connection = connection
         self._shipper = shipper
         options = connection.options
-        size = {"shards": options.shards, "replicas": options.replicas}
-        self.templates = {options.index_prefix: index_template(options.index_prefix, **size)}
-        for source in sources:
-            name = documents_prefix(options.index_prefix, source)
-            self.templates[name] = document_template(options.index_prefix, source, **size)
+        self.templates = dict(template_for(options, source) for source in ("", *sources))
         self._patterns = [
             pattern for t in self.templates.values() for pattern in t["index_patterns"]
         ]

@@ -27,7 +27,7 @@ import orjson
 from elastic_transport import JsonSerializer, NdjsonSerializer, TlsError
 
 from shippers.errors import SinkRefused
-from shippers.outcome import Outcome, retry
+from shippers.outcome import DeliveryOutcome, retry
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 
 __all__ = ["FAILURES", "Connection", "Credentials", "trouble"]
@@ -103,7 +103,7 @@ class Connection:
             raise
 
 
-def trouble(error: BaseException | None) -> Outcome:
+def trouble(error: BaseException | None) -> DeliveryOutcome:
     """Why a request proves nothing, without the request's or the answer's content."""
     if isinstance(error, elasticsearch.UnsupportedProductError):
         return retry("what answers there is not Elasticsearch", error.meta.status)
@@ -119,7 +119,7 @@ def trouble(error: BaseException | None) -> Outcome:
     return retry(f"cannot connect: {type(error).__name__ if cause is None else cause.strerror}")
 
 
-def _refusal(error: elasticsearch.ApiError) -> Outcome:
+def _refusal(error: elasticsearch.ApiError) -> DeliveryOutcome:
     status = error.status_code
     if status == 401:
         return retry("the server refuses the credentials (401)", status)

@@ -16,20 +16,20 @@ Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_do
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shippers.sinks.elasticsearch.bulk import documents_prefix
+from shippers.sinks.elasticsearch.index_template import index_template, keyword, template_body
 
-__all__ = ["DOCUMENT_TEMPLATE_VERSION", "document_template"]
+if TYPE_CHECKING:
+    from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+
+__all__ = ["DOCUMENT_TEMPLATE_VERSION", "document_template", "template_for"]
 
 DOCUMENT_TEMPLATE_VERSION: Final = 2
 """Raised with every change of the template; an older one on the server is replaced."""
 
 _PRIORITY: Final = 510  # above the audit log's own
-
-
-def _keyword() -> dict[str, Any]:
-    return {"type": "keyword", "ignore_above": 1024}
 
 
 def _text() -> dict[str, Any]:
@@ -45,13 +45,13 @@ def _properties() -> dict[str, Any]:
     return {
         "@timestamp": {"type": "date"},
         "message": _text(),
-        "error": {"properties": {"message": _text(), "type": _keyword()}},
+        "error": {"properties": {"message": _text(), "type": keyword()}},
         "log": {
             "properties": {
-                "level": _keyword(),
+                "level": keyword(),
                 "offset": {"type": "long"},
-                "flags": _keyword(),
-                "file": {"properties": {"path": _keyword()}},
+                "flags": keyword(),
+                "file": {"properties": {"path": keyword()}},
             }
         },
     }
@@ -61,30 +61,30 @@ def document_template(
     prefix: str, source: str, *, shards: int = 1, replicas: int = 1
 ) -> dict[str, Any]:
     """The body of ``PUT /_index_template/<prefix of the source>``."""
-    name = documents_prefix(prefix, source)
-    return {
-        "index_patterns": [f"{name}-*"],
-        "priority": _PRIORITY + len(source),
-        "version": DOCUMENT_TEMPLATE_VERSION,
-        "_meta": {"description": f"Documents of the source {source}"},
-        "template": {
-            "settings": {
-                "index": {
-                    "number_of_shards": shards,
-                    "number_of_replicas": replicas,
-                    "translog": {"durability": "request"},
-                    "mapping": {
-                        "ignore_malformed": True,
-                        "total_fields": {"limit": 1000, "ignore_dynamic_beyond_limit": True},
-                    },
-                }
-            },
-            "mappings": {
-                "date_detection": False,
-                "dynamic_templates": [
-                    {"texts": {"match_mapping_type": "string", "mapping": _keyword()}}
-                ],
-                "properties": _properties(),
-            },
+    return template_body(
+        documents_prefix(prefix, source),
+        priority=_PRIORITY + len(source),
+        version=DOCUMENT_TEMPLATE_VERSION,
+        description=f"Documents of the source {source}",
+        mappings={
+            "date_detection": False,
+            "dynamic_templates": [
+                {"texts": {"match_mapping_type": "string", "mapping": keyword()}}
+            ],
+            "properties": _properties(),
         },
-    }
+        mapping_settings={
+            "ignore_malformed": True,
+            "total_fields": {"limit": 1000, "ignore_dynamic_beyond_limit": True},
+        },
+        shards=shards,
+        replicas=replicas,
+    )
+
+
+def template_for(options: ElasticsearchOptions, source: str = "") -> tuple[str, dict[str, Any]]:
+    """Name and body of the template of a source; "": of the audit logs."""
+    prefix, size = options.index_prefix, {"shards": options.shards, "replicas": options.replicas}
+    if not source:
+        return prefix, index_template(prefix, **size)
+    return documents_prefix(prefix, source), document_template(prefix, source, **size)

@@ -21,7 +21,7 @@ from auditlog.events.members import aliases, leaves, members
 if TYPE_CHECKING:
     from auditlog.events.field_kinds import Indexed
 
-__all__ = ["DEFAULT_PREFIX", "TEMPLATE_VERSION", "index_template"]
+__all__ = ["DEFAULT_PREFIX", "TEMPLATE_VERSION", "index_template", "keyword", "template_body"]
 
 DEFAULT_PREFIX: Final = "llama-orch-audit"
 
@@ -47,11 +47,15 @@ def _properties() -> dict[str, Any]:
     return mapping
 
 
+def keyword() -> dict[str, Any]:
+    return {"type": "keyword", "ignore_above": _IGNORE_ABOVE}
+
+
 def _mapped(indexed: Indexed) -> dict[str, Any]:
     """The mapping of one field."""
     match indexed:
         case "keyword":
-            return {"type": "keyword", "ignore_above": _IGNORE_ABOVE}
+            return keyword()
         case "ip":
             return {"type": "ip", "ignore_malformed": True}
         case "object":
@@ -74,21 +78,42 @@ def index_template(
     prefix: str = DEFAULT_PREFIX, *, shards: int = 1, replicas: int = 1
 ) -> dict[str, Any]:
     """The body of ``PUT /_index_template/<prefix>``.  Raises ValueError for impossible numbers."""
+    return template_body(
+        prefix,
+        priority=500,
+        version=TEMPLATE_VERSION,
+        description="Audit logs, one document a record, as in the file",
+        mappings={"dynamic": False, "properties": _properties()},
+        shards=shards,
+        replicas=replicas,
+    )
+
+
+def template_body(
+    prefix: str,
+    *,
+    priority: int,
+    version: int,
+    description: str,
+    mappings: dict[str, Any],
+    mapping_settings: dict[str, Any] | None = None,
+    shards: int,
+    replicas: int,
+) -> dict[str, Any]:
+    """A template for the daily indices of a prefix.  Raises ValueError for impossible numbers."""
     if shards < 1 or replicas < 0:
         raise ValueError(f"shards must be at least 1 and replicas at least 0: {shards}, {replicas}")
+    settings: dict[str, Any] = {
+        "number_of_shards": shards,
+        "number_of_replicas": replicas,
+        "translog": {"durability": "request"},
+    }
+    if mapping_settings is not None:
+        settings["mapping"] = mapping_settings
     return {
         "index_patterns": [f"{prefix}-*"],
-        "priority": 500,
-        "version": TEMPLATE_VERSION,
-        "_meta": {"description": "Audit logs, one document a record, as in the file"},
-        "template": {
-            "settings": {
-                "index": {
-                    "number_of_shards": shards,
-                    "number_of_replicas": replicas,
-                    "translog": {"durability": "request"},
-                }
-            },
-            "mappings": {"dynamic": False, "properties": _properties()},
-        },
+        "priority": priority,
+        "version": version,
+        "_meta": {"description": description},
+        "template": {"settings": {"index": settings}, "mappings": mappings},
     }

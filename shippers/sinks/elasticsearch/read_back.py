@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from auditlog.format.record import Header
     from shippers.sinks.elasticsearch.connection import Connection
 
-__all__ = ["ElasticsearchHoldings"]
+__all__ = ["ElasticsearchReadBack"]
 
 _PAGE: Final = 1000
 _KEEP_ALIVE: Final = "5m"
@@ -36,7 +36,7 @@ _PASSING: Final = frozenset({429, 502, 503, 504})
 _DAY: Final = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
 
 
-class ElasticsearchHoldings:
+class ElasticsearchReadBack:
     """Reads the indices of one prefix.  The connection stays the caller's until ``close``."""
 
     def __init__(self, connection: Connection) -> None:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from auditlog.format.record import Header
 
-__all__ = ["SqliteHoldings"]
+__all__ = ["SqliteReadBack"]
 
 _COLUMNS: Final = "seq, day, at, event_type, hash, line"
 _PAGE: Final = 1000
 _NAMED: Final = 10
 
 
-class SqliteHoldings:
+class SqliteReadBack:
     """Reads the file; makes none, and changes nothing.
 
     Raises SinkRefused when it is not there or no file of ours, SchemaTooNew for a newer one.

@@ -1,4 +1,4 @@
-"""One SQLite file as a sink: embedded, searchable without a server, readable while written.
+"""Deliver into one SQLite file: embedded, searchable without a server, readable while written.
 
     records(log, seq, day, at, event_type, hash, line)      primary key (log, seq)
     documents(source, id, day, at, line)                    primary key (source, id)
@@ -17,17 +17,17 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from auditlog import durable_fs
 from shippers.errors import SchemaTooNew, SinkRefused
-from shippers.outcome import DUPLICATE, INDEXED, Outcome, quarantined, retry, tampered
+from shippers.item import Document
+from shippers.outcome import DUPLICATE, INDEXED, DeliveryOutcome, quarantined, retry, tampered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shippers.batch import Shipment
-    from shippers.document import Document
+    from shippers.item import Item
 
 __all__ = ["SCHEMA_VERSION", "SqliteSink"]
 
@@ -65,7 +65,7 @@ _BUSY_SECONDS: Final = 5.0
 _MAX_INTEGER: Final = (1 << 63) - 1
 _PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
-_Row = tuple[str, int, str, str, str, str, bytes]
+_Row = tuple[Any, ...]
 
 
 class SqliteSink:
@@ -105,34 +105,19 @@ class SqliteSink:
         with self._lock:
             self._drop_connection()
 
-    def deliver(self, records: Sequence[Shipment]) -> list[Outcome]:
-        rows: list[_Row] = [
-            (h.log, h.seq, h.day, h.timestamp, h.event_type, h.hash, line)
-            for line, h in records
-            if h is not None
-        ]
+    def deliver(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
         with self._lock:
             try:
                 connection = self._connect()
-                if (indexed := _insert_all(connection, rows)) is not None:
+                if (indexed := _insert_all(connection, items)) is not None:
                     return indexed
-                outcomes = _insert_each(connection, rows)
+                outcomes = _insert_each(connection, items)
                 self._sync_found()
             except (sqlite3.Error, OSError) as error:
-                return [self._failed(error)] * len(records)
+                return [self._failed(error)] * len(items)
         return outcomes
 
-    def deliver_documents(self, documents: Sequence[Document]) -> list[Outcome]:
-        with self._lock:
-            try:
-                outcomes = _insert_documents(self._connect(), documents)
-                if DUPLICATE in outcomes:
-                    self._sync_found()
-            except (sqlite3.Error, OSError) as error:
-                return [self._failed(error)] * len(documents)
-        return outcomes
-
-    def _failed(self, error: sqlite3.Error | OSError) -> Outcome:
+    def _failed(self, error: sqlite3.Error | OSError) -> DeliveryOutcome:
         self._drop_connection()
         if isinstance(error, OSError):
             return retry(f"the file cannot be synced: {error.strerror}")
@@ -184,48 +169,53 @@ class SqliteSink:
             connection.close()
 
 
-def _insert_all(connection: sqlite3.Connection, rows: Sequence[_Row]) -> list[Outcome] | None:
-    """Insert them in one transaction; None, and nothing inserted, when some are there already."""
-    if any(row[1] > _MAX_INTEGER for row in rows):
+def _row(item: Item) -> tuple[str, _Row]:
+    """The statement that inserts the item, and its values."""
+    if isinstance(item, Document):
+        return _INSERT_DOCUMENT, (item.source, item.id, item.day, item.at, item.line)
+    line, h = item
+    assert h is not None  # noqa: S101  (lines without header never reach a sink)
+    return _INSERT, (h.log, h.seq, h.timestamp[:10], h.timestamp, h.event_type, h.hash, line)
+
+
+def _insert_all(
+    connection: sqlite3.Connection, items: Sequence[Item]
+) -> list[DeliveryOutcome] | None:
+    """Insert them in one transaction; None, and nothing inserted, if that cannot be all."""
+    rows: dict[str, list[_Row]] = {}
+    for item in items:
+        statement, row = _row(item)
+        rows.setdefault(statement, []).append(row)
+    if any(row[1] > _MAX_INTEGER for row in rows.get(_INSERT, ())):
         return None
     with connection:  # commits, or rolls back
         connection.execute("BEGIN IMMEDIATE")
-        if connection.executemany(_INSERT, rows).rowcount == len(rows):
-            return [INDEXED] * len(rows)
+        inserted = [connection.executemany(text, values).rowcount for text, values in rows.items()]
+        if sum(inserted) == len(items):
+            return [INDEXED] * len(items)
         connection.rollback()
     return None
 
 
-def _insert_each(connection: sqlite3.Connection, rows: Sequence[_Row]) -> list[Outcome]:
-    outcomes = []
+def _insert_each(connection: sqlite3.Connection, items: Sequence[Item]) -> list[DeliveryOutcome]:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        for row in rows:
-            log, seq, digest = row[0], row[1], row[5]
-            if seq > _MAX_INTEGER:
-                outcomes.append(quarantined("the number is beyond what SQLite can store"))
-            elif connection.execute(_INSERT, row).rowcount == 1:
-                outcomes.append(INDEXED)
-            else:
-                (stored,) = connection.execute(
-                    "SELECT hash FROM records WHERE log = ? AND seq = ?", (log, seq)
-                ).fetchone()
-                outcomes.append(DUPLICATE if stored == digest else tampered(stored))
-    return outcomes
+        return [_insert(connection, item) for item in items]
 
 
-def _insert_documents(
-    connection: sqlite3.Connection, documents: Sequence[Document]
-) -> list[Outcome]:
-    """What is there under an id is this document: the id comes from its content."""
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        return [
-            INDEXED
-            if connection.execute(_INSERT_DOCUMENT, (d.source, d.id, d.day, d.at, d.line)).rowcount
-            else DUPLICATE
-            for d in documents
-        ]
+def _insert(connection: sqlite3.Connection, item: Item) -> DeliveryOutcome:
+    statement, row = _row(item)
+    is_document = isinstance(item, Document)
+    if not is_document and row[1] > _MAX_INTEGER:
+        return quarantined("the number is beyond what SQLite can store")
+    if connection.execute(statement, row).rowcount == 1:
+        return INDEXED
+    if is_document:
+        return DUPLICATE  # the id is made of the content
+    (stored,) = connection.execute(
+        "SELECT hash FROM records WHERE log = ? AND seq = ?", row[:2]
+    ).fetchone()
+    return DUPLICATE if stored == row[5] else tampered(stored)
 
 
 def _hint(error: sqlite3.Error) -> str:

@@ -7,7 +7,7 @@ the next one, so nothing that was appended before the rotation is missed.
 Records that are not in the files when it is their turn are passed, and their numbers noted as gaps
 of the position.  When a segment of them is put back, it is read, and again what is behind it.
 
-A break of the chain is a Finding that travels with the batch; reading goes on.  A line that is not
+A break of the chain is an Alarm that travels with the batch; reading goes on.  A line that is not
 built like a record of this log comes without a header, for the quarantine.
 
 Invariants (tests of the same name in tests/shippers/sources/audit_log/test_harvester.py):
@@ -16,7 +16,7 @@ Invariants (tests of the same name in tests/shippers/sources/audit_log/test_harv
   resumes        from any position given out, exactly the lines after it follow
   losing_cursor  a cursor that does not fit the log costs a re-read, and never a line
   put_back       a segment that was missing when it was its turn is read when it is there
-  every_break    a line that verify objects to is a finding, and is given out all the same
+  every_break    a line that verify objects to is an alarm, and is given out all the same
   durable        a line of the newest segment is synced before it is given out: after a power loss
                  its number would be another record's
   fast_path      the quick check accepts exactly what record.parse_header and check_link accept
@@ -41,7 +41,8 @@ from auditlog.format.record import (
 from auditlog.format.segment_names import SegmentName
 from auditlog.reading.reader import iter_lines, open_any_form
 from auditlog.verification.fast_path import check_following, follow, following_start, line_ends
-from shippers.batch import Batch, Finding, Position, Shipment
+from shippers.batch import Alarm, Position, RecordBatch
+from shippers.item import Shipment
 from shippers.sources.audit_log.segment_bytes import SegmentBytes
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ if TYPE_CHECKING:
 
     from auditlog.reading.inventory import SegmentFile
 
-__all__ = ["Harvester"]
+__all__ = ["LogHarvester"]
 
 _MAX_LINE_BYTES: Final = MAX_RECORD_BYTES + 1
+
+_NOWHERE: Final[Position] = Position()
 
 _MAX_GAPS: Final = 100
 """How many gaps a cursor names; where there are more, the oldest are taken for one."""
@@ -70,27 +73,41 @@ _DETAILS: Final = {
 }
 
 
-class Harvester:
+class LogHarvester:
     """Reads one log, from a position on.  Not thread-safe: it belongs to one loop."""
 
     exhausted = True  # what a read does not give is not in the files
 
-    def __init__(self, log: str, start: Position | None) -> None:
+    def __init__(self, log: str, start: Position = _NOWHERE) -> None:
         self.log = log
         self._prefix = log_prefix(log)
         self._segments: tuple[SegmentFile, ...] = ()
         self._names: list[SegmentName] = []
         self._open: SegmentBytes | None = None
-        self._findings: list[Finding] = []
+        self._alarms: list[Alarm] = []
         self._put_back: set[SegmentName] = set()  # each once, whatever its numbers
         self._line_bytes = 600  # how long lines are here, to read about as many as are asked for
-        self._position: Position = start or Position()
-        self._set_position(self._position)
+        self._position: Position = start
+        self._set_position(start)
 
     @property
     def position(self) -> Position:
         """Behind the last line that was given out."""
         return self._position
+
+    @property
+    def segments(self) -> tuple[SegmentFile, ...]:
+        """Those of the last refresh."""
+        return self._segments
+
+    def rewind(self, position: Position) -> None:
+        """Read on from a position that was given out before."""
+        self.close()
+        self._alarms.clear()  # they are found again
+        self._put_back.clear()
+        self._set_position(position)
+        if position.gaps:
+            self._go_back()
 
     def refresh(self, segments: Sequence[SegmentFile]) -> None:
         """Take note of the segments that there are now, in write order."""
@@ -113,10 +130,10 @@ class Harvester:
             lag += max(0, size - self._position.offset)
         return lag
 
-    def read(self, max_bytes: int, max_records: int) -> Batch | None:
+    def read(self, max_bytes: int, max_records: int) -> RecordBatch | None:
         """The next lines, from one segment; None when there are none for now.
 
-        A batch may hold findings alone.  Raises LogDamaged, OSError; the position stays.
+        A batch may hold alarms alone.  Raises LogDamaged, OSError; the position stays.
         """
         while True:
             if self._open is None and not self._open_segment():
@@ -133,7 +150,7 @@ class Harvester:
                 return batch
             self.close()
             self._position = self._position._replace(segment=following.name.logical, offset=0)
-        return self._findings_alone()
+        return self._alarms_alone()
 
     # -- where to read ---------------------------------------------------------------------
 
@@ -221,7 +238,7 @@ class Harvester:
 
     def _restart(self, kind: str) -> None:
         """Read the log again from its oldest segment: costs time, never a record."""
-        self._find(kind, self._position.offset, self._position.seq or None)
+        self._raise_alarm(kind, self._position.offset, self._position.seq or None)
         self.close()
         self._set_position(Position())
 
@@ -232,14 +249,16 @@ class Harvester:
             self._restart("truncated")
             return True
         if segment.replaced_by() is not None:
-            self._find("replaced", self._position.offset, None)
+            self._raise_alarm("replaced", self._position.offset, None)
             self.close()
             return True
         return False
 
     # -- what is read ----------------------------------------------------------------------
 
-    def _read_lines(self, segment: SegmentBytes, max_bytes: int, max_records: int) -> Batch | None:
+    def _read_lines(
+        self, segment: SegmentBytes, max_bytes: int, max_records: int
+    ) -> RecordBatch | None:
         size = max(min(max_bytes, self._line_bytes * max_records), 2 * _MAX_LINE_BYTES)
         offset = self._position.offset
         block = segment.read_at(offset, size)
@@ -258,18 +277,25 @@ class Harvester:
 
     def _batch(
         self, start: Position, name: str, shipments: list[Shipment], ends: list[int]
-    ) -> Batch:
-        findings, self._findings = self._findings, []
+    ) -> RecordBatch:
+        alarms, self._alarms = self._alarms, []
         size_bytes = ends[-1] - start.offset if ends and name == start.segment else 0
         size_bytes = size_bytes or sum(len(line) for line, _ in shipments)
-        batch = Batch(self.log, start, name, shipments, ends, size_bytes, findings, self._gaps)
+        batch = RecordBatch(
+            log=self.log,
+            start=start,
+            segment=name,
+            items=shipments,
+            ends=ends,
+            size_bytes=size_bytes,
+            alarms=alarms,
+            gaps=self._gaps,
+        )
         self._position = batch.position_after(len(batch))
         return batch
 
-    def _findings_alone(self) -> Batch | None:
-        return (
-            self._batch(self._position, self._position.segment, [], []) if self._findings else None
-        )
+    def _alarms_alone(self) -> RecordBatch | None:
+        return self._batch(self._position, self._position.segment, [], []) if self._alarms else None
 
     def _check_block(self, block: bytes, ends: list[int]) -> list[Header] | None:
         """The headers of lines that all are simply the intact next records, as nearly always."""
@@ -317,7 +343,7 @@ class Harvester:
         """The check in full, for every line that is not simply the intact next record."""
         header = parse_header(line)
         if header is None or header.log != self.log:
-            self._find("not_a_record", offset, None)
+            self._raise_alarm("not_a_record", offset, None)
             self._unsure = True
             return None
         expected = self._seq + 1
@@ -337,7 +363,7 @@ class Harvester:
         self._hash, self._other_hash = header.hash, None
         self._seq = header.seq
         if kind is not None:
-            self._find(kind, offset, header.seq)
+            self._raise_alarm(kind, offset, header.seq)
         if kind == "hash_mismatch":
             # The number may be what was changed, and the next record may name either hash.
             self._seq, self._other_hash = expected, line_hash(line)
@@ -351,7 +377,7 @@ class Harvester:
             gaps = [(begin, end), *rest]  # too much is said of the oldest, and never too little
         self._gaps = tuple(gaps)
 
-    def _take_overlong(self, segment: SegmentBytes, block: bytes) -> Batch | None:
+    def _take_overlong(self, segment: SegmentBytes, block: bytes) -> RecordBatch | None:
         """A line longer than any record: its beginning goes to quarantine, the rest is passed."""
         end = self._position.offset + len(block)
         while chunk := segment.read_at(end, _MAX_LINE_BYTES):
@@ -362,7 +388,7 @@ class Harvester:
             end += len(chunk)
         return None
 
-    def _take_unfinished(self, segment: SegmentBytes) -> Batch | None:
+    def _take_unfinished(self, segment: SegmentBytes) -> RecordBatch | None:
         """What a sealed segment has behind its last LF; no writer will ever finish it."""
         offset = self._position.offset
         rest = segment.read_at(offset, _MAX_LINE_BYTES)
@@ -373,14 +399,14 @@ class Harvester:
             end += len(chunk)
         return self._strange(segment, rest, end, "unfinished")
 
-    def _strange(self, segment: SegmentBytes, line: bytes, end: int, kind: str) -> Batch:
-        self._find(kind, self._position.offset, None)
+    def _strange(self, segment: SegmentBytes, line: bytes, end: int, kind: str) -> RecordBatch:
+        self._raise_alarm(kind, self._position.offset, None)
         self._unsure = True
         return self._batch(self._position, segment.name, [Shipment(line, None)], [end])
 
-    def _find(self, kind: str, offset: int, seq: int | None) -> None:
+    def _raise_alarm(self, kind: str, offset: int, seq: int | None) -> None:
         segment = self._position.segment
-        self._findings.append(Finding(kind, segment, offset, seq, _DETAILS[kind]))
+        self._alarms.append(Alarm(kind, segment, offset, seq, _DETAILS[kind]))
 
 
 def _first_record(segment: SegmentFile) -> Header | None:

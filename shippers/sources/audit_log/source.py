@@ -1,33 +1,32 @@
-"""The audit logs of some directories as a source: one lane a log, each with its own cursor."""
+"""Ship the audit logs of some directories: one lane for each log, each with its own cursor."""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from auditlog.cursors import Cursor
 from auditlog.errors import CursorDamaged, InvalidName
-from auditlog.format.record import parse_timestamp
 from auditlog.format.segment_names import SegmentName
 from auditlog.reading.inventory import Inventory, scan
-from shippers import lag
 from shippers.batch import Position
 from shippers.errors import DuplicateLog
-from shippers.lane import Lane
-from shippers.sources.audit_log.harvester import Harvester
-from shippers.stats import LogStats
+from shippers.lane import Lane, stats_of
+from shippers.sources.audit_log import lag
+from shippers.sources.audit_log.harvester import LogHarvester
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Collection, Iterable, Sequence
 
-    from auditlog.reading.inventory import SegmentFile
-    from shippers.sources.protocol import Following
+    from shippers.sources.protocol import FeedContext
+    from shippers.stats import LogStats
 
-__all__ = ["LogDirectories", "LogFollower", "LogLane", "load_cursor"]
+__all__ = ["LogDirectories", "LogFeed"]
 
 _logger = logging.getLogger("auditlog.shippers")
 
@@ -53,151 +52,125 @@ class LogDirectories:
             except OSError as error:
                 if strict:
                     raise
-                self._say(directory, error.strerror or type(error).__name__)
+                self._report(directory, error.strerror or type(error).__name__)
                 continue
             if self.unreadable.pop(directory, None) is not None:
                 _logger.info("%s can be listed again", directory)
         return inventories
 
-    def follow(self, following: Following) -> LogFollower:
-        return LogFollower(following)
+    def feed(self, context: FeedContext) -> LogFeed:
+        return LogFeed(context)
 
-    def _say(self, directory: Path, reason: str) -> None:
+    def _report(self, directory: Path, reason: str) -> None:
         if self.unreadable.get(directory) != reason:
             self.unreadable[directory] = reason
             _logger.warning("%s cannot be listed (%s); trying again", directory, reason)
 
 
-class LogLane(Lane):
-    """A lane that knows the segments its log has."""
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """A log, and the directory in which it was seen first."""
 
-    def __init__(self, log: str, directory: Path, start: Position) -> None:
-        self.directory = directory
-        self.segments: tuple[SegmentFile, ...] = ()
-        super().__init__(log, self._begin_at, start)
-
-    def refresh(self, segments: Sequence[SegmentFile]) -> None:
-        self.segments = tuple(segments)
-        if isinstance(self.harvester, Harvester):
-            self.harvester.refresh(segments)
-        self.at_end = False
-
-    def _begin_at(self, position: Position) -> Harvester:
-        harvester = Harvester(self.log, position if position.segment else None)
-        harvester.refresh(self.segments)
-        return harvester
+    lane: Lane[Position]
+    harvester: LogHarvester
+    directory: Path
 
 
-class LogFollower:
+class LogFeed:
     """All logs of all directories on their way to one sink."""
 
-    def __init__(self, following: Following) -> None:
-        self._following = following
-        self._lanes: dict[str, LogLane] = {}
+    def __init__(self, context: FeedContext) -> None:
+        self._context = context
+        self._logs: dict[str, _Followed] = {}
 
     @property
-    def lanes(self) -> Collection[Lane]:
-        return self._lanes.values()
+    def lanes(self) -> Collection[Lane[Position]]:
+        return [followed.lane for followed in self._logs.values()]
 
-    def see(self, sighting: Inventory) -> Iterable[Lane]:
-        """Raises DuplicateLog when draining; a service says it and ships the first one."""
+    def see(self, sighting: Inventory) -> Iterable[Lane[Position]]:
+        """Raises DuplicateLog when draining; a service logs it and ships the first one."""
         seen = []
         for log, segments in sighting.logs.items():
-            lane = self._lanes.get(str(log)) or self._new_lane(str(log), sighting.directory)
-            if lane.directory == sighting.directory:
-                lane.refresh(segments)
-                seen.append(lane)
+            followed = self._logs.get(str(log)) or self._follow(str(log), sighting.directory)
+            if followed.directory == sighting.directory:
+                followed.harvester.refresh(segments)
+                followed.lane.grew()
+                seen.append(followed.lane)
             else:
-                self._report_twice(lane, sighting.directory)
+                self._report_twice(followed, sighting.directory)
         return seen
 
-    def woken(self, name: str) -> Lane | None:
+    def lane_of(self, name: str) -> Lane[Position] | None:
         log = _log_of(name)
-        return None if log is None else self._lanes.get(log)
+        followed = None if log is None else self._logs.get(log)
+        return None if followed is None else followed.lane
 
     def save(self) -> None:
-        following = self._following
-        for lane in self._lanes.values():
+        context = self._context
+        for lane in self.lanes:
             if not lane.dirty:
                 continue
-            position: Position = lane.window.position
-            following.cursors.save(following.sink, _cursor(lane.log, position))
+            segment, offset, seq, digest, gaps = position = lane.position
+            now = dt.datetime.now(dt.UTC)
+            cursor = Cursor(lane.name, segment, offset, seq, digest, now, gaps)
+            context.cursors.save(context.sink, cursor)
             lane.saved = position
-            segment = SegmentName.parse(position.segment)
-            following.quarantine.forget(lane.log, segment, position.offset)
+            context.quarantine.forget(lane.name, SegmentName.parse(segment), offset)
 
     def stats(self, lock: threading.Lock) -> list[LogStats]:
         with lock:
-            lanes = list(self._lanes.values())
+            logs = list(self._logs.values())
         stats = []
-        for lane in lanes:
+        for followed in logs:
+            lane, segments = followed.lane, followed.harvester.segments
             # The files are read outside the lock: the loop does not wait for a scrape.
-            newest = None if lane.at_end else lag.newest_seq(lane.segments)
-            unread_at = None if lane.at_end else lag.written_at(lane.segments, lane.window.position)
+            newest = None if lane.at_end else lag.newest_seq(segments)
+            unread_at = None if lane.at_end else lag.written_at(segments, lane.position)
             with lock:
-                stats.append(_stats_of(self._following.sink, lane, newest, unread_at))
+                acknowledged = lane.position.seq
+                read = max(followed.harvester.position.seq, newest or 0)
+                stats.append(
+                    stats_of(
+                        self._context.sink,
+                        lane.name,
+                        "audit_log",
+                        [lane],
+                        acknowledged_seq=acknowledged,
+                        lag_records=max(0, read - acknowledged),
+                        unread_at=unread_at,
+                    )
+                )
         return stats
 
-    def _new_lane(self, log: str, directory: Path) -> LogLane:
-        cursor = load_cursor(self._following, log)
-        start = (
-            Position(cursor.segment, cursor.offset, cursor.seq, cursor.hash, cursor.gaps)
-            if cursor
-            else Position()
-        )
-        lane = self._lanes[log] = LogLane(log, directory, start)
-        return lane
+    def _follow(self, log: str, directory: Path) -> _Followed:
+        start = self._load(log)
+        harvester = LogHarvester(log, start)
+        followed = _Followed(Lane(log, harvester, start), harvester, directory)
+        self._logs[log] = followed
+        return followed
 
-    def _report_twice(self, lane: LogLane, directory: Path) -> None:
+    def _load(self, log: str) -> Position:
+        try:
+            cursor = self._context.cursors.load(self._context.sink, log)
+        except CursorDamaged as error:
+            _logger.warning("%s Shipping of %s starts from its beginning.", error, log)
+            cursor = None
+        if cursor is None:
+            return Position()
+        return Position(cursor.segment, cursor.offset, cursor.seq, cursor.hash, cursor.gaps)
+
+    def _report_twice(self, followed: _Followed, directory: Path) -> None:
+        lane = followed.lane
         error = DuplicateLog(
-            f"the log {lane.log} is in {lane.directory} as well; only that one is shipped",
+            f"the log {lane.name} is in {followed.directory} as well; only that one is shipped",
             path=directory,
             hint="Give the services different hosts or instances.",
         )
-        if self._following.drain:
+        if self._context.drain:
             raise error
         if lane.trouble != str(error):
             lane.trouble = str(error)
             _logger.error("%s", error)
-
-
-def load_cursor(following: Following, log: str) -> Cursor | None:
-    """The cursor of a log; None, said, where it cannot be read any more."""
-    try:
-        return following.cursors.load(following.sink, log)
-    except CursorDamaged as error:
-        _logger.warning("%s Shipping of %s starts from its beginning.", error, log)
-        return None
-
-
-def _cursor(log: str, position: Position) -> Cursor:
-    segment, offset, seq, digest, gaps = position
-    return Cursor(log, segment, offset, seq, digest, dt.datetime.now(dt.UTC), gaps)
-
-
-def _stats_of(sink: str, lane: Lane, newest: int | None, unread_at: dt.datetime | None) -> LogStats:
-    window = lane.window
-    position: Any = window.position
-    read_seq = max(lane.harvester.position.seq, newest or 0)
-    held_at = window.oldest_at
-    return LogStats(
-        sink=sink,
-        log=lane.log,
-        written=window.added,
-        indexed=window.tally.indexed,
-        duplicate=window.tally.duplicate,
-        quarantined=window.tally.quarantined,
-        pending=window.pending,
-        retries=lane.retries,
-        unverified=lane.unverified,
-        chain_breaks=lane.chain_breaks,
-        tamper_alarms=lane.tamper_alarms,
-        acknowledged_seq=position.seq,
-        lag_records=max(0, read_seq - position.seq),
-        lag_bytes=lane.harvester.lag_bytes(),
-        oldest_at=parse_timestamp(held_at) if held_at is not None else unread_at,
-        trouble=lane.trouble,
-    )
 
 
 @lru_cache(4096)

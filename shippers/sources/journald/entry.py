@@ -19,7 +19,7 @@ from typing import Any, Final
 import orjson
 
 from auditlog.format.record import format_timestamp
-from shippers.document import Document, content_id
+from shippers.item import Document, content_id
 
 __all__ = ["to_document"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from shippers.document import check_source_name
+from shippers.item import check_source_name
 
 __all__ = ["JournaldOptions"]
 

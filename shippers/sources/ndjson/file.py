@@ -30,10 +30,10 @@ import orjson
 
 from auditlog.errors import LogDamaged
 from auditlog.format.foreign_files import FIRST_LINE_BYTES, FilePlace, first_line_hash, line_hash
-from shippers.document import DocumentBatch
+from shippers.batch import DocumentBatch
 from shippers.sources.ndjson.file_bytes import FileBytes, FileState
 from shippers.sources.ndjson.line import Line, LineFormat, to_document
-from shippers.sources.overlong import Overlong
+from shippers.sources.ndjson.overlong import Overlong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,6 +49,9 @@ _SCAN_BYTES: Final = 4 << 20  # of an overlong line or a hole, before other file
 _LEAST_BYTES: Final = 1 << 16
 _CHECK_BYTES: Final = 1 << 20  # a longer last line is not compared
 _SAME_TIME_SECONDS: Final = 2.0  # two writes so close may leave one mtime, on some file systems
+
+
+_Lines = DocumentBatch[FilePlace | None]
 
 
 class _Replaced(Exception):
@@ -67,7 +70,7 @@ class FileHarvester:
         lane: str,
         state: FileState,
         form: LineFormat,
-        start: FilePlace | None,
+        start: FilePlace | None = None,
         *,
         max_line_bytes: int,
         known: Callable[[str], Iterable[FilePlace]],
@@ -140,9 +143,9 @@ class FileHarvester:
         self._close_if_old()
         return False
 
-    def rewind(self, place: FilePlace | None) -> None:
+    def rewind(self, position: FilePlace | None) -> None:
         """Read again from the place, or from what was known before."""
-        self._place, self._first_hash, self._offset, self._overlong = place, "", 0, None
+        self._place, self._first_hash, self._offset, self._overlong = position, "", 0, None
         self._checked = self.exhausted = False
 
     def close(self) -> None:
@@ -150,7 +153,7 @@ class FileHarvester:
             self._open.close()
             self._open = None
 
-    def read(self, max_bytes: int, max_records: int) -> DocumentBatch | None:
+    def read(self, max_bytes: int, max_records: int) -> _Lines | None:
         """The next lines; None when there are none for now.  An empty batch asks to be called on.
 
         Raises LogDamaged, OSError; the place stays.
@@ -176,7 +179,7 @@ class FileHarvester:
         self._close_if_old()
         return batch
 
-    def _read(self, max_bytes: int, max_records: int) -> DocumentBatch | None:
+    def _read(self, max_bytes: int, max_records: int) -> _Lines | None:
         self._unfinished = False
         file = self._opened()
         if file is None:
@@ -186,7 +189,7 @@ class FileHarvester:
         self._just_written = time.time() - mtime < _SAME_TIME_SECONDS
         if not self._checked and not self._find_place(file):
             return None
-        batch = DocumentBatch(self._lane, self._place, [], [], 0)
+        batch = _Lines(log=self._lane, start=self._place)
         try:
             return self._read_lines(file, batch, max(max_bytes, 1), max_records)
         except _Replaced:
@@ -279,8 +282,8 @@ class FileHarvester:
     # -- what is read ----------------------------------------------------------------------
 
     def _read_lines(
-        self, file: FileBytes, batch: DocumentBatch, max_bytes: int, max_records: int
-    ) -> DocumentBatch | None:
+        self, file: FileBytes, batch: _Lines, max_bytes: int, max_records: int
+    ) -> _Lines | None:
         if self._overlong is not None:
             return self._scan_overlong(file, self._overlong, batch)
         block = self._block(file, max_bytes, max_records)
@@ -316,7 +319,7 @@ class FileHarvester:
         return block
 
     def _give(
-        self, batch: DocumentBatch, offset: int, content: bytes, size: int, now: dt.datetime
+        self, batch: _Lines, offset: int, content: bytes, size: int, now: dt.datetime
     ) -> None:
         whole = content.rstrip(b"\r")
         content = whole.lstrip(b"\0")  # see _skip_hole
@@ -330,18 +333,16 @@ class FileHarvester:
         )
         self._add(batch, line, end, now)
 
-    def _add(self, batch: DocumentBatch, line: Line, end: int, now: dt.datetime) -> None:
+    def _add(self, batch: _Lines, line: Line, end: int, now: dt.datetime) -> None:
         document, wrong = to_document(line, self._form, now)
         batch.bad_lines += bool(wrong)
         batch.cut_lines += line.cut
         batch.size_bytes += len(document.line)
-        batch.documents.append(document)
+        batch.items.append(document)
         self._place = FilePlace(self._first_hash, end, line.offset, line.digest)
-        batch.places.append(self._place)
+        batch.positions.append(self._place)
 
-    def _scan_overlong(
-        self, file: FileBytes, overlong: Overlong, batch: DocumentBatch
-    ) -> DocumentBatch | None:
+    def _scan_overlong(self, file: FileBytes, overlong: Overlong, batch: _Lines) -> _Lines | None:
         """Go on to the line's end; an empty batch when other files should have their turn."""
         chunk = self._bytes_at(file, self._offset + overlong.scanned_bytes, _SCAN_BYTES)
         line, lf, _ = chunk.partition(b"\n")
@@ -366,9 +367,7 @@ class FileHarvester:
         self._offset = end
         return batch
 
-    def _skip_hole(
-        self, file: FileBytes, block: bytes, batch: DocumentBatch
-    ) -> DocumentBatch | None:
+    def _skip_hole(self, file: FileBytes, block: bytes, batch: _Lines) -> _Lines | None:
         """NUL bytes: a file was truncated under a writer that does not append (O_APPEND)."""
         skipped = len(block) - len(block.lstrip(b"\0"))
         self._offset = max(self._offset + skipped, file.next_data(self._offset))

@@ -1,4 +1,4 @@
-"""The uncompressed bytes of one file that another program writes, by offset.
+"""Read the uncompressed bytes of one file that another program writes, by offset.
 
 The file is opened only while there is something to read: the descriptor holds it when it is renamed
 or removed meanwhile, and thousands of old files hold none.  A plain file is read in place; a
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import LogDamaged
-from auditlog.reading.reader import NotWhole, unpacked
+from auditlog.reading.reader import unpacked
+from shippers.sources.forward_reader import ForwardReader
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["FileBytes", "FileState", "compression_of"]
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CHUNK_BYTES: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +51,17 @@ def compression_of(path: Path) -> str:
 
 
 class FileBytes:
-    """An open file.  Raises FileNotFoundError when the path is not that file any more, OSError."""
+    """An open file.  Raises FileNotFoundError if the path is not that file any more, OSError."""
 
     def __init__(self, state: FileState) -> None:
         self._path = state.path
         self._compression = state.compression
-        self._stream: BufferedReader | None = None
-        self._buffer, self._buffer_offset = b"", 0
-        self._damage: LogDamaged | None = None
+        self._packed: ForwardReader | None = None
         self._fd = os.open(state.path, _FLAGS)
         try:
             self._check(state)
             if self._compression:
-                self._stream = self._unpacked()
+                self._packed = ForwardReader(self._unpacked)
         except BaseException:
             os.close(self._fd)
             raise
@@ -74,70 +72,46 @@ class FileBytes:
             raise FileNotFoundError(2, os.strerror(2), str(state.path))
 
     def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        if self._packed is not None:
+            self._packed.close()
         os.close(self._fd)
 
     def status(self) -> tuple[int, float]:
-        """Size and modification time of the file as it is, also when its name is gone."""
+        """Size and modification time of the file as it is, also if its name is gone."""
         found = os.fstat(self._fd)
         return found.st_size, found.st_mtime
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes from ``offset``; fewer only at the end of what is there now.
 
-        Of a compressed file that is not whole (yet) this is what can be unpacked: see
+        Of a compressed file that is not whole (yet) the bytes that can be unpacked: see
         ``check_whole``.  Raises OSError.
         """
-        if self._stream is None:
+        if self._packed is None:
             return os.pread(self._fd, size, offset)
-        stream = self._stream
-        if offset < self._buffer_offset:
-            stream.close()
-            stream = self._stream = self._unpacked()
-            self._buffer, self._buffer_offset, self._damage = b"", 0, None
-        while self._buffer_offset + len(self._buffer) < offset:
-            self._buffer_offset += len(self._buffer)
-            self._buffer = self._read_chunk(stream)
-            if not self._buffer:
-                return b""
-        chunks = [self._buffer[offset - self._buffer_offset :]]
-        have = len(chunks[0])
-        while have < size and (chunk := self._read_chunk(stream)):
-            chunks.append(chunk)
-            have += len(chunk)
-        self._buffer, self._buffer_offset = b"".join(chunks), offset
-        return self._buffer[:size]
+        return self._packed.read_at(offset, size)
 
     def check_whole(self) -> None:
-        """Raise LogDamaged when what was read last ends where a compressed file is not whole."""
-        if self._damage is not None:
-            raise self._damage
+        """Raise LogDamaged if the last read ended where a compressed file is not whole."""
+        if self._packed is not None and self._packed.damage is not None:
+            error, offset = self._packed.damage
+            raise LogDamaged(
+                f"the compressed file is not whole ({error})",
+                path=self._path,
+                offset=offset,
+                hint="It is tried again; restore it from a copy if nothing is writing it.",
+            )
 
     def next_data(self, offset: int) -> int:
-        """Where a hole that begins at ``offset`` ends; ``offset`` itself where there is none."""
-        if self._stream is not None:
+        """The end of a hole that begins at ``offset``; ``offset`` itself if there is none."""
+        if self._packed is not None:
             return offset
         try:
             return os.lseek(self._fd, offset, os.SEEK_DATA)
         except OSError:
-            return offset  # a hole up to the end (ENXIO), or a file system that knows none
+            return offset  # a hole up to the end (ENXIO), or a file system without holes
 
     def _unpacked(self) -> BufferedReader:
         """From the file's beginning; the descriptor stays ours."""
         os.lseek(self._fd, 0, os.SEEK_SET)
         return unpacked(os.fdopen(self._fd, "rb", buffering=0, closefd=False), self._compression)
-
-    def _read_chunk(self, stream: BufferedReader) -> bytes:
-        if self._damage is not None:
-            return b""
-        try:
-            return stream.read1(_CHUNK_BYTES)
-        except NotWhole as error:
-            self._damage = LogDamaged(
-                f"the compressed file is not whole ({error})",
-                path=self._path,
-                offset=self._buffer_offset,
-                hint="It is tried again; restore it from a copy if nothing is writing it.",
-            )
-            return b""

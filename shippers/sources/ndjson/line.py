@@ -24,7 +24,7 @@ import orjson
 
 from auditlog.format.foreign_files import EARLIEST, instant_of, value_at
 from auditlog.format.record import format_timestamp
-from shippers.document import Document, content_id
+from shippers.item import Document, content_id
 
 __all__ = ["Line", "LineFormat", "to_document"]
 

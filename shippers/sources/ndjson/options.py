@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from shippers.document import check_source_name
+from shippers.item import check_source_name
 
 __all__ = ["NdjsonOptions"]
 

@@ -1,4 +1,4 @@
-"""Files that other programs append to, one JSON object a line, as a source: one lane a file.
+"""Ship files that other programs append to, one JSON object a line: one lane for each file.
 
 Files are found by their patterns and told apart by device and inode while we run; over restarts by
 what they begin with, and the place that was reached (ndjson_places).  A pattern also takes its
@@ -25,22 +25,22 @@ from typing import TYPE_CHECKING, Final
 from auditlog.cursors import SourceCursor
 from auditlog.errors import CursorDamaged
 from auditlog.format.foreign_files import FilePlace, decode_places, encode_places
-from auditlog.format.record import parse_timestamp
-from shippers.lane import Lane
+from shippers.lane import Lane, stats_of
 from shippers.sources.ndjson.file import FileHarvester
 from shippers.sources.ndjson.file_bytes import FileState
 from shippers.sources.ndjson.line import LineFormat
 from shippers.sources.ndjson.options import NdjsonOptions
 from shippers.sources.ndjson.places import Places
-from shippers.stats import LogStats
+from shippers.stats import Counts
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Collection, Iterable, Sequence
 
-    from shippers.sources.protocol import Following
+    from shippers.sources.protocol import FeedContext
+    from shippers.stats import LogStats
 
-__all__ = ["FileFollower", "FileLane", "NdjsonSource"]
+__all__ = ["FileFeed", "NdjsonSource"]
 
 _logger = logging.getLogger("auditlog.shippers")
 
@@ -80,8 +80,8 @@ class NdjsonSource:
         self._directories = tuple(dict.fromkeys((*self._bases, *sorted(parents))))
         return (found,)
 
-    def follow(self, following: Following) -> FileFollower:
-        return FileFollower(self.options, following)
+    def feed(self, context: FeedContext) -> FileFeed:
+        return FileFeed(self.options, context)
 
     def _check(self, base: Path, *, strict: bool) -> None:
         """A pattern does not say why it finds nothing."""
@@ -99,107 +99,115 @@ class NdjsonSource:
                 _logger.info("%s can be listed again", base)
 
 
-class FileLane(Lane):
-    """A lane that knows which file it reads."""
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """A file that is read."""
 
+    lane: Lane[FilePlace | None]
     harvester: FileHarvester
 
     def place(self) -> FilePlace | None:
-        """How far it is delivered, or was before us; with a seal when that is all there is."""
-        place: FilePlace | None = self.window.position or self.harvester.base
-        if place is not None and self.done:
+        """How far it is delivered, by us or before us; sealed once that is all of it."""
+        place = self.lane.position or self.harvester.base
+        if place is not None and self.lane.done:
             return place._replace(seal=self.harvester.seal)
         return place
 
-    def rewind(self) -> None:
-        """Its file stays open: its name may be gone."""
-        self.waiting.clear()
-        self.window.rewind()
-        self.harvester.rewind(self.window.position)
-        self.at_end = False
+    def is_over(self) -> bool:
+        """Whether it needs no lane any more."""
+        if not self.lane.done:
+            return False
+        return self.harvester.drained() or bool(self.harvester.seal)
 
 
-class FileFollower:
+class FileFeed:
     """All files of a source on their way to one sink."""
 
-    def __init__(self, options: NdjsonOptions, following: Following) -> None:
+    def __init__(self, options: NdjsonOptions, context: FeedContext) -> None:
         self._options = options
-        self._following = following
+        self._context = context
         self._form = LineFormat(options.name, options.host, options.timestamp_field)
-        self._lanes: dict[tuple[int, int], FileLane] = {}
-        self._by_path: dict[str, FileLane] = {}
+        self._files: dict[tuple[int, int], _Followed] = {}
+        self._by_path: dict[str, _Followed] = {}
         self._packed: dict[tuple[int, int], FileState] = {}  # compressed, and not begun yet
         self._left = Places(self._load())
         self._sealed = {place.seal for place in self._left.all() if place.seal}
         self._changed = False
-        self._retired = _Counts()
+        self._ended = Counts()
+        self._ended_restarts = 0
 
     @property
-    def lanes(self) -> Collection[Lane]:
-        return self._lanes.values()
+    def lanes(self) -> Collection[Lane[FilePlace | None]]:
+        return [followed.lane for followed in self._files.values()]
 
-    def see(self, sighting: Sighting) -> Iterable[Lane]:
-        woken: list[Lane] = []
-        for key, lane in list(self._lanes.items()):
-            changed = lane.harvester.seen(sighting.get(key))
-            if self._is_over(lane):
-                self._retire(key, lane)
+    def see(self, sighting: Sighting) -> Iterable[Lane[FilePlace | None]]:
+        woken: list[Lane[FilePlace | None]] = []
+        for key, followed in list(self._files.items()):
+            changed = followed.harvester.seen(sighting.get(key))
+            if followed.is_over():
+                self._retire(key, followed)
             elif changed:
-                lane.at_end = False
-                woken.append(lane)
+                followed.lane.grew()
+                woken.append(followed.lane)
         self._packed.clear()
         self._sealed &= {state.signature for state in sighting.values()}
         for key, state in sorted(sighting.items(), key=lambda item: item[1].mtime):
-            if key in self._lanes or state.signature in self._sealed:
+            if key in self._files or state.signature in self._sealed:
                 continue
             if state.compression:
                 self._packed[key] = state
             else:
-                woken.append(self._begin(key, state))
-        woken += self._begin_packed()
-        self._by_path = {str(lane.harvester.state.path): lane for lane in self._lanes.values()}
+                woken.append(self._begin(key, state).lane)
+        woken += [followed.lane for followed in self._begin_packed()]
+        self._by_path = {str(f.harvester.state.path): f for f in self._files.values()}
         return woken
 
-    def woken(self, name: str) -> Lane | None:
-        return self._by_path.get(name)
+    def lane_of(self, name: str) -> Lane[FilePlace | None] | None:
+        followed = self._by_path.get(name)
+        return None if followed is None else followed.lane
 
     def save(self) -> None:
-        dirty = [lane for lane in self._lanes.values() if lane.dirty]
+        dirty = [followed for followed in self._files.values() if followed.lane.dirty]
         if not dirty and not self._changed:
             return
-        for lane in dirty:
-            before, now = lane.saved, lane.window.position
+        for followed in dirty:
+            before, now = followed.lane.saved, followed.lane.position
             if before is not None and (
-                before.first_hash != now.first_hash or before.offset > now.offset
+                now is None or before.first_hash != now.first_hash or before.offset > now.offset
             ):
                 self._left.add(before)  # the file was truncated; a copy may be there
-            self._leave_base(lane)
-        places = [place for lane in self._lanes.values() if (place := lane.place()) is not None]
+            self._drop_base(followed)
+        places = [place for f in self._files.values() if (place := f.place()) is not None]
         now_at = dt.datetime.now(dt.UTC)
-        self._following.cursors.save_source(
-            self._following.sink,
-            SourceCursor(
-                NdjsonOptions.kind,
-                self._options.name,
-                encode_places([*self._left.all(), *places]),
-                now_at,
-            ),
-        )
+        encoded = encode_places([*self._left.all(), *places])
+        cursor = SourceCursor(NdjsonOptions.kind, self._options.name, encoded, now_at)
+        self._context.cursors.save_source(self._context.sink, cursor)
         self._changed = False
-        for lane in dirty:
-            lane.saved = lane.window.position
+        for followed in dirty:
+            followed.lane.saved = followed.lane.position
 
     def stats(self, lock: threading.Lock) -> list[LogStats]:
         with lock:
-            return [self._stats()]
+            files = self._files.values()
+            return [
+                stats_of(
+                    self._context.sink,
+                    self._options.name,
+                    NdjsonOptions.kind,
+                    self.lanes,
+                    ended=self._ended,
+                    unread_bytes=sum(state.size_bytes for state in self._packed.values()),
+                    restarts=self._ended_restarts + sum(f.harvester.restarts for f in files),
+                )
+            ]
 
-    # -- lanes -----------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------
 
     def _load(self) -> list[FilePlace]:
-        following = self._following
+        context = self._context
         try:
-            cursor = following.cursors.load_source(
-                following.sink, NdjsonOptions.kind, self._options.name
+            cursor = context.cursors.load_source(
+                context.sink, NdjsonOptions.kind, self._options.name
             )
             return [] if cursor is None else decode_places(cursor.place)
         except (CursorDamaged, ValueError) as error:
@@ -208,133 +216,60 @@ class FileFollower:
             )
             return []
 
-    def _begin(self, key: tuple[int, int], state: FileState) -> FileLane:
+    def _begin(self, key: tuple[int, int], state: FileState) -> _Followed:
         name = f"{self._options.name}:{state.path}"
-
-        def begin(place: FilePlace | None) -> FileHarvester:
-            return FileHarvester(
-                name,
-                state,
-                self._form,
-                place,
-                max_line_bytes=self._options.max_line_bytes,
-                known=self._known,
-                ended=self._wake_packed,
-            )
-
-        lane = self._lanes[key] = FileLane(name, begin, None)
-        self._by_path[str(state.path)] = lane
-        return lane
+        harvester = FileHarvester(
+            name,
+            state,
+            self._form,
+            max_line_bytes=self._options.max_line_bytes,
+            known=self._known,
+            ended=self._wake_packed,
+        )
+        followed = self._files[key] = _Followed(Lane(name, harvester, None), harvester)
+        self._by_path[str(state.path)] = followed
+        return followed
 
     def _known(self, first_hash: str) -> list[FilePlace]:
-        live = [place for lane in self._lanes.values() if (place := lane.window.position)]
+        live = [place for lane in self.lanes if (place := lane.position) is not None]
         return [*self._left.of(first_hash), *(p for p in live if p.first_hash == first_hash)]
 
-    def _begin_packed(self) -> list[FileLane]:
-        """Compressed files are read from their beginning, so only a few at a time, to the end."""
+    def _begin_packed(self) -> list[_Followed]:
+        """Compressed files are read from their beginning to the end, so only a few at a time."""
         active = [
-            lane
-            for lane in self._lanes.values()
-            if lane.harvester.state.compression
-            and not lane.harvester.exhausted
-            and lane.read_error is None
+            f
+            for f in self._files.values()
+            if f.harvester.state.compression
+            and not f.harvester.exhausted
+            and f.lane.read_error is None
         ]
         room = max(0, _UNPACKED_AT_ONCE - len(active))
         return [self._begin(key, self._packed.pop(key)) for key in list(self._packed)[:room]]
 
     def _wake_packed(self) -> None:
-        for lane in self._begin_packed():
-            self._following.wake(str(lane.harvester.state.path))
+        for followed in self._begin_packed():
+            self._context.wake(str(followed.harvester.state.path))
 
-    def _is_over(self, lane: FileLane) -> bool:
-        if not lane.done:
-            return False
-        return lane.harvester.drained() or bool(lane.harvester.seal)
-
-    def _retire(self, key: tuple[int, int], lane: FileLane) -> None:
-        harvester = lane.harvester
+    def _retire(self, key: tuple[int, int], followed: _Followed) -> None:
+        lane, harvester = followed.lane, followed.harvester
         if harvester.seal:
             self._sealed.add(harvester.seal)
         elif unread := harvester.lag_bytes():
-            _logger.warning("%s was removed before its last %d bytes were read", lane.log, unread)
-        if (place := lane.place()) is not None:
-            self._leave_base(lane)
+            _logger.warning("%s was removed before its last %d bytes were read", lane.name, unread)
+        if (place := followed.place()) is not None:
+            self._drop_base(followed)
             self._left.add(place)
             self._changed = True
-        self._retired.take(lane)
+        self._ended = Counts.total([self._ended, lane.counts])
+        self._ended_restarts += harvester.restarts
         lane.close()
-        del self._lanes[key]
+        del self._files[key]
 
-    def _leave_base(self, lane: FileLane) -> None:
-        """Its place is another one now, unless a compressed file that is there has it too."""
-        base = lane.harvester.base
+    def _drop_base(self, followed: _Followed) -> None:
+        """Its place has moved on, unless a compressed file that is there has the place too."""
+        base = followed.harvester.base
         if base is not None and base.seal not in self._sealed:
             self._left.discard(base)
-
-    def _stats(self) -> LogStats:
-        counts = _Counts()
-        counts.add(self._retired)
-        for lane in self._lanes.values():
-            counts.take(lane)
-        waiting = [at for lane in self._lanes.values() if (at := lane.window.oldest_at) is not None]
-        return LogStats(
-            sink=self._following.sink,
-            log=self._options.name,
-            written=counts.written,
-            indexed=counts.indexed,
-            duplicate=counts.duplicate,
-            quarantined=counts.quarantined,
-            pending=counts.pending,
-            retries=counts.retries,
-            unverified=0,
-            chain_breaks=0,
-            tamper_alarms=0,
-            acknowledged_seq=0,
-            lag_records=counts.pending,
-            lag_bytes=sum(lane.harvester.lag_bytes() for lane in self._lanes.values())
-            + sum(state.size_bytes for state in self._packed.values()),
-            oldest_at=parse_timestamp(min(waiting)) if waiting else None,
-            trouble=next((lane.trouble for lane in self._lanes.values() if lane.trouble), ""),
-            kind=NdjsonOptions.kind,
-            bad_lines=counts.bad_lines,
-            cut_lines=counts.cut_lines,
-            restarts=counts.restarts,
-        )
-
-
-@dataclass(slots=True)
-class _Counts:
-    """What lanes counted, of those that are and those that were."""
-
-    written: int = 0
-    indexed: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    pending: int = 0
-    retries: int = 0
-    bad_lines: int = 0
-    cut_lines: int = 0
-    restarts: int = 0
-
-    def take(self, lane: FileLane) -> None:
-        window = lane.window
-        self.add(
-            _Counts(
-                window.added,
-                window.tally.indexed,
-                window.tally.duplicate,
-                window.tally.quarantined,
-                window.pending,
-                lane.retries,
-                lane.bad_lines,
-                lane.cut_lines,
-                lane.harvester.restarts,
-            )
-        )
-
-    def add(self, other: _Counts) -> None:
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def _base(pattern: str) -> Path:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from auditctl.agent.metrics import About
     from retention.schedule import Status
-    from shippers.stats import Stats
+    from shippers.stats import ShippingStats
 
 ANY_PORT = Address("127.0.0.1", 0)
 
@@ -36,7 +36,7 @@ class Agent:
     def about(self) -> About:
         return ABOUT
 
-    def shipping(self) -> Stats | None:
+    def shipping(self) -> ShippingStats | None:
         return SHIPPING if self.ships else None
 
     def retention(self) -> Status | None:

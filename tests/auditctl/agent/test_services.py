@@ -55,7 +55,7 @@ def test_again(tmp_path: Path) -> None:
         assert services.stuck(30) == "", "what has ended is not stuck"
         stats = services.shipping()
         assert stats is not None
-        assert (stats.indexed, stats.duplicate) == (new, 0)
+        assert (stats.totals.indexed, stats.totals.duplicate) == (new, 0)
         log.append(5)
 
 

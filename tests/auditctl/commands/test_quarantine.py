@@ -45,7 +45,7 @@ def test_a_mended_mapping_lets_them_go_on(
 
     again = run("quarantine", "retry", "--config", config)
     assert again.code == 3
-    assert "main: 0 released, 1 left" in again.out
+    assert "main: 0 delivered, 1 left" in again.out
     index = f"{index_prefix}-2026.11.23"
     mended = index_template(index_prefix, replicas=0)["template"]
     mended["mappings"]["properties"]["actor"] = {"type": "object", "enabled": False}
@@ -92,7 +92,7 @@ def test_an_alarm_is_acknowledged_and_status_calls_for_nobody(
     (alarm,) = run("quarantine", "list", *at, "--json").json["entries"]
     assert alarm["kind"] == "chain_break"
     assert "main: 1 records or alarms are in quarantine" in run("status", *at).out
-    assert run("quarantine", "retry", *at).out == "main: 0 released, 0 left\n"
+    assert run("quarantine", "retry", *at).out == "main: 0 delivered, 0 left\n"
 
     acknowledge = ("quarantine", "acknowledge", alarm["id"], *at)
     assert run(*acknowledge).code == 2, "a reason is needed"

@@ -89,5 +89,5 @@ def test_a_host_with_other_sources_alone_has_a_state(
     assert damaged.code == 1
     assert damaged.out.startswith("problem source worker: sink main: neither the cursor")
     assert run("quarantine", "list", "--config", config).out == "Nothing is in quarantine.\n"
-    assert run("quarantine", "retry", "--config", config).out == "main: 0 released, 0 left\n"
+    assert run("quarantine", "retry", "--config", config).out == "main: 0 delivered, 0 left\n"
     assert "no entry 0123" in run("quarantine", "show", "0123", "--config", config).err

@@ -19,8 +19,7 @@ from auditlog.format.segment_names import LogId
 from auditlog.reading.deleted_indices import DeletedIndices
 from shippers.outcome import INDEXED
 from shippers.quarantine.acknowledgement import acknowledge
-from shippers.quarantine.retry import kept
-from shippers.quarantine.store import Entry, Quarantine
+from shippers.quarantine.store import Entry, Quarantine, read_entries
 from tests.support.elasticsearch import Cluster, request
 from tests.support.logs import START, write_log
 from tests.support.shipments import shipments
@@ -85,7 +84,7 @@ def test_quarantined(tmp_path: Path) -> None:
     with quarantine.path.open("ab") as file:
         file.write(b'{"kind":"refused","log":"queen-rbee@hive1","se')
     assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8, day=DAY) == 6
-    alarms = [entry.id for entry in kept(quarantine.path) if entry.alarm]
+    alarms = [entry.id for entry in read_entries(quarantine.path) if entry.alarm]
     assert len(acknowledge(quarantine.path, alarms, by="alice", reason="case 7", now=START)) == 2
     assert SinkCounts([config], tmp_path).count("main", LOG, 1, 8, day=DAY) == 6
 

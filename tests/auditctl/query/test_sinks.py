@@ -19,7 +19,7 @@ from auditctl.query.scope import Scope
 from auditctl.query.sqlite import SqliteSearch
 from auditctl.query.syntax import parse
 from auditlog.format.record import parse_header
-from shippers.batch import Shipment
+from shippers.item import Shipment
 from shippers.sinks.elasticsearch.index_template import index_template
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink

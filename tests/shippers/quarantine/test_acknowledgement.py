@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from auditlog.cursors import CursorStore
 from shippers.errors import QuarantineDamaged
 from shippers.quarantine.acknowledgement import acknowledge, acknowledged
-from shippers.quarantine.retry import kept, release
-from shippers.quarantine.store import Entry, Quarantine, history_path
+from shippers.quarantine.retry import retry_entries
+from shippers.quarantine.store import Entry, Quarantine, history_path, read_entries
 from tests.support.shipments import FakeSink
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def quarantine(tmp_path: Path) -> Quarantine:
 
 
 def ids(quarantine: Quarantine) -> list[str]:
-    return [entry.id for entry in kept(quarantine.path)]
+    return [entry.id for entry in read_entries(quarantine.path)]
 
 
 def answer(quarantine: Quarantine, *wanted: str) -> int:
@@ -46,7 +47,7 @@ def answer(quarantine: Quarantine, *wanted: str) -> int:
 
 def test_an_alarm_goes_and_is_kept_with_who_when_and_why(quarantine: Quarantine) -> None:
     first, second, third = ids(quarantine)
-    before = next(iter(kept(quarantine.path))).fields
+    before = next(iter(read_entries(quarantine.path))).fields
     assert answer(quarantine, first) == 1
     assert ids(quarantine) == [second, third]
     assert quarantine.size()[0] == 2
@@ -72,7 +73,7 @@ def test_an_alarm_that_is_met_again_is_none_after_a_restart_as_well(
     answer(quarantine, *ids(quarantine))
     assert quarantine.add([alarm(7), alarm(9)], NOW) == 0
     again = Quarantine(tmp_path, "main")
-    assert again.recall(lambda _: (None, 0)) == 1
+    assert again.recall(CursorStore(tmp_path)) == 1
     assert again.add([alarm(7), alarm(9)], NOW) == 0
     assert again.add([alarm(11)], NOW) == 1, "another one is"
 
@@ -80,7 +81,7 @@ def test_an_alarm_that_is_met_again_is_none_after_a_restart_as_well(
 def test_retry_knows_nothing_of_it(quarantine: Quarantine) -> None:
     answer(quarantine, *ids(quarantine))
     sink = FakeSink()
-    assert release(quarantine.path, sink).complete
+    assert retry_entries(quarantine.path, sink).complete
     assert sink.deliveries == 0
 
 
@@ -132,9 +133,9 @@ CHILD = """
 import datetime as dt, sys
 from pathlib import Path
 from shippers.quarantine.acknowledgement import acknowledge
-from shippers.quarantine.retry import kept
+from shippers.quarantine.store import read_entries
 path = Path(sys.argv[1])
-for entry in list(kept(path)):
+for entry in list(read_entries(path)):
     acknowledge(path, [entry.id], by="alice", reason="case 7", now=dt.datetime.now(dt.UTC))
     print("done", flush=True)
 """

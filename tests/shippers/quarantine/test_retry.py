@@ -12,12 +12,18 @@ from pathlib import Path
 import pytest
 
 from auditlog import durable_fs
-from shippers.batch import Shipment
-from shippers.document import Document
 from shippers.errors import QuarantineDamaged
-from shippers.outcome import INDEXED, Outcome, quarantined, retry, tampered, unverified_duplicate
-from shippers.quarantine.retry import kept, release
-from shippers.quarantine.store import Entry, Quarantine, lock_file
+from shippers.item import Document, Shipment
+from shippers.outcome import (
+    INDEXED,
+    DeliveryOutcome,
+    quarantined,
+    retry,
+    tampered,
+    unverified_duplicate,
+)
+from shippers.quarantine.retry import retry_entries
+from shippers.quarantine.store import Entry, Quarantine, lock_file, read_entries
 from tests.support.copies import Copy
 from tests.support.shipments import FakeSink, shipments
 from tests.support.waiting import eventually
@@ -51,7 +57,7 @@ def quarantine(tmp_path: Path) -> Quarantine:
 
 
 def left(quarantine: Quarantine) -> list[tuple[str, int | None]]:
-    return [(e.fields["kind"], e.fields["seq"]) for e in kept(quarantine.path)]
+    return [(e.fields["kind"], e.fields["seq"]) for e in read_entries(quarantine.path)]
 
 
 STAYS = [("chain_break", None), ("not_a_record", None)]
@@ -59,8 +65,8 @@ STAYS = [("chain_break", None), ("not_a_record", None)]
 
 def test_what_arrives_is_taken_out_and_only_that(quarantine: Quarantine) -> None:
     sink = FakeSink()
-    result = release(quarantine.path, sink)
-    assert (result.released, result.complete) == (7, True)
+    result = retry_entries(quarantine.path, sink)
+    assert (result.delivered, result.complete) == (7, True)
     assert left(quarantine) == STAYS
     assert list(sink.stored.values()) == [record.line for record in RECORDS]
     assert list(sink.documents.values()) == [DOCUMENT]
@@ -68,10 +74,10 @@ def test_what_arrives_is_taken_out_and_only_that(quarantine: Quarantine) -> None
 
 def test_kept(quarantine: Quarantine) -> None:
     """kept: alarms, what is still refused and what was entered meanwhile stay as they are"""
-    before = {e.id: e.fields for e in kept(quarantine.path)}
+    before = {e.id: e.fields for e in read_entries(quarantine.path)}
     later = shipments(1, "rbee-hive@gpu1")[0]
 
-    def answer(records: Sequence[Shipment]) -> list[Outcome]:
+    def answer(records: Sequence[Shipment]) -> list[DeliveryOutcome]:
         quarantine.add([entry(later)], NOW)
         return [INDEXED, quarantined("still no", 400), INDEXED, retry("busy"), INDEXED, INDEXED][
             : len(records)
@@ -79,11 +85,11 @@ def test_kept(quarantine: Quarantine) -> None:
 
     calls = [answer]
     sink = FakeSink(answer=lambda records: calls.pop()(records) if calls else [retry("b")])
-    result = release(quarantine.path, sink, give_up_after=BRIEF)
-    assert result.released == 5
+    result = retry_entries(quarantine.path, sink, give_up_after=BRIEF)
+    assert result.delivered == 5
     assert [reason for _, reason in result.refused] == ["still no"]
     assert [e.fields["seq"] for e, _ in result.waiting] == [4]
-    after = list(kept(quarantine.path))
+    after = list(read_entries(quarantine.path))
     assert [e.fields["seq"] for e in after] == [2, 4, None, None, 1]
     assert all(before[e.id] == e.fields for e in after[:-1])
     assert quarantine.path.stat().st_mode & 0o777 == 0o600
@@ -93,21 +99,21 @@ def test_an_alarm_of_tampering_is_cleared_only_by_who_can_compare(tmp_path: Path
     quarantine = Quarantine(tmp_path, "main")
     quarantine.add([entry(RECORDS[0], "tampered")], NOW)
     for outcome in (unverified_duplicate(403), tampered("f" * 64)):
-        result = release(quarantine.path, FakeSink(answer=lambda _, o=outcome: [o]))
-        assert (result.released, len(result.refused)) == (0, 1)
-    assert release(quarantine.path, FakeSink()).released == 1
+        result = retry_entries(quarantine.path, FakeSink(answer=lambda _, o=outcome: [o]))
+        assert (result.delivered, len(result.refused)) == (0, 1)
+    assert retry_entries(quarantine.path, FakeSink()).delivered == 1
 
 
 def test_only_what_is_wanted_is_tried(quarantine: Quarantine) -> None:
-    third = next(e.id for e in kept(quarantine.path) if e.fields["seq"] == 3)
+    third = next(e.id for e in read_entries(quarantine.path) if e.fields["seq"] == 3)
     sink = FakeSink()
-    assert release(quarantine.path, sink, lambda e: e.id == third).released == 1
+    assert retry_entries(quarantine.path, sink, lambda e: e.id == third).delivered == 1
     assert [seq for _, seq in sink.stored] == [3]
     assert ("refused", 3) not in left(quarantine)
 
 
 def test_nothing_in_quarantine_is_nothing_to_do(tmp_path: Path) -> None:
-    assert release(tmp_path / "none.ndjson", FakeSink()).complete
+    assert retry_entries(tmp_path / "none.ndjson", FakeSink()).complete
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,7 +124,7 @@ def test_a_line_that_is_no_entry_is_named_before_anything_is_changed(
         file.write(b"nonsense\n")
     before = quarantine.path.read_bytes()
     with pytest.raises(QuarantineDamaged):
-        release(quarantine.path, FakeSink())
+        retry_entries(quarantine.path, FakeSink())
     assert quarantine.path.read_bytes() == before
 
 
@@ -141,9 +147,9 @@ def test_a_shipper_that_writes_and_a_release_never_lose_each_others_work(tmp_pat
     writer = threading.Thread(target=enter)
     writer.start()
     while writer.is_alive():
-        release(quarantine.path, sink)
+        retry_entries(quarantine.path, sink)
     writer.join()
-    release(quarantine.path, sink)
+    retry_entries(quarantine.path, sink)
     assert sorted(seq for _, seq in sink.stored) == list(range(1, 301))
     assert left(quarantine) == []
 
@@ -159,11 +165,11 @@ def test_while_the_file_is_replaced_a_shipper_is_told_to_try_again(quarantine: Q
 CHILD = """
 import sys
 from pathlib import Path
-from shippers.quarantine.retry import release
+from shippers.quarantine.retry import retry_entries
 from shippers.sinks.sqlite.sink import SqliteSink
 sink = SqliteSink("main", sys.argv[2])
 print("go", flush=True)
-print(release(Path(sys.argv[1]), sink).released, flush=True)
+print(retry_entries(Path(sys.argv[1]), sink).delivered, flush=True)
 """
 
 
@@ -181,7 +187,7 @@ def test_no_loss(tmp_path: Path) -> None:
             process.stdout.readline()
             time.sleep(pause)
             process.send_signal(signal.SIGKILL)
-        held = {e.fields["seq"] for e in kept(quarantine.path)}
+        held = {e.fields["seq"] for e in read_entries(quarantine.path)}
         arrived = {int(name.rpartition(":")[2]) for name in copy.lines()}
         assert held | arrived == set(range(1, 3001)), pause
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -194,6 +200,6 @@ def test_no_double(quarantine: Quarantine) -> None:
     """no_double: what the sink has is delivered again without a second copy"""
     sink = FakeSink()
     sink.deliver(RECORDS[:3])
-    assert release(quarantine.path, sink).released == 7
+    assert retry_entries(quarantine.path, sink).delivered == 7
     assert len(sink.stored) == 6
     assert left(quarantine) == STAYS

@@ -12,9 +12,10 @@ import orjson
 import pytest
 
 from auditlog import durable_fs
+from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import SegmentName
-from shippers.document import Document
 from shippers.errors import QuarantineDamaged
+from shippers.item import Document
 from shippers.quarantine.store import Entry, Quarantine
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -122,7 +123,7 @@ def test_once(tmp_path: Path) -> None:
     assert quarantine.add([entry(1), entry(1)], NOW) == 1
     assert quarantine.add([entry(1), entry(2)], NOW) == 1
     again = Quarantine(tmp_path, "main")
-    assert again.recall(lambda _: NOWHERE) == 2
+    assert again.recall(CursorStore(tmp_path)) == 2
     assert again.add([entry(1), entry(2), entry(3)], NOW) == 1
     assert [e["offset"] for e in entries(again)] == [1, 2, 3]
 
@@ -143,7 +144,9 @@ def test_what_the_cursor_has_passed_is_not_remembered(tmp_path: Path) -> None:
     quarantine.forget(LOG, name, 8)
     assert {place[1] for place in quarantine._known[LOG]} == {8, 9}
     again = Quarantine(tmp_path, "main")
-    assert again.recall(lambda _: (name, 9)) == 10
+    cursors = CursorStore(tmp_path)
+    cursors.save("main", Cursor(LOG, SEGMENT, 9, 3, "f" * 64, NOW))
+    assert again.recall(cursors) == 10
     assert {place[1] for place in again._known[LOG]} == {9}
 
 
@@ -157,7 +160,7 @@ def test_torn(tmp_path: Path, cut: int) -> None:
     torn = quarantine.path.read_bytes()[len(whole) :][:cut]
     quarantine.path.write_bytes(whole + torn)
     again = Quarantine(tmp_path, "main")
-    assert again.recall(lambda _: NOWHERE) == 1
+    assert again.recall(CursorStore(tmp_path)) == 1
     again.add([entry(2), entry(3)], NOW)
     assert [e["offset"] for e in entries(again)] == [1, 2, 3]
 
@@ -186,7 +189,7 @@ def test_a_file_that_others_emptied_gets_no_zeros(tmp_path: Path) -> None:
     quarantine.path.write_bytes(b"")
     quarantine.add([entry(2)], NOW)
     assert [fields["offset"] for fields in entries(quarantine)] == [2]
-    assert Quarantine(tmp_path, "main").recall(lambda _log: NOWHERE) == 1
+    assert Quarantine(tmp_path, "main").recall(CursorStore(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("line", [b"nonsense\n", b"{}\n", b"[1]\n", b'{"segment":1}\n'])
@@ -196,7 +199,7 @@ def test_a_line_that_is_no_entry_is_named_and_left_alone(tmp_path: Path, line: b
     before = quarantine.path.read_bytes()
     quarantine.path.write_bytes(before + line)
     with pytest.raises(QuarantineDamaged) as damage:
-        Quarantine(tmp_path, "main").recall(lambda _log: NOWHERE)
+        Quarantine(tmp_path, "main").recall(CursorStore(tmp_path))
     assert (damage.value.path, damage.value.offset) == (quarantine.path, len(before))
     assert quarantine.path.read_bytes() == before + line
 
@@ -220,7 +223,7 @@ def test_a_document_is_entered_once_by_its_id_over_restarts_as_well(tmp_path: Pa
     assert quarantine.add(entries[:1], NOW) == 1
     assert quarantine.add(entries, NOW) == 1
     again = Quarantine(tmp_path, "main")
-    assert again.recall(lambda _: (None, 0)) == 2
+    assert again.recall(CursorStore(tmp_path)) == 2
     assert again.add(entries, NOW) == 0
     found = [orjson.loads(line) for line in again.path.read_bytes().splitlines()]
     assert [(entry["document"]["id"], entry["line"]) for entry in found] == [

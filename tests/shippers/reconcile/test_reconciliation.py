@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import random
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -16,13 +15,13 @@ import pytest
 from auditlog.format.record import parse_header
 from retention.policy import Policy
 from retention.service import run_retention
-from shippers.batch import Shipment
 from shippers.errors import SinkRefused
+from shippers.item import Shipment
 from shippers.outcome import retry
 from shippers.reconcile.receipt import Receipt
 from shippers.reconcile.reconciliation import Reconciliation
 from shippers.service import ShippingService
-from shippers.sinks.sqlite.read_back import SqliteHoldings
+from shippers.sinks.sqlite.read_back import SqliteReadBack
 from tests.shippers.conftest import Running
 from tests.support.copies import Copy
 from tests.support.logs import LogBuilder, make_line, write_log
@@ -58,21 +57,20 @@ def ship(copy: Copy, *builders: LogBuilder) -> None:
 def reconcile(
     audit: Path, copy: Copy, *, repair: bool = False, acknowledged: int | None = None
 ) -> Receipt:
-    holdings, sink = copy.holdings(), copy.sink() if repair else None
+    read_back, sink = copy.read_back(), copy.sink() if repair else None
     try:
         made = Reconciliation(
-            [audit], holdings, name="main", sink=sink, acknowledged=lambda _: acknowledged,
-            rng=random.Random(1),
+            [audit], read_back, name="main", sink=sink, acknowledged=lambda _: acknowledged,
         )  # fmt: skip
         return made.run(NOW)
     finally:
-        holdings.close()
+        read_back.close()
         if sink is not None:
             sink.close()
 
 
 def told(receipt: Receipt) -> list[tuple[str, str, int | None]]:
-    return [(f.kind, f.day, f.seq) for log in receipt.logs for f in log.findings]
+    return [(f.kind, f.day, f.seq) for log in receipt.logs for f in log.discrepancies]
 
 
 def test_quiet(copy: Copy, audit: Path) -> None:
@@ -165,14 +163,14 @@ def test_finds(copy: Copy, audit: Path) -> None:
             copy.put(name, DAY, orjson.dumps({**orjson.loads(line), path[0]: path[1]}) + b"\n")
             receipt = reconcile(audit, copy)
             assert told(receipt) == [("different", DAY, seq)], path
-            assert "changed in the sink" in receipt.logs[0].findings[0].detail
+            assert "changed in the sink" in receipt.logs[0].discrepancies[0].detail
         copy.put(name, DAY, line)
         assert reconcile(audit, copy).ok
     forged, _ = make_line(LOG, 4, built.headers[2].hash, actor={"user_id": "mallory"})
     copy.put(f"{LOG}:4", DAY, forged)
     receipt = reconcile(audit, copy)
     assert told(receipt) == [("different", DAY, 4)]
-    assert "both fit their own hash" in receipt.logs[0].findings[0].detail
+    assert "both fit their own hash" in receipt.logs[0].discrepancies[0].detail
     assert "mallory" not in str(receipt.to_json())
     copy.put(f"{LOG}:4", DAY, built.lines[3])
     added, _ = make_line(LOG, 9, built.hash)
@@ -257,7 +255,10 @@ def test_what_retention_deleted_is_proven_by_its_chain(copy: Copy, audit: Path) 
 
     def of_log(receipt: Receipt) -> list[tuple[str, str, int | None]]:
         return [
-            (f.kind, f.day, f.seq) for log in receipt.logs if log.log == LOG for f in log.findings
+            (f.kind, f.day, f.seq)
+            for log in receipt.logs
+            if log.log == LOG
+            for f in log.discrepancies
         ]
 
     receipt = reconcile(audit, copy)
@@ -281,7 +282,7 @@ def test_a_record_that_was_changed_in_the_file_is_told_apart(copy: Copy, audit: 
     built.active.write_bytes(content.replace(b"task-3", b"task-9"))
     receipt = reconcile(audit, copy, repair=True)
     assert told(receipt) == [("different", DAY, 3)]
-    assert "changed in the file" in receipt.logs[0].findings[0].detail
+    assert "changed in the file" in receipt.logs[0].discrepancies[0].detail
     built.active.write_bytes(content.replace(built.lines[2], b"nonsense\n"))
     assert told(reconcile(audit, copy)) == [("damaged", DAY, None), ("extra", DAY, 3)]
 
@@ -290,27 +291,27 @@ def test_a_sink_that_takes_nothing_leaves_it_missing(audit: Path, tmp_path: Path
     copy = Copy(str(tmp_path / "records.sqlite"))
     write_log(audit, records=3)
     copy.sink().close()
-    holdings = copy.holdings()
+    read_back = copy.read_back()
     busy = FakeSink(answer=lambda records: [retry("busy")] * len(records))
     made = Reconciliation(
-        [audit], holdings, name="main", sink=busy, give_up_after=dt.timedelta(seconds=1)
+        [audit], read_back, name="main", sink=busy, give_up_after=dt.timedelta(seconds=1)
     )
     receipt = made.run(NOW)
-    holdings.close()
+    read_back.close()
     assert told(receipt) == [("missing", DAY, n) for n in (1, 2, 3)]
-    assert "busy" in receipt.logs[0].findings[0].detail
+    assert "busy" in receipt.logs[0].discrepancies[0].detail
     assert busy.deliveries > 1
 
 
 def test_what_cannot_be_read_back_is_an_error_and_no_verdict(tmp_path: Path, audit: Path) -> None:
     write_log(audit, records=1)
     with pytest.raises(SinkRefused, match="cannot be read"):
-        SqliteHoldings(tmp_path / "missing.sqlite")
+        SqliteReadBack(tmp_path / "missing.sqlite")
     assert not (tmp_path / "missing.sqlite").exists()
     strange = tmp_path / "strange.sqlite"
     strange.write_text("no database " * 100)
     with pytest.raises(SinkRefused, match="cannot be read"):
-        SqliteHoldings(strange)
+        SqliteReadBack(strange)
 
 
 def test_what_is_missing_is_held_a_batch_at_a_time(audit: Path, tmp_path: Path) -> None:
@@ -319,8 +320,8 @@ def test_what_is_missing_is_held_a_batch_at_a_time(audit: Path, tmp_path: Path) 
     copy.sink().close()
     sizes: list[int] = []
     counting = FakeSink(answer=lambda records: sizes.append(len(records)))
-    holdings = copy.holdings()
-    receipt = Reconciliation([audit], holdings, name="main", sink=counting).run(NOW)
-    holdings.close()
+    read_back = copy.read_back()
+    receipt = Reconciliation([audit], read_back, name="main", sink=counting).run(NOW)
+    read_back.close()
     assert receipt.total("reshipped") == 3000
     assert max(sizes) <= 500

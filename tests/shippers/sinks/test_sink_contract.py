@@ -13,9 +13,9 @@ import orjson
 import pytest
 
 from auditlog.format.record import parse_header
-from shippers.batch import Shipment
-from shippers.document import Document, content_id
-from shippers.outcome import DUPLICATE, INDEXED, Kind, Outcome
+from shippers.item import Document, Shipment, content_id
+from shippers.outcome import DUPLICATE, INDEXED, DeliveryOutcome
+from shippers.outcome import OutcomeKind as Kind
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.protocol import Sink
@@ -78,7 +78,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     sink.close()
 
 
-def kinds(outcomes: list[Outcome]) -> list[Kind]:
+def kinds(outcomes: list[DeliveryOutcome]) -> list[Kind]:
     return [outcome.kind for outcome in outcomes]
 
 
@@ -124,7 +124,11 @@ def test_append_only(case: Case) -> None:
     other, _ = make_line("queen-rbee@hive1", 2, actor={"user_id": "mallory"})
     forged = Shipment(other, parse_header(other))
     outcomes = case.sink.deliver([records[0], forged, records[2]])
-    assert kinds(outcomes) == [Kind.DUPLICATE, Kind.QUARANTINED, Kind.DUPLICATE]
+    assert kinds(outcomes) == [
+        Kind.DUPLICATE,
+        Kind.QUARANTINED,
+        Kind.DUPLICATE,
+    ]
     assert outcomes[1].alarm
     assert "mallory" not in outcomes[1].reason
     assert case.stored() == by_key(records)
@@ -171,11 +175,11 @@ def test_no_records_are_no_outcomes(case: Case) -> None:
 
 def test_documents_go_to_the_index_of_their_source_and_day_once(case: Case) -> None:
     given = documents(20) + documents(5, "app-x") + documents(5, day="2026-11-24")
-    assert case.sink.deliver_documents(given[3:9]) == [INDEXED] * 6
-    outcomes = case.sink.deliver_documents(given)
+    assert case.sink.deliver(given[3:9]) == [INDEXED] * 6
+    outcomes = case.sink.deliver(given)
     assert outcomes == [INDEXED] * 3 + [DUPLICATE] * 6 + [INDEXED] * 21
-    assert case.sink.deliver_documents(given + given) == [DUPLICATE] * 60
-    assert case.sink.deliver_documents([]) == []
+    assert case.sink.deliver(given + given) == [DUPLICATE] * 60
+    assert case.sink.deliver([]) == []
     assert case.stored_documents() == by_id(given)
 
 
@@ -183,7 +187,7 @@ def test_documents_and_records_do_not_meet(case: Case) -> None:
     records = shipments(3)
     given = documents(3)
     assert case.sink.deliver(records) == [INDEXED] * 3
-    assert case.sink.deliver_documents(given) == [INDEXED] * 3
+    assert case.sink.deliver(given) == [INDEXED] * 3
     found = case.stored_documents()
     assert {key: found[key] for key in by_id(given)} == by_id(given)
     assert case.sink.deliver(records) == [DUPLICATE] * 3
@@ -191,7 +195,7 @@ def test_documents_and_records_do_not_meet(case: Case) -> None:
 
 def test_documents_wait_for_a_sink_that_is_not_there() -> None:
     nowhere = ElasticsearchSink("main", ElasticsearchOptions(urls=("http://127.0.0.1:1",)))
-    outcomes = nowhere.deliver_documents(documents(3))
+    outcomes = nowhere.deliver(documents(3))
     nowhere.close()
     assert kinds(outcomes) == [Kind.RETRY] * 3
     assert outcomes[0].reason == "cannot connect: Connection refused"
@@ -213,6 +217,6 @@ def test_a_document_that_contradicts_the_mapping_is_refused_alone(
         "main",
         ElasticsearchOptions(urls=(elasticsearch.url,), index_prefix=index_prefix, replicas=0),
     )
-    outcomes = [sink.deliver_documents([document])[0] for document in given]
+    outcomes = [sink.deliver([document])[0] for document in given]
     sink.close()
     assert kinds(outcomes) == [Kind.INDEXED] * len(lenient) + [Kind.QUARANTINED] * len(strict)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shippers.outcome import INDEXED, Kind
-from shippers.sinks.elasticsearch.bulk import Conflict, bulk_body, judge
+from shippers.outcome import INDEXED, OutcomeKind
+from shippers.sinks.elasticsearch.bulk import CONFLICT, bulk_body, judge
 from tests.support.shipments import shipments
 
 RECORDS = shipments(4)
@@ -72,7 +72,7 @@ GOOD = [item(doc_id) for doc_id in IDS]
 def test_proven(response: object) -> None:
     """proven: no outcome but RETRY comes of a response that does not answer what was sent"""
     outcomes = judge(RECORDS, response)
-    assert [outcome.kind for outcome in outcomes] == [Kind.RETRY] * 4
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.RETRY] * 4
 
 
 json_values = st.recursive(
@@ -93,39 +93,39 @@ def test_any_json_at_all_gives_one_outcome_a_record(response: object) -> None:
 
 
 FAULTS = [
-    (201, "", Kind.INDEXED),
-    (200, "", Kind.RETRY),
-    (204, "", Kind.RETRY),
-    (400, "document_parsing_exception", Kind.QUARANTINED),
-    (400, "mapper_parsing_exception", Kind.QUARANTINED),
-    (400, "strict_dynamic_mapping_exception", Kind.QUARANTINED),
-    (400, "illegal_argument_exception", Kind.QUARANTINED),
-    (400, "index_closed_exception", Kind.RETRY),
-    (400, "validation_exception", Kind.RETRY),
-    (401, "security_exception", Kind.RETRY),
-    (403, "security_exception", Kind.RETRY),
-    (403, "cluster_block_exception", Kind.RETRY),
-    (404, "index_not_found_exception", Kind.RETRY),
-    (418, "never_seen_exception", Kind.RETRY),
-    (429, "es_rejected_execution_exception", Kind.RETRY),
-    (429, "cluster_block_exception", Kind.RETRY),
-    (500, "document_parsing_exception", Kind.RETRY),
-    (503, "unavailable_shards_exception", Kind.RETRY),
-    ("201", "", Kind.RETRY),
-    (None, "", Kind.RETRY),
+    (201, "", OutcomeKind.INDEXED),
+    (200, "", OutcomeKind.RETRY),
+    (204, "", OutcomeKind.RETRY),
+    (400, "document_parsing_exception", OutcomeKind.QUARANTINED),
+    (400, "mapper_parsing_exception", OutcomeKind.QUARANTINED),
+    (400, "strict_dynamic_mapping_exception", OutcomeKind.QUARANTINED),
+    (400, "illegal_argument_exception", OutcomeKind.QUARANTINED),
+    (400, "index_closed_exception", OutcomeKind.RETRY),
+    (400, "validation_exception", OutcomeKind.RETRY),
+    (401, "security_exception", OutcomeKind.RETRY),
+    (403, "security_exception", OutcomeKind.RETRY),
+    (403, "cluster_block_exception", OutcomeKind.RETRY),
+    (404, "index_not_found_exception", OutcomeKind.RETRY),
+    (418, "never_seen_exception", OutcomeKind.RETRY),
+    (429, "es_rejected_execution_exception", OutcomeKind.RETRY),
+    (429, "cluster_block_exception", OutcomeKind.RETRY),
+    (500, "document_parsing_exception", OutcomeKind.RETRY),
+    (503, "unavailable_shards_exception", OutcomeKind.RETRY),
+    ("201", "", OutcomeKind.RETRY),
+    (None, "", OutcomeKind.RETRY),
 ]
 
 
 @pytest.mark.parametrize(("status", "kind", "expected"), FAULTS)
 @pytest.mark.parametrize("place", range(4))
-def test_judged(status: object, kind: str, expected: Kind, place: int) -> None:
+def test_judged(status: object, kind: str, expected: OutcomeKind, place: int) -> None:
     """judged: every item decides its own record and no other"""
     items = list(GOOD)
     items[place] = item(IDS[place], status, kind, "the server's reason")
     outcomes = judge(RECORDS, {"items": items})
     assert outcomes[place].kind is expected
     assert [outcomes[n] for n in range(4) if n != place] == [INDEXED] * 3
-    if expected is Kind.QUARANTINED:
+    if expected is OutcomeKind.QUARANTINED:
         assert outcomes[place].server_message == "the server's reason"
         assert "the server's reason" not in outcomes[place].reason
 
@@ -135,7 +135,7 @@ def test_judged(status: object, kind: str, expected: Kind, place: int) -> None:
 )
 def test_an_illegal_argument_that_is_the_clusters_is_retried(reason: str) -> None:
     items = [item(IDS[0], 400, "illegal_argument_exception", reason), *GOOD[1:]]
-    assert judge(RECORDS, {"items": items})[0].kind is Kind.RETRY
+    assert judge(RECORDS, {"items": items})[0].kind is OutcomeKind.RETRY
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_only_too_much_work_is_a_reason_to_send_less(
     status: int, kind: str, *, throttled: bool
 ) -> None:
     (outcome, *_) = judge(RECORDS, {"items": [item(IDS[0], status, kind), *GOOD[1:]]})
-    assert (outcome.kind, outcome.throttled) == (Kind.RETRY, throttled)
+    assert (outcome.kind, outcome.throttled) == (OutcomeKind.RETRY, throttled)
 
 
 statuses = st.sampled_from([200, 201, 202, 400, 403, 409, 413, 429, 500, 599, None, "201", True])
@@ -172,7 +172,7 @@ def test_a_record_is_indexed_only_where_its_own_item_says_so(
     for outcome, index in zip(outcomes, range(4), strict=True):
         proven = answers_what_was_sent and answered[index][1] == 201
         assert (outcome == INDEXED) == proven
-        assert outcome.kind in ((Kind.INDEXED,) if proven else (Kind.RETRY,))
+        assert outcome.kind in ((OutcomeKind.INDEXED,) if proven else (OutcomeKind.RETRY,))
 
 
 @given(st.permutations(range(4)), st.integers(0, 4), st.integers(0, 3))
@@ -188,5 +188,5 @@ def test_no_order_but_the_one_sent_proves_anything(
 def test_a_409_is_a_conflict_to_be_resolved_and_not_final_by_itself() -> None:
     items = [item(IDS[0], 409, "version_conflict_engine_exception"), *GOOD[1:]]
     outcome = judge(RECORDS, {"items": items})[0]
-    assert isinstance(outcome, Conflict)
+    assert outcome is CONFLICT
     assert not outcome.final

@@ -10,7 +10,7 @@ from pathlib import Path
 import elasticsearch
 import pytest
 
-from shippers.outcome import INDEXED, Kind
+from shippers.outcome import INDEXED, OutcomeKind
 from shippers.sinks.elasticsearch.connection import Connection, Credentials
 from shippers.sinks.elasticsearch.index_template import index_template
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
@@ -148,9 +148,9 @@ def test_the_shipper_makes_the_index_of_a_new_day_from_the_template(actors: Acto
 def test_what_is_sent_again_is_a_duplicate_that_only_a_reader_can_compare(actors: Actors) -> None:
     assert actors.sink("shipper").deliver(RECORDS) == [INDEXED] * 4
     again = actors.sink("shipper").deliver(RECORDS)
-    assert [(o.kind, o.verified) for o in again] == [(Kind.DUPLICATE, False)] * 4
+    assert [(o.kind, o.verified) for o in again] == [(OutcomeKind.DUPLICATE, False)] * 4
     read = actors.sink("reconciler").deliver(RECORDS)
-    assert [(o.kind, o.verified) for o in read] == [(Kind.DUPLICATE, True)] * 4
+    assert [(o.kind, o.verified) for o in read] == [(OutcomeKind.DUPLICATE, True)] * 4
 
 
 def test_the_auditor_reads_and_writes_nothing(actors: Actors) -> None:
@@ -159,12 +159,12 @@ def test_the_auditor_reads_and_writes_nothing(actors: Actors) -> None:
     found = connection.request("GET", f"/{actors.index}/_doc/queen-rbee@hive1:1")
     assert found["_source"] == json.loads(RECORDS[0].line)
     outcomes = actors.sink("auditor").deliver(shipments(1, "rbee-hive@gpu1"))
-    assert [(o.kind, o.status) for o in outcomes] == [(Kind.RETRY, 403)]
+    assert [(o.kind, o.status) for o in outcomes] == [(OutcomeKind.RETRY, 403)]
 
 
 def test_who_may_not_write_at_all_is_retried_and_loses_nothing(actors: Actors) -> None:
     outcomes = actors.sink("nobody").deliver(RECORDS)
-    assert [(o.kind, o.status) for o in outcomes] == [(Kind.RETRY, 403)] * 4
+    assert [(o.kind, o.status) for o in outcomes] == [(OutcomeKind.RETRY, 403)] * 4
 
 
 def test_a_password_that_was_rotated_is_taken_from_its_file_without_a_restart(
@@ -173,7 +173,7 @@ def test_a_password_that_was_rotated_is_taken_from_its_file_without_a_restart(
     current = [Credentials("shipper", "the one before")]
     sink = ElasticsearchSink("main", actors.options, lambda: current[0])
     (outcome, *_) = sink.deliver(RECORDS)
-    assert (outcome.kind, outcome.status) == (Kind.RETRY, 401)
+    assert (outcome.kind, outcome.status) == (OutcomeKind.RETRY, 401)
     current[0] = actors.credentials("shipper")
     sink.deliver(RECORDS)  # refused once more, which makes the sink ask again
     assert sink.deliver(RECORDS) == [INDEXED] * 4

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from auditlog.format.record import Header
-from shippers.batch import Shipment
 from shippers.errors import SchemaTooNew, SinkRefused
-from shippers.outcome import INDEXED, Kind
+from shippers.item import Shipment
+from shippers.outcome import INDEXED, OutcomeKind
 from shippers.sinks.sqlite.sink import SCHEMA_VERSION, SqliteSink
 from tests.support.shipments import shipments
 
@@ -100,7 +100,7 @@ def test_a_number_beyond_what_sqlite_stores_is_quarantined_alone(tmp_path: Path)
     assert second.header is not None
     huge = Shipment(second.line, Header(*second.header[:1], 2**63, *second.header[2:]))
     outcomes = sink.deliver([first, huge])
-    assert [outcome.kind for outcome in outcomes] == [Kind.INDEXED, Kind.QUARANTINED]
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.INDEXED, OutcomeKind.QUARANTINED]
     sink.close()
 
 
@@ -112,7 +112,7 @@ def test_a_busy_file_is_retried_and_works_again(
     other = sqlite3.connect(sink.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     (outcome,) = sink.deliver(shipments(1))
-    assert (outcome.kind, outcome.reason) == (Kind.RETRY, "SQLite: database is locked")
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.RETRY, "SQLite: database is locked")
     other.execute("ROLLBACK")
     assert sink.deliver(shipments(1)) == [INDEXED]
     other.close()

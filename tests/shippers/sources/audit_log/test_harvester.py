@@ -16,8 +16,8 @@ from auditlog.format.record import Header, check_link, line_hash, parse_header
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
 from auditlog.verification.verify import verify
-from shippers.batch import Batch, Position
-from shippers.sources.audit_log.harvester import Harvester
+from shippers.batch import Position, RecordBatch
+from shippers.sources.audit_log.harvester import LogHarvester
 from tests.support.logs import START, LogBuilder, make_line, write_log
 
 LOG = "queen-rbee@hive1"
@@ -25,7 +25,10 @@ BIG = 1 << 20
 quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-_harvesters: list[Harvester] = []
+_harvesters: list[LogHarvester] = []
+
+
+NOWHERE = Position()
 
 
 @pytest.fixture(autouse=True)
@@ -35,30 +38,30 @@ def _close() -> Iterator[None]:
         _harvesters.pop().close()
 
 
-def harvest(directory: Path, start: Position | None = None) -> Harvester:
-    harvester = Harvester(LOG, start)
+def harvest(directory: Path, start: Position = NOWHERE) -> LogHarvester:
+    harvester = LogHarvester(LOG, start)
     _harvesters.append(harvester)
     refresh(harvester, directory)
     return harvester
 
 
-def refresh(harvester: Harvester, directory: Path) -> None:
+def refresh(harvester: LogHarvester, directory: Path) -> None:
     harvester.refresh(scan(directory).logs.get(LogId.parse(LOG), ()))
 
 
-def drain(harvester: Harvester, records: int = 1000) -> list[Batch]:
+def drain(harvester: LogHarvester, records: int = 1000) -> list[RecordBatch]:
     batches = []
     while (batch := harvester.read(BIG, records)) is not None:
         batches.append(batch)
     return batches
 
 
-def lines_of(batches: list[Batch]) -> list[bytes]:
-    return [line for batch in batches for line, _ in batch.shipments]
+def lines_of(batches: list[RecordBatch]) -> list[bytes]:
+    return [line for batch in batches for line, _ in batch.items]
 
 
-def kinds_of(batches: list[Batch]) -> list[str]:
-    return [finding.kind for batch in batches for finding in batch.findings]
+def kinds_of(batches: list[RecordBatch]) -> list[str]:
+    return [finding.kind for batch in batches for finding in batch.alarms]
 
 
 def test_whole_lines(tmp_path: Path) -> None:
@@ -302,7 +305,7 @@ def test_every_break(tmp_path: Path, how: str, at: int, records: int) -> None:
     log.active.write_bytes(b"".join(lines))
     batches = drain(harvest(tmp_path), records)
     assert lines_of(batches) == lines
-    found = [(f.offset, f.seq is None) for batch in batches for f in batch.findings]
+    found = [(f.offset, f.seq is None) for batch in batches for f in batch.alarms]
     objections = {f.offset for entry in verify(tmp_path).logs for f in entry.findings}
     if (
         how == "foreign"
@@ -311,7 +314,7 @@ def test_every_break(tmp_path: Path, how: str, at: int, records: int) -> None:
     assert {offset for offset, _ in found} >= objections
     assert len(found) == len(objections) or how == "repeated"
     strange = {"inserted", "replaced", "carriage", "zero", "foreign", "binary"}
-    headerless = [line for batch in batches for line, header in batch.shipments if header is None]
+    headerless = [line for batch in batches for line, header in batch.items if header is None]
     assert headerless == ([lines[at]] if how in strange else [])
 
 
@@ -335,13 +338,13 @@ def test_fast_path(tmp_path: Path, data: st.DataObject) -> None:
         assert headers_seen([before, candidate]) == (
             [parse_header(before), header] if good else None
         )
-        harvester = Harvester(LOG, Position("", 0, 1, line_hash(before)))
+        harvester = LogHarvester(LOG, Position("", 0, 1, line_hash(before)))
         assert harvester._check_quickly(candidate) == (header if good else None)
 
 
 def headers_seen(lines: list[bytes]) -> list[Header] | None:
     """What a harvester at the log's beginning sees at once of a block of these lines."""
-    harvester = Harvester(LOG, None)
+    harvester = LogHarvester(LOG)
     harvester._anchored = True
     return harvester._check_block(b"".join(lines), list(accumulate(map(len, lines))))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shippers.document import Document
+from shippers.item import Document
 from shippers.sources.journald.entry import to_document
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)

@@ -160,7 +160,7 @@ def test_no_zombie(journal: Journal, tmp_path: Path, running: Start) -> None:
         eventually(lambda c=child: c not in children(), "it is reaped")
         eventually(lambda: len(children()) == 1, "another one follows")
     assert shipping.stats().logs[0].restarts >= 3
-    assert shipping.stats().duplicate == 0
+    assert shipping.stats().totals.duplicate == 0
     live.stop()
     assert not children()
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditlog.format.foreign_files import FilePlace
-from shippers.document import Document
+from shippers.item import Document
 from shippers.sources.ndjson.file import FileHarvester
 from shippers.sources.ndjson.file_bytes import FileState
 from shippers.sources.ndjson.line import LineFormat
@@ -43,7 +43,7 @@ def harvester(
 def read_all(reader: FileHarvester, records: int = 1000) -> list[Document]:
     documents = []
     while (batch := reader.read(1 << 16, records)) is not None:
-        documents += batch.documents
+        documents += batch.items
     return documents
 
 
@@ -96,8 +96,8 @@ def test_resumes(sizes: list[int], batch: int) -> None:
         reader = harvester(path)
         places, documents = [], []
         while (read := reader.read(1 << 16, batch)) is not None:
-            places += read.places
-            documents += read.documents
+            places += read.positions
+            documents += read.items
         reader.close()
         assert texts(documents) == list(range(len(rows)))
         for count, place in enumerate(places, 1):
@@ -162,7 +162,7 @@ def test_truncated(steps: list[tuple[str, int]], padding: int) -> None:
                 append(count)
             elif step == "read":
                 batch = reader.read(1 << 16, count)
-                given_out += batch.documents if batch else []
+                given_out += batch.items if batch else []
             else:
                 allowed |= {document.id for document in read_all(harvester(path))}
                 os.truncate(path, 0)
@@ -200,7 +200,7 @@ def test_truncated_in_the_middle_of_a_read(path: Path) -> None:
     give_up_at = time.monotonic() + 60
     while reader.restarts < 100 and time.monotonic() < give_up_at:
         batch = reader.read(1 << 16, 7)
-        documents += batch.documents if batch else []
+        documents += batch.items if batch else []
     enough.set()
     program.join()
     documents += read_all(reader)
@@ -242,7 +242,7 @@ def test_a_compressed_file_that_is_open_is_read_on_when_its_name_goes_to_another
     assert following is not None
     path.rename(tmp_path / f"app.log.2{form}")
     path.write_bytes(packed(100))
-    reader.rewind(batch.places[1])
+    reader.rewind(batch.positions[1])
     assert texts(read_all(reader)) == list(range(2, 10))
     reader.close()
 
@@ -263,7 +263,7 @@ def test_cut(path: Path) -> None:
         batches.append(batch)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    documents = [document for batch in batches for document in batch.documents]
+    documents = [document for batch in batches for document in batch.items]
     assert [len(batch) for batch in batches].count(0) >= 10, "others had their turn meanwhile"
     assert peak < 16 << 20
     first, cut, last = map(orjson.loads, lines_of(documents))

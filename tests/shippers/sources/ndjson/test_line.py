@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.format.foreign_files import FIRST_LINE_BYTES, first_line_hash, line_hash
-from shippers.document import Document
+from shippers.item import Document
 from shippers.sources.ndjson.line import Line, LineFormat, to_document
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=dt.UTC)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from shippers.service import ShippingService
 from shippers.sources.ndjson.options import NdjsonOptions
-from shippers.sources.ndjson.source import FileFollower
+from shippers.sources.ndjson.source import FileFeed
 from tests.support.ndjson import App, messages, ndjson_service
 from tests.support.shipments import FakeSink
 from tests.support.waiting import eventually
@@ -120,8 +120,11 @@ def test_rotation_while_it_runs(tmp_path: Path, running: Start, way: str) -> Non
     app.write(1)
     eventually(delivered, "it goes on in the new file")
     live.stop()
-    assert shipping.stats().pending == 0
-    assert shipping.stats().logs[0].written == shipping.stats().indexed + shipping.stats().duplicate
+    assert shipping.stats().totals.pending == 0
+    assert (
+        shipping.stats().logs[0].written
+        == shipping.stats().totals.indexed + shipping.stats().totals.duplicate
+    )
 
 
 @pytest.mark.parametrize("way", ["rename", "copytruncate"])
@@ -302,9 +305,9 @@ def test_compressed_files_are_not_unpacked_twice(tmp_path: Path) -> None:
     assert shipping.run_once().shipped == 27
     again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
     assert again.run_once().complete
-    follower = again._deliveries[0]._followers["app"]
-    assert isinstance(follower, FileFollower)
-    assert not follower.lanes
+    feed = again._deliveries[0]._feeds["app"]
+    assert isinstance(feed, FileFeed)
+    assert not feed.lanes
 
 
 def test_forgets(tmp_path: Path, running: Start) -> None:
@@ -313,14 +316,14 @@ def test_forgets(tmp_path: Path, running: Start) -> None:
     shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
     running(shipping)
     eventually(lambda: shipping._deliveries)
-    follower = shipping._deliveries[0]._followers["app"]
+    feed = shipping._deliveries[0]._feeds["app"]
     for n in range(20):
         app = App(tmp_path / "logs", f"job{n}.log")
         app.write(3)
         eventually(lambda n=n: len(sink.documents) == 3 * (n + 1))
         os.utime(app.path, (0, 0))  # long ago, as far as waiting for more goes
         app.path.unlink()
-    eventually(lambda: not follower.lanes)
+    eventually(lambda: not feed.lanes)
     assert shipping.stats().logs[0].written == 60
     assert not held_open(tmp_path / "logs")
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.format.foreign_files import line_hash
-from shippers.sources.overlong import Overlong
+from shippers.sources.ndjson.overlong import Overlong
 
 pieces = st.lists(st.lists(st.sampled_from([b"x", b"yy", b"\r", b"\0"])).map(b"".join))
 

@@ -7,7 +7,7 @@ from auditlog.format.record import parse_timestamp
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
 from shippers.batch import Position
-from shippers.lag import newest_seq, written_at
+from shippers.sources.audit_log.lag import newest_seq, written_at
 from tests.support.logs import LogBuilder, write_log
 
 if TYPE_CHECKING:

@@ -8,22 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shippers.turns import Turns
+from shippers.round_robin import RoundRobin
 
 
 @dataclass(eq=False)
 class Waiting:
-    """What Turns looks at of a lane."""
+    """What RoundRobin looks at of a lane."""
 
     live: bool = False
-    queued: bool = False
 
 
 rows = st.lists(st.booleans(), min_size=1, max_size=20)
 
 
-def turns_of(lanes: list[Any]) -> Turns:
-    turns = Turns()
+def turns_of(lanes: list[Any]) -> RoundRobin:
+    turns = RoundRobin()
     for lane in lanes:
         turns.add(lane)
     return turns
@@ -49,7 +48,7 @@ def test_beside(backlog: int, live: int) -> None:
     turns = turns_of([Waiting() for _ in range(backlog)])
     turns.add(turns.take())  # it is in the middle of its backlogs
     for lane in [Waiting(live=True) for _ in range(live)]:
-        turns.add(lane)  # type: ignore[arg-type]  # all that Turns looks at is there
+        turns.add(lane)  # type: ignore[arg-type]  # all that RoundRobin looks at is there
     taken = []
     for _ in range(2 * live):
         lane = turns.take()

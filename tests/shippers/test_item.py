@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shippers.document import Document, DocumentBatch, content_id
+from shippers.item import content_id
 
 parts = st.lists(st.text() | st.binary(), max_size=5)
 
@@ -23,12 +23,3 @@ def test_other_id(text: str, cut: int, others: list[str | bytes]) -> None:
     cut %= len(text)
     assert content_id(text, *others) != content_id(text[:cut], text[cut:], *others)
     assert content_id(text, *others) != content_id(text + "x", *others)
-
-
-def test_place_after() -> None:
-    """place_after: a batch's position is behind the counted documents, and its start for none"""
-    at = "2026-11-23T07:12:00.000000Z"
-    documents = [Document("app", str(n), at, b"{}\n") for n in range(3)]
-    batch = DocumentBatch("app", "start", documents, ["a", "b", "c"], 9)
-    assert [batch.position_after(n) for n in range(4)] == ["start", "a", "b", "c"]
-    assert (len(batch), batch.at(2), documents[0].day) == (3, at, "2026-11-23")

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shippers.item import Document
+from shippers.quarantine.entry import Entry, decode, encode
+from tests.support.shipments import shipments
+
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+LOG = "queen-rbee@hive1"
+SEGMENT = f"{LOG}.2026-11-23.0001.ndjson"
+
+
+@given(
+    kind=st.sampled_from(["refused", "tampered", "not_a_record", "chain_break"]),
+    reason=st.text(max_size=20).map(lambda text: text.encode("utf-8", "replace").decode()),
+    offset=st.integers(0, 2**40),
+    line=st.binary(max_size=50),
+    segment=st.sampled_from(["", SEGMENT]),
+)
+def test_round_trip(kind: str, reason: str, offset: int, line: bytes, segment: str) -> None:
+    """round_trip: what was encoded is decoded, whatever bytes the line holds"""
+    entry = Entry(kind, reason, LOG, segment, offset, 7, line=line)
+    stored = decode(encode(entry, "main", NOW))
+    assert (stored.key, stored.line, stored.alarm) == (entry.key, line, kind != "refused")
+    assert (stored.fields["sink"], stored.fields["reason"]) == ("main", reason)
+
+
+def test_records_and_documents_can_be_delivered_again() -> None:
+    record = shipments(1)[0]
+    document = Document("app", "id", "2026-11-23T07:12:00.000000Z", b'{"n":1}\n')
+    for item, named in ((record, None), (document, document)):
+        entry = Entry("refused", "no", LOG, "", 0, line=item.line, document=named)
+        stored = decode(encode(entry, "main", NOW))
+        assert stored.item == item
+        assert stored.key == entry.key
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense\n",
+        b"[1]\n",
+        b"{}\n",
+        b'{"kind":"refused","log":"a","reason":"b","segment":""}\n',
+        b'{"kind":1,"log":"a","reason":"b","segment":"","offset":0}\n',
+        b'{"kind":"refused","log":"a","reason":"b","segment":"","offset":0,"document":{}}\n',
+    ],
+)
+def test_refused(line: bytes) -> None:
+    """refused: a line that is not an entry raises ValueError"""
+    with pytest.raises(ValueError, match=r"."):
+        decode(line)
