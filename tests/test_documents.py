@@ -63,6 +63,17 @@ def test_how_to_integrate(tmp_path: Path) -> None:
     assert (tmp_path / "app.py").exists()
 
 
+def test_events(tmp_path: Path) -> None:
+    Document.read(ROOT / "docs/events.md").run(tmp_path)
+    records = [each for each in auditlog.read(tmp_path / "audit") if each.event_type[:4] != "log."]
+    assert [each.event_type for each in records] == ["order.refunded", "order_refunded"]
+    assert records[1].fields["details"] == {
+        "order_id": "o-1",
+        "amount": "9.90",
+        "currency": "EUR",
+    }
+
+
 def test_search(tmp_path: Path) -> None:
     numbers, records, request, raw, proven, indexed = Document.read(DOCS / "investigate.md").run(
         tmp_path

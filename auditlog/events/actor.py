@@ -66,7 +66,7 @@ class _Party(Frozen):
             cls.declared,
             cls.member,
             names,
-            keyword_only=False,
+            keyword_only=cls.keyword_only,
             fill={},
             then=[*statements, f"_self.json = '{{' + {pieces} + '}}'"],
         )

@@ -1,7 +1,8 @@
 """Read the fields of a class from its annotations.  Pure.
 
-An annotation is a kind of auditlog.events.field_kinds, alone or with ``| None``; ``Annotated`` adds
-the field's name in the Elastic Common Schema.  Annotations may be strings, as they are under
+An annotation is a kind of auditlog.events.field_kinds or a plain type (str, int, float, bool,
+datetime, Literal, a list of str, any class), alone or with ``| None``; ``Annotated`` adds the
+field's name in the Elastic Common Schema.  Annotations may be strings, as they are under
 ``from __future__ import annotations``; then they are evaluated in the module of the class.
 
 Invariants (tests of the same name in tests/auditlog/events/test_annotations.py):
@@ -10,18 +11,47 @@ Invariants (tests of the same name in tests/auditlog/events/test_annotations.py)
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Final, NamedTuple, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from auditlog.events import field_kinds
-from auditlog.events.field_kinds import KINDS, EcsName, FieldKind
+from auditlog.events.field_kinds import (
+    ANY,
+    FLOAT,
+    INTEGER,
+    KINDS,
+    EcsName,
+    FieldKind,
+    instance_of,
+    one_of,
+)
 
 __all__ = ["REQUIRED", "FieldSpec", "read_fields"]
 
 REQUIRED: Final = object()
 """The default of a field that has none."""
+
+
+_PLAIN: Final[Mapping[type, FieldKind]] = {
+    str: KINDS["Text"],
+    bool: KINDS["bool"],
+    int: INTEGER,
+    float: FLOAT,
+    dt.datetime: KINDS["Instant"],
+}
 
 
 class FieldSpec(NamedTuple):
@@ -65,10 +95,16 @@ def read_fields(
             continue
         kind, nullable, ecs = _read(spelled)
         if kind is None:
-            raise TypeError(f"{place}: {annotation!r} is none of {', '.join(KINDS)}")
+            raise TypeError(
+                f"{place}: {annotation!r} is not one type; use a kind ({', '.join(KINDS)}), a plain"
+                " type, Literal, or one of them | None"
+            )
         if name.startswith("_"):  # the generated code has its own names there
             raise TypeError(f"{place}: a field's name starts with a letter")
-        fields[name] = FieldSpec(name, kind, nullable, namespace.get(name, REQUIRED), ecs)
+        default = namespace.get(name, REQUIRED)
+        if isinstance(default, (list, dict, set)):
+            raise TypeError(f"{place}: a default that can change; use a tuple, or None")
+        fields[name] = FieldSpec(name, kind, nullable or default is None, default, ecs)
     return fields
 
 
@@ -118,5 +154,28 @@ def _read(annotation: Any) -> tuple[FieldKind | None, bool, EcsName | None]:
             if len(options) != 1:
                 return None, nullable, ecs
             annotation = options[0]
+        elif origin is None and (inner := _named(annotation)) is not None:
+            annotation = inner
         else:
-            return (KINDS["bool"] if annotation is bool else None), nullable, ecs
+            return _plain(annotation, origin), nullable, ecs
+
+
+def _named(annotation: Any) -> Any:
+    """What a NewType or a ``type`` statement gives a name to."""
+    return getattr(annotation, "__supertype__", None) or getattr(annotation, "__value__", None)
+
+
+def _plain(annotation: Any, origin: Any) -> FieldKind | None:
+    """The kind of a plain type; None for what is not one."""
+    if origin is Literal:
+        return one_of(get_args(annotation))
+    if annotation in (Any, object):
+        return ANY
+    wanted = origin or annotation
+    if not isinstance(wanted, type):
+        return None
+    if issubclass(wanted, Mapping):
+        return KINDS["Changes"]
+    if issubclass(wanted, Collection) and str in get_args(annotation):
+        return KINDS["Labels"]
+    return _PLAIN.get(wanted) or instance_of(wanted)

@@ -52,6 +52,7 @@ EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 LIBRARYS_OWN: Final = "log."
 """How the types start that only the library writes."""
 
+_NUMERIC: Final = ("Count", "Number", "int", "float")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -103,6 +104,7 @@ class Event(Frozen, metaclass=EventMeta):
     Raises InvalidEvent naming the field; TypeError for a missing or unknown one.
     """
 
+    keyword_only: ClassVar[bool] = True
     event_type: ClassVar[str] = ""
     critical: ClassVar[bool] = False
     """Whether hybrid mode makes it durable at once."""
@@ -143,7 +145,7 @@ class Event(Frozen, metaclass=EventMeta):
             cls.declared,
             cls.event_type,
             names,
-            keyword_only=True,
+            keyword_only=cls.keyword_only,
             fill={"outcome": cls.default_outcome, "severity": cls.default_severity},
         )
         source += "\n".join(
@@ -187,7 +189,7 @@ def _prepare(cls: type[Event]) -> None:
         raise TypeError(f"{name}: {cls.event_type!r} cannot be the event type of a caller")
     for field in cls.declared:
         taken = field.name in COMMON_FIELDS and field not in Event.declared
-        if taken or is_secret_key(field.name, numeric=field.kind.name in ("Count", "Number")):
+        if taken or is_secret_key(field.name, numeric=field.kind.name in _NUMERIC):
             raise TypeError(f"{name}.{field.name}: the name is taken, or says that it is a secret")
     cls.own_fields = tuple(field for field in cls.declared if field.name not in COMMON_FIELDS)
     cls.own_names = frozenset(field.name for field in cls.own_fields)

@@ -41,6 +41,9 @@ from auditlog.redaction.cleaning import KNOWN_CLEAN, clean_text, escape, label_j
 from auditlog.redaction.secret_text import ISSUED_SK, ODD
 
 __all__ = [
+    "ANY",
+    "FLOAT",
+    "INTEGER",
     "KINDS",
     "NAMES",
     "Address",
@@ -59,6 +62,8 @@ __all__ = [
     "Word",
     "check_text",
     "choice",
+    "instance_of",
+    "one_of",
 ]
 
 Indexed: TypeAlias = Literal["keyword", "ip", "short", "long", "date", "object", "stored"]
@@ -100,7 +105,7 @@ class FieldKind:
         self.loose = loose
 
     def __repr__(self) -> str:
-        return f"FieldKind({self.name})"
+        return self.name  # as a signature shows it
 
 
 class EcsName(str):
@@ -186,6 +191,18 @@ def _check_number(where: str, value: object) -> float:
     if not 0 <= number < 2**64:
         raise InvalidEvent(f"{where} is negative, not finite or beyond 64 bits")
     return number
+
+
+def _check_integer(where: str, value: object) -> int:
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise _refuse(where, value, "a whole number")
+    return index(cast("SupportsIndex", value))
+
+
+def _check_float(where: str, value: object) -> float:
+    if isinstance(value, (bool, str)) or not hasattr(type(value), "__float__"):
+        raise _refuse(where, value, "a number")
+    return value if type(value) is int else float(cast("SupportsFloat", value))
 
 
 def _check_instant(where: str, value: object) -> dt.datetime:
@@ -309,6 +326,27 @@ _CHANGES: Final = FieldKind(
     "Changes", _check_changes, {"type": "object"}, json=_CLEANED_JSON, indexed="object", loose=True
 )
 
+INTEGER: Final = FieldKind(
+    "int",
+    _check_integer,
+    {"type": "integer"},
+    wrong="_type(_v) is not int",
+    # JSON readers take a larger number for a float and change it: it is recorded as text.
+    json="if not -9223372036854775808 <= _v < 18446744073709551616: _v = f'\"{_v}\"'",
+    indexed="long",
+)
+FLOAT: Final = FieldKind(
+    "float",
+    _check_float,
+    {"type": ["number", "null"]},
+    wrong="_type(_v) is not float",
+    json="_v = _repr(_v) if _v - _v == 0 else 'null'",
+    loose=True,
+)
+ANY: Final = FieldKind(
+    "Any", lambda _where, value: value, {}, json=_CLEANED_JSON, indexed="object", loose=True
+)
+
 Id: TypeAlias = Annotated[str, _ID]
 """Names one thing and hardly recurs: a task, a job.  Not empty."""
 Label: TypeAlias = Annotated[str, _LABEL]
@@ -336,7 +374,7 @@ KINDS: Final[Mapping[str, FieldKind]] = {
     kind.name: kind
     for kind in (
         *(_ID, _LABEL, _WORD, _TEXT, _DIGEST, _ADDRESS, _COUNT, _NUMBER, _BOOL),
-        *(_INSTANT, _LABELS, _CHANGES),
+        *(_INSTANT, _LABELS, _CHANGES, INTEGER, FLOAT, ANY),
     )
 }
 """The kinds of fields by the name their annotations use."""
@@ -354,8 +392,34 @@ NAMES: Final[Mapping[str, object]] = {
     "_no_hex": _no_hex,
     "_ipv4": _is_ipv4,
     "_word": _is_word,
+    "_repr": repr,
 }
 """What the pieces of source refer to; no field's name starts with an underscore."""
+
+
+def instance_of(wanted: type) -> FieldKind:
+    """Return the kind of a field that holds objects of a class, recorded as values has them."""
+
+    def check(where: str, value: object) -> object:
+        if isinstance(value, wanted):
+            return value
+        raise _refuse(where, value, wanted.__qualname__)
+
+    return FieldKind(wanted.__qualname__, check, {}, json=_CLEANED_JSON, loose=True)
+
+
+def one_of(known: tuple[object, ...]) -> FieldKind:
+    """Return the kind of a field that holds one of the literals."""
+    words = tuple(each for each in known if isinstance(each, str))
+    if words == known:
+        return choice("Literal", words)
+
+    def check(where: str, value: object) -> object:
+        if any(value is each or (type(value) is type(each) and value == each) for each in known):
+            return value
+        raise InvalidEvent(f"{where} is not one of {', '.join(map(repr, known))}")
+
+    return FieldKind("Literal", check, {"enum": list(known)}, json=_CLEANED_JSON)
 
 
 def choice(name: str, known: tuple[str, ...]) -> FieldKind:

@@ -36,6 +36,27 @@ class _DataclassFields:
         return {field.name: field for field in dataclasses.fields(made)}
 
 
+class _Signature:
+    """Shows the fields to inspect.signature, help and editors that ask at run time."""
+
+    def __get__(self, instance: object, owner: type[Frozen]) -> object:
+        import inspect  # noqa: PLC0415  (only who asks for it pays)
+
+        parameter = inspect.Parameter
+        kind = parameter.KEYWORD_ONLY if owner.keyword_only else parameter.POSITIONAL_OR_KEYWORD
+        return inspect.Signature(
+            [
+                parameter(
+                    field.name,
+                    kind,
+                    default=parameter.empty if field.required else field.default,
+                    annotation=field.kind,
+                )
+                for field in owner.declared
+            ]
+        )
+
+
 @dataclass_transform(frozen_default=True)
 class FrozenMeta(type):
     """Turns the annotations of a class into slots before the class exists."""
@@ -66,9 +87,12 @@ class Frozen(metaclass=FrozenMeta):
 
     declared: ClassVar[tuple[FieldSpec, ...]]
     """Every field, inherited ones first."""
+    keyword_only: ClassVar[bool] = False
+    """Whether the constructor takes its fields by name alone."""
 
     if not TYPE_CHECKING:  # the constructor's real signature is what dataclass_transform makes
         __dataclass_fields__ = _DataclassFields()
+        __signature__ = _Signature()
 
         def __setattr__(self, name: str, value: object) -> NoReturn:
             raise AttributeError(f"{type(self).__name__} cannot be changed: {name}")

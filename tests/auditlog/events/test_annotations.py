@@ -62,9 +62,9 @@ def test_a_class_variable_is_not_a_field(annotation: Any) -> None:
     assert read_fields("Thing", body, ()) == {}
 
 
-@pytest.mark.parametrize("annotation", ["Strange", "Label | Count", Label | Count, object()])
+@pytest.mark.parametrize("annotation", ["Strange", "Label | Count", Label | Count, 7])
 def test_an_annotation_that_is_not_a_kind_is_refused(annotation: Any) -> None:
-    with pytest.raises(TypeError, match=r"Thing\.x: .* is none of Id, Label"):
+    with pytest.raises(TypeError, match=r"Thing\.x: .* is not one type; use a kind \(Id, Label"):
         read(annotation)
 
 
