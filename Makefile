@@ -100,6 +100,10 @@ chaos: $(STAMP) ## every fault there is, with 1,000,000 events; and a cluster wh
 leak: $(STAMP) ## ten minutes of load, and the agent's memory stays flat
 	AUDITLOG_TEST_LEAK_SECONDS=600 $(BIN)/python -m pytest tests/chaos/test_leak.py -s $(ARGS)
 
+.PHONY: mutants
+mutants: $(STAMP) ## mutation testing of the pure modules (docs/mutation-testing.md); ARGS=PATH tries one
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP) ## the benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)

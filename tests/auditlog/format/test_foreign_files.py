@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import Any
 
 import orjson
@@ -9,10 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.format.foreign_files import (
+    EARLIEST,
+    FIRST_LINE_BYTES,
     FilePlace,
     decode_places,
     encode_places,
+    first_line_hash,
     instant_of,
+    line_hash,
     value_at,
 )
 
@@ -67,3 +72,32 @@ def test_a_member_is_found_by_its_name_or_by_its_path() -> None:
     value = {"a.b": 1, "a": {"b": 2, "c": {"d": 3}}}
     assert [value_at(value, name) for name in ("a.b", "a.c.d", "a.x.y", "z")] == [1, 3, None, None]
     assert value_at([1], "a") is None
+
+
+def test_the_hash_of_a_line_does_not_depend_on_its_end() -> None:
+    plain = hashlib.sha256(b"a line").hexdigest()
+    assert [line_hash(b"a line" + end) for end in (b"", b"\n", b"\r\n")] == [plain] * 3
+    assert line_hash(b"another line") != plain
+
+
+def test_a_first_line_is_known_by_its_beginning_as_soon_as_that_is_there() -> None:
+    """Cursors hold the hash: how many bytes it is of belongs to their format."""
+    assert FIRST_LINE_BYTES == 65_536
+    assert first_line_hash(b"") is None
+    assert first_line_hash(b"not whole") is None
+    assert first_line_hash(b"whole\r\nnext") == line_hash(b"whole")
+    assert first_line_hash(b"x" * (FIRST_LINE_BYTES - 1)) is None
+    longest = line_hash(b"x" * FIRST_LINE_BYTES)
+    for more in (b"", b"\n", b"x", b"x\n", b"y" * 1000):
+        assert first_line_hash(b"x" * FIRST_LINE_BYTES + more) == longest
+    assert first_line_hash(b"x" * (FIRST_LINE_BYTES - 1) + b"\n") != longest
+
+
+def test_numbers_are_seconds_until_they_would_be_in_the_far_future() -> None:
+    assert instant_of(99_999_999_999) == dt.datetime(5138, 11, 16, 9, 46, 39, tzinfo=dt.UTC)
+    assert instant_of(100_000_000_000) == dt.datetime(1973, 3, 3, 9, 46, 40, tzinfo=dt.UTC)
+    assert instant_of(-100_000_000_000) == dt.datetime(1966, 10, 31, 14, 13, 20, tzinfo=dt.UTC)
+
+
+def test_an_event_is_not_older_than_this_century() -> None:
+    assert dt.datetime(2000, 1, 1, tzinfo=dt.UTC) == EARLIEST

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from auditlog.errors import LogDamaged
 from auditlog.format.record import (
     GENESIS_HASH,
+    MAX_OVERHEAD_BYTES,
     MAX_RECORD_BYTES,
     check_link,
     decode,
@@ -28,7 +29,7 @@ from auditlog.format.record import (
     seal,
 )
 from auditlog.verification.verify import verify
-from tests.support.logs import make_line
+from tests.support.logs import START, make_line
 
 VECTORS = Path(__file__).parents[2] / "data" / "vectors"
 LOG = "queen-rbee@hive1"
@@ -122,6 +123,22 @@ def test_the_vectors_are_what_the_script_beside_them_makes(tmp_path: Path) -> No
     assert made == {path.name: path.read_bytes() for path in VECTORS.glob("*.ndjson")}
 
 
+def test_sealing_adds_no_more_than_the_overhead() -> None:
+    log, seq = f"{'s' * 90}@{'h' * 89}", 10**19 - 1
+    body = b'"event_type":"x"'
+    line, _ = seal(log_prefix(log), seq, "ab" * 32, AT, body)
+    assert parse_header(line) is not None
+    assert len(line) - len(body) <= MAX_OVERHEAD_BYTES
+
+
+def test_a_record_says_what_its_line_says() -> None:
+    line, digest = make_line(LOG, 42, "ab" * 32)
+    record = decode(line)
+    assert (record.log, record.seq, record.prev_hash, record.hash) == (LOG, 42, "ab" * 32, digest)
+    assert (record.event_type, record.at) == ("task_submitted", START)
+    assert record.header.day == "2026-11-23"
+
+
 def test_any_byte() -> None:
     line, _ = make_line(LOG, 42, "ab" * 32)
     assert not refused(line, seq=42, prev_hash="ab" * 32)
@@ -164,6 +181,7 @@ def test_one_line_is_refused_when_a_body_breaks_it(strange: bytes) -> None:
 
 
 def test_a_line_of_the_largest_size_is_a_record_and_one_byte_more_is_none() -> None:
+    assert MAX_RECORD_BYTES == 65_535, "readers of other people's making rely on it"
     empty, _ = sealed(b'"event_type":"x","reason":""')
     room = MAX_RECORD_BYTES + 1 - len(empty)
     for pad, fits in ((room, True), (room + 1, False)):

@@ -91,9 +91,15 @@ def test_hosts_may_contain_dots_and_digits_that_look_like_days() -> None:
     ],
 )
 def test_other_files_are_no_segments(text: str) -> None:
-    assert not is_segment_name(text)
+    assert is_segment_name(text) is False
     with pytest.raises(InvalidName):
         SegmentName.parse(text)
+
+
+def test_a_compressed_segment_is_the_same_segment() -> None:
+    plain, packed = (f"queen-rbee@hive1.2026-11-23.0001.ndjson{end}" for end in ("", ".zst"))
+    assert SegmentName.parse(plain) == SegmentName.parse(packed)
+    assert is_segment_name(plain) is is_segment_name(packed) is True
 
 
 def test_a_compression_nobody_knows_is_refused() -> None:

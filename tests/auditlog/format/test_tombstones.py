@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.format.record import GENESIS_HASH, log_prefix, parse_header, seal
-from auditlog.format.tombstones import SEGMENT_DELETED, Tombstone, by_log, parse_tombstone
+from auditlog.format.tombstones import (
+    INDEX_DELETED,
+    SEGMENT_DELETED,
+    IndexTombstone,
+    Tombstone,
+    by_log,
+    parse_index_tombstone,
+    parse_tombstone,
+)
 from tests.support.logs import make_line
 
 DETAILS: dict[str, Any] = {
@@ -21,6 +29,12 @@ DETAILS: dict[str, Any] = {
     "last_hash": "ab" * 32,
     "records": 500,
     "bytes": 123_456,
+}
+INDEX: dict[str, Any] = {
+    "sink": "main",
+    "urls": ["http://a", "http://b"],
+    "index": "llama-orch-audit-2026.08.01",
+    "uuid": "u1",
 }
 NEEDED = ("log", "segment", "first_seq", "last_seq", "first_prev_hash", "last_hash")
 
@@ -64,6 +78,26 @@ def test_complete(name: str, value: object) -> None:
     is_number = name.endswith("_seq")
     wrong_type = not (type(value) is int if is_number else isinstance(value, str))
     assert (parsed(line_of({**DETAILS, name: value})) is None) == wrong_type
+
+
+def index_parsed(details: Any, event_type: str = INDEX_DELETED) -> IndexTombstone | None:
+    line = line_of(details, event_type=event_type)
+    header = parse_header(line)
+    assert header is not None
+    return parse_index_tombstone(header, line)
+
+
+def test_an_index_tombstone_says_which_index_was_deleted() -> None:
+    found = IndexTombstone("main", ("http://a", "http://b"), "llama-orch-audit-2026.08.01", "u1")
+    assert index_parsed(INDEX) == found
+    assert index_parsed(INDEX, SEGMENT_DELETED) is None
+
+
+@pytest.mark.parametrize("name", INDEX)
+@pytest.mark.parametrize("value", [None, True, 7, [1]])
+def test_complete_also_for_an_index(name: str, value: object) -> None:
+    assert index_parsed({key: content for key, content in INDEX.items() if key != name}) is None
+    assert index_parsed({**INDEX, name: value}) is None
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 5), (-3, 5), (6, 5)])

@@ -1,0 +1,378 @@
+"""Mutation testing of the pure modules: change one operator or constant, and a test has to fail.
+
+    python -m tests.mutants                               every module that says "Pure."
+    python -m tests.mutants auditlog/format/record.py     this module alone
+
+Survivors are printed, and docs/mutation-testing.md gets a new line for each module tried.
+
+A mutant is tried with the tests of the module's own test file (``TESTS`` names others) that execute
+the changed line.  It is killed when one of them fails or computes far too long.  equivalent.toml
+names the mutants that no test can kill because they behave like the original, each with a reason.
+
+A change inside a function is made in a process forked when the tests are collected, by giving the
+function its other code: that costs no import.  A change of what runs at import, and a mutant that
+survived so, is tried in a process that imports the changed module in place of the real one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import datetime as dt
+import gc
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import inspect
+import json
+import os
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, Final
+
+import _hypothesis_pytestplugin  # noqa: F401  (before charmap is called)
+import coverage
+import hypothesis
+import pytest
+from hypothesis.internal.charmap import charmap
+
+from tests.mutants.operators import Mutant, mutants
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGES: Final = ("auditlog", "shippers", "retention", "auditctl")
+REPORT: Final = ROOT / "docs/mutation-testing.md"
+EQUIVALENT: Final = Path(__file__).with_name("equivalent.toml")
+TESTS: Final[dict[str, tuple[str, ...]]] = {}
+"""Test files of modules whose own test file is not named after them."""
+ENOUGH: Final = 0.95
+PATIENCE_SECONDS: Final = 120.0
+"""How long a mutant may take, beside ten times the computing time of the unchanged module."""
+MOST_MEMORY_BYTES: Final = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of the mutants of one module."""
+
+    module: str
+    tried: int
+    survivors: list[Mutant]
+    equivalent: list[Mutant]
+
+    @property
+    def killed(self) -> int:
+        return self.tried - len(self.survivors) - len(self.equivalent)
+
+    @property
+    def score(self) -> float:
+        """The share killed of those that can be killed."""
+        could = self.tried - len(self.equivalent)
+        return self.killed / could if could else 1.0
+
+    @property
+    def row(self) -> str:
+        return (
+            f"| `{self.module}` | {self.tried} | {self.killed} | {len(self.equivalent)} "
+            f"| {len(self.survivors)} | {int(100 * self.score)} % | {dt.datetime.now(dt.UTC).date()} |"
+        )
+
+
+class Quick:
+    """A pytest plugin for one mutant: the chosen tests alone, one failure ends it, no shrinking."""
+
+    def __init__(self, chosen: Sequence[str] | None = None) -> None:
+        self.chosen = chosen
+
+    def pytest_sessionstart(self) -> None:
+        phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+        parent = hypothesis.settings.get_profile("auditlog")
+        profile = hypothesis.settings(parent, phases=phases, database=None, derandomize=True)
+        hypothesis.settings.register_profile("mutants", profile)
+        hypothesis.settings.load_profile("mutants")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.chosen is not None:
+            items[:] = _in_order(items, self.chosen)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            os._exit(1)
+
+
+class Loop(Quick):
+    """A pytest plugin: collects the tests once and tries every mutant in a fork of that process."""
+
+    def __init__(self, module: str, found: Sequence[Mutant], jobs: int, output: str) -> None:
+        super().__init__()
+        self.module, self.found, self.jobs, self.output = module, found, jobs, output
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and os.getpid() != self.server:
+            os._exit(1)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.server = os.getpid()
+        executed, seconds, ordered = self.measured(session)
+        path = ROOT / self.module
+        originals = _codes(compile(path.read_text("utf-8"), str(path), "exec", dont_inherit=True))
+        work: dict[int, Callable[[], int]] = {}
+        again = []
+        for number, mutant in enumerate(self.found):
+            codes = _codes(compiled(mutant, path))
+            changed = [
+                (old, new) for old, new in zip(originals, codes, strict=False) if _differ(old, new)
+            ]
+            tests = executed.get(mutant.line, [])
+            in_functions = all(old.co_flags & inspect.CO_OPTIMIZED for old, _ in changed)
+            # Two functions of one code, such as two equal comprehensions, are one to the compiler.
+            if not tests or not in_functions or len(codes) != len(originals):
+                again.append(number)
+            else:
+                work[number] = partial(_with_other_code, session, changed, tests)
+        again += survivors(work, self.jobs, seconds)
+        answer = {"again": again, "tests": executed, "all": ordered, "seconds": seconds}
+        Path(self.output).write_text(json.dumps(answer))
+        return True
+
+    def measured(self, session: pytest.Session) -> tuple[dict[int, list[str]], float, list[str]]:
+        """Run the tests on the unchanged module: who executes each line, and how long it takes."""
+        path = str(ROOT / self.module)
+
+        def work() -> int:
+            measuring = coverage.Coverage(data_file=None, include=[path], config_file=False)
+            seconds = {}
+            measuring.start()
+            for item in session.items:
+                measuring.switch_context(item.nodeid)
+                began = time.process_time()
+                _run(item)
+                seconds[item.nodeid] = time.process_time() - began
+            measuring.stop()
+            ordered = sorted(seconds, key=lambda name: seconds[name])
+            found = measuring.get_data().contexts_by_lineno(path)
+            tests = {line: [name for name in ordered if name in by] for line, by in found.items()}
+            answer = {"tests": tests, "seconds": sum(seconds.values()), "all": ordered}
+            Path(self.output).write_text(json.dumps(answer))
+            return 0
+
+        _, status = os.waitpid(forked(work, 3600), 0)
+        if status:
+            raise SystemExit(f"mutants: the tests of {self.module} fail without any change")
+        answer = json.loads(Path(self.output).read_text())
+        tests = {int(line): names for line, names in answer["tests"].items()}
+        return tests, answer["seconds"], answer["all"]
+
+
+def _in_order(items: Sequence[pytest.Item], names: Sequence[str]) -> list[pytest.Item]:
+    by_name = {item.nodeid: item for item in items}
+    return [by_name[name] for name in names]
+
+
+def _run(item: pytest.Item) -> None:
+    item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
+
+
+def _with_other_code(
+    session: pytest.Session, changed: Sequence[tuple[CodeType, CodeType]], tests: Sequence[str]
+) -> int:
+    for function in [found for found in gc.get_objects() if isinstance(found, FunctionType)]:
+        for old, new in changed:
+            if function.__code__.co_filename == old.co_filename and function.__code__ == old:
+                function.__code__ = new
+    for item in _in_order(session.items, tests):
+        _run(item)
+    return 0
+
+
+def compiled(mutant: Mutant, path: Path) -> CodeType:
+    tree = ast.fix_missing_locations(mutant.tree)
+    return compile(tree, str(path), "exec", dont_inherit=True)
+
+
+def _codes(code: CodeType) -> list[CodeType]:
+    """The code and all code within it, in a fixed order."""
+    within = [found for found in code.co_consts if isinstance(found, CodeType)]
+    return [code, *(found for each in within for found in _codes(each))]
+
+
+def _differ(old: CodeType, new: CodeType) -> bool:
+    """Whether the code itself differs, or that of a function which cannot be reached from it."""
+    plain = [tuple(c for c in code.co_consts if not isinstance(c, CodeType)) for code in (old, new)]
+    return old.co_code != new.co_code or repr(plain[0]) != repr(plain[1])
+
+
+class Changed(importlib.machinery.SourceFileLoader):
+    """Loads a module from a mutant instead of its file."""
+
+    def __init__(self, name: str, path: Path, mutant: Mutant) -> None:
+        super().__init__(name, str(path))
+        self.mutant = mutant
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compiled(self.mutant, Path(self.get_filename(fullname)))
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Has the import system find the changed module before the real one."""
+
+    def __init__(self, module: str, mutant: Mutant) -> None:
+        self.name, self.path = module.removesuffix(".py").replace("/", "."), ROOT / module
+        self.mutant = mutant
+
+    def find_spec(self, name: str, path: object, target: object = None) -> Any:
+        del path, target
+        if name != self.name:
+            return None
+        loader = Changed(name, self.path, self.mutant)
+        return importlib.util.spec_from_file_location(name, self.path, loader=loader)
+
+
+def with_other_module(
+    module: str, files: Sequence[str], mutant: Mutant, tests: Sequence[str]
+) -> int:
+    sys.meta_path.insert(0, Finder(module, mutant))
+    return run_pytest(files, Quick(tests))
+
+
+def run_pytest(files: Sequence[str], plugin: Quick) -> int:
+    options = ["-x", "-q", "-n0", "--assert=plain", "--timeout=0", "-p", "no:cacheprovider"]
+    return int(pytest.main([*options, *files], plugins=[plugin]))
+
+
+def forked(work: Callable[[], int], cpu_seconds: float, says: str = os.devnull) -> int:
+    """Start the work in a process of its own, with a limit of what it may compute; its id."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()  # what it starts in turn can be killed with it
+        resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds) + 1,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES,) * 2)
+        output = os.open(says, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(output, fd)
+        status = 99
+        try:
+            status = work()
+        except BaseException:  # noqa: BLE001  (reported through the output and the status)
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return pid
+
+
+def survivors(work: Mapping[int, Callable[[], int]], jobs: int, seconds: float) -> list[int]:
+    """Do the work in processes, ``jobs`` at a time; which of it ended well."""
+    waiting, ended_well = list(reversed(work.items())), []
+    running: dict[int, tuple[int, float]] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            number, each = waiting.pop()
+            pid = forked(each, 2 + 10 * seconds)
+            running[pid] = number, time.monotonic() + PATIENCE_SECONDS + 20 * seconds
+        for pid, (number, deadline) in list(running.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if not ended and time.monotonic() < deadline:
+                continue
+            if not ended:
+                os.killpg(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            elif status == 0:
+                ended_well.append(number)
+            del running[pid]
+        time.sleep(0.002)
+    return ended_well
+
+
+def result_of(module: str, jobs: int) -> Result:
+    path = Path(module)
+    files = TESTS.get(module, (f"tests/{path.parent}/test_{path.name}",))
+    found = list(mutants((ROOT / module).read_text("utf-8")))
+    with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as says:
+        loop = Loop(module, found, jobs, output.name)
+        _, status = os.waitpid(forked(partial(run_pytest, files, loop), 36_000, says.name), 0)
+        if status:
+            said = Path(says.name).read_text()
+            raise SystemExit(f"mutants: {module} could not be tried; do its tests pass?\n{said}")
+        answer = json.loads(Path(output.name).read_text())
+    work = {
+        number: partial(
+            with_other_module,
+            module,
+            files,
+            found[number],
+            answer["tests"].get(str(found[number].line)) or answer["all"],
+        )
+        for number in answer["again"]
+    }
+    survived = [found[number] for number in sorted(survivors(work, jobs, answer["seconds"] + 2))]
+    entries = tomllib.loads(EQUIVALENT.read_text("utf-8")).get(module, [])
+    named = {(entry["function"], entry["before"], entry["after"]) for entry in entries}
+    known = [m for m in survived if (m.function, m.before, m.after) in named]
+    return Result(module, len(found), [m for m in survived if m not in known], known)
+
+
+def pure_modules() -> Iterator[str]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            source = path.read_text("utf-8")
+            if re.search(r"\bPure[.:]", ast.get_docstring(ast.parse(source)) or ""):
+                yield path.relative_to(ROOT).as_posix()
+
+
+def write_report(results: Sequence[Result]) -> None:
+    """Replace the lines of these modules, and drop those of modules that are no longer there."""
+    modules = set(pure_modules())
+    kept, rows = [], {}
+    for line in REPORT.read_text("utf-8").splitlines():
+        if match := re.match(r"\| `(\S+\.py)` \|", line):
+            rows[match[1]] = line
+        else:
+            kept.append(line)
+    rows |= {result.module: result.row for result in results}
+    place = next(n for n, line in enumerate(kept) if line.startswith("|---")) + 1
+    kept[place:place] = [rows[module] for module in sorted(modules & rows.keys())]
+    REPORT.write_text("\n".join(kept) + "\n", "utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser.add_argument("modules", nargs="*", help="paths of modules; without any, all pure ones")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it may be early for that, but no plugin is loading
+        charmap()  # takes a second, which no process after this one needs again
+    results = []
+    for module in options.modules or pure_modules():
+        result = result_of(module, options.jobs)
+        results.append(result)
+        print(
+            f"{module}: {result.killed} of {result.tried} killed, "
+            f"{len(result.equivalent)} equivalent: {result.score:.0%}",
+            flush=True,
+        )
+        for mutant in result.survivors:
+            print(
+                f"  {mutant.line} {mutant.function}: {mutant.before}  ->  {mutant.after}",
+                flush=True,
+            )
+        write_report([result])
+    return int(any(result.score < ENOUGH for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
