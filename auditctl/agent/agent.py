@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from auditctl.agent.metrics_server import MetricsServer
     from auditctl.config.model import Config
     from auditlog import durable_fs
+    from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
     from shippers.stats import ShippingStats
 
@@ -51,6 +52,7 @@ _logger = logging.getLogger("auditlog.agent")
 
 _STUCK_SECONDS: Final = 10.0
 _STATUS_SECONDS: Final = 10.0
+_NAMED_ALARMS: Final = 5
 _RETAIN_LOCK: Final = "retain-agent.lock"  # held for life; retention.lock is for a single run
 
 
@@ -105,6 +107,9 @@ class Agent:
     def retention(self) -> Status | None:
         return self._services.retention()
 
+    def verification(self) -> VerificationStatus | None:
+        return self._services.verification()
+
     def about(self) -> About:
         return self._about
 
@@ -118,6 +123,10 @@ class Agent:
         stats = self._services.shipping()
         sinks = stats.sinks if stats is not None else ()
         reasons += [f"sink {sink.name}: {sink.trouble}" for sink in sinks if sink.trouble]
+        verification = self._services.verification()
+        if verification is not None:
+            reasons += [f"verification: {alarm}" for alarm in verification.alarms[:_NAMED_ALARMS]]
+            reasons += [verification.trouble] if verification.trouble else []
         return tuple(reasons)
 
     # What the command does -------------------------------------------------------------------

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
     from shippers.stats import LogStats, ShippingStats, SinkStats
 
@@ -65,7 +66,11 @@ class MetricFamily:
 
 
 def metric_families(
-    about: About, shipping: ShippingStats | None, retention: Status | None, now: dt.datetime
+    about: About,
+    shipping: ShippingStats | None,
+    retention: Status | None,
+    verification: VerificationStatus | None,
+    now: dt.datetime,
 ) -> Iterator[MetricFamily]:
     """Those of the parts that run."""
     yield from _of_agent(about)
@@ -75,6 +80,8 @@ def metric_families(
         yield from _of_logs(shipping, now)
     if retention is not None:
         yield from _of_retention(retention)
+    if verification is not None:
+        yield from _of_verification(verification)
 
 
 def _plain(kind: Literal["counter", "gauge"], name: str, text: str, value: float) -> MetricFamily:
@@ -272,3 +279,26 @@ def _of_retention(status: Status) -> Iterator[MetricFamily]:
     )
     yield _plain("counter", "retention_deleted_segments", "Segments deleted.", status.deleted)
     yield _plain("counter", "retention_freed_bytes", "Bytes freed on disk.", status.freed_bytes)
+
+
+def _of_verification(status: VerificationStatus) -> Iterator[MetricFamily]:
+    yield _plain(
+        "gauge",
+        "verification_alarms",
+        "Findings of the last verification of each log, and directories that are gone.",
+        len(status.alarms),
+    )
+    yield _plain("counter", "verification_records", "Records verified.", status.verified_records)
+    yield MetricFamily(
+        "gauge",
+        "auditlog_verification_full_timestamp_seconds",
+        "Time since when every log was verified at least once. Absent before that.",
+        (),
+        () if status.full_at is None else (((), status.full_at.timestamp()),),
+    )
+    yield _plain(
+        "gauge",
+        "verification_overdue_seconds",
+        "How much longer than verify_every that is.",
+        status.overdue.total_seconds(),
+    )

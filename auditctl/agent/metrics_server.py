@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from auditctl.agent.metrics import About
     from auditctl.config.model import Address
+    from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
     from shippers.stats import ShippingStats
 
@@ -50,6 +51,10 @@ class Observed(Protocol):
 
     def retention(self) -> Status | None:
         """The schedule's snapshot; None where retention does not run."""
+        ...
+
+    def verification(self) -> VerificationStatus | None:
+        """The state of continuous verification; None where it does not run."""
         ...
 
     def about(self) -> About:
@@ -149,5 +154,7 @@ class _AgentCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         of, now = self._observed, dt.datetime.now(dt.UTC)
-        for family in metric_families(of.about(), of.shipping(), of.retention(), now):
+        for family in metric_families(
+            of.about(), of.shipping(), of.retention(), of.verification(), now
+        ):
             yield family.metric()

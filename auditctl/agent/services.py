@@ -14,12 +14,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from auditctl.agent.alarms import AlarmBook
 from auditctl.composition.index_count import SinkCounts
 from auditctl.composition.index_retention import IndexRetention
 from auditctl.composition.sinks import make_sinks
 from auditctl.composition.sources import make_sources
 from auditctl.errors import ConfigError
 from auditlog.reading.deleted_indices import DeletedIndices
+from auditlog.verification.continuous import ContinuousVerification
+from retention.priority import give_way
 from shippers.delivery import DeliveryOptions
 from shippers.service import ShippingOptions, ShippingService
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from auditctl.config.model import Config
     from auditlog import durable_fs
+    from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import RetentionSchedule, Status
     from shippers.service import Summary
     from shippers.sinks.protocol import Sink
@@ -63,6 +67,8 @@ class Services:
         self._sinks: tuple[Sink, ...] = ()
         self._shipping: ShippingService | None = None
         self._schedule: RetentionSchedule | None = None
+        self._verification: ContinuousVerification | None = None
+        self._verifying: threading.Thread | None = None
         if ship and config.sinks:
             self._sinks = make_sinks(config.sinks, config.directories)
             self._shipping = ShippingService(
@@ -75,6 +81,8 @@ class Services:
             )
         if retain and config.directories:  # what other programs wrote is not ours to delete
             self._schedule = _schedule(config)
+        if config.directories:
+            self._verification = _verification(config)
         if self._shipping is None and self._schedule is None:
             raise ConfigError(
                 "there is no sink to ship to", hint="Add [sinks.main] to the configuration."
@@ -90,6 +98,9 @@ class Services:
 
     def retention(self) -> Status | None:
         return None if self._schedule is None else self._schedule.status()
+
+    def verification(self) -> VerificationStatus | None:
+        return None if self._verification is None else self._verification.status()
 
     def stuck(self, timeout: float) -> str:
         """The loop that makes no round within ``timeout`` seconds; "" when all do."""
@@ -109,14 +120,18 @@ class Services:
             self._thread.start()
         if self._schedule is not None:
             self._schedule.start()
+        if self._verification is not None:
+            self._verifying = threading.Thread(target=self._verify, name="verify", daemon=True)
+            self._verifying.start()
 
     def stop(self) -> None:
         """Return when everything has ended, within five seconds, with cursors durable."""
         self._stop.set()
         if self._schedule is not None:
             self._schedule.stop()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in (self._thread, self._verifying):
+            if thread is not None:
+                thread.join()
         self.close()
 
     def close(self) -> None:
@@ -133,6 +148,15 @@ class Services:
         finally:
             self.close()
 
+    def _verify(self) -> None:
+        assert self._verification is not None  # noqa: S101  (started only where it is there)
+        give_way()
+        try:
+            self._verification.run(self._stop)
+        except BaseException as error:  # noqa: BLE001  (raised by the agent, in its own thread)
+            self.error = error
+            self._on_end()
+
     def _ship(self) -> None:
         assert self._shipping is not None  # noqa: S101  (started only where it is there)
         try:
@@ -141,6 +165,17 @@ class Services:
             self.error = error
         finally:
             self._on_end()
+
+
+def _verification(config: Config) -> ContinuousVerification:
+    settings = config.evidence
+    return ContinuousVerification(
+        config.directories,
+        config.state_directory(),
+        AlarmBook(config.state_directory()).enter,
+        every=settings.verify_every,
+        cpu_share=settings.verify_cpu_share,
+    )
 
 
 def _options(config: Config) -> ShippingOptions:

@@ -9,6 +9,7 @@ import click
 
 from auditctl.composition.sources import make_sources
 from auditctl.config.declared import effective
+from auditctl.config.evidence import EVIDENCE
 from auditctl.config.model import TOP, load
 from auditctl.config.policies import FOREIGN, LOG, RETENTION
 from auditctl.config.sinks import KINDS, ElasticsearchConfig
@@ -127,6 +128,8 @@ def _effective(loaded: Config) -> dict[Key, Any]:
             values["retention", name] = loaded.schedule.every
         elif name not in ("logs", "foreign"):
             values["retention", name] = getattr(policy, setting.field)
+    for name, value in effective(loaded.evidence, EVIDENCE):
+        values["evidence", name] = value
     for glob, own in policy.overrides:
         values["retention", "logs", glob] = " ".join(
             f"{name}={plain(value)}"

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from auditctl.config.declared import Named, Setting, declared
+from auditctl.config.evidence import EVIDENCE, EvidenceSettings, build_evidence
 from auditctl.config.origins import Given, Key, nearest, read_environment, read_files
 from auditctl.config.policies import RETENTION, Schedule, build_policy
 from auditctl.config.sinks import KINDS, SECRETS, SinkConfig, build_sink
@@ -120,6 +121,7 @@ class Config:
     sources: tuple[SourceConfig, ...] = ()
     policy: Policy = field(default_factory=Policy)
     schedule: Schedule = field(default_factory=Schedule)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     given: Mapping[Key, Given] = field(default_factory=dict, repr=False)
 
     def state_directory(self) -> Path:
@@ -164,8 +166,13 @@ _KIND: Final = Setting(
 )
 SINK: Final = {"kind": _KIND, **{n: s for _, own in KINDS.values() for n, s in own.items()}}
 _SECRET: Final = {name: Setting(name, name, to_text, "a secret") for name in SECRETS}
-_SECTIONS: Final = {"": TOP, "sinks": {**SINK, **_SECRET}, "retention": RETENTION}
-_DEPTH: Final = {"": 0, "retention": 1, "sinks": 2}
+_SECTIONS: Final = {
+    "": TOP,
+    "sinks": {**SINK, **_SECRET},
+    "retention": RETENTION,
+    "evidence": EVIDENCE,
+}
+_DEPTH: Final = {"": 0, "retention": 1, "evidence": 1, "sinks": 2}
 
 
 def load(
@@ -195,7 +202,7 @@ def load(
 
 def _check_key(key: Key, given: Given) -> None:
     """Raise ConfigError for a key that a file cannot have."""
-    section = key[0] if key[0] in ("sinks", "retention") else ""
+    section = key[0] if key[0] in _SECTIONS else ""
     depth = _DEPTH[section]
     if len(key) <= depth:
         if given.value == {}:  # an empty table sets nothing
@@ -220,7 +227,7 @@ def _check_key(key: Key, given: Given) -> None:
         )
     if name not in _SECTIONS[section] or len(key) > depth + 1:
         known = set(_SECTIONS[section]) - set(SECRETS)
-        known |= set() if section else {"sinks", "sources", "retention"}
+        known |= set() if section else {"sources", *_SECTIONS} - {""}
         near = ".".join((*key[:depth], nearest(name, sorted(known))))
         raise ConfigError(
             f"there is no setting {'.'.join(key)}",
@@ -230,7 +237,7 @@ def _check_key(key: Key, given: Given) -> None:
 
 
 def _build(given: Mapping[Key, Given]) -> Config:
-    tables: dict[Key, dict[str, Any]] = {("retention",): {}, (): {}}
+    tables: dict[Key, dict[str, Any]] = {("retention",): {}, ("evidence",): {}, (): {}}
     for key, each in given.items():
         if key[0] != "sources" and not (each.value == {} and key[0] in _SECTIONS):
             tables.setdefault(key[:-1], {})[key[-1]] = _convert(key, each)
@@ -245,7 +252,13 @@ def _build(given: Mapping[Key, Given]) -> Config:
         place = Path(origin) if origin.startswith("/") else None
         sinks.append(build_sink(table[1], tables[table], place))
     return Config(
-        **top, sinks=tuple(sinks), sources=sources, policy=policy, schedule=schedule, given=given
+        **top,
+        sinks=tuple(sinks),
+        sources=sources,
+        policy=policy,
+        schedule=schedule,
+        evidence=build_evidence(tables["evidence",]),
+        given=given,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from auditctl.config.evidence import EVIDENCE
 from auditctl.config.model import SINK, TOP
 from auditctl.config.policies import RETENTION
 
@@ -60,6 +61,12 @@ compress_after = "30d"
 delete_after = "90d"
 """
 
+_EVIDENCE: Final = """
+# What is on disk is verified again and again; what is wrong raises an alarm.
+[evidence]
+verify_every = "1d"
+"""
+
 
 def template() -> str:
     """The text of a configuration file, for a person to edit."""
@@ -72,6 +79,8 @@ def template() -> str:
             _COPY,
             _RETENTION,
             _others(RETENTION, _RETENTION),
+            _EVIDENCE,
+            _others(EVIDENCE, _EVIDENCE),
         )
     )
 

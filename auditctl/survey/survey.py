@@ -24,6 +24,7 @@ from auditlog.format.record import Header, format_timestamp, parse_header, parse
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
 from auditlog.reading.registry import sightings_by_directory
+from auditlog.verification.continuous import load_status
 from auditlog.verification.verify import tombstones_in
 from auditlog.writer.recovery import known_head
 from retention.holds import Hold, HoldStore
@@ -110,7 +111,8 @@ class Survey:
     """All logs and sources, and the problems that belong to no single one.
 
     ``retention`` has the last success in each directory; ``every`` is the agent's interval, None
-    where no agent is configured.
+    where no agent is configured.  ``verified_at`` is the time since when the agent has verified
+    every log at least once, None before that and without an agent.
     """
 
     at: dt.datetime
@@ -120,6 +122,7 @@ class Survey:
     every: dt.timedelta | None
     quarantined: tuple[tuple[str, int], ...]
     problems: tuple[str, ...]
+    verified_at: dt.datetime | None = None
 
     @property
     def all_problems(self) -> tuple[str, ...]:
@@ -153,6 +156,7 @@ class Survey:
                 for directory, at in self.retention
             ],
             "quarantined": dict(self.quarantined),
+            "verified_at": None if self.verified_at is None else format_timestamp(self.verified_at),
         }
 
 
@@ -184,6 +188,9 @@ def survey(
                 f"{directory}: retention last ended well {(now - at).days} d ago; see the agent's "
                 "journal, or run auditctl prune --dry-run."
             )
+    verification = load_status(state_dir)
+    if verification is not None:
+        problems += [f"verification: {alarm}" for alarm in verification.alarms]
     quarantined = tuple(_quarantined(state_dir, sinks))
     problems += [
         f"sink {sink}: {count} records or alarms are in quarantine; see auditctl quarantine list."
@@ -191,7 +198,8 @@ def survey(
         if count
     ]
     every = config.schedule.every if scheduled else None
-    return Survey(now, logs, sources, retention, every, quarantined, tuple(problems))
+    verified_at = None if verification is None else verification.full_at
+    return Survey(now, logs, sources, retention, every, quarantined, tuple(problems), verified_at)
 
 
 def _inventories(directories: Sequence[Path], problems: list[str]) -> Iterator[Inventory]:

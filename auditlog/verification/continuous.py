@@ -178,6 +178,7 @@ class ContinuousVerification:
             if Path(result.directory) in self._directories
         }
         self._written_ns: dict[_Key, int] = {}
+        self._seen = {directory for directory, _ in self._results}
 
     def status(self) -> VerificationStatus:
         """Return the state as of now."""
@@ -220,6 +221,7 @@ class ContinuousVerification:
                 continue
             with self._lock:
                 self._gone.pop(directory, None)
+                self._seen.add(directory)
             seen = {(directory, str(log)): _look_at(segments) for log, segments in logs.items()}
             with self._lock:
                 for key in [known for known in self._looks if known[0] == directory]:
@@ -309,6 +311,8 @@ class ContinuousVerification:
         self._save()
 
     def _raise_gone(self, directory: Path, error: OSError) -> None:
+        if directory not in self._seen:
+            return  # not there yet: it may be made or mounted later
         alarm = Alarm(
             str(directory),
             "",

@@ -218,6 +218,16 @@ CASES: Final = [
         (1, 6), (0, 7), of(SINK),
     ),
     Case(
+        "AuditVerificationAlarm",
+        {f"auditlog_verification_alarms{{{AGENT}}}": "0 2x5 0x5"},
+        (1, 6), (0, 7), of(AGENT),
+    ),
+    Case(
+        "AuditVerificationOverdue",
+        {f"auditlog_verification_overdue_seconds{{{AGENT}}}": "86400 86401x9 0x5"},
+        (6, 10), (5, 11), of(AGENT),
+    ),
+    Case(
         "AuditTamperAlarm",
         {f"auditlog_shipper_tamper_alarms_total{{{SINK}}}": "_ 1x5 0x5"},
         (1, 6), (0, 7), of(SINK),

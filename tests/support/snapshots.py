@@ -6,10 +6,11 @@ import datetime as dt
 from typing import Final
 
 from auditctl.agent.metrics import About
+from auditlog.verification.continuous import Alarm, VerificationStatus
 from retention.schedule import Status
 from shippers.stats import LogStats, ShippingStats, SinkStats
 
-__all__ = ["ABOUT", "NOON", "RETENTION", "SHIPPING"]
+__all__ = ["ABOUT", "NOON", "RETENTION", "SHIPPING", "VERIFICATION"]
 
 NOON: Final = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
@@ -70,3 +71,12 @@ RETENTION: Final = Status(
     deleted=4,
 )
 ABOUT: Final = About("0.1.0", NOON, NOON, reloads=2, failed_reloads=1)
+VERIFICATION: Final = VerificationStatus(
+    logs=2,
+    full_at=NOON,
+    overdue=dt.timedelta(seconds=60),
+    alarms=(
+        Alarm("/audit", "queen-rbee@hive1", "missing_segment", "", 7, "records 7 to 9 are missing"),
+    ),
+    verified_records=30,
+)

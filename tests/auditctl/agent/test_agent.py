@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -500,3 +501,47 @@ def test_a_host_without_audit_logs_is_told_what_it_lacks(
     config.write_text(whole.partition("[sinks.main]")[0] + whole[whole.index("[[sources") :])
     sinkless = program("agent", "--config", config)
     assert (sinkless.code, "there is no sink to ship to" in sinkless.err) == (65, True)
+
+
+def tampered(log: LogBuilder) -> None:
+    path = log.path(0)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"task-3", b"task-4", 1))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "named"),
+    [
+        (tampered, "hash_mismatch"),
+        (lambda log: log.path(0).unlink(), "missing_segment"),
+        (lambda log: shutil.rmtree(log.directory), "missing_directory"),
+    ],
+    ids=["edited", "deleted", "directory"],
+)
+def test_what_is_done_to_a_log_while_it_runs_raises_an_alarm(
+    config: Path,
+    tmp_path: Path,
+    run: Callable[..., Result],
+    tamper: Callable[[LogBuilder], None],
+    named: str,
+) -> None:
+    log = write_log(tmp_path / "audit", records=10, segments=2, days=1, at=dt.datetime.now(dt.UTC))
+    config.write_text(
+        f"{config.read_text()}\n[evidence]\nverify_every = '1s'\nverify_cpu_share = 0.5\n"
+    )
+    with running(config):
+        eventually(lambda: "auditlog_verification_full_timestamp_seconds" in metrics(config))
+        eventually(lambda: len(in_sink(tmp_path)) == log.seq)
+        assert readiness(config) == (200, "ready\n")
+        assert run("status", "--config", config).code == 0
+        tamper(log)
+        eventually(lambda: f": {named}: " in readiness(config)[1])
+        assert readiness(config)[0] == 503
+        eventually(lambda: f"{named}: " in run("quarantine", "list", "--config", config).out)
+        alarms = re.search(
+            r"^auditlog_verification_alarms ([0-9.]+)$", metrics(config), re.MULTILINE
+        )
+        assert alarms is not None
+        assert float(alarms[1]) >= 1
+        assert run("status", "--config", config).code == 1
+    assert re.search(rf"ALARM .*: {named}: ", said(config))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from auditctl.agent.metrics import MetricFamily, metric_families
-from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING
+from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING, VERIFICATION
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 # Given by the Prometheus client, for every process alike.
@@ -20,7 +20,9 @@ OF_PROCESS = {
 
 
 def everything() -> dict[str, MetricFamily]:
-    return {f.served_name: f for f in metric_families(ABOUT, SHIPPING, RETENTION, NOON)}
+    return {
+        f.served_name: f for f in metric_families(ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON)
+    }
 
 
 def figures() -> dict[tuple[str, ...], float]:
@@ -45,6 +47,7 @@ def test_balance() -> None:
 def test_names() -> None:
     units = "total|records|bytes|seconds|segments|requests|entries|info"
     states = "shipper_logs|shipper_sink_troubled|retention_refused|retention_running"
+    states += "|verification_alarms"
     name = re.compile(
         rf"auditlog_(?:(?:(?:shipper|retention|agent)_)?[a-z_]+_(?:{units})|{states})"
     )
@@ -95,7 +98,7 @@ def test_what_never_happened_has_no_time() -> None:
     assert ("auditlog_shipper_last_success_timestamp_seconds", "copy") not in found
     assert found["auditlog_shipper_sink_troubled", "copy"] == 1
     never = replace(RETENTION, last_success_at=None)
-    names = {f.name: f for f in metric_families(ABOUT, None, never, NOON)}
+    names = {f.name: f for f in metric_families(ABOUT, None, never, None, NOON)}
     assert names["auditlog_retention_last_success_timestamp_seconds"].samples == ()
     assert found["auditlog_retention_last_success_timestamp_seconds",] == NOON.timestamp()
     assert found["auditlog_retention_kept_segments", "not_shipped"] == 1

@@ -13,12 +13,13 @@ from auditctl.agent.metrics import metric_families
 from auditctl.agent.metrics_server import MetricsServer
 from auditctl.config.model import Address, Config
 from auditctl.errors import CommandFailed
-from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING
+from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING, VERIFICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from auditctl.agent.metrics import About
+    from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
     from shippers.stats import ShippingStats
 
@@ -38,6 +39,9 @@ class Agent:
 
     def shipping(self) -> ShippingStats | None:
         return SHIPPING if self.ships else None
+
+    def verification(self) -> VerificationStatus | None:
+        return VERIFICATION
 
     def retention(self) -> Status | None:
         return RETENTION if self.retains else None
@@ -75,7 +79,7 @@ def test_what_is_served_is_what_the_families_say() -> None:
     with serving(Agent()) as url:
         text = get(f"{url}/metrics")
     served = {family.name: family for family in text_string_to_metric_families(text)}
-    expected = list(metric_families(ABOUT, SHIPPING, RETENTION, NOON))
+    expected = list(metric_families(ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON))
     for family in expected:
         found = served.pop(family.name)
         assert (found.type, found.documentation) == (family.kind, family.text)

@@ -242,3 +242,15 @@ def test_it_is_overdue_when_the_share_of_a_core_does_not_suffice(log: LogBuilder
 def test_what_cannot_work_is_refused(audit: Path, options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"every|cpu_share"):
         ContinuousVerification([audit], audit, print, **options)  # type: ignore[arg-type]  (mixed types)
+
+
+def test_a_directory_that_is_not_there_yet_is_no_alarm(log: LogBuilder, tmp_path: Path) -> None:
+    verification = Verification(log.directory, tmp_path / "later")
+    with verification.running():
+        assert verification.raised == []
+        later = tmp_path / "later"
+        later.mkdir()
+        write_log(later, "rbee-hive@gpu-1", records=3)
+        eventually(lambda: verification.status().logs == 2 and verification.is_full())
+        shutil.rmtree(later)
+        eventually(lambda: verification.kinds() == {"missing_directory"})

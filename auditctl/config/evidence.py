@@ -1,0 +1,42 @@
+"""The ``[evidence]`` table of the configuration: how the agent proves that nothing was changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from auditctl.config.declared import declared
+from auditctl.errors import ConfigError
+
+__all__ = ["EVIDENCE", "EvidenceSettings", "build_evidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """Settings of continuous verification.  Raises ValueError when one cannot work."""
+
+    verify_every: Annotated[
+        dt.timedelta, "time within which the agent verifies every record on disk again"
+    ] = dt.timedelta(days=1)
+    verify_cpu_share: Annotated[
+        float, "fraction of one core that verifying uses at most, above 0 and up to 1"
+    ] = 0.05
+
+    def __post_init__(self) -> None:
+        if self.verify_every <= dt.timedelta(0):
+            raise ValueError("verify_every has to be longer than zero")
+        if not 0 < self.verify_cpu_share <= 1:
+            raise ValueError("verify_cpu_share has to be above 0 and at most 1")
+
+
+EVIDENCE: Final = declared(EvidenceSettings)
+
+
+def build_evidence(values: Mapping[str, Any]) -> EvidenceSettings:
+    """Return the settings of the converted values.  Raises ConfigError."""
+    try:
+        return EvidenceSettings(**values)
+    except ValueError as error:
+        raise ConfigError(f"evidence.{error}") from error
