@@ -14,6 +14,7 @@ import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Final
 
+from auditlog.cursors import CursorStore
 from shippers.quarantine.store import Entry, Quarantine
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class AlarmBook:
     """The alarms of one state directory."""
 
     def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
         self._quarantine = Quarantine(state_dir, _NAME)
         self._recalled = False
 
@@ -48,7 +50,7 @@ class AlarmBook:
         )
         try:
             if not self._recalled:
-                self._quarantine.recall(lambda _log: (None, 0))
+                self._quarantine.recall(CursorStore(self._state_dir))
                 self._recalled = True
             self._quarantine.add([entry], dt.datetime.now(dt.UTC))
         except OSError as error:
