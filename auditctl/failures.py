@@ -22,6 +22,7 @@ from auditctl.errors import ArchiveDamaged, BadPath, ConfigError, QueryError
 from auditctl.exit_codes import ExitCode
 from auditlog import errors as log_errors
 from retention import errors as retention_errors
+from retention.plan import Refused
 from shippers import errors as shipper_errors
 
 __all__ = ["Failure", "explain"]
@@ -36,8 +37,7 @@ class Failure:
 _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (log_errors.LogLocked, ExitCode.LOCKED),
     (retention_errors.Busy, ExitCode.LOCKED),
-    (retention_errors.Refused, ExitCode.REFUSED),
-    (retention_errors.IndicesRefused, ExitCode.REFUSED),
+    (Refused, ExitCode.REFUSED),
     (log_errors.UnsafePath, ExitCode.REFUSED),
     (log_errors.InvalidEvent, ExitCode.DATA),
     (log_errors.InvalidName, ExitCode.DATA),

@@ -1,58 +1,82 @@
-"""When a run has to stop and ask a person.  Pure: no clock, disk, network, logging.
+"""Decide when a run must stop and ask a person.  Pure: no clock, disk, network, logging.
 
-Too many deletions at once, less protection than the last run had, and a clock that jumped all look
-alike: suddenly a lot is old.  A person can tell them apart; the breaker cannot, and stops.
+Too many deletions at once, less protection than at the last run, and a clock that jumped all look
+alike: many subjects are suddenly old.  A person can tell them apart; a program cannot, and stops.
 
 The clock.  Backwards: now is earlier than the newest record or the last run, by more than the five
 minutes in which hosts correct themselves.  Forwards, within one boot of the host: more time passed
 since the last run by the clock than by CLOCK_BOOTTIME, which nobody can set and which counts
 suspend (clock_gettime(2)); a day is allowed, since that deletes at most a day early and hosts
 without a battery-backed clock start with hours of error.  Forwards, across a restart of the host:
-nothing tells a long downtime from a jump, so the last run must not be longer ago than half of
-delete_after; a shorter jump is bounded by that, and what it could delete by max_delete_fraction.
-An instant given by a person is no clock and cannot have jumped.
+nothing distinguishes a long downtime from a jump, so the last run must not be longer ago than half
+of delete_after; a shorter jump is bounded by that, and its deletions by max_delete_fraction.
+An instant given by a person is not a clock and cannot have jumped.
 
 Invariants (tests of the same name in tests/retention/test_breaker.py):
-  too_many           more than max_delete_fraction of a log's segments at once is refused
+  too_many           deleting more than max_delete_fraction of a group at once is refused
   backwards          a clock behind the newest record or the last run is refused
   forwards           a clock that ran ahead of CLOCK_BOOTTIME is refused, downtime is not
   less_protection    deleting under a harsher policy or with a sink less is refused
   foreign            files of a pattern count as those of a log do; a pattern that is new, or needs
                      less than before, is a harsher policy
-  per_log            the policy that a log had is compared with the one that it has
+  per_log            a log's policy is compared with the one it had at the last run
   simulated          a given instant is never taken for a clock that jumped
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from auditlog.format.record import format_timestamp
 from retention.policy import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from retention.facts import Facts, LastRun, ShipGate
-    from retention.policy import ForeignPolicy, Policy
+    from retention.policy import ForeignPolicy, IndexPolicy, Policy
+    from retention.rules import Group
+    from retention.subjects import SinkCursors
 
-__all__ = ["PastRun", "Refusal", "judge", "jumped"]
+__all__ = [
+    "LastIndexRun",
+    "LastRun",
+    "Refusal",
+    "harsher",
+    "harsher_foreign",
+    "harsher_indices",
+    "jumped",
+    "sinks_removed",
+    "too_many",
+]
 
 _BACKWARDS_ALLOWED: Final = dt.timedelta(minutes=5)
 _FORWARDS_ALLOWED: Final = dt.timedelta(days=1)
 
 
-class PastRun(Protocol):
-    """When the last run was, and how long ago by a clock that nobody can set, where one tells."""
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last run over a directory that succeeded.
 
-    @property
-    def at(self) -> dt.datetime: ...
+    ``elapsed`` is the time since then by CLOCK_BOOTTIME; None when the host was restarted since.
+    """
 
-    @property
-    def elapsed(self) -> dt.timedelta | None: ...
+    at: dt.datetime
+    policy: Policy
+    sinks: tuple[str, ...] = ()
+    elapsed: dt.timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastIndexRun:
+    """The last run over a sink's indices that succeeded; ``elapsed`` as in LastRun."""
+
+    at: dt.datetime
+    delete_after: dt.timedelta
+    target: str
+    max_delete_fraction: float = 0.5
+    elapsed: dt.timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,78 +91,25 @@ class Refusal:
         return asdict(self)
 
 
-def judge(
-    facts: Facts,
-    deletes: Mapping[str, int],
-    policy: Policy,
-    gate: ShipGate,
-    now: dt.datetime,
-    *,
-    last_run: LastRun | None,
-    simulated: bool,
-) -> tuple[Refusal, ...]:
-    """The reasons to stop; ``deletes`` counts what is to be deleted by log, and by pattern."""
-    refusals = [*_too_many(facts, deletes, policy)]
-    if not simulated:
-        refusals += jumped(now, last_run, newest=_newest(facts), patience=_patience(facts, policy))
-    if any(deletes.values()):
-        if last_run is not None:
-            logs = [str(log) for log in facts.segments if deletes.get(str(log))]
-            refusals += _harsher(logs, policy, last_run.policy)
-            foreign = [each for each in policy.foreign if deletes.get(each.pattern)]
-            refusals += _harsher_foreign(foreign, last_run.policy)
-        refusals += _fewer_sinks(gate, last_run)
-    return tuple(refusals)
-
-
-def _too_many(facts: Facts, deletes: Mapping[str, int], policy: Policy) -> Iterator[Refusal]:
-    for log, segments in facts.segments.items():
-        count = deletes.get(str(log), 0)
-        allowed = policy.of(str(log)).max_delete_fraction
-        if count > allowed * len(segments):
+def too_many(counts: Iterable[tuple[Group, int, int]]) -> Iterator[Refusal]:
+    """Refuse to delete too large a share; ``counts`` are (group, its subjects, to be deleted)."""
+    for group, total, deletes in counts:
+        if deletes > group.max_delete_fraction * total:
             yield Refusal(
                 "too_many_deletes",
-                f"{count} of the {len(segments)} segments of {log} would be deleted at once, "
-                f"more than the allowed {allowed:.0%}",
+                f"{deletes} of the {total} {group.noun} of {group.name} would be deleted at once, "
+                f"more than the allowed {group.max_delete_fraction:.0%}",
             )
-    counts = Counter(file.foreign.pattern for file in facts.adopted)
-    for foreign in policy.foreign:
-        count, total = deletes.get(foreign.pattern, 0), counts[foreign.pattern]
-        if count > foreign.policy.max_delete_fraction * total:
-            yield Refusal(
-                "too_many_deletes",
-                f"{count} of the {total} files of {foreign.pattern} would be deleted at once, "
-                f"more than the allowed {foreign.policy.max_delete_fraction:.0%}",
-            )
-
-
-def _newest(facts: Facts) -> dt.datetime | None:
-    return max(
-        (
-            segment.bounds.last_at
-            for segments in facts.segments.values()
-            for segment in segments
-            if segment.bounds is not None
-        ),
-        default=None,
-    )
-
-
-def _patience(facts: Facts, policy: Policy) -> dt.timedelta:
-    """The shortest time after which something is deleted."""
-    ages = [policy.of(str(log)).delete_after for log in facts.segments]
-    ages += [foreign.policy.delete_after for foreign in policy.foreign]
-    return min([policy.delete_after, *ages])
 
 
 def jumped(
     now: dt.datetime,
-    last_run: PastRun | None,
+    last_run: LastRun | LastIndexRun | None,
     *,
     newest: dt.datetime | None,
-    patience: dt.timedelta,
+    delete_after: dt.timedelta,
 ) -> Iterator[Refusal]:
-    """Whether the clock cannot be believed; ``patience`` is the shortest delete_after."""
+    """Refuse a clock that is not plausible; ``delete_after`` is the shortest one."""
     if newest is not None and now < newest - _BACKWARDS_ALLOWED:
         yield Refusal(
             "clock_backwards",
@@ -161,7 +132,7 @@ def jumped(
                 f"by the clock {_days(gap)} passed since the last run, "
                 f"by the host's uptime {_days(last_run.elapsed)}",
             )
-    elif gap > patience / 2:
+    elif gap > delete_after / 2:
         yield Refusal(
             "clock_forwards",
             f"the last run was {_days(gap)} ago and the host was restarted since: "
@@ -169,7 +140,8 @@ def jumped(
         )
 
 
-def _harsher(logs: list[str], policy: Policy, before: Policy) -> Iterator[Refusal]:
+def harsher(logs: Sequence[str], policy: Policy, before: Policy) -> Iterator[Refusal]:
+    """Refuse to delete segments of these logs under a policy that protects less than before."""
     changes: dict[str, list[str]] = {}
     for log in logs:
         for change in _changes(before.of(log), policy.of(log)):
@@ -186,10 +158,11 @@ def _harsher(logs: list[str], policy: Policy, before: Policy) -> Iterator[Refusa
             + (f" for {', '.join(about)}" if about and before.overrides + policy.overrides else "")
             for change, about in changes.items()
         )
-        yield Refusal("harsher_policy", f"since the last run {told}, and segments would go")
+        yield Refusal("harsher_policy", f"since the last run {told}, and segments would be deleted")
 
 
-def _harsher_foreign(foreign: list[ForeignPolicy], before: Policy) -> Iterator[Refusal]:
+def harsher_foreign(foreign: Sequence[ForeignPolicy], before: Policy) -> Iterator[Refusal]:
+    """Do the same for the files of these patterns."""
     known = {each.pattern: each for each in before.foreign}
     for each in foreign:
         old = known.get(each.pattern)
@@ -200,50 +173,55 @@ def _harsher_foreign(foreign: list[ForeignPolicy], before: Policy) -> Iterator[R
             if (old.shipped, each.shipped) == ("required", "not_required"):
                 changes.append("shipped went from required to not_required")
             if gone := {name for name, _ in old.sources} - {name for name, _ in each.sources}:
-                changes.append(f"the source {', '.join(sorted(gone))} was taken away")
+                changes.append(f"the source {', '.join(sorted(gone))} was removed")
         if changes:
             told = ", ".join(changes)
-            yield Refusal("harsher_policy", f"for {each.pattern} {told}, and files would go")
+            yield Refusal(
+                "harsher_policy", f"for {each.pattern} {told}, and files would be deleted"
+            )
+
+
+def harsher_indices(policy: IndexPolicy, last_run: LastIndexRun | None) -> Iterator[Refusal]:
+    """Refuse to delete a larger share of the indices than the last run could."""
+    if last_run is not None and policy.max_delete_fraction > last_run.max_delete_fraction:
+        yield Refusal(
+            "harsher_policy",
+            f"since the last run max_delete_fraction went from {last_run.max_delete_fraction} to "
+            f"{policy.max_delete_fraction}, and indices would be deleted",
+        )
 
 
 def _changes(before: Policy, policy: Policy) -> Iterator[str]:
-    for name, old, new, worse in (
-        (
-            "delete_after",
-            format_duration(before.delete_after),
-            format_duration(policy.delete_after),
-            policy.delete_after < before.delete_after,
-        ),
-        (
-            "keep_at_least",
-            before.keep_at_least,
-            policy.keep_at_least,
-            policy.keep_at_least < before.keep_at_least,
-        ),
-        (
-            "max_delete_fraction",
-            before.max_delete_fraction,
-            policy.max_delete_fraction,
-            policy.max_delete_fraction > before.max_delete_fraction,
-        ),
-        (
-            "verify_before_delete",
-            before.verify_before_delete,
-            policy.verify_before_delete,
-            (before.verify_before_delete, policy.verify_before_delete) == ("index", "none"),
-        ),
-    ):
-        if worse:
-            yield f"{name} went from {old} to {new}"
+    """Name the settings that protect less than before."""
+    lowered = {
+        "delete_after": (format_duration(before.delete_after), format_duration(policy.delete_after))
+        if policy.delete_after < before.delete_after
+        else None,
+        "keep_at_least": (before.keep_at_least, policy.keep_at_least)
+        if policy.keep_at_least < before.keep_at_least
+        else None,
+        "max_delete_fraction": (before.max_delete_fraction, policy.max_delete_fraction)
+        if policy.max_delete_fraction > before.max_delete_fraction
+        else None,
+        "verify_before_delete": ("index", "none")
+        if (before.verify_before_delete, policy.verify_before_delete) == ("index", "none")
+        else None,
+    }
+    for name, change in lowered.items():
+        if change is not None:
+            yield f"{name} went from {change[0]} to {change[1]}"
 
 
-def _fewer_sinks(gate: ShipGate, last_run: LastRun | None) -> Iterator[Refusal]:
-    before = gate.others if last_run is None else last_run.sinks
-    if gone := sorted(set(before) - set(gate.sinks)):
-        told = "once received records" if last_run is None else "the last run waited for"
-        text = f"{', '.join(gone)} {told}" if last_run is None else f"{told} {', '.join(gone)}"
+def sinks_removed(cursors: SinkCursors, last_run: LastRun | None) -> Iterator[Refusal]:
+    """Refuse to delete without waiting for a sink that was waited for, or once received records."""
+    before = cursors.others if last_run is None else last_run.sinks
+    if gone := ", ".join(sorted(set(before) - set(cursors.sinks))):
+        known = f"{gone} once received records"
+        if last_run is not None:
+            known = f"the last run waited for {gone}"
         yield Refusal(
-            "sink_removed", f"{text}, for which this run does not wait, and segments would go"
+            "sink_removed",
+            f"{known}; this run does not wait for it, and segments would be deleted",
         )
 
 

@@ -1,17 +1,17 @@
-"""Turn a plain segment into a compressed one that is proven equal before the plain one goes.
+"""Compress a file, and remove the plain form only after the compressed one was compared with it.
 
     read, checking the chain -> .<segment>.tmp -> fsync -> open again, decompress, compare SHA-256
     -> rename -> fsync the directory -> unlink the plain file
 
-Killed before the rename, a temporary file is left, which the next run removes; killed after it,
-both forms are there, which every reader takes for one segment and the next run heals.
+Killed before the rename, a run leaves a temporary file, which the next run removes; killed after
+it, a run leaves both forms, which every reader takes for one segment and the next run heals.
 
 Invariants (tests of the same name in tests/retention/test_compress.py):
-  equal       the compressed segment holds exactly the bytes of the plain one
-  either      at any instant the plain or a proven compressed segment is there
-  untouched   a segment that is damaged, changed meanwhile or a symlink stays as it is
+  equal       the compressed segment contains exactly the bytes of the plain one
+  either      at any instant the plain or a compared compressed segment is there
+  untouched   a segment that is damaged, changes during the run or is a symlink stays as it is
   attributes  mode, owner and modification time are those of the plain segment
-  stops       a stop is heeded between two pieces, and leaves nothing behind
+  stops       a stop takes effect between two pieces, and leaves nothing behind
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from auditlog.format.segment_names import LogId
     from auditlog.reading.inventory import SegmentFile
     from auditlog.reading.reader import Bounds
     from retention.content import Content
@@ -44,27 +45,61 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SUFFIXES",
+    "Check",
     "Compressed",
-    "check_equal",
+    "compare",
     "compress",
-    "encoder_of",
     "foreign_temporary",
+    "pack",
     "remove_stale",
-    "write_packed",
 ]
 
 SUFFIXES: Final = {"zstd": ".zst", "gzip": ".gz"}
 _FOREIGN_TEMPORARY: Final = ".auditlog.tmp"
-_GZIP_LEVEL: Final = 6  # gzip(1)'s own
+_GZIP_LEVEL: Final = 6  # the default of gzip(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """A segment that has no plain form any more, and what that saved."""
+    """A segment without its plain form, and the bytes on disk that this freed."""
 
     path: Path
     content: Content
     freed_bytes: int
+
+
+class Check(Protocol):
+    """Checks the plain bytes while they are compressed."""
+
+    def feed(self, piece: bytes, /) -> None: ...
+
+    def finish(self) -> str:
+        """Return the SHA-256 in hex.  Raises where the file is not what the plan saw."""
+        ...
+
+    def before_rename(self) -> None:
+        """Raise where the compressed form must not get its name."""
+        ...
+
+
+class _SegmentCheck:
+    """Checks that a segment is the chain of records that the plan saw."""
+
+    def __init__(self, plain: Path, log: LogId, expected: Bounds) -> None:
+        self._plain, self._expected = plain, expected
+        self._chain = ChainCheck(plain, log)
+        self.content: Content | None = None
+
+    def feed(self, piece: bytes) -> None:
+        self._chain.feed(piece)
+
+    def finish(self) -> str:
+        self.content = self._chain.finish()
+        _check_expected(self._plain, self.content, self._expected)
+        return self.content.sha256
+
+    def before_rename(self) -> None:
+        pass  # no other program writes to the names of segments
 
 
 def compress(
@@ -82,26 +117,17 @@ def compress(
     others = [form for form in segment.forms if form]
     if others:
         content, identity = inspect(plain, "", segment.name.log, stop)
+        _check_expected(plain, content, expected)
         for form in others:
-            check_equal(segment.form_path(form), form, content.sha256, stop)
+            compare(segment.form_path(form), form, content.sha256, stop)
         target = segment.form_path(others[0])
     else:
-        suffix = SUFFIXES[policy.compression]
-        target = segment.form_path(suffix)
-        temporary = temporary_path(target)
-        try:
-            chain = ChainCheck(plain, segment.name.log)
-            identity = write_packed(plain, temporary, encoder_of(policy), chain.feed, stop)
-            content = chain.finish()
-            check_equal(temporary, suffix, content.sha256, stop)
-            _check_expected(plain, content, expected)
-            identity.check(plain)
-            durable_fs.rename(temporary, target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                durable_fs.unlink(temporary)
-            raise
-    _check_expected(plain, content, expected)
+        target = segment.form_path(SUFFIXES[policy.compression])
+        check = _SegmentCheck(plain, segment.name.log, expected)
+        temporary = target.with_name(f".{target.name}.tmp")
+        identity = pack(plain, target, temporary=temporary, policy=policy, check=check, stop=stop)
+        assert check.content is not None  # noqa: S101  (set by finish)
+        content = check.content
     durable_fs.fsync_directory(plain.parent)
     identity.check(plain)
     durable_fs.unlink(plain)
@@ -109,17 +135,40 @@ def compress(
     return Compressed(target, content, identity.size_bytes - target.stat().st_size)
 
 
-def temporary_path(target: Path) -> Path:
-    return target.with_name(f".{target.name}.tmp")
+def pack(
+    plain: Path,
+    target: Path,
+    *,
+    temporary: Path,
+    policy: Policy,
+    check: Check,
+    stop: threading.Event,
+) -> Identity:
+    """Write the compressed form, compare it with what the check saw, and give it its name.
+
+    Returns the identity of the plain file, which stays.  Raises what the check raises,
+    SegmentDamaged, SegmentChanged, Stopped, OSError, and then leaves no temporary file.
+    """
+    try:
+        identity = _write(plain, temporary, policy, check.feed, stop)
+        compare(temporary, target.suffix, check.finish(), stop)
+        identity.check(plain)
+        check.before_rename()
+        durable_fs.rename(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            durable_fs.unlink(temporary)
+        raise
+    return identity
 
 
 def foreign_temporary(target: Path) -> Path:
-    """The same for a file that is no segment, by a name that can only be ours."""
+    """Return the name under which the compressed form of a foreign file is written first."""
     return target.with_name(f".{target.name}{_FOREIGN_TEMPORARY}")
 
 
 def remove_stale(directory: Path) -> list[Path]:
-    """Remove what killed runs left behind; only under the lock.  Raises OSError."""
+    """Remove the temporary files of killed runs.  Call it under the lock.  Raises OSError."""
     stale = [path for path in directory.glob(".*.tmp") if _is_ours(path)]
     for path in stale:
         durable_fs.unlink(path)
@@ -134,14 +183,14 @@ def _is_ours(path: Path) -> bool:
 
 
 class _Encoder(Protocol):
-    """What zstandard's and zlib's compression objects have in common."""
+    """The interface of the compression objects of zstandard and zlib."""
 
     def compress(self, data: bytes, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
 
-def encoder_of(policy: Policy) -> _Encoder:
+def _encoder(policy: Policy) -> _Encoder:
     level = policy.level
     if policy.compression == "gzip":
         return zlib.compressobj(_GZIP_LEVEL if level is None else level, wbits=16 + zlib.MAX_WBITS)
@@ -153,10 +202,10 @@ def encoder_of(policy: Policy) -> _Encoder:
             level, write_checksum=True, **long_window
         )
     else:
-        # Each record repeats its neighbour but for hashes that repeat nowhere: a small table that
-        # forgets soon finds better matches than a large one, and a long window finds none more.
-        # Measured: smaller than levels 1 to 6, as fast as level 1; the strategies that search for
-        # longer save 2 to 6 % more, at five times the cost.
+        # Each record repeats its neighbour except for its hashes, which repeat nowhere: a small
+        # table finds better matches than a large one, and a long window finds no more of them.
+        # Measured: smaller than levels 1 to 6, as fast as level 1; the slower strategies save
+        # 2 to 6 % more, at five times the cost.
         parameters = zstandard.ZstdCompressionParameters(
             **{
                 "strategy": zstandard.STRATEGY_FAST,
@@ -170,10 +219,10 @@ def encoder_of(policy: Policy) -> _Encoder:
     return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
 
-class _Beside:
-    """Compresses in a thread, one piece behind, while its caller checks what it gave.
+class _BackgroundEncoder:
+    """Compresses one piece in a thread while the caller checks it.  Use it in ``with``.
 
-    The compressors release the interpreter's lock.  To be used in ``with``.
+    It is faster since the compressors release the interpreter's lock.
     """
 
     def __init__(self, encoder: _Encoder) -> None:
@@ -188,7 +237,7 @@ class _Beside:
         self._thread.shutdown()
 
     def compress(self, data: bytes) -> bytes:
-        """What the pieces before this one gave."""
+        """Start to compress a piece; return what the pieces before it gave."""
         packed = b"" if self._packing is None else self._packing.result()
         self._packing = self._thread.submit(self._encoder.compress, data)
         return packed
@@ -198,24 +247,22 @@ class _Beside:
         return packed + self._encoder.flush()
 
 
-def write_packed(
+def _write(
     plain: Path,
     temporary: Path,
-    encoder: _Encoder,
+    policy: Policy,
     feed: Callable[[bytes], None],
     stop: threading.Event,
 ) -> Identity:
-    """Write the temporary file durably, with the attributes of the plain one, and feed its bytes
-    to a check.  Raises what the check raises, SegmentChanged, Stopped, OSError.
-    """
+    """Write the compressed file durably, with the attributes of the plain one."""
     identity = Identity.at(plain)
     fd = durable_fs.create_exclusive(temporary)
     try:
-        with _Beside(encoder) as beside:
+        with _BackgroundEncoder(_encoder(policy)) as encoder:
             for piece in decoded(plain, "", stop):
-                durable_fs.write_all(fd, beside.compress(piece))
+                durable_fs.write_all(fd, encoder.compress(piece))
                 feed(piece)
-            durable_fs.write_all(fd, beside.flush())
+            durable_fs.write_all(fd, encoder.flush())
         state = plain.lstat()
         if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(fd, state.st_uid, state.st_gid)
@@ -227,8 +274,8 @@ def write_packed(
     return identity
 
 
-def check_equal(path: Path, form: str, expected_sha256: str, stop: threading.Event) -> None:
-    """Raises SegmentChanged unless the file decompresses to exactly the plain bytes."""
+def compare(path: Path, form: str, expected_sha256: str, stop: threading.Event) -> None:
+    """Raise SegmentChanged unless the file decompresses to exactly the plain bytes."""
     digest = sha256()
     for piece in decoded(path, form, stop):
         digest.update(piece)
@@ -243,7 +290,7 @@ def check_equal(path: Path, form: str, expected_sha256: str, stop: threading.Eve
 def _check_expected(path: Path, content: Content, expected: Bounds) -> None:
     if content.bounds != expected:
         raise SegmentDamaged(
-            "its records are not the ones its ends told of",
+            "its records are not the ones between its first and last",
             path=path,
             hint="Run auditctl verify on the directory.",
         )

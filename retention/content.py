@@ -1,8 +1,8 @@
-"""What a segment holds, read to its last byte: its digest, and that it is one unbroken chain.
+"""Read a segment to its last byte: its digest, and whether it is one unbroken chain.
 
 Invariants (tests of the same name in tests/retention/test_content.py):
   all_forms   plain, .zst and .gz of the same bytes give the same content
-  any_byte    a segment with any single byte changed or its end cut off is damaged
+  any_byte    a segment with any single byte changed, or cut off, is damaged
   bounded     memory does not grow with the size of a segment
 """
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["ChainCheck", "Content", "Identity", "decoded", "inspect"]
 
 CHUNK_BYTES: Final = 1 << 19
-"""How much is read at once: large enough for speed, small enough to stop soon."""
+"""Bytes read at once: large enough for speed, small enough to stop soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A segment's uncompressed bytes: how many, their SHA-256 in hex, and the ends of the chain."""
+    """The uncompressed content of a segment: size, SHA-256 in hex, first and last record."""
 
     size_bytes: int
     sha256: str
@@ -49,7 +49,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which file a path leads to, and whether it was written to since."""
+    """A file's device, inode, size and modification time, to notice when it changes."""
 
     device: int
     inode: int
@@ -58,17 +58,17 @@ class Identity:
 
     @classmethod
     def at(cls, path: Path) -> Identity:
-        """Raises SegmentChanged when there is no regular file."""
+        """Read it from a path.  Raises SegmentChanged when that is not a regular file."""
         try:
             state = path.lstat()
         except FileNotFoundError:
-            raise SegmentChanged("the segment vanished meanwhile", path=path) from None
+            raise SegmentChanged("the file vanished since it was listed", path=path) from None
         if not stat.S_ISREG(state.st_mode):
             raise SegmentChanged("it is not a regular file", path=path)
         return cls(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
 
     def check(self, path: Path) -> None:
-        """Raises SegmentChanged when the path leads to anything else now."""
+        """Raise SegmentChanged when the path leads to anything else now."""
         if Identity.at(path) != self:
             raise SegmentChanged(
                 "the segment changed while it was read",
@@ -78,10 +78,10 @@ class Identity:
 
 
 class ChainCheck:
-    """Checks a segment's records, fed in pieces of any size.
+    """Check a segment's records, fed in pieces of any size.
 
-    Nearly all pieces are lines that simply follow one another, and are judged as a whole.  Where
-    that fails, line by line; only a line that fails there is taken apart, to say what is wrong.
+    The fast path checks all lines of a piece together; where that fails, each line is checked
+    alone, and only a line that fails there is parsed, to say what is wrong with it.
     """
 
     def __init__(self, path: Path, log: LogId) -> None:
@@ -98,7 +98,7 @@ class ChainCheck:
         self._last_hash = ""
 
     def feed(self, chunk: bytes) -> None:
-        """Raises SegmentDamaged at the first line that is not the log's next record."""
+        """Add a piece.  Raises SegmentDamaged at a line that is not the log's next record."""
         self._digest.update(chunk)
         self._size_bytes += len(chunk)
         block = self._rest + chunk
@@ -136,7 +136,7 @@ class ChainCheck:
         if header.log != self._log:
             raise self._damaged(f"a record belongs to the log {header.log}", header.seq)
         if self._first is None:
-            self._first = header  # which seq a segment starts with is not its own affair
+            self._first = header  # a segment may begin at any seq
             self._last_seq, self._last_hash = header.seq - 1, header.prev_hash
         finding = check_link(header, line, seq=self._last_seq + 1, prev_hash=self._last_hash)
         if finding is not None:
@@ -144,7 +144,7 @@ class ChainCheck:
         return header
 
     def finish(self) -> Content:
-        """Raises SegmentDamaged on a torn last line, and on a segment without any record."""
+        """Return what was fed.  Raises SegmentDamaged on a torn last line, or without a record."""
         if self._rest:
             raise self._damaged("the last line is torn")
         first, last = self._first, parse_header(self._last_line)
@@ -170,9 +170,9 @@ class ChainCheck:
 def inspect(
     path: Path, compression: str, log: LogId, stop: threading.Event
 ) -> tuple[Content, Identity]:
-    """Read a whole segment; what it holds, and which file that was.
+    """Read a whole segment; return its content, and the identity of the file.
 
-    Raises SegmentDamaged, SegmentChanged when it was written to meanwhile, Stopped, OSError.
+    Raises SegmentDamaged, SegmentChanged when it was written to at the same time, Stopped, OSError.
     """
     identity = Identity.at(path)
     chain = ChainCheck(path, log)

@@ -1,12 +1,12 @@
-"""What a foreign file holds, read to its last byte: digest, lines, their times, and its end.
+"""Read a foreign file to its last byte: digest, lines, their times, and its end.
 
-Every line is read for its time, since no order of them is promised.  A line that is not JSON, has
-no time, or one before the year 2000 counts as untimed; what that means is retention.foreign's.
+Every line is read for its time, since the lines may be in any order.  A line that is not JSON, has
+no time, or one before the year 2000 counts as untimed.
 
 Invariants (tests of the same name in tests/retention/test_foreign_content.py):
   all_forms   plain, .zst and .gz of the same bytes give the same content
-  same_end    a source that shipped the file to its end has a place that is the file's end
-  doubt       a line that names a hold's actor anywhere may be of it, and so may an unreadable one
+  same_end    a source that shipped the file to its end has that end in its cursor
+  doubt       a line matches a hold that it names in any member, and so does an unreadable line
   bounded     memory does not grow with the size of a file
 """
 
@@ -30,7 +30,8 @@ from auditlog.format.foreign_files import (
 )
 from retention.content import Identity, decoded
 from retention.errors import SegmentDamaged
-from retention.facts import ForeignContent
+from retention.matching import may_match, values_of
+from retention.subjects import ForeignContent
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -53,9 +54,9 @@ def inspect_foreign(
     stop: threading.Event,
     holds: Iterable[Hold] = (),
 ) -> tuple[ForeignContent, Identity]:
-    """Read a whole file; what it holds, and which file that was.
+    """Read a whole file; return its content, and the identity of the file.
 
-    Raises SegmentDamaged, SegmentChanged when it was written to meanwhile, Stopped, OSError.
+    Raises SegmentDamaged, SegmentChanged when it was written to at the same time, Stopped, OSError.
     """
     identity = Identity.at(path)
     reading = _Reading(path, tuple(fields), [hold for hold in holds if hold.reads_records])
@@ -67,7 +68,7 @@ def inspect_foreign(
 
 
 def last_time(path: Path, fields: Sequence[str]) -> dt.datetime | None:
-    """The time of a plain file's last whole line; None where it has none.  Raises OSError."""
+    """Return the time of a plain file's last line; None where it has none.  Raises OSError."""
     fd = durable_fs.open_read(path)
     try:
         size = os.fstat(fd).st_size
@@ -78,12 +79,12 @@ def last_time(path: Path, fields: Sequence[str]) -> dt.datetime | None:
 
 
 class _Reading:
-    """Takes a file's bytes in pieces of any size."""
+    """Collects what a file contains, fed in pieces of any size."""
 
     def __init__(self, path: Path, fields: tuple[str, ...], holds: Sequence[Hold]) -> None:
         self._path = path
         self._fields = fields
-        self._needles = {hold.id: _needles(hold) for hold in holds}
+        self._values = {hold.id: values_of(hold) for hold in holds}
         self._digest = sha256()
         self._size_bytes = 0
         self._beginning = b""
@@ -96,7 +97,7 @@ class _Reading:
         self._matches: set[str] = set()
 
     def feed(self, piece: bytes) -> None:
-        """Raises SegmentDamaged at a line that is too long to be judged."""
+        """Add a piece.  Raises SegmentDamaged at a line that is too long."""
         self._digest.update(piece)
         self._size_bytes += len(piece)
         if len(self._beginning) < FIRST_LINE_BYTES:
@@ -111,13 +112,12 @@ class _Reading:
                 f"a line is longer than {_LONGEST_LINE_BYTES >> 20} MiB",
                 path=self._path,
                 offset=self._offset,
-                hint="The file stays; nobody can say how old it is.",
+                hint="The file is kept, since its age cannot be told.",
             )
 
     def _take(self, line: bytes) -> None:
-        content = line.rstrip(b"\r").lstrip(
-            b"\0"
-        )  # NULs: truncated under its writer, as sources do
+        # A file that was truncated under its writer begins with NULs, which sources skip as well.
+        content = line.rstrip(b"\r").lstrip(b"\0")
         if not content.strip():
             return
         self._lines += 1
@@ -128,8 +128,8 @@ class _Reading:
         else:
             self._first_at = at if self._first_at is None else min(self._first_at, at)
             self._last_at = at if self._last_at is None else max(self._last_at, at)
-        for hold, needles in self._needles.items():
-            if hold not in self._matches and _may_match(content, needles):
+        for hold, values in self._values.items():
+            if hold not in self._matches and may_match(content, values):
                 self._matches.add(hold)
 
     def finish(self) -> ForeignContent:
@@ -161,18 +161,3 @@ def _time(line: bytes, fields: tuple[str, ...]) -> dt.datetime | None:
         if at is not None and at >= EARLIEST:
             return at
     return None
-
-
-def _needles(hold: Hold) -> tuple[bytes, ...]:
-    values = (hold.actor, hold.correlation_id)
-    return tuple(orjson.dumps(value)[1:-1] for value in values if value is not None)
-
-
-def _may_match(line: bytes, needles: tuple[bytes, ...]) -> bool:
-    """Where the value is in the line is not asked: what its members mean is not known."""
-    if b"\\" in line:  # an escape may stand for any part of the value
-        try:
-            line = orjson.dumps(orjson.loads(line))
-        except orjson.JSONDecodeError:
-            return True
-    return all(needle in line for needle in needles)

@@ -1,28 +1,24 @@
-"""The forms of one foreign file: which of them can go, and how plain becomes compressed.
-
-    read -> .<file>.gz.auditlog.tmp -> fsync -> open again, decompress, compare SHA-256 -> rename
-    -> fsync the directory -> unlink the plain file
+"""Compare, compress and remove the forms of one foreign file.
 
 A compressed form beside a plain one was left by a compression that was killed, ours or another's.
-It is kept where it is whole, and replaced where it is cut off and all it gives is in the plain one;
-where it holds anything else, both stay.
+It is kept where it is whole, and replaced where it is cut off and all its bytes are in the plain
+one; where it contains anything else, both stay.
 
 Invariants (tests of the same name in tests/retention/test_foreign_forms.py):
-  equal       the compressed form holds exactly the bytes of the plain one
-  torn        a form that is cut off is replaced, and one that holds anything else never
+  equal       the compressed form contains exactly the bytes of the plain one
+  torn        a form that is cut off is replaced, and one with other content never
   attributes  mode and modification time are those of the plain file
-  untouched   a file that changed meanwhile stays as it is
+  untouched   a file that changes during the run stays as it is
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from auditlog import durable_fs
-from retention.compress import SUFFIXES, check_equal, encoder_of, foreign_temporary, write_packed
+from retention.compress import SUFFIXES, foreign_temporary, pack
 from retention.content import Identity, decoded
 from retention.errors import SegmentChanged, SegmentDamaged
 
@@ -31,18 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from retention.facts import AdoptedFile, ForeignContent
+    from retention.subjects import AdoptedFile, ForeignContent
 
 __all__ = ["Forms", "check_forms", "compress_foreign", "remove_forms"]
 
 Forms = dict[str, tuple[Identity, bool]]
-"""By form: which file it is, and whether it is whole."""
+"""By form: the identity of the file, and whether it is whole."""
 
 
 def check_forms(file: AdoptedFile, stop: threading.Event) -> Forms:
-    """Every form of the file; raises SegmentChanged where two of them differ.
+    """Compare every form of the file with the first.
 
-    Raises SegmentDamaged, Stopped, OSError.
+    Raises SegmentChanged where two of them differ, SegmentDamaged, Stopped, OSError.
     """
     first, *others = file.forms
     found: Forms = {first: (Identity.at(file.path), True)}
@@ -55,7 +51,7 @@ def check_forms(file: AdoptedFile, stop: threading.Event) -> Forms:
 
 
 def _is_whole(path: Path, form: str, file: AdoptedFile, stop: threading.Event) -> bool:
-    """Whether a further form holds all that the first holds; false: only a beginning of it."""
+    """Whether another form has all bytes of the first; False: it has only the beginning."""
     pieces = decoded(file.path, file.forms[0], stop)
     block = b""
     try:
@@ -70,12 +66,12 @@ def _is_whole(path: Path, form: str, file: AdoptedFile, stop: threading.Event) -
                 )
             block = block[len(piece) :]
     except SegmentDamaged:
-        return False  # cut off: all that it gave is a beginning of the first
+        return False  # cut off; what it has is the beginning of the first
     return not block and not next(pieces, b"")
 
 
 def compress_foreign(file: AdoptedFile, content: ForeignContent, stop: threading.Event) -> int:
-    """Leave one compressed form alone; how many bytes on disk that freed.
+    """Leave one compressed form and remove the others; return the bytes that this freed.
 
     Raises SegmentDamaged, SegmentChanged, Stopped, OSError; the plain form is then still there.
     """
@@ -83,10 +79,19 @@ def compress_foreign(file: AdoptedFile, content: ForeignContent, stop: threading
     before = sum(identity.size_bytes for identity, _ in forms.values())
     kept = next((form for form, (_, whole) in forms.items() if form and whole), "")
     if kept:
-        _make_durable(file.form_path(kept))  # whoever wrote it may not have
+        _sync(file.form_path(kept))  # the program that wrote it may not have done so
     else:
         kept = SUFFIXES[file.foreign.policy.compression]
-        _pack(file, kept, content, forms, stop)
+        target = file.form_path(kept)
+        check = _ForeignCheck(plain, target, content, forms.get(kept))
+        pack(
+            plain,
+            target,
+            temporary=foreign_temporary(target),
+            policy=file.foreign.policy,
+            check=check,
+            stop=stop,
+        )
         forms.pop(kept, None)
     durable_fs.fsync_directory(plain.parent)
     left = {form: found for form, found in forms.items() if form != kept}
@@ -104,39 +109,36 @@ def remove_forms(file: AdoptedFile, forms: Mapping[str, tuple[Identity, bool]]) 
     durable_fs.fsync_directory(file.path.parent)
 
 
-def _pack(
-    file: AdoptedFile, form: str, content: ForeignContent, forms: Forms, stop: threading.Event
-) -> None:
-    target, digest = file.form_path(form), sha256()
-    temporary = foreign_temporary(target)
-    try:
-        encoder = encoder_of(file.foreign.policy)
-        identity = write_packed(file.plain, temporary, encoder, digest.update, stop)
-        check_equal(temporary, form, digest.hexdigest(), stop)
-        _check_planned(file.plain, digest.hexdigest(), content)
-        identity.check(file.plain)
-        _check_target(target, forms.get(form))
-        durable_fs.rename(temporary, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            durable_fs.unlink(temporary)
-        raise
+class _ForeignCheck:
+    """Checks that the file is what the plan saw, and its target what was looked at."""
+
+    def __init__(
+        self,
+        plain: Path,
+        target: Path,
+        content: ForeignContent,
+        known: tuple[Identity, bool] | None,
+    ) -> None:
+        self._plain, self._target, self._content, self._known = plain, target, content, known
+        self._digest = sha256()
+
+    def feed(self, piece: bytes) -> None:
+        self._digest.update(piece)
+
+    def finish(self) -> str:
+        if self._digest.hexdigest() != self._content.sha256:
+            raise SegmentChanged("the file changed while it was read", path=self._plain)
+        return self._content.sha256
+
+    def before_rename(self) -> None:
+        """Replace nothing but the form that was compared before."""
+        if self._known is not None:
+            self._known[0].check(self._target)
+        elif os.path.lexists(self._target):
+            raise SegmentChanged("another process made the compressed form", path=self._target)
 
 
-def _check_planned(plain: Path, digest: str, content: ForeignContent) -> None:
-    if digest != content.sha256:
-        raise SegmentChanged("the file changed while it was read", path=plain)
-
-
-def _check_target(target: Path, known: tuple[Identity, bool] | None) -> None:
-    """Nothing is renamed over but the form that was looked into."""
-    if known is not None:
-        known[0].check(target)
-    elif os.path.lexists(target):
-        raise SegmentChanged("another process made the compressed form", path=target)
-
-
-def _make_durable(path: Path) -> None:
+def _sync(path: Path) -> None:
     fd = durable_fs.open_read(path)
     try:
         durable_fs.fsync(fd)

@@ -1,14 +1,14 @@
-"""Legal holds: what must stay, who asked for it, why, and until when.
+"""Store legal holds: which records must be kept, who asked for it, why, and until when.
 
     <state_dir>/holds.json
 
-A hold keeps every whole segment that can hold a matching record: of a log its pattern matches, in
-its time range.  Segments are matched by whole UTC days, so that a clock that was set back within a
-day cannot slip a record past a hold.  One that names an actor or a correlation id keeps the
-segments in which such a record is; which those are is found by reading them (matching).
+A hold keeps every whole segment that may contain a matching record: of a log that its pattern
+matches, in its time range.  Segments are matched by whole UTC days, so that a clock that was set
+back within a day cannot move a record out of a hold's range.  A hold by actor or correlation id
+keeps the segments that contain such a record, which retention.matching finds by reading them.
 
 Invariants (tests of the same name in tests/retention/test_holds.py):
-  round_trip   load gives back what add was given
+  round_trip   load returns what add was given
   never_lost   an unreadable file is an error, not an empty list
   expired      a hold protects until expires_at and not after; without one, until released
 """
@@ -43,10 +43,13 @@ _INSTANTS: Final = ("from_at", "until_at", "expires_at")
 class Hold:
     """One legal hold.
 
-    ``logs`` is a glob over log ids; ``from_at`` (included) and ``until_at`` (excluded) bound the
-    records' time, None is open; ``expires_at`` ends the hold, None leaves it until released.
-    ``actor`` (a user_id) and ``correlation_id`` narrow it to segments with a record of that one,
-    or, where both are given, with a record that has both.  Raises RetentionError.
+    logs                      glob over log ids
+    from_at, until_at         bounds of the records' time (included, excluded); None: unbounded
+    expires_at                when it ends; None: when it is released
+    actor, correlation_id     only segments with a record of this user_id, of this correlation id,
+                              or, where both are given, with a record that has both
+
+    Raises RetentionError.
     """
 
     id: str
@@ -69,7 +72,7 @@ class Hold:
             if not getattr(self, name).strip():
                 raise RetentionError(
                     f"the hold {self.id} has no {name}",
-                    hint="Whoever releases it one day must know who asked for it, and why.",
+                    hint="Whoever releases it must know who asked for it, and why.",
                 )
         for name in ("actor", "correlation_id"):
             if (value := getattr(self, name)) is not None and not value.strip():
@@ -86,18 +89,20 @@ class Hold:
 
     @property
     def reads_records(self) -> bool:
-        """Whether what it holds can only be told from the records themselves."""
+        """Whether a segment must be read to find out if the hold applies."""
         return self.actor is not None or self.correlation_id is not None
 
     def in_force(self, now: dt.datetime) -> bool:
         return self.expires_at is None or now < self.expires_at
 
     def covers(self, log: str, first_at: dt.datetime, last_at: dt.datetime) -> bool:
-        """Whether a segment of the log with records between the two instants can have a match."""
-        return (
-            fnmatchcase(log, self.logs)
-            and (self.from_at is None or last_at >= self.from_at)
-            and (self.until_at is None or first_at < self.until_at)
+        """Whether records of the log between the two instants may match."""
+        return fnmatchcase(log, self.logs) and self.covers_time(first_at, last_at)
+
+    def covers_time(self, first_at: dt.datetime, last_at: dt.datetime) -> bool:
+        """Whether records of any log between the two instants may match."""
+        return (self.from_at is None or last_at >= self.from_at) and (
+            self.until_at is None or first_at < self.until_at
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -122,10 +127,9 @@ class HoldStore:
         self.path = Path(state_dir) / "holds.json"
 
     def load(self) -> tuple[Hold, ...]:
-        """All holds, expired ones too; none when there is no file.
+        """Return all holds, also expired ones; none when there is no file.
 
-        Raises StateDamaged when the file or one of its holds cannot be understood, OSError as it
-        comes.
+        Raises StateDamaged when the file or one of its holds cannot be understood, OSError.
         """
         try:
             text = self.path.read_bytes()
@@ -141,7 +145,7 @@ class HoldStore:
             ) from error
 
     def add(self, hold: Hold) -> None:
-        """Make the hold durable.  Raises RetentionError when the id is taken, Busy, OSError."""
+        """Store a hold durably.  Raises RetentionError when the id is taken, Busy, OSError."""
         with self._lock():
             holds = self.load()
             if any(other.id == hold.id for other in holds):
@@ -151,7 +155,7 @@ class HoldStore:
             self._save((*holds, hold))
 
     def get(self, hold_id: str) -> Hold:
-        """The hold of that id.  Raises RetentionError when there is none, StateDamaged, OSError."""
+        """Return one hold.  Raises RetentionError when there is none, StateDamaged, OSError."""
         for hold in self.load():
             if hold.id == hold_id:
                 return hold

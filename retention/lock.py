@@ -1,4 +1,4 @@
-"""Keep two processes from running retention, or editing holds, over each other."""
+"""Keep two processes from running retention, or editing holds, at the same time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["locked"]
 
 @contextmanager
 def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the lock file for the length of the block, creating its directory where needed.
+    """Hold the lock file during the block, creating its directory where needed.
 
-    Raises Busy naming the holder, OSError as it comes.
+    Raises Busy naming the holder, OSError.
     """
     path = Path(path)
     durable_fs.make_directory(path.parent)

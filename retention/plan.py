@@ -1,137 +1,173 @@
-"""Decide what happens to each file of a directory, and say why.  Pure: no clock, disk, network.
+"""Decide what happens to every file of a directory, or every index of a sink.  Pure.
 
-Segments are judged by rules, files that the policy adopts by foreign, any other file is kept as
-foreign, and the breaker looks at the whole.  A dry run, a real run and ``--json`` show the same
-plan.
+``retention.rules`` judges each of them, ``make_room`` adds deletions for max_total_bytes, and
+``retention.breaker`` judges the whole.  A dry run, a real run and ``--json`` show the same plan.
 
 Invariants (tests of the same name in tests/retention/test_plan.py):
-  partition    every listed file is in exactly one of keep, compress, delete
+  partition    everything listed is in exactly one of keep, compress, delete
   same         the same facts give the same plan
+
+Invariants (tests of the same name in tests/retention/test_plan_for_room.py):
+  oldest       what is deleted for its size is older than everything removable that stays
+  sparing      no more is deleted for its size than needed
+  protected    nothing is deleted for its size that a rule other than age keeps
+
+Invariants (tests of the same name in tests/retention/test_plan_of_indices.py):
+  outside      no index is deleted whose name is not exactly the prefix and a day
+  recent       neither today's index, nor a later day's, nor the newest is deleted
+  held         an index whose day a hold in force touches is kept
+  not_shipped  an index of a day from which records are still to be shipped is kept
+  announced    the first run over indices, and the first of a shorter age or another target,
+               deletes nothing
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditlog.format.record import format_timestamp
-from retention import breaker, foreign, room, rules
+from retention import breaker, rules
+from retention.errors import RetentionError
+from retention.policy import format_duration
+from retention.subjects import AdoptedFile, Index, Segment, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import datetime as dt
+    import os
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from auditlog.format.segment_names import LogId
-    from auditlog.reading.inventory import SegmentFile
-    from auditlog.reading.reader import Bounds
-    from retention.breaker import Refusal
-    from retention.facts import AdoptedFile, Facts, LastRun, SegmentFacts, ShipGate
+    from retention.breaker import LastIndexRun, LastRun, Refusal
     from retention.holds import Hold
-    from retention.policy import Policy
-    from retention.rules import Verb, Verdict
+    from retention.policy import IndexPolicy, Policy
+    from retention.rules import Group, Verb
+    from retention.subjects import DirectoryFacts, SinkCursors, Subject
 
-__all__ = ["Action", "Plan", "plan"]
+__all__ = [
+    "Action",
+    "Case",
+    "DirectoryPlan",
+    "IndexPlan",
+    "Plan",
+    "Refused",
+    "cases_of",
+    "index_cases",
+    "plan",
+    "plan_indices",
+]
+
+
+class Case(NamedTuple):
+    """A subject, the number of newer ones in its group, and the group."""
+
+    subject: Subject
+    newer: int
+    group: Group
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What is to happen to one file, and why.
+    """What happens to one subject, and why."""
 
-    ``log`` is empty for a foreign file, and ``adopted`` tells of one that the policy names.
-    ``bounds`` is None where the segment needed no reading; ``last_record_at`` is what its age is
-    counted from.
-    """
-
-    log: str
-    segment: str
+    case: Case
     action: Verb
     reason: str
     detail: str
-    size_bytes: int
-    file: SegmentFile | None = None
-    bounds: Bounds | None = None
-    last_record_at: dt.datetime | None = None
-    adopted: AdoptedFile | None = None
 
     @property
-    def records(self) -> int | None:
-        """How many there are, or lines; None where it was not counted."""
-        if self.adopted is not None:
-            return None if self.adopted.content is None else self.adopted.content.lines
-        return None if self.bounds is None else self.bounds.records
+    def subject(self) -> Subject:
+        return self.case.subject
+
+    @property
+    def name(self) -> str:
+        return self.case.subject.name
+
+    @property
+    def size_bytes(self) -> int:
+        return self.case.subject.size_bytes
 
     def to_json(self, *, done: bool = False) -> dict[str, Any]:
-        last = self.last_record_at
-        printed = {
-            "log": self.log or None,
-            "segment": self.segment,
-            "action": self.action,
-            "reason": self.reason,
-            "detail": self.detail,
-            "bytes": self.size_bytes,
-            "records": self.records,
-            "last_record_at": None if last is None else format_timestamp(last),
-            "done": done,
-        }
-        if self.adopted is not None:
-            printed["pattern"] = self.adopted.foreign.pattern
-        return printed
+        names, measures = self.case.subject.to_json()
+        decided = {"action": self.action, "reason": self.reason, "detail": self.detail}
+        return {**names, **decided, **measures, "done": done}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One action for each file of a directory, log by log in write order.
+    """One action for each subject.
 
-    ``refusals`` is the circuit breaker's verdict: where there is one, nothing may be applied
-    unless a person confirms.  ``over_bytes`` is by how much what is left exceeds max_total_bytes,
-    since the rest may not go.
+    ``refusals`` are the circuit breaker's; with one, nothing is done unless a person confirms.
+    ``simulated`` plans have an instant that was given by a person and not by a clock.
     """
 
-    directory: Path
     at: dt.datetime
-    policy: Policy
-    sinks: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     simulated: bool = False
-    over_bytes: int = 0
+
+    @property
+    def about(self) -> str:
+        """A prefix for messages about the whole plan."""
+        return ""
 
     def only(self, verb: Verb) -> tuple[Action, ...]:
         return tuple(action for action in self.actions if action.action == verb)
 
     def kept(self) -> dict[str, int]:
-        """How many files are kept, by reason."""
-        return dict(Counter(action.reason for action in self.actions if action.action == "keep"))
+        """Count what is kept, by reason."""
+        return dict(Counter(action.reason for action in self.only("keep")))
+
+    def counts(self) -> dict[str, int]:
+        """Count the actions of each kind."""
+        verbs = Counter(action.action for action in self.actions)
+        return {verb: verbs[verb] for verb in ("keep", "compress", "delete")}
 
     def to_json(self, *, dry_run: bool = True) -> dict[str, Any]:
-        """The object of ``prune --json`` as long as nothing is done.
+        """Return the object that auditctl prints, with nothing done."""
+        raise NotImplementedError
 
-        ``freed_bytes`` counts deletions alone: what compression will save is not known yet.
-        """
-        verbs = Counter(action.action for action in self.actions)
+    def _common(self, *, dry_run: bool) -> dict[str, Any]:
         return {
-            "schema": "auditctl.prune/1",
             "at": format_timestamp(self.at),
             "dry_run": dry_run,
-            "policy": self.policy.to_json(),
-            "actions": [action.to_json() for action in self.actions],
             "refusals": [refusal.to_json() for refusal in self.refusals],
-            "totals": {
-                "keep": verbs["keep"],
-                "compress": verbs["compress"],
-                "delete": verbs["delete"],
-                "freed_bytes": sum(action.size_bytes for action in self.only("delete")),
-            },
+            "actions": [action.to_json() for action in self.actions],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryPlan(Plan):
+    """The plan of one directory, log by log in write order, then its other files.
+
+    ``over_bytes`` is what is left above max_total_bytes, because rules keep the rest.
+    """
+
+    directory: Path
+    policy: Policy
+    sinks: tuple[str, ...] = ()
+    over_bytes: int = 0
+
+    def to_json(self, *, dry_run: bool = True) -> dict[str, Any]:
+        """Return the object of ``prune --json`` with nothing done.
+
+        ``freed_bytes`` counts deletions only: what compression saves is not known yet.
+        """
+        freed = sum(action.size_bytes for action in self.only("delete"))
+        return {
+            "schema": "auditctl.prune/1",
+            **self._common(dry_run=dry_run),
+            "policy": self.policy.to_json(),
+            "totals": {**self.counts(), "freed_bytes": freed},
             "over_bytes": self.over_bytes,
         }
 
     def explain(self) -> list[str]:
-        """The plan for people, one line for each file."""
-        width = max((len(action.segment) for action in self.actions), default=0)
+        """Describe the plan for people, one line for each file."""
+        width = max((len(action.name) for action in self.actions), default=0)
         lines = [
-            f"{action.action:8} {action.segment:{width}}  {action.reason}: {action.detail}"
+            f"{action.action:8} {action.name:{width}}  {action.reason}: {action.detail}"
             for action in self.actions
         ]
         if not self.sinks:
@@ -139,106 +175,251 @@ class Plan:
         return lines + [f"refused  {refusal.kind}: {refusal.detail}" for refusal in self.refusals]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexPlan(Plan):
+    """The plan of one sink's indices, by name.
+
+    ``announces`` says why this run only tells what the next one will do, unless a person confirms.
+    """
+
+    policy: IndexPolicy
+    announces: str = ""
+
+    @property
+    def about(self) -> str:
+        return f"indices of sink {self.policy.sink}: "
+
+    def to_json(self, *, dry_run: bool = True) -> dict[str, Any]:
+        """Return the object of ``prune --indices --json`` with nothing done."""
+        deleted = [action.subject for action in self.only("delete")]
+        return {
+            "schema": "auditctl.prune_indices/1",
+            **self._common(dry_run=dry_run),
+            "announced": False,
+            "sink": self.policy.sink,
+            "policy": self.policy.to_json(),
+            "announces": self.announces or None,
+            "totals": {
+                "keep": len(self.only("keep")),
+                "delete": len(deleted),
+                "documents": sum(index.documents for index in deleted if isinstance(index, Index)),
+            },
+        }
+
+
+class Refused(RetentionError):
+    """The circuit breaker stopped a run before it changed anything; ``plan`` says why."""
+
+    def __init__(self, plan: Plan, *, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(
+            plan.about + "; ".join(refusal.detail for refusal in plan.refusals),
+            path=path,
+            hint="Nothing was changed. Look at the plan (--dry-run); if it is right, --confirm it.",
+        )
+        self.plan = plan
+
+
+# A directory --------------------------------------------------------------------------------------
+
+
 def plan(
-    facts: Facts,
+    facts: DirectoryFacts,
     policy: Policy,
-    cursors: ShipGate,
+    cursors: SinkCursors,
     holds: Sequence[Hold],
     now: dt.datetime,
     *,
     last_run: LastRun | None = None,
     simulated: bool = False,
-) -> Plan:
-    """Decide for each file of the directory.
+) -> DirectoryPlan:
+    """Decide about each file of a directory.
 
-    ``simulated`` says that ``now`` was given by a person and is no clock, so that it cannot have
-    jumped.
+    ``simulated`` says that ``now`` was given by a person, so that it is not a clock that jumped.
     """
-    actions: list[Action] = []
-    removable: dict[int, Verdict] = {}
-    for log, segments in facts.segments.items():
-        judged = list(
-            rules.judge(log, segments, policy=policy, cursors=cursors, holds=holds, now=now)
-        )
-        if policy.max_total_bytes is not None:
-            ageless = rules.judge(
-                log,
-                segments,
-                policy=policy,
-                cursors=cursors,
-                holds=holds,
-                now=now,
-                ageless=True,
-            )
-            removable |= {
-                len(actions) + index: verdict
-                for index, verdict in enumerate(ageless)
-                if verdict.action == "delete"
-            }
-        actions += [
-            _action(log, segment, verdict)
-            for segment, verdict in zip(segments, judged, strict=True)
-        ]
-    for adopted, newer in zip(facts.adopted, foreign.newer_counts(facts.adopted), strict=True):
-        if policy.max_total_bytes is not None:
-            verdict = foreign.judge(adopted, newer, holds, now, ageless=True)
-            if verdict.action == "delete":
-                removable[len(actions)] = verdict
-        actions.append(_adopted(adopted, foreign.judge(adopted, newer, holds, now)))
+    actions = [
+        Action(case, *rules.judge(*case)) for case in cases_of(facts, policy, cursors, holds, now)
+    ]
     over_bytes = 0
     if policy.max_total_bytes is not None:
-        actions, over_bytes = room.make(actions, removable, policy.max_total_bytes)
-    actions += [
-        Action("", file.path.name, "keep", "foreign", file.detail, file.size_bytes)
-        for file in facts.foreign
+        over_bytes = make_room(actions, policy.max_total_bytes)
+    decided = DirectoryPlan(
+        at=now,
+        actions=tuple(actions),
+        simulated=simulated,
+        directory=facts.directory,
+        policy=policy,
+        sinks=cursors.sinks,
+        over_bytes=over_bytes,
+    )
+    return replace(decided, refusals=tuple(_refusals(decided, cursors, last_run)))
+
+
+def cases_of(
+    facts: DirectoryFacts,
+    policy: Policy,
+    cursors: SinkCursors,
+    holds: Sequence[Hold],
+    now: dt.datetime,
+) -> Iterator[Case]:
+    """List what there is to judge in a directory, in the order of its plan."""
+    for log, segments in facts.segments.items():
+        group = rules.log_group(log, segments, policy=policy, cursors=cursors, holds=holds, now=now)
+        newest = len(segments) - 1
+        for index, segment in enumerate(segments):
+            yield Case(segment, newest - index, group)
+    patterns = {
+        foreign.pattern: rules.pattern_group(foreign, holds, now)
+        for foreign in dict.fromkeys(file.foreign for file in facts.adopted)
+    }
+    # Newest last; damaged files do not count as newer, since their age is not known.
+    newer = Counter(file.foreign.pattern for file in facts.adopted if not file.damage)
+    for file in facts.adopted:
+        pattern = file.foreign.pattern
+        newer[pattern] -= not file.damage
+        yield Case(file, newer[pattern], patterns[pattern])
+    others = rules.foreign_group(policy, now)
+    for other in facts.foreign:
+        yield Case(other, 0, others)
+
+
+def make_room(actions: list[Action], limit_bytes: int) -> int:
+    """Delete the oldest until the rest fits; return by how many bytes it still does not.
+
+    Only what no rule but age keeps is deleted, and only segments and adopted files are counted.
+    What the same run compresses counts as nothing, since its new size is not known; so nothing
+    younger is deleted before it, and the next run sees what is left to do.
+    """
+    counted = [
+        index
+        for index, action in enumerate(actions)
+        if isinstance(action.subject, Segment | AdoptedFile)
     ]
-    return Plan(
-        facts.directory,
-        now,
-        policy,
-        cursors.sinks,
-        tuple(actions),
-        breaker.judge(
-            facts,
-            Counter(
-                action.log if action.adopted is None else action.adopted.foreign.pattern
-                for action in actions
-                if action.action == "delete"
-            ),
-            policy,
-            cursors,
-            now,
-            last_run=last_run,
-            simulated=simulated,
+    kept = (actions[index] for index in counted if actions[index].action == "keep")
+    over = sum(action.size_bytes for action in kept) - limit_bytes
+    if over <= 0:
+        return 0
+    for index in sorted(counted, key=lambda index: _age_order(actions[index])):
+        action = actions[index]
+        if action.action == "delete" or not rules.is_removable(*action.case):
+            continue
+        if over <= 0 or action.action == "compress":
+            break
+        detail = f"{over} bytes above max_total_bytes, and it is the oldest that may be deleted"
+        actions[index] = Action(action.case, "delete", "size", detail)
+        over -= action.size_bytes
+    return max(0, over)
+
+
+def _age_order(action: Action) -> tuple[str, str, int]:
+    assert isinstance(action.subject, Segment | AdoptedFile)  # noqa: S101  (see make_room)
+    return action.subject.age_order
+
+
+def _refusals(
+    decided: DirectoryPlan, cursors: SinkCursors, last_run: LastRun | None
+) -> Iterator[Refusal]:
+    policy, groups = decided.policy, _counts(decided.actions)
+    yield from breaker.too_many(groups)
+    if not decided.simulated:
+        ages = [foreign.policy.delete_after for foreign in policy.foreign]
+        ages += [group.delete_after for group, _, _ in groups]
+        shortest = min([policy.delete_after, *ages])
+        newest = _newest(decided.actions)
+        yield from breaker.jumped(decided.at, last_run, newest=newest, delete_after=shortest)
+    deleting = [(group.noun, group.name) for group, _, deletes in groups if deletes]
+    if not deleting:
+        return
+    if last_run is not None:
+        logs = [name for noun, name in deleting if noun == "segments"]
+        yield from breaker.harsher(logs, policy, last_run.policy)
+        foreign = [each for each in policy.foreign if ("files", each.pattern) in deleting]
+        yield from breaker.harsher_foreign(foreign, last_run.policy)
+    yield from breaker.sinks_removed(cursors, last_run)
+
+
+def _counts(actions: Sequence[Action]) -> list[tuple[Group, int, int]]:
+    """Count the subjects of each group, and those to be deleted."""
+    groups: dict[int, tuple[Group, list[int]]] = {}
+    for action in actions:
+        group = action.case.group
+        _, counts = groups.setdefault(id(group), (group, [0, 0]))
+        counts[0] += 1
+        counts[1] += action.action == "delete"
+    return [(group, total, deletes) for group, (total, deletes) in groups.values()]
+
+
+def _newest(actions: Sequence[Action]) -> dt.datetime | None:
+    return max(
+        (
+            action.case.subject.bounds.last_at
+            for action in actions
+            if isinstance(action.case.subject, Segment) and action.case.subject.bounds is not None
         ),
-        simulated,
-        over_bytes,
+        default=None,
     )
 
 
-def _action(log: LogId, segment: SegmentFacts, verdict: Verdict) -> Action:
-    file, bounds = segment.file, segment.bounds
-    return Action(
-        str(log),
-        file.name.logical,
-        verdict.action,
-        verdict.reason,
-        verdict.detail,
-        file.size_bytes,
-        file,
-        bounds,
-        None if bounds is None else rules.counted_from(file, bounds),
+# Indices ------------------------------------------------------------------------------------------
+
+
+def plan_indices(
+    indices: Sequence[Index],
+    policy: IndexPolicy,
+    holds: Sequence[Hold],
+    now: dt.datetime,
+    *,
+    pending_from: dt.date | None,
+    last_run: LastIndexRun | None,
+    simulated: bool = False,
+) -> IndexPlan:
+    """Decide about each index of a sink.
+
+    ``pending_from`` is the first day of which this host may still have records to ship.
+    """
+    actions = tuple(
+        Action(case, *rules.judge(*case))
+        for case in index_cases(indices, policy, holds, now, pending_from)
+    )
+    refusals: list[Refusal] = []
+    deletes = sum(action.action == "delete" for action in actions)
+    if deletes:
+        ours = [action for action in actions if action.reason != "outside"]
+        refusals += breaker.too_many([(ours[0].case.group, len(ours), deletes)])
+        refusals += breaker.harsher_indices(policy, last_run)
+        if not simulated:
+            refusals += breaker.jumped(now, last_run, newest=None, delete_after=policy.delete_after)
+    return IndexPlan(
+        at=now,
+        actions=actions,
+        refusals=tuple(refusals),
+        simulated=simulated,
+        policy=policy,
+        announces=_announces(policy, last_run),
     )
 
 
-def _adopted(file: AdoptedFile, verdict: Verdict) -> Action:
-    return Action(
-        "",
-        file.path.name,
-        verdict.action,
-        verdict.reason,
-        verdict.detail,
-        file.size_bytes,
-        last_record_at=None if file.damage else file.counted_from,
-        adopted=file,
-    )
+def index_cases(
+    indices: Sequence[Index],
+    policy: IndexPolicy,
+    holds: Sequence[Hold],
+    now: dt.datetime,
+    pending_from: dt.date | None,
+) -> Iterator[Case]:
+    """List the indices to judge, by name."""
+    group = rules.index_group(policy, holds, now, pending_from)
+    dated = [replace(index, day=day_of(policy.prefix, index.name)) for index in indices]
+    days = sorted(index.day for index in dated if index.day is not None)
+    for index in sorted(dated, key=lambda index: index.name):
+        newer = 0 if index.day is None else len(days) - 1 - days.index(index.day)
+        yield Case(index, newer, group)
+
+
+def _announces(policy: IndexPolicy, last_run: LastIndexRun | None) -> str:
+    if last_run is None:
+        return "it is the first run since index_delete_after was set"
+    if last_run.target != policy.target:
+        return f"the last run was about {last_run.target}"
+    if policy.delete_after < last_run.delete_after:
+        before, after = format_duration(last_run.delete_after), format_duration(policy.delete_after)
+        return f"index_delete_after went from {before} to {after}"
+    return ""

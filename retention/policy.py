@@ -1,11 +1,11 @@
-"""How long segments stay, and in which form.  Pure: no clock, disk, network.
+"""Define how long segments, foreign files and indices are kept, and in which form.  Pure.
 
 Invariants (tests of the same name in tests/retention/test_policy.py):
   never_empty      zero, negative and missing durations are errors, never "everything"
   never_inverted   a segment is compressed before it is deleted
   round_trip       from_json gives back what to_json was given
-  first_match      a log has the policy of the first glob that matches its id, else the default
-  adopted          a foreign file has the policy of the first pattern that matches its name
+  first_match      the first glob that matches a log's id selects its policy, else the default
+  adopted          the first pattern that matches a foreign file's name selects its policy
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "Check",
     "Compression",
     "ForeignPolicy",
+    "IndexPolicy",
     "Policy",
     "Shipped",
     "format_duration",
@@ -46,7 +47,7 @@ _WINDOWS: Final = tuple(1 << log for log in range(20, 28))  # zstd(1): more need
 
 
 def parse_duration(text: str) -> dt.timedelta:
-    """A whole number and one of d, h, m, s.  Raises PolicyError.
+    """Parse a whole number and one of d, h, m, s.  Raises PolicyError.
 
     >>> parse_duration("90d").days
     90
@@ -59,9 +60,9 @@ def parse_duration(text: str) -> dt.timedelta:
     return int(match[1]) * _UNITS[match[2]]
 
 
-@lru_cache(maxsize=64)  # a policy has few, and each of its segments is told of them
+@lru_cache(maxsize=64)  # a plan prints the same few durations once for each segment
 def format_duration(duration: dt.timedelta) -> str:
-    """The shortest text that parse_duration reads as the same; fractions of a second are cut.
+    """Return the shortest text that parse_duration accepts; fractions of a second are cut.
 
     >>> format_duration(dt.timedelta(hours=36))
     '36h'
@@ -73,21 +74,21 @@ def format_duration(duration: dt.timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When a segment is compressed and deleted, counted from its last record.
+    """When segments are compressed and deleted, by the age of their last record.
 
     compress_after, delete_after   age of the last record
-    compression, level             the level is the compressor's own; None takes the one measured
+    compression, level             the level is the compressor's; None takes the settings measured
                                    best for audit records
-    long_window_bytes              zstd looks so far back for repetitions (``--long`` of zstd(1));
+    long_window_bytes              zstd's window for repetitions (``--long`` of zstd(1));
                                    compressing and reading then take that much memory
-    keep_at_least                  so many newest segments of a log are never deleted, however old
-    max_delete_fraction            a run that would delete more of a log's segments stops and asks
-    verify_before_delete           "index": what is to go is counted in every sink first
-    max_total_bytes                what the directory's segments and adopted files may take; beyond
-                                   it the oldest go before their time, never one that a rule other
-                                   than age keeps
-    overrides                      (glob over log ids, policy): the first that matches decides
-    foreign                        patterns of files that are no segments; others are never touched
+    keep_at_least                  number of newest segments of a log that are never deleted
+    max_delete_fraction            a run that would delete a larger share of a log's segments stops
+    verify_before_delete           "index": count a segment's records in every sink before deleting
+    max_total_bytes                limit for the directory's segments and adopted files; beyond it
+                                   the oldest are deleted early, unless a rule other than age keeps
+                                   them
+    overrides                      (glob over log ids, policy); the first match applies
+    foreign                        foreign files to adopt; others are never touched
 
     Raises PolicyError.
     """
@@ -120,12 +121,12 @@ class Policy:
         if type(self.keep_at_least) is not int or self.keep_at_least < 1:
             raise PolicyError(
                 f"keep_at_least is {self.keep_at_least!r}",
-                hint="The newest segment of a log always stays: 1 is the least.",
+                hint="The newest segment of a log is always kept: the minimum is 1.",
             )
         fraction = self.max_delete_fraction
         if type(fraction) not in (int, float) or not 0 < fraction <= 1:
             raise PolicyError(
-                f"max_delete_fraction is {fraction!r}", hint="It lies above 0 and up to 1."
+                f"max_delete_fraction is {fraction!r}", hint="It must be above 0 and at most 1."
             )
         if self.verify_before_delete not in get_args(Check):
             raise PolicyError(
@@ -141,11 +142,11 @@ class Policy:
             )
         for glob, policy in self.overrides:
             if not glob.strip():
-                raise PolicyError("a policy for some logs does not say for which")
+                raise PolicyError("an override has an empty pattern of log ids")
             _check_part(policy, glob)
         patterns = [foreign.pattern for foreign in self.foreign]
         if len(set(patterns)) < len(patterns):
-            raise PolicyError("one pattern of foreign files is there twice")
+            raise PolicyError("a pattern of foreign files is given twice")
 
     def _check_ages(self) -> None:
         for name in ("compress_after", "delete_after"):
@@ -167,27 +168,27 @@ class Policy:
     def _check_compression(self) -> None:
         if self.compression not in get_args(Compression):
             raise PolicyError(
-                f"{self.compression!r} is no compression", hint="Use 'zstd' or 'gzip'."
+                f"{self.compression!r} is not a compression", hint="Use 'zstd' or 'gzip'."
             )
         levels = _LEVELS[self.compression]
         if self.level is not None and (type(self.level) is not int or self.level not in levels):
             raise PolicyError(
-                f"level is {self.level!r}; {self.compression} has {levels[0]} to {levels[-1]}"
+                f"level is {self.level!r}; {self.compression} accepts {levels[0]} to {levels[-1]}"
             )
         if self.long_window_bytes is not None and (
             self.compression != "zstd" or self.long_window_bytes not in _WINDOWS
         ):
             raise PolicyError(
                 f"long_window_bytes is {self.long_window_bytes!r}",
-                hint="It is for zstd, and a power of two from 1 MiB to 128 MiB.",
+                hint="It applies to zstd, and is a power of two from 1 MiB to 128 MiB.",
             )
 
     def of(self, log: str) -> Policy:
-        """The policy of one log."""
+        """Return the policy of one log."""
         return next((policy for glob, policy in self.overrides if fnmatchcase(log, glob)), self)
 
     def adopts(self, name: str) -> ForeignPolicy | None:
-        """What applies to a file of this name that is no segment; None: it is never touched."""
+        """Return the policy that adopts a foreign file of this name; None: never touch it."""
         return next((foreign for foreign in self.foreign if foreign.matches(name)), None)
 
     def to_json(self) -> dict[str, Any]:
@@ -223,16 +224,16 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class ForeignPolicy:
-    """What applies to files of an older set-up, adopted by their names.
+    """When the foreign files whose name matches a pattern are compressed and deleted.
 
-    pattern           glob over the file name; a name's .gz and .zst forms belong to it
+    pattern           glob over the file name; it also matches the .gz and .zst forms of a name
     policy            ages, compression, keep_at_least and max_delete_fraction of these files;
-                      with verify_before_delete they are not deleted, since nobody can count them
-    shipped           "not_required": they may go although no source ships them; a source that
-                      does is waited for all the same
-    timestamp_fields  where a line has its time, a member or a path of members; the first that is
-                      one counts
-    sources           (name, paths) of the ndjson sources, whose places tell what was shipped
+                      with verify_before_delete they are never deleted, since their lines cannot be
+                      counted in a sink
+    shipped           "not_required": delete them although no source ships them; a source that
+                      does is still waited for
+    timestamp_fields  members (or paths of members) with a line's time; the first usable one counts
+    sources           (name, paths) of the ndjson sources, whose cursors say what was shipped
 
     Raises PolicyError.
     """
@@ -252,8 +253,8 @@ class ForeignPolicy:
     def __post_init__(self) -> None:
         if not self.pattern.strip() or "/" in self.pattern:
             raise PolicyError(
-                f"{self.pattern!r} is no pattern of foreign files",
-                hint='It is a glob over the names in the configured directories, like "*.ndjson".',
+                f"{self.pattern!r} is not a pattern of foreign files",
+                hint='Give a glob over the names in the configured directories, like "*.ndjson".',
             )
         if self.shipped not in get_args(Shipped):
             raise PolicyError(
@@ -285,14 +286,47 @@ class ForeignPolicy:
         return cls(**{**fields, **given, "policy": policy})
 
 
+@dataclass(frozen=True, slots=True)
+class IndexPolicy:
+    """When daily indices ``<prefix>-<yyyy.mm.dd>`` at ``urls`` are deleted, after their day ended.
+
+    Raises PolicyError.
+    """
+
+    sink: str
+    urls: tuple[str, ...]
+    prefix: str
+    delete_after: dt.timedelta
+    max_delete_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.delete_after < _UNITS["d"]:
+            raise PolicyError(
+                f"index_delete_after of sink {self.sink} is "
+                f"{self.delete_after.total_seconds():g} s",
+                hint="An index holds a day, so the minimum is 1d; leave it out to delete none.",
+            )
+
+    @property
+    def target(self) -> str:
+        """The indices it applies to; a run with another target is announced first."""
+        return f"{self.prefix}-* at {', '.join(sorted(self.urls))}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "index_delete_after": format_duration(self.delete_after),
+            "max_delete_fraction": self.max_delete_fraction,
+        }
+
+
 def plain_name(name: str) -> str:
-    """The name of a foreign file before anything compressed it."""
+    """Return the name of a foreign file's plain form."""
     return name.removesuffix(".zst").removesuffix(".gz")
 
 
 def _check_part(policy: Policy, glob: str) -> None:
     if policy.overrides or policy.foreign or policy.max_total_bytes is not None:
         raise PolicyError(
-            f"the policy for {glob} sets what only the whole directory can have",
-            hint="max_total_bytes bounds all logs together; set it once.",
+            f"the policy for {glob} has a setting that only the whole directory can have",
+            hint="max_total_bytes limits all logs together; set it once.",
         )

@@ -1,7 +1,7 @@
-"""Give way to everybody else: the lowest CPU and I/O priority, for the calling thread.
+"""Give the calling thread the lowest CPU and I/O priority.
 
 On Linux both belong to a thread and are inherited by the threads it starts (setpriority(2),
-ioprio_set(2)); so the process's other threads keep theirs.
+ioprio_set(2)); so the other threads of the process keep theirs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 27
 
 
 def give_way() -> bool:
-    """Lower the calling thread's priorities; whether both could be.  Never raises."""
+    """Lower both priorities of the calling thread; return whether that succeeded.  Never raises."""
     thread = threading.get_native_id()
     try:
         os.setpriority(os.PRIO_PROCESS, thread, _NICE)
@@ -34,7 +34,7 @@ def give_way() -> bool:
         return False
     number = _IOPRIO_SET.get(platform.machine())
     if number is None:
-        return False  # only the CPU gives way where the call's number is not known
+        return False  # the number of the system call is not known for this machine
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(number, _WHO_PROCESS, thread, _IOPRIO) != 0:
         error_text = os.strerror(ctypes.get_errno())

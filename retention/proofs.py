@@ -1,11 +1,12 @@
-"""The retention service's own audit log, ``retention@<host>`` beside the segments it deletes.
+"""Write retention's own audit log, ``retention@<host>``, beside the segments that it deletes.
 
-It is opened with the first record, so that a run that deletes nothing writes nothing.  Besides
-tombstones it holds what else somebody must account for: holds that came and went.
+It contains the tombstones of what was deleted, and the holds that were added and released.  The log
+is opened with the first record, so that a run that deletes nothing writes nothing.
 
 Invariants (tests of the same name in tests/retention/test_proofs.py):
-  durable   bury returns only when the tombstone would survive a crash, also one that it found
-  once      a segment, an index or a foreign file that has its tombstone already gets no second one
+  durable    bury returns only when the tombstone would survive a crash, also one that it found
+  once       what has a tombstone already does not get a second one
+  complete   the details of a tombstone are those that auditlog.format.tombstones reads
 """
 
 from __future__ import annotations
@@ -17,35 +18,114 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from auditlog import durable_fs
 from auditlog.errors import LogDamaged, LogFailed, LogLocked
-from auditlog.format.record import decode
+from auditlog.format.record import decode, format_timestamp
 from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
-from auditlog.reading.deleted_indices import index_tombstones
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import iter_lines, open_any_form
-from retention.rules import PROOF_SERVICE
-from retention.tombstone import FOREIGN_DELETED
+from retention.rules import RETENTION_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from auditlog.writer.log import Log
+    from retention.content import Content
+    from retention.policy import IndexPolicy, Policy
+    from retention.subjects import AdoptedFile, ForeignContent, Index, Segment
 
-__all__ = ["HOLD_ADDED", "HOLD_RELEASED", "ProofLog"]
+__all__ = [
+    "FOREIGN_DELETED",
+    "HOLD_ADDED",
+    "HOLD_RELEASED",
+    "ProofLog",
+    "foreign_details",
+    "index_details",
+    "segment_details",
+]
 
+FOREIGN_DELETED: Final = "retention.foreign_deleted"
 HOLD_ADDED: Final = "retention.hold_added"
 HOLD_RELEASED: Final = "retention.hold_released"
 
-_PATIENCE_SECONDS: Final = 3.0
-"""How long a full disk may keep a tombstone waiting: a stop has to be heeded within five."""
+_KEYS: Final = {
+    SEGMENT_DELETED: ("segment", "first_seq", "last_seq", "last_hash"),
+    FOREIGN_DELETED: ("file", "sha256"),
+    INDEX_DELETED: ("sink", "index", "uuid"),
+}
+"""By event type of a tombstone, the details that identify what was deleted."""
+
+_RESOURCE_TYPES: Final = {
+    SEGMENT_DELETED: "segment",
+    FOREIGN_DELETED: "file",
+    INDEX_DELETED: "index",
+}
+
+_TIMEOUT_SECONDS: Final = 3.0
+"""Longest wait for a full disk: a stop of the agent must take effect within five seconds."""
 
 _RETRY_SECONDS: Final = 0.05
 
-_Key = tuple[str, int, int, str]
+_Key = tuple[str, ...]
+
+
+def segment_details(
+    segment: Segment, content: Content, *, cursor: Mapping[str, int], policy: Policy
+) -> dict[str, Any]:
+    """Return the details of a segment's tombstone, except who ordered the deletion (``by``).
+
+    ``cursor`` has the seq that each configured sink acknowledged.
+    """
+    bounds = content.bounds
+    return {
+        "log": segment.log,
+        "segment": segment.name,
+        "first_seq": bounds.first_seq,
+        "last_seq": bounds.last_seq,
+        "first_prev_hash": bounds.first_prev_hash,
+        "last_hash": bounds.last_hash,
+        "records": bounds.records,
+        "bytes": content.size_bytes,
+        "sha256": content.sha256,
+        "last_record_at": format_timestamp(bounds.last_at),
+        "cursor": dict(sorted(cursor.items())),
+        "policy": policy.to_json(),
+    }
+
+
+def foreign_details(file: AdoptedFile, content: ForeignContent) -> dict[str, Any]:
+    """Return the details of a foreign file's tombstone; ``bytes`` are uncompressed."""
+    first, last = content.first_at, content.last_at
+    return {
+        "file": file.name,
+        "forms": [file.form_path(form).name for form in file.forms],
+        "bytes": content.size_bytes,
+        "sha256": content.sha256,
+        "lines": content.lines,
+        "untimed_lines": content.untimed,
+        "first_timestamp": None if first is None else format_timestamp(first),
+        "last_timestamp": None if last is None else format_timestamp(last),
+        "modified_at": format_timestamp(file.modified_at),
+        "shipped": [{"source": each.source, "sink": each.sink} for each in file.progress],
+        "policy": file.foreign.to_json(),
+    }
+
+
+def index_details(index: Index, policy: IndexPolicy) -> dict[str, Any]:
+    """Return the details of an index's tombstone."""
+    return {
+        "sink": policy.sink,
+        "urls": list(policy.urls),
+        "index": index.name,
+        "day": None if index.day is None else index.day.isoformat(),
+        "uuid": index.uuid,
+        "documents": index.documents,
+        "bytes": index.size_bytes,
+        "policy": policy.to_json(),
+    }
 
 
 class ProofLog:
-    """Writes tombstones; a context manager, so that the log is closed."""
+    """Writes tombstones.  Use it in ``with``, so that the log is closed."""
 
     def __init__(
         self,
@@ -62,9 +142,7 @@ class ProofLog:
         self._instance = instance
         self._log: Log | None = None
         self._known: set[_Key] | None = None
-        self._known_foreign: set[tuple[str, str]] | None = None
-        self._indices: set[tuple[str, str, str]] | None = None
-        self._found_durable = False
+        self._is_synced = False
 
     def __enter__(self) -> Self:
         return self
@@ -73,46 +151,21 @@ class ProofLog:
         if self._log is not None:
             self._log.close()
 
-    def bury(self, tombstone: Mapping[str, Any], *, actor: str) -> None:
-        """Make the tombstone durable, unless a run that was killed already did.
+    def bury(self, event_type: str, details: Mapping[str, Any], *, actor: str) -> None:
+        """Make a tombstone durable, unless a run that was killed already wrote it.
 
         Raises AuditLogError (the log is locked, damaged or failed) and OSError; then nothing may
         be deleted.
         """
-        key: _Key = (
-            tombstone["segment"],
-            tombstone["first_seq"],
-            tombstone["last_seq"],
-            tombstone["last_hash"],
-        )
-        if key in self._tombstones():
+        if self._known is None:
+            self._known = set(_tombstones(self._directory))
+        key = _key(event_type, details)
+        if key in self._known:
             self._sync_found()
             return
-        self.note(SEGMENT_DELETED, ("segment", tombstone["segment"]), tombstone, actor=actor)
-        self._tombstones().add(key)
-
-    def bury_foreign(self, tombstone: Mapping[str, Any], *, actor: str) -> None:
-        """The same for a file that is no segment: once for each name and content."""
-        key = (tombstone["file"], tombstone["sha256"])
-        if self._known_foreign is None:
-            self._known_foreign = set(_foreign_tombstones(self._directory))
-        if key in self._known_foreign:
-            self._sync_found()
-            return
-        self.note(FOREIGN_DELETED, ("file", tombstone["file"]), tombstone, actor=actor)
-        self._known_foreign.add(key)
-
-    def bury_index(self, tombstone: Mapping[str, Any], *, actor: str) -> None:
-        """As bury, for an index; its uuid tells it from another one of its name."""
-        if self._indices is None:
-            found = index_tombstones(self._directory)
-            self._indices = {(one.sink, one.index, one.uuid) for one in found}
-        key = (tombstone["sink"], tombstone["index"], tombstone["uuid"])
-        if key in self._indices:
-            self._sync_found()
-            return
-        self.note(INDEX_DELETED, ("index", tombstone["index"]), tombstone, actor=actor)
-        self._indices.add(key)
+        kind = _RESOURCE_TYPES[event_type]
+        self.note(event_type, (kind, details[kind]), details, actor=actor)
+        self._known.add(key)
 
     def note(
         self,
@@ -122,7 +175,7 @@ class ProofLog:
         *,
         actor: str,
     ) -> None:
-        """Make one record durable.  Raises as bury does."""
+        """Make one record durable.  Raises AuditLogError, OSError."""
         if self._log is None:
             self._log = self._open()
         self._log.emit(
@@ -132,30 +185,30 @@ class ProofLog:
             details=details,
         )
         try:
-            self._log.flush(_PATIENCE_SECONDS)
+            self._log.flush(_TIMEOUT_SECONDS)
         except TimeoutError:
             raise LogFailed(
                 f"the record of {resource[0]} {resource[1]} is not durable after "
-                f"{_PATIENCE_SECONDS:g} s",
+                f"{_TIMEOUT_SECONDS:g} s",
                 path=self._directory,
                 hint="Nothing was deleted. Free some disk space and run retention again.",
             ) from None
 
     def _sync_found(self) -> None:
-        """A run that was killed in bury may have written what was found here, and no more.
+        """Sync a tombstone that was found, which a killed run may have written without syncing.
 
-        Only the newest segment of a log can hold what is not durable.  Raises OSError.
+        Only the newest segment of a log can contain unsynced records.  Raises OSError.
         """
-        if self._found_durable:
+        if self._is_synced:
             return
         for log, segments in scan(self._directory).logs.items():
-            if log.service == PROOF_SERVICE:
+            if log.service == RETENTION_SERVICE:
                 durable_fs.sync_content(segments[-1].path)
         durable_fs.fsync_directory(self._directory)
-        self._found_durable = True
+        self._is_synced = True
 
     def _open(self) -> Log:
-        # Imported here: most runs delete nothing, and need no writer.
+        # Imported here since most runs delete nothing, and need no writer.
         from auditlog.writer.opening import open_log  # noqa: PLC0415  (see above)
 
         deadline = time.monotonic() + self._patience.total_seconds()
@@ -163,11 +216,11 @@ class ProofLog:
             try:
                 return open_log(
                     self._directory,
-                    service=PROOF_SERVICE,
+                    service=RETENTION_SERVICE,
                     host=self._host,
                     instance=self._instance or None,
-                    flush="batched",  # immediate waits for a full disk as long as it takes
-                    block_timeout=_PATIENCE_SECONDS,
+                    flush="batched",  # with immediate, emit would wait for a full disk
+                    block_timeout=_TIMEOUT_SECONDS,
                     group_readable=bool(self._directory.stat().st_mode & stat.S_IRGRP),
                 )
             except LogLocked:
@@ -175,30 +228,32 @@ class ProofLog:
                     raise
             time.sleep(_RETRY_SECONDS)
 
-    def _tombstones(self) -> set[_Key]:
-        if self._known is None:
-            from auditlog.verification.verify import tombstones_in  # noqa: PLC0415  (as in _open)
 
-            self._known = {
-                (found.segment, found.first_seq, found.last_seq, found.last_hash)
-                for found in tombstones_in(scan(self._directory).logs)
-            }
-        return self._known
-
-
-def _foreign_tombstones(directory: Path) -> Iterator[tuple[str, str]]:
-    """Name and digest of each foreign file that has one; what cannot be read proves nothing."""
-    marker = f'"event_type":"{FOREIGN_DELETED}"'.encode()
+def _tombstones(directory: Path) -> Iterator[_Key]:
+    """Yield the key of every tombstone in the directory; a damaged record is not one."""
+    marker = b'"event_type":"retention.'
     for log, segments in scan(directory).logs.items():
-        if log.service != PROOF_SERVICE:
+        if log.service != RETENTION_SERVICE:
             continue
         for segment in segments:
             try:
                 stream, path = open_any_form(segment)
                 with stream:
                     for _, line in iter_lines(stream, path=path):
-                        if marker in line:
-                            details = decode(line).fields["details"]
-                            yield details["file"], details["sha256"]
-            except (LogDamaged, FileNotFoundError, KeyError, TypeError):
+                        if marker in line and (key := _key_in(line)) is not None:
+                            yield key
+            except (LogDamaged, FileNotFoundError):
                 continue
+
+
+def _key_in(line: bytes) -> _Key | None:
+    try:
+        fields = decode(line).fields
+        event_type = fields["event_type"]
+        return _key(event_type, fields["details"]) if event_type in _KEYS else None
+    except (LogDamaged, KeyError, TypeError):
+        return None
+
+
+def _key(event_type: str, details: Mapping[str, Any]) -> _Key:
+    return (event_type, *(str(details[member]) for member in _KEYS[event_type]))

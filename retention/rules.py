@@ -1,435 +1,587 @@
-"""What is to become of one segment: the rules, in order.  Pure: no clock, disk, network.
+"""Decide what happens to one segment, foreign file or daily index.  Pure.
 
-The first rule that keeps a segment gives the reason:
+``RULES`` is the whole table: one row for each reason to keep, in the order in which they are asked,
+with the check for each kind of subject.  The first check that keeps gives the verdict; ``explain``
+lists what all of them said.  What no rule keeps is compressed or deleted for its age.
 
-  damaged      its ends cannot be read, or do not fit its neighbour
-  active       the newest segment of a log, which may be being written
-  newest       the newest one where it is compressed; or deletion is due and it is among the
-               ``keep_at_least`` newest
-  too_recent   neither compression nor deletion is due, counted from its last record
-  held         a legal hold matches; one by actor or correlation id is looked up last
-  not_shipped  a configured sink has not acknowledged its last record, or its cursor is in doubt
-  proof        deletion is due, but it holds tombstones: what proves deletions is never deleted
-
-What is left is compressed (plain) or deleted, both for "age".  A segment's name says between which
-instants its records lie; where that decides, it need not be read (``needs_reading``).  ``ageless``
-judges as if every segment were old enough, for who needs room (retention.room).
+A segment's name bounds the times of its records, so the first rows decide most segments without
+opening them.  The rows below ``damaged (it was not read)`` need its first and last record, and a
+hold by actor or correlation id needs a search of its content.  A finding's ``needs`` says which of
+the two is missing; ``retention.gather`` provides it and asks again.
 
 Invariants (tests of the same name in tests/retention/test_rules.py):
   shipped      nothing beyond the slowest sink's cursor, or in a gap before it, is compressed or
                deleted
-  held         nothing a hold in force covers is compressed or deleted
+  held         nothing that a hold in force covers is compressed or deleted
   newest       the newest segment of a log is never touched, keep_at_least are never deleted
   monotone     what is deleted at an instant is deleted at every later one, all else being equal
-  frugal       a segment that needs no reading is judged the same when it was read
-  per_log      each log is judged by the policy that its id has
-  explained    the first finding that keeps, of those that explain one segment, is its verdict
+  frugal       a segment that needs no reading gets the same verdict when it was read
+  per_log      each log is judged by the policy that its id selects
+  explained    the first finding that keeps, of those that explain a subject, is its verdict
+
+Invariants (tests of the same name in tests/retention/test_rules_of_files.py):
+  gated        no foreign file is touched that a source has not shipped to every sink, and none
+               without a source unless the policy says so
+  counted      no foreign file is deleted whose policy wants its records counted in a sink first
+  kept         no foreign file is touched that is damaged, held, the newest or still written to
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from auditlog.format.segment_names import LogId, SegmentName, is_segment_name
+from auditlog.format.segment_names import SegmentName, is_segment_name
 from retention.policy import format_duration
+from retention.subjects import AdoptedFile, ForeignFile, Index, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from auditlog.reading.inventory import SegmentFile
+    from auditlog.cursors import Cursor
+    from auditlog.format.segment_names import LogId
     from auditlog.reading.reader import Bounds
-    from retention.facts import SegmentFacts, ShipGate
     from retention.holds import Hold
-    from retention.policy import Policy
+    from retention.policy import ForeignPolicy, IndexPolicy, Policy
+    from retention.subjects import SinkCursor, SinkCursors, Subject
 
 __all__ = [
-    "PROOF_SERVICE",
+    "RETENTION_SERVICE",
+    "RULES",
     "Finding",
+    "Group",
+    "Rule",
     "Verb",
     "Verdict",
-    "counted_from",
     "explain",
+    "first_keeping",
+    "foreign_group",
+    "holds_to_search",
+    "index_group",
+    "is_removable",
     "judge",
-    "needs_reading",
-    "to_be_searched",
+    "log_group",
+    "pattern_group",
 ]
 
-PROOF_SERVICE: Final = "retention"
+RETENTION_SERVICE: Final = "retention"
 """The service whose logs hold the tombstones."""
 
 Verb = Literal["keep", "compress", "delete"]
 
 _DAY: Final = dt.timedelta(days=1)
+_RECENTLY_WRITTEN: Final = dt.timedelta(hours=1)
+_ANY_TIME: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """An action, the rule it comes from, and that rule's reasoning in a few words."""
+class Verdict(NamedTuple):
+    """An action, the reason for it, and the facts behind the reason."""
 
     action: Verb
     reason: str
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one rule said about one segment; ``keeps`` is whether it stands in the way."""
+class Finding(NamedTuple):
+    """What one rule says about one subject.
+
+    ``keeps`` says whether it forbids to touch the subject; ``needs`` that it keeps only until the
+    subject was read, or searched for the records of holds.
+    """
 
     rule: str
     keeps: bool
     detail: str
+    needs: Literal["", "reading", "search"] = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Court:
-    """Judges the segments of one log, so that what holds for all of them is worked out once."""
+class Group:
+    """The subjects that one policy judges together: one log, one pattern or one sink's indices.
 
-    log: LogId
-    count: int
-    policy: Policy
-    gate: ShipGate
-    holds: tuple[Hold, ...]
-    now: dt.datetime
-    doubts: dict[str, str] = field(default_factory=dict)  # sink -> why its cursor is not believed
-    ageless: bool = False
-
-    def by_name(self, file: SegmentFile, index: int) -> Verdict | None:
-        """The verdict where the name alone decides, which is always to keep."""
-        if (last := self._last(file, index)) is not None:
-            return last
-        begins = _day_begins(file.name)
-        # No record is counted as older than the day in the name, so this age is the largest it
-        # can have.
-        if (young := self._too_recent(file, begins)) is not None:
-            return young
-        if (held := self._held(begins, _day_ends(file.name))) is not None:
-            return held
-        return self._behind_by_name(file)
-
-    def _last(self, file: SegmentFile, index: int) -> Verdict | None:
-        if index < self.count - 1:
-            return None
-        if "" in file.forms:
-            return _keep("active", "it may be being written")
-        return _keep("newest", "it is the log's newest segment")
-
-    def _behind_by_name(self, file: SegmentFile) -> Verdict | None:
-        for sink in self.gate.sinks:
-            known = self.gate.cursor(sink, self.log)
-            doubt = known.problem or self.doubts.get(sink, "")
-            if known.cursor is None or doubt:
-                return _keep(
-                    "not_shipped", f"sink {sink} {doubt or 'has acknowledged nothing of the log'}"
-                )
-            if _segment_before(known.cursor.segment, file.name):
-                return _keep("not_shipped", _behind(sink, known.cursor.seq))
-        return None
-
-    def by_content(self, facts: SegmentFacts, index: int) -> Verdict:
-        file, bounds = facts.file, facts.bounds
-        if bounds is None:
-            return _keep("damaged", "it was not read")
-        since = counted_from(file, bounds)
-        if (young := self._too_recent(file, since)) is not None:
-            return young
-        first_at, last_at = _span(file, bounds)
-        if (held := self._held(first_at, last_at)) is not None:
-            return held
-        if (behind := self._behind(bounds)) is not None:
-            return behind
-        if (held := self._held_by_record(facts, first_at, last_at)) is not None:
-            return held
-        return self._due(file, index, self.now - since)
-
-    def _behind(self, bounds: Bounds) -> Verdict | None:
-        for sink in self.gate.sinks:
-            cursor = self.gate.cursor(sink, self.log).cursor
-            if cursor is None or cursor.seq < bounds.last_seq:
-                seq = 0 if cursor is None else cursor.seq
-                return _keep("not_shipped", _behind(sink, seq, bounds.last_seq))
-            for first, last in cursor.gaps:
-                if first <= bounds.last_seq and last >= bounds.first_seq:
-                    return _keep("not_shipped", _not_given(sink, first, last))
-        return None
-
-    def _due(self, file: SegmentFile, index: int, age: dt.timedelta) -> Verdict:
-        protected = None
-        if index >= self.count - self.policy.keep_at_least:
-            least = self.policy.keep_at_least
-            protected = _keep("newest", f"it is among the {least} newest of its log")
-        elif self.log.service == PROOF_SERVICE:
-            protected = _keep("proof", "it holds the tombstones of deleted segments")
-        limit = self.policy.delete_after
-        if (self.ageless or age >= limit) and protected is None:
-            return Verdict("delete", "age", _age(age, limit, "deleted"))
-        if "" in file.forms:
-            limit = self.policy.compress_after
-            return Verdict("compress", "age", _age(age, limit, "compressed"))
-        # compressed, and not too recent: deletion is due and something protects it
-        return protected or _keep("too_recent", _age(age, limit, "deleted"))
-
-    def _too_recent(self, file: SegmentFile, since: dt.datetime) -> Verdict | None:
-        limit, verb = (
-            (self.policy.compress_after, "compressed")
-            if "" in file.forms
-            else (self.policy.delete_after, "deleted")
-        )
-        age = self.now - since
-        if self.ageless or age >= limit:
-            return None
-        return _keep("too_recent", _age(age, limit, verb))
-
-    def _held(self, first_at: dt.datetime, last_at: dt.datetime) -> Verdict | None:
-        for hold in self.holds:
-            if not hold.reads_records and hold.covers(str(self.log), first_at, last_at):
-                return _keep("held", f"hold {hold.id} of {hold.owner}")
-        return None
-
-    def searching(self, first_at: dt.datetime, last_at: dt.datetime) -> tuple[Hold, ...]:
-        """The holds whose records have to be looked for in what lies between the instants."""
-        return tuple(
-            hold
-            for hold in self.holds
-            if hold.reads_records and hold.covers(str(self.log), first_at, last_at)
-        )
-
-    def _held_by_record(
-        self, facts: SegmentFacts, first_at: dt.datetime, last_at: dt.datetime
-    ) -> Verdict | None:
-        for hold in self.searching(first_at, last_at):
-            if facts.matches is None:
-                return _keep("held", f"hold {hold.id} of {hold.owner}: it was not searched")
-            if hold.id in facts.matches:
-                return _keep("held", f"hold {hold.id} of {hold.owner} has a record in it")
-        return None
-
-    def findings(self, facts: SegmentFacts, index: int, misfit: str) -> Iterator[Finding]:
-        """What each rule says, in their order, whichever of them decided."""
-        file, bounds = facts.file, facts.bounds
-        damage = facts.damage or misfit or ("" if bounds is not None else "it was not read")
-        yield Finding("damaged", bool(damage), damage or "its two ends are intact and fit")
-        last = self._last(file, index)
-        position = f"segment {index + 1} of {self.count} of its log"
-        yield Finding(
-            "active" if last is None else last.reason,
-            last is not None,
-            position if last is None else f"{position}: {last.detail}",
-        )
-        if bounds is None:
-            return
-        since = counted_from(file, bounds)
-        young = self._too_recent(file, since)
-        first_at, last_at = _span(file, bounds)
-        held, searched = self._held(first_at, last_at), self.searching(first_at, last_at)
-        behind = self._behind_by_name(file) or self._behind(bounds)
-        by_record = self._held_by_record(facts, first_at, last_at)
-        limit = self.policy.compress_after if "" in file.forms else self.policy.delete_after
-        verb = "compressed" if "" in file.forms else "deleted"
-        found = [
-            _finding("too_recent", young, _age(self.now - since, limit, verb)),
-            _finding("held", held, f"none of the {len(self.holds)} holds in force covers it whole"),
-            _finding("not_shipped", behind, _acknowledged(self.gate.sinks, bounds)),
-            _finding("held", by_record, f"{len(searched)} holds were looked for, none found"),
-        ]
-        # What the name decides comes before what is read: how late on its day its last record is.
-        if young is not None and (named := self.by_name(file, index)) is not None:
-            found.sort(key=lambda finding: not (finding.keeps and finding.rule == named.reason))
-        yield from found
-        if young is not None:
-            return
-        due = self._due(file, index, self.now - since)
-        yield Finding(due.reason, due.action == "keep", f"{due.action}: {due.detail}")
-
-
-def judge(
-    log: LogId,
-    segments: Sequence[SegmentFacts],
-    *,
-    policy: Policy,
-    cursors: ShipGate,
-    holds: Iterable[Hold],
-    now: dt.datetime,
-    ageless: bool = False,
-) -> Iterator[Verdict]:
-    """One verdict for each segment of a log, which come in write order."""
-    court = _court(
-        log, segments, policy=policy, cursors=cursors, holds=holds, now=now, ageless=ageless
-    )
-    misfits = _misfits(segments)
-    for index, segment in enumerate(segments):
-        if damage := segment.damage or misfits.get(index, ""):
-            yield _keep("damaged", damage)
-        else:
-            yield court.by_name(segment.file, index) or court.by_content(segment, index)
-
-
-def explain(
-    log: LogId,
-    segments: Sequence[SegmentFacts],
-    index: int,
-    *,
-    policy: Policy,
-    cursors: ShipGate,
-    holds: Iterable[Hold],
-    now: dt.datetime,
-) -> tuple[Finding, ...]:
-    """Every rule that looked at one segment, and what it said."""
-    court = _court(log, segments, policy=policy, cursors=cursors, holds=holds, now=now)
-    return tuple(court.findings(segments[index], index, _misfits(segments).get(index, "")))
-
-
-def needs_reading(
-    log: LogId,
-    files: Sequence[SegmentFile],
-    *,
-    policy: Policy,
-    cursors: ShipGate,
-    holds: Iterable[Hold],
-    now: dt.datetime,
-    ageless: bool = False,
-) -> list[bool]:
-    """For each segment of a log, whether its name leaves the decision open."""
-    in_force = tuple(hold for hold in holds if hold.in_force(now))
-    policy = policy.of(str(log))
-    court = _Court(log, len(files), policy, cursors, in_force, now, ageless=ageless)
-    return [court.by_name(file, index) is None for index, file in enumerate(files)]
-
-
-def to_be_searched(
-    log: LogId,
-    segments: Sequence[SegmentFacts],
-    *,
-    policy: Policy,
-    cursors: ShipGate,
-    holds: Sequence[Hold],
-    now: dt.datetime,
-    ageless: bool = False,
-) -> dict[int, tuple[Hold, ...]]:
-    """Which segments would be touched but for holds that only their records can tell of."""
-    named = [hold for hold in holds if not hold.reads_records]
-    verdicts = judge(
-        log, segments, policy=policy, cursors=cursors, holds=named, now=now, ageless=ageless
-    )
-    court = _court(log, segments, policy=policy, cursors=cursors, holds=holds, now=now)
-    searched = {}
-    for index, (segment, verdict) in enumerate(zip(segments, verdicts, strict=True)):
-        if verdict.action == "keep" or segment.bounds is None:
-            continue
-        if found := court.searching(*_span(segment.file, segment.bounds)):
-            searched[index] = found
-    return searched
-
-
-def _court(
-    log: LogId,
-    segments: Sequence[SegmentFacts],
-    *,
-    policy: Policy,
-    cursors: ShipGate,
-    holds: Iterable[Hold],
-    now: dt.datetime,
-    ageless: bool = False,
-) -> _Court:
-    doubts = _doubts(log, segments, cursors)
-    in_force = tuple(hold for hold in holds if hold.in_force(now))
-    return _Court(log, len(segments), policy.of(str(log)), cursors, in_force, now, doubts, ageless)
-
-
-def _doubts(log: LogId, segments: Sequence[SegmentFacts], gate: ShipGate) -> dict[str, str]:
-    """Cursors that do not fit the log, which then say nothing about any of its segments."""
-    doubts: dict[str, str] = {}
-    head = segments[-1].bounds if segments else None
-    for sink in gate.sinks:
-        cursor = gate.cursor(sink, log).cursor
-        if cursor is None:
-            continue
-        if cursor.log != str(log):
-            doubts[sink] = f"has a cursor of another log, {cursor.log}"
-        elif head is not None and cursor.seq > head.last_seq:
-            doubts[sink] = f"has a cursor at seq {cursor.seq}, beyond the log's {head.last_seq}"
-        elif any(_contradicts(cursor.seq, cursor.hash, facts.bounds) for facts in segments):
-            doubts[sink] = f"has a cursor at seq {cursor.seq} with a hash that is not this log's"
-    return doubts
-
-
-def _contradicts(seq: int, digest: str, bounds: Bounds | None) -> bool:
-    if bounds is None:
-        return False
-    return (seq == bounds.last_seq and digest != bounds.last_hash) or (
-        seq == bounds.first_seq - 1 and digest != bounds.first_prev_hash
-    )
-
-
-def _misfits(segments: Sequence[SegmentFacts]) -> dict[int, str]:
-    """Neighbours that overlap or whose hashes do not meet; which of the two is bad is unknown.
-
-    A gap in the numbers is no misfit: what lay between may have been deleted before.
+    cursors        the sinks' cursors in the log; a cursor that does not fit the log has a problem
+    misfits        by the number of newer segments: why a segment does not fit its neighbour
+    pending_from   the first day of which records may be missing in the sink; None: none are
+    holds          those in force at ``now``
     """
-    misfits: dict[int, str] = {}
-    for index in range(1, len(segments)):
-        before, after = segments[index - 1].bounds, segments[index].bounds
-        if before is None or after is None or after.first_seq > before.last_seq + 1:
-            continue
-        if after.first_seq <= before.last_seq or after.first_prev_hash != before.last_hash:
-            misfits[index - 1] = "its end does not fit the beginning of the next segment"
-            misfits[index] = "its beginning does not fit the end of the segment before"
-    return misfits
+
+    name: str
+    noun: Literal["segments", "files", "indices"]
+    now: dt.datetime
+    compress_after: dt.timedelta
+    delete_after: dt.timedelta
+    keep_at_least: int = 1
+    max_delete_fraction: float = 1.0
+    is_counted: bool = False
+    has_tombstones: bool = False
+    holds: tuple[Hold, ...] = ()
+    cursors: tuple[tuple[str, SinkCursor], ...] = ()
+    misfits: Mapping[int, str] = field(default_factory=dict)
+    pending_from: dt.date | None = None
 
 
-def _day_begins(name: SegmentName) -> dt.datetime:
-    return dt.datetime.combine(name.day, dt.time(), dt.UTC)
-
-
-def _day_ends(name: SegmentName) -> dt.datetime:
-    return dt.datetime.combine(name.day, dt.time.max, dt.UTC)
-
-
-def _span(file: SegmentFile, bounds: Bounds) -> tuple[dt.datetime, dt.datetime]:
-    """Between which instants the records lie, by whole days (see retention.holds)."""
-    return (
-        min(_day_begins(file.name), bounds.first_at),
-        max(_day_ends(file.name), bounds.last_at),
+def log_group(
+    log: LogId,
+    segments: Sequence[Segment],
+    *,
+    policy: Policy,
+    cursors: SinkCursors,
+    holds: Iterable[Hold],
+    now: dt.datetime,
+) -> Group:
+    """Make the group of one log's segments, given in write order."""
+    return _group(
+        str(log),
+        "segments",
+        policy.of(str(log)),
+        holds,
+        now,
+        has_tombstones=log.service == RETENTION_SERVICE,
+        cursors=tuple(
+            (sink, _checked(cursors.cursor(sink, log), log, segments)) for sink in cursors.sinks
+        ),
+        misfits=_misfits(segments),
     )
 
 
-def counted_from(file: SegmentFile, bounds: Bounds) -> dt.datetime:
-    """The last record's instant; the segment's day where a clock set back made that earlier."""
-    return max(bounds.last_at, _day_begins(file.name))
+def pattern_group(foreign: ForeignPolicy, holds: Iterable[Hold], now: dt.datetime) -> Group:
+    """Make the group of the files that one pattern adopts."""
+    return _group(foreign.pattern, "files", foreign.policy, holds, now)
 
 
-def _segment_before(segment: str, name: SegmentName) -> bool:
-    """Whether a cursor's segment was written before ``name``; an unreadable one counts as that."""
+def foreign_group(policy: Policy, now: dt.datetime) -> Group:
+    """Make the group of the files that no pattern adopts."""
+    return _group("", "files", policy, (), now)
+
+
+def index_group(
+    policy: IndexPolicy, holds: Iterable[Hold], now: dt.datetime, pending_from: dt.date | None
+) -> Group:
+    """Make the group of one sink's indices."""
+    return Group(
+        policy.sink,
+        "indices",
+        now,
+        policy.delete_after,
+        policy.delete_after,
+        max_delete_fraction=policy.max_delete_fraction,
+        holds=tuple(hold for hold in holds if hold.in_force(now)),
+        pending_from=pending_from,
+    )
+
+
+def _group(
+    name: str,
+    noun: Literal["segments", "files"],
+    policy: Policy,
+    holds: Iterable[Hold],
+    now: dt.datetime,
+    **facts: Any,
+) -> Group:
+    return Group(
+        name,
+        noun,
+        now,
+        policy.compress_after,
+        policy.delete_after,
+        policy.keep_at_least,
+        policy.max_delete_fraction,
+        is_counted=policy.verify_before_delete == "index",
+        holds=tuple(hold for hold in holds if hold.in_force(now)),
+        **facts,
+    )
+
+
+# Judging ------------------------------------------------------------------------------------------
+
+
+def judge(subject: Subject, newer: int, group: Group) -> Verdict:
+    """Decide about one subject; ``newer`` is the number of newer ones in its group."""
+    found = first_keeping(subject, newer, group)
+    if found is not None:
+        return Verdict("keep", found.rule, found.detail)
+    return _due(subject, newer, group)
+
+
+def explain(subject: Subject, newer: int, group: Group) -> tuple[Finding, ...]:
+    """List what every rule says about one subject, and last what its age leads to.
+
+    Where several rows have the same reason, the first that keeps is listed, else the last.
+    """
+    found: dict[str, Finding] = {}
+    for finding in _findings(subject, newer, group):
+        if finding.rule in found and found[finding.rule].keeps:
+            continue
+        found.pop(finding.rule, None)
+        found[finding.rule] = finding
+    if any(finding.keeps for finding in found.values()):
+        return tuple(found.values())
+    due = _due(subject, newer, group)
+    detail = due.detail if due.action == "keep" else f"{due.action}: {due.detail}"
+    return (*found.values(), Finding(due.reason, due.action == "keep", detail))
+
+
+def is_removable(subject: Subject, newer: int, group: Group) -> bool:
+    """Whether nothing but its age protects a subject from being deleted."""
+    return (
+        first_keeping(subject, newer, group, ageless=True) is None
+        and _due(subject, newer, group, ageless=True).action == "delete"
+    )
+
+
+def first_keeping(
+    subject: Subject, newer: int, group: Group, *, ageless: bool = False
+) -> Finding | None:
+    """Return the first finding that keeps; ``ageless`` treats the subject as old enough."""
+    # Not by _findings: this runs twice for each of 100,000 segments.
+    for reason, check in _CHECKS[type(subject)]:
+        found = check(subject, newer, group)
+        if found is not None and found[0] and not (ageless and reason == "too_recent"):
+            return Finding(reason, *found)
+    return None
+
+
+def _findings(subject: Subject, newer: int, group: Group) -> Iterator[Finding]:
+    for reason, check in _CHECKS[type(subject)]:
+        found = check(subject, newer, group)
+        if found is not None:
+            yield Finding(reason, *found)
+            if len(found) > 2 and found[2] == "reading":
+                return  # the rows below need what was not read
+
+
+def _due(subject: Subject, newer: int, group: Group, *, ageless: bool = False) -> Verdict:
+    """Decide by age about a subject that no rule keeps."""
+    detail, age = _age(subject, group)
+    protected = _protected(subject, newer, group)
+    if (ageless or age >= group.delete_after) and protected is None:
+        return Verdict("delete", "expired" if type(subject) is Index else "age", detail)
+    if "" in subject.forms:
+        kept = "" if protected is None or age < group.delete_after else f"; {protected.detail}"
+        return Verdict("compress", "age", detail + kept)
+    # It is compressed and not too recent, so deletion is due, and a rule protects it.
+    return protected or Verdict("keep", "too_recent", detail)
+
+
+def _protected(subject: Subject, newer: int, group: Group) -> Verdict | None:
+    """Return why a subject may be compressed and not deleted."""
+    if newer < group.keep_at_least:
+        of = "its log" if group.noun == "segments" else group.name
+        return Verdict("keep", "newest", f"it is among the {group.keep_at_least} newest of {of}")
+    if group.has_tombstones:
+        return Verdict("keep", "proof", "it holds the tombstones of deleted segments")
+    if type(subject) is AdoptedFile and group.is_counted:
+        return Verdict("keep", "not_in_index", _UNCOUNTED)
+    return None
+
+
+_UNCOUNTED: Final = (
+    "the lines of a foreign file cannot be counted in a sink; "
+    'verify_before_delete = "none" for its pattern trusts the source that ships it'
+)
+_UNGATED: Final = "no source ships it, and none is required"
+
+
+# Checks: whether it keeps, the facts behind that, and what is needed to decide otherwise ---------
+
+_Found = tuple[bool, str] | tuple[bool, str, Literal["reading", "search"]]
+
+
+def _not_adopted(subject: ForeignFile, newer: int, group: Group) -> _Found:
+    del newer, group
+    return True, subject.detail
+
+
+def _not_daily(subject: Index, newer: int, group: Group) -> _Found:
+    del newer, group
+    return subject.day is None, "its name must be the prefix and a day, and nothing else"
+
+
+def _damaged(subject: Segment | AdoptedFile, newer: int, group: Group) -> _Found:
+    damage = subject.damage or group.misfits.get(newer, "")
+    return bool(damage), damage or "no damage was found"
+
+
+def _newest(subject: AdoptedFile | Index, newer: int, group: Group) -> _Found:
+    del subject
+    return not newer, f"{newer or 'none'} of the {group.noun} of {group.name} are newer"
+
+
+def _newest_compressed(subject: Segment, newer: int, group: Group) -> _Found | None:
+    del group
+    if newer or "" in subject.file.forms:
+        return None  # see _may_be_written
+    return True, "it is its log's newest segment"
+
+
+def _may_be_written(subject: Segment, newer: int, group: Group) -> _Found:
+    del subject, group
+    if newer:
+        return False, f"{newer} of its log's segments are newer"
+    return True, "it is its log's newest segment, and its writer may append to it"
+
+
+def _is_written(subject: AdoptedFile, newer: int, group: Group) -> _Found:
+    del newer
+    if subject.open_for_writing:
+        return True, "a process has it open for writing"
+    since = group.now - subject.modified_at
+    return since < _RECENTLY_WRITTEN, f"it was written to {_ago(since)}"
+
+
+def _too_recent_by_day(subject: Segment, newer: int, group: Group) -> _Found | None:
+    """By the oldest that its last record can be."""
+    del newer
+    plain = "" in subject.file.forms
+    age = group.now - subject.begins_at
+    if age >= (group.compress_after if plain else group.delete_after):
+        return None
+    return True, _age_text("last record", age, group, plain)
+
+
+def _too_recent(subject: Segment | AdoptedFile | Index, newer: int, group: Group) -> _Found:
+    del newer
+    detail, age = _age(subject, group)
+    limit = group.compress_after if "" in subject.forms else group.delete_after
+    return age < limit, detail
+
+
+def _unread(subject: Segment | AdoptedFile, newer: int, group: Group) -> _Found | None:
+    del newer, group
+    content = subject.bounds if type(subject) is Segment else subject.content  # type: ignore[union-attr]  # an AdoptedFile
+    return None if content is not None else (True, "it was not read", "reading")
+
+
+def _held_by_day(subject: Segment, newer: int, group: Group) -> _Found | None:
+    del newer
+    if not group.holds:
+        return None
+    for hold in group.holds:
+        if not hold.reads_records and hold.covers(group.name, *subject.span):
+            return True, f"hold {hold.id} of {hold.owner}"
+    return None
+
+
+def _held_segment(subject: Segment, newer: int, group: Group) -> _Found:
+    found = _held_by_day(subject, newer, group)  # its records may lie outside of its day
+    if found is not None:
+        return found
+    searched = holds_to_search(subject, group)
+    for hold in searched:
+        if subject.matches is None:
+            return True, f"hold {hold.id} of {hold.owner}: it was not searched", "search"
+        if hold.id in subject.matches:
+            return True, f"hold {hold.id} of {hold.owner} has a record in it"
+    return False, f"none of the {len(group.holds)} holds in force covers it"
+
+
+def holds_to_search(subject: Segment, group: Group) -> tuple[Hold, ...]:
+    """Return the holds that keep a segment only if it has a record of theirs."""
+    return tuple(
+        hold
+        for hold in group.holds
+        if hold.reads_records and hold.covers(group.name, *subject.span)
+    )
+
+
+def _held_file(subject: AdoptedFile, newer: int, group: Group) -> _Found:
+    del newer
+    content = subject.content
+    first_at = None if content is None or content.untimed else content.first_at
+    for hold in group.holds:
+        if not hold.covers(subject.plain.name, first_at or _ANY_TIME, subject.counted_from):
+            continue
+        if not hold.reads_records:
+            return True, f"hold {hold.id} of {hold.owner}"
+        if content is None or hold.id in content.matches:
+            return True, f"hold {hold.id} of {hold.owner} may have a line in it"
+    return False, f"none of the {len(group.holds)} holds in force covers it"
+
+
+def _held_index(subject: Index, newer: int, group: Group) -> _Found:
+    """By any hold that touches its day, since the other records in it are not read."""
+    del newer
+    for hold in group.holds:
+        if hold.covers_time(subject.begins_at, subject.ends_at):
+            return True, f"hold {hold.id} of {hold.owner}"
+    return False, f"none of the {len(group.holds)} holds in force touches its day"
+
+
+def _not_shipped_by_name(subject: Segment, newer: int, group: Group) -> _Found | None:
+    """By the name of the segment that each cursor is in."""
+    del newer
+    for sink, known in group.cursors:
+        if known.cursor is None or known.problem:
+            return True, f"sink {sink} {known.problem or 'has acknowledged nothing of the log'}"
+        if _is_before(known.cursor.segment, subject.file.name):
+            return True, f"sink {sink} has acknowledged up to seq {known.cursor.seq}"
+    return None
+
+
+def _not_shipped_segment(subject: Segment, newer: int, group: Group) -> _Found:
+    del newer
+    bounds = subject.bounds
+    if bounds is None:
+        return True, "it was not read", "reading"
+    for sink, known in group.cursors:
+        if (lacking := _lacking(known.cursor, bounds)) is not None:
+            return True, f"sink {sink} {lacking}"
+    if not group.cursors:
+        return False, "no sink is configured: nothing waits for being shipped"
+    sinks = ", ".join(sink for sink, _ in group.cursors)
+    return False, f"{sinks} acknowledged seq {bounds.last_seq} and everything before it"
+
+
+def _lacking(cursor: Cursor | None, bounds: Bounds) -> str | None:
+    seq = 0 if cursor is None else cursor.seq
+    if seq < bounds.last_seq:
+        return f"has acknowledged up to seq {seq}, the segment ends at {bounds.last_seq}"
+    for first, last in () if cursor is None else cursor.gaps:
+        if first <= bounds.last_seq and last >= bounds.first_seq:
+            return f"was not given records {first} to {last}, which were missing at the time"
+    return None
+
+
+def _not_shipped_file(subject: AdoptedFile, newer: int, group: Group) -> _Found:
+    del newer, group
+    for one in subject.progress:
+        if one.lacks:
+            return True, f"source {one.source} to sink {one.sink}: {one.lacks}"
+    if subject.progress:
+        shipped = ", ".join(f"{one.source} to {one.sink}" for one in subject.progress)
+        return False, f"{shipped}: shipped to its end"
+    if subject.foreign.shipped == "not_required":
+        return False, _UNGATED
+    return True, 'no source ships it to a sink; shipped = "not_required" would allow to delete it'
+
+
+def _not_shipped_index(subject: Index, newer: int, group: Group) -> _Found:
+    del newer
+    pending = group.pending_from
+    if pending is None or subject.day is None or pending > subject.day:
+        return False, "the logs of this host have shipped everything of its day"
+    return True, f"records from {pending} on are still to be shipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: a reason to keep, and the check for each kind of subject."""
+
+    reason: str
+    segment: Callable[[Segment, int, Group], _Found | None] | None = None
+    adopted: Callable[[AdoptedFile, int, Group], _Found | None] | None = None
+    index: Callable[[Index, int, Group], _Found | None] | None = None
+    foreign: Callable[[ForeignFile, int, Group], _Found | None] | None = None
+
+
+RULES: Final = (
+    Rule("foreign", foreign=_not_adopted),
+    Rule("outside", index=_not_daily),
+    Rule("damaged", segment=_damaged, adopted=_damaged),
+    Rule("newest", segment=_newest_compressed, adopted=_newest, index=_newest),
+    Rule("active", segment=_may_be_written, adopted=_is_written),
+    Rule("too_recent", segment=_too_recent_by_day, adopted=_too_recent, index=_too_recent),
+    Rule("damaged", adopted=_unread),
+    Rule("held", segment=_held_by_day, adopted=_held_file, index=_held_index),
+    Rule("not_shipped", _not_shipped_by_name, _not_shipped_file, _not_shipped_index),
+    Rule("damaged", segment=_unread),
+    Rule("too_recent", segment=_too_recent),
+    Rule("not_shipped", segment=_not_shipped_segment),
+    Rule("held", segment=_held_segment),
+)
+
+_CHECKS: Final[dict[type[Any], tuple[tuple[str, Callable[..., _Found | None]], ...]]] = {
+    kind: tuple(
+        (rule.reason, check)
+        for rule in RULES
+        if (check := getattr(rule, column)) is not None
+    )
+    for kind, column in (
+        (Segment, "segment"),
+        (AdoptedFile, "adopted"),
+        (Index, "index"),
+        (ForeignFile, "foreign"),
+    )
+}  # fmt: skip
+
+
+# What the checks share ----------------------------------------------------------------------------
+
+
+def _age(subject: Subject, group: Group) -> tuple[str, dt.timedelta]:
+    """Return the age of a subject, also in words."""
+    plain = "" in subject.forms
+    if type(subject) is Segment:
+        age = group.now - (subject.last_record_at or subject.begins_at)
+        return _age_text("last record", age, group, plain), age
+    if type(subject) is Index:
+        age = group.now - subject.begins_at - _DAY
+        return _age_text("its day ended", age, group, plain), age
+    if type(subject) is AdoptedFile:
+        by_line = subject.seen_at if subject.content is None else subject.content.last_at
+        age = group.now - subject.counted_from
+        measured = "last line" if by_line == subject.counted_from else "modified"
+        text = _age_text(measured, age, group, plain)
+        ungated = subject.content is not None and not subject.progress
+        return (f"{text}; {_UNGATED}" if ungated else text), age
+    raise TypeError(f"a {type(subject).__name__} has no age")
+
+
+def _age_text(measured: str, age: dt.timedelta, group: Group, plain: bool) -> str:
+    if plain and age < group.delete_after:
+        return f"{measured} {_ago(age)}, compressed after {format_duration(group.compress_after)}"
+    return f"{measured} {_ago(age)}, deleted after {format_duration(group.delete_after)}"
+
+
+def _ago(age: dt.timedelta) -> str:
+    return f"{age.days} d ago" if age >= _DAY else f"{max(0, int(age.total_seconds()))} s ago"
+
+
+def _is_before(segment: str, name: SegmentName) -> bool:
+    """Whether a cursor's segment was written before ``name``; an unreadable name counts as such."""
     if not is_segment_name(segment):
         return True
     other = SegmentName.parse(segment)
     return (other.day, other.part) < (name.day, name.part)
 
 
-def _keep(reason: str, detail: str) -> Verdict:
-    return Verdict("keep", reason, detail)
+def _checked(known: SinkCursor, log: LogId, segments: Sequence[Segment]) -> SinkCursor:
+    """Give a cursor that does not fit the log a problem; it then counts for no segment of it."""
+    cursor = known.cursor
+    if cursor is None or known.problem:
+        return known
+    head = segments[-1].bounds if segments else None
+    problem = ""
+    if cursor.log != str(log):
+        problem = f"has a cursor of another log, {cursor.log}"
+    elif head is not None and cursor.seq > head.last_seq:
+        problem = f"has a cursor at seq {cursor.seq}, beyond the log's {head.last_seq}"
+    elif any(_contradicts(cursor, segment.bounds) for segment in segments):
+        problem = f"has a cursor at seq {cursor.seq} with a hash that is not this log's"
+    return type(known)(cursor, problem)
 
 
-def _finding(rule: str, verdict: Verdict | None, otherwise: str) -> Finding:
-    return Finding(rule, verdict is not None, otherwise if verdict is None else verdict.detail)
+def _contradicts(cursor: Cursor, bounds: Bounds | None) -> bool:
+    if bounds is None:
+        return False
+    return (cursor.seq == bounds.last_seq and cursor.hash != bounds.last_hash) or (
+        cursor.seq == bounds.first_seq - 1 and cursor.hash != bounds.first_prev_hash
+    )
 
 
-def _acknowledged(sinks: tuple[str, ...], bounds: Bounds) -> str:
-    if not sinks:
-        return "no sink is configured: nothing waits for being shipped"
-    return f"{', '.join(sinks)} acknowledged seq {bounds.last_seq} and what is before it"
+def _misfits(segments: Sequence[Segment]) -> dict[int, str]:
+    """Find neighbours that overlap or whose hashes do not meet; either of the two may be bad.
 
-
-def _behind(sink: str, seq: int, last_seq: int | None = None) -> str:
-    until = "" if last_seq is None else f", the segment ends at {last_seq}"
-    return f"sink {sink} has acknowledged up to seq {seq}{until}"
-
-
-def _not_given(sink: str, first: int, last: int) -> str:
-    return f"sink {sink} was not given records {first} to {last}, which were not here in their turn"
-
-
-def _age(age: dt.timedelta, limit: dt.timedelta, verb: str) -> str:
-    ago = f"{age.days} d ago" if age >= _DAY else f"{max(0, int(age.total_seconds()))} s ago"
-    return f"last record {ago}, {verb} after {format_duration(limit)}"
+    A gap in the numbers is not a misfit: what was between them may have been deleted before.
+    """
+    misfits: dict[int, str] = {}
+    newest = len(segments) - 1
+    for index in range(1, len(segments)):
+        before, after = segments[index - 1].bounds, segments[index].bounds
+        if before is None or after is None or after.first_seq > before.last_seq + 1:
+            continue
+        if after.first_seq <= before.last_seq or after.first_prev_hash != before.last_hash:
+            misfits[newest - index + 1] = "its end does not fit the beginning of the next segment"
+            misfits[newest - index] = "its beginning does not fit the end of the segment before"
+    return misfits

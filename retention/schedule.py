@@ -1,21 +1,22 @@
-"""Run retention every day: on time, never twice at once, and late rather than not at all.
+"""Run retention every day in the background, and at once when a run is overdue.
 
-APScheduler keeps the timetable (UTC, coalesced, one run at a time, no misfire is dropped); when
-the last run ended well is our own durable file.  A watch looks once a minute whether a run is
-overdue: after downtime, after suspend (the scheduler waits on a clock that stands still meanwhile)
-and after the wall clock was set.  A run that failed is tried again after an hour.
+APScheduler keeps the timetable (UTC, coalesced, one run at a time, no misfire is dropped); the last
+success is in our own durable file (retention.memory).  A watch thread checks every minute, by the
+monotonic clock, whether a run is overdue: after downtime, after suspend, during which the
+scheduler's clock stands still, and after the wall clock was set.  A failed run is repeated after an
+hour.
 
 Invariants (tests of the same name in tests/retention/test_schedule.py):
-  overdue     never run, or not for longer than the interval: it starts at once
+  overdue     a run that never took place, or not for longer than the interval, starts at once
+  set_back    a wall clock that is set back delays no run
   patient     a run that fails is not repeated before retry_after
   stops       stop ends a run in the middle of a large segment within seconds
-  reported    status tells what the last run did and when the next one is
+  reported    status says what the last run did and when the next one is
   gives_way   a run has the lowest priorities, and no other thread has
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import logging
 import threading
@@ -24,23 +25,25 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from auditlog.errors import AuditLogError
 from auditlog.reading.inventory import STATE_DIRECTORY
-from retention.errors import PolicyError, Refused
-from retention.last_run import LastRunStore
+from retention.errors import PolicyError
+from retention.memory import RunStore
+from retention.plan import Refused
 from retention.priority import give_way
 from retention.service import run_retention
+from retention.subjects import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from retention.apply import IndexCount
+    from retention.act import RecordCounter
+    from retention.plan import DirectoryPlan
     from retention.policy import Policy
     from retention.service import RunResult
 
@@ -56,8 +59,8 @@ _logger = logging.getLogger("auditlog.retention")
 class Timetable:
     """When to run: every day at ``daily_at`` (UTC), or every ``interval`` where that is not a day.
 
-    ``jitter`` spreads the hosts of a fleet, over a tenth of the interval at most; ``watch_every``
-    is how often overdue runs are looked for.  Raises PolicyError.
+    ``jitter`` spreads the hosts of a fleet, over at most a tenth of the interval; ``watch_every``
+    is how often to check for an overdue run.  Raises PolicyError.
     """
 
     interval: dt.timedelta = _DAY
@@ -76,7 +79,7 @@ class Timetable:
     def overdue(
         self, now: dt.datetime, succeeded_at: dt.datetime | None, tried_at: dt.datetime | None
     ) -> bool:
-        """Whether a run has to start now; a clock set back counts as any other missed run."""
+        """Whether a run must start now; a last success in the future counts as a missed run."""
         if tried_at is not None and dt.timedelta(0) <= now - tried_at < self.retry_after:
             return False
         if succeeded_at is None:
@@ -96,10 +99,10 @@ class Timetable:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a metrics page shows.  Totals count since the schedule was started.
+    """The state of a schedule, for metrics.  Totals count from its start.
 
-    ``kept``, ``bytes_by_form`` (plain, compressed and foreign, as the run found them),
-    ``oldest_record_at`` (of what stays) and ``over_bytes`` are of the last run.
+    ``kept``, ``bytes_by_form`` (plain, compressed, foreign), ``oldest_record_at`` (of what stays)
+    and ``over_bytes`` are those of the last run.
     """
 
     last_success_at: dt.datetime | None = None
@@ -121,8 +124,7 @@ class Status:
 class RetentionSchedule:
     """Runs retention over directories with one policy, in the background, until it is stopped.
 
-    ``indices`` is called after the directories, for what else is to be retained; it tells what
-    failed, and is not called again before the next run.
+    ``indices`` is called after the directories, to delete old indices; it returns error messages.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class RetentionSchedule:
         *,
         host: str | None = None,
         instances: Mapping[Path, str] | None = None,
-        index: IndexCount | None = None,
+        counter: RecordCounter | None = None,
         indices: Callable[[dt.datetime, threading.Event], Sequence[str]] | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
@@ -146,17 +148,18 @@ class RetentionSchedule:
         self._timetable = timetable or Timetable()
         self._host = host
         self._instances = instances or {}
-        self._index = index
+        self._counter = counter
         self._indices = indices
         self._clock = clock
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._tried_at: dt.datetime | None = None
         self._status = Status()
-        self._executor = ThreadPoolExecutor(max_workers=2)
+        # A thread, since a job of the scheduler is not started when the wall clock was set back.
+        self._watcher = threading.Thread(target=self._watch, name="retention-watch", daemon=True)
         self._scheduler = BackgroundScheduler(
             timezone=dt.UTC,
-            executors={"default": self._executor},
+            executors={"default": ThreadPoolExecutor(max_workers=1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
 
@@ -164,22 +167,15 @@ class RetentionSchedule:
         """Begin; an overdue run starts at once."""
         self._status = Status(last_success_at=self._last_success())
         self._scheduler.add_job(self._run, self._timetable.trigger(), id=_JOB)
-        self._scheduler.add_job(
-            self._watch,
-            IntervalTrigger(
-                seconds=int(self._timetable.watch_every.total_seconds()), timezone=dt.UTC
-            ),
-            next_run_time=dt.datetime.now(dt.UTC),
-        )
         self._scheduler.start()
+        self._watcher.start()
 
     def stop(self) -> None:
-        """Return when a run under way has ended, which takes seconds at most."""
+        """Return when a current run has ended, which takes seconds at most."""
         self._stop.set()
         if self._scheduler.running:
-            # With wait=True it would hold the lock that a running _watch needs, for ever.
-            self._scheduler.shutdown(wait=False)
-            self._executor.shutdown(wait=True)
+            self._scheduler.shutdown(wait=True)
+            self._watcher.join()
 
     def status(self) -> Status:
         job = self._scheduler.get_job(_JOB) if self._scheduler.running else None
@@ -187,20 +183,18 @@ class RetentionSchedule:
             return replace(self._status, next_run_at=None if job is None else job.next_run_time)
 
     def _watch(self) -> None:
-        with self._lock:
-            running = self._status.running
-        if running or self._stop.is_set():
-            return
-        if self._timetable.overdue(self._clock(), self._last_success(), self._tried_at):
-            with contextlib.suppress(JobLookupError):  # stopped meanwhile: its jobs are gone
-                self._scheduler.modify_job(_JOB, next_run_time=dt.datetime.now(dt.UTC))
+        """Run when a run is overdue.  Event.wait waits by the monotonic clock."""
+        while not self._stop.is_set():
+            if self._timetable.overdue(self._clock(), self._last_success(), self._tried_at):
+                self._run()
+            self._stop.wait(self._timetable.watch_every.total_seconds())
 
     def _last_success(self) -> dt.datetime | None:
-        """That of the directory which waits the longest; None when one never had a run."""
+        """Return the oldest last success of the directories; None when one never had a run."""
         succeeded = []
         for directory in self._directories:
             try:
-                last = LastRunStore(self._state(directory)).load(directory)
+                last = RunStore(self._state(directory)).load(directory)
             except (AuditLogError, OSError):
                 return None  # the run itself meets the same error and reports it
             if last is None:
@@ -212,8 +206,11 @@ class RetentionSchedule:
         return directory / STATE_DIRECTORY if self._state_dir is None else self._state_dir
 
     def _run(self) -> None:
+        """Run over all directories, unless a run is under way already."""
         give_way()
         with self._lock:
+            if self._status.running:
+                return
             self._tried_at = self._clock()
             self._status = replace(
                 self._status,
@@ -246,10 +243,10 @@ class RetentionSchedule:
                 host=self._host,
                 instance=self._instances.get(directory, ""),
                 stop=self._stop,
-                index=self._index,
+                counter=self._counter,
             )
         except (AuditLogError, OSError) as error:
-            _logger.error("%s", error)  # noqa: TRY400  (expected errors say it all themselves)
+            _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)
             with self._lock:
                 self._status = replace(
                     self._status,
@@ -269,7 +266,7 @@ class RetentionSchedule:
                 failures = self._status.failures + len(errors)
                 self._status = replace(self._status, failures=failures, last_error=errors[-1])
 
-    def _count(self, result: RunResult) -> None:
+    def _count(self, result: RunResult[DirectoryPlan]) -> None:
         errors = [step.error for step in result.failures] + [result.error] * bool(result.error)
         for error in errors:
             _logger.error("%s", error)
@@ -292,29 +289,28 @@ class RetentionSchedule:
             )
 
 
-def _bytes_by_form(result: RunResult) -> Counter[str]:
-    """What is on disk after the run, in bytes."""
+def _bytes_by_form(result: RunResult[DirectoryPlan]) -> Counter[str]:
+    """Count the bytes on disk after the run."""
     sizes: Counter[str] = Counter()
     for step in result.steps:
-        file = step.action.file
-        if file is None:
-            sizes["foreign"] += step.action.size_bytes - step.freed_bytes
-        elif step.done and step.action.action == "compress":
-            sizes["compressed"] += step.action.size_bytes - step.freed_bytes
+        subject, action = step.action.subject, step.action.action
+        left = subject.size_bytes - step.freed_bytes
+        if not isinstance(subject, Segment):
+            sizes["foreign"] += left
+        elif step.done and action == "compress":
+            sizes["compressed"] += left
         elif not step.done:
-            sizes["plain" if "" in file.forms else "compressed"] += step.action.size_bytes
+            sizes["plain" if "" in subject.forms else "compressed"] += left
     return sizes
 
 
-def _oldest(result: RunResult, before: dt.datetime | None) -> dt.datetime | None:
-    """The first instant of the oldest segment that stays; by its name where it was not read."""
+def _oldest(result: RunResult[DirectoryPlan], before: dt.datetime | None) -> dt.datetime | None:
+    """Return the first instant of the oldest segment that stays; by its name if it was not read."""
     instants = [] if before is None else [before]
     for step in result.steps:
-        action = step.action
-        if action.file is None or (step.done and action.action == "delete"):
-            continue
-        if action.bounds is not None:
-            instants.append(action.bounds.first_at)
-        else:
-            instants.append(dt.datetime.combine(action.file.name.day, dt.time(), dt.UTC))
+        subject = step.action.subject
+        if isinstance(subject, Segment) and not (step.done and step.action.action == "delete"):
+            instants.append(
+                subject.begins_at if subject.bounds is None else subject.bounds.first_at
+            )
     return min(instants, default=None)

@@ -1,63 +1,96 @@
-"""One retention run over one directory: lock, gather, plan, ask the breaker, apply, remember.
+"""Run retention once, over a directory or the indices of a sink: plan, ask the breaker, act.
 
-A dry run does the same up to the plan and writes nothing at all, not even a lock.
+A dry run does the same up to the plan and writes nothing, not even a lock file.
 
 Invariants (tests of the same name in tests/retention/test_service.py):
   dry          a dry run leaves every byte and every time stamp as it was
   refused      what the breaker stops changes nothing
   one_at_once  a second run on the directory or the state directory is Busy
   verifies     after every run the directory verifies
+
+Invariants (tests of the same name in tests/retention/test_act_on_indices.py):
+  dry          a dry run asks the cluster for a list, and changes nothing anywhere
+  refused      what the breaker stops changes nothing
+  announces    the first run over indices deletes nothing, the next one what it said
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import gc
+import logging
 import os
 import threading
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from auditlog.errors import AuditLogError
 from auditlog.reading.inventory import STATE_DIRECTORY
-from retention import census, foreign
-from retention.apply import IndexCount, Step, apply
+from retention.act import FileHandler, IndexHandler, Step, act
 from retention.compress import remove_stale
-from retention.errors import Refused, RetentionError
+from retention.errors import RetentionError
+from retention.gather import gather, pending_from
 from retention.holds import HoldStore
-from retention.last_run import LastRunStore
 from retention.lock import locked
-from retention.plan import Plan, plan
+from retention.memory import IndexRunStore, RunStore
+from retention.plan import DirectoryPlan, IndexPlan, Plan, Refused, plan, plan_indices
+from retention.policy import plain_name
 from retention.proofs import ProofLog
 from retention.rules import Finding, explain
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Sequence
 
-    from retention.facts import ShipGate
+    from retention.act import IndexCluster, RecordCounter
     from retention.plan import Action
-    from retention.policy import Policy
+    from retention.policy import IndexPolicy, Policy
+    from retention.subjects import SinkCursors
 
-__all__ = ["Explanation", "RunResult", "explain_segment", "run_retention"]
+__all__ = [
+    "Explanation",
+    "RunResult",
+    "explain_subject",
+    "run_index_retention",
+    "run_retention",
+]
+
+_logger = logging.getLogger("auditlog.retention")
+
+_PROOF_LOG_WAIT: Final = dt.timedelta(seconds=2)
+"""How long another process may write the log of tombstones, to record a hold."""
+
+P = TypeVar("P", bound=Plan)
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
-    """A plan and what became of it; after a dry run no step is done."""
+class RunResult(Generic[P]):
+    """A plan and what became of it; after a dry run no step is done.
 
-    plan: Plan
+    stopped     a stop ended the run early
+    announced   nothing was done, since the plan of a sink's indices announces
+    error       what went wrong besides the steps
+    """
+
+    plan: P
     steps: tuple[Step, ...]
     dry_run: bool
     stopped: bool = False
+    announced: bool = False
     error: str = ""
 
     @property
     def failures(self) -> tuple[Step, ...]:
-        """Steps that were tried and not done; what was found damaged is kept, not failed."""
+        """The steps that were tried and not done; what was found damaged is kept, not failed."""
         return tuple(step for step in self.steps if step.error)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """One message for each failure, and for ``error``."""
+        messages = [f"{step.action.name}: {step.error}" for step in self.failures]
+        return (*messages, *([self.error] if self.error else []))
 
     @property
     def ok(self) -> bool:
@@ -65,14 +98,11 @@ class RunResult:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Segments by action, and the bytes on disk that were freed (dry: by deletions alone)."""
+        """Count by action, and the bytes freed on disk; of a dry run those of deletions only."""
         verbs = Counter(step.action.action for step in self.steps)
-        deletes = self.plan.only("delete")
-        freed = (
-            sum(action.size_bytes for action in deletes)
-            if self.dry_run
-            else sum(step.freed_bytes for step in self.steps)
-        )
+        freed = sum(step.freed_bytes for step in self.steps)
+        if self.dry_run:
+            freed = sum(action.size_bytes for action in self.plan.only("delete"))
         return {
             "keep": verbs["keep"],
             "compress": verbs["compress"],
@@ -81,15 +111,15 @@ class RunResult:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The object that ``auditctl prune --json`` prints."""
-        return {
-            **self.plan.to_json(dry_run=self.dry_run),
-            "actions": [
-                step.action.to_json(done=step.done) | ({"error": step.error} if step.error else {})
-                for step in self.steps
-            ],
-            "totals": self.totals,
-        }
+        """Return the object that ``auditctl prune --json`` prints."""
+        actions = [
+            step.action.to_json(done=step.done) | ({"error": step.error} if step.error else {})
+            for step in self.steps
+        ]
+        printed = self.plan.to_json(dry_run=self.dry_run) | {"actions": actions}
+        if isinstance(self.plan, IndexPlan):
+            return printed | {"announced": self.announced}
+        return printed | {"totals": self.totals}
 
 
 def run_retention(
@@ -106,34 +136,35 @@ def run_retention(
     instance: str = "",
     by: str = "schedule",
     stop: threading.Event | None = None,
-    index: IndexCount | None = None,
-) -> RunResult:
-    """Plan, and unless ``dry_run`` compress and delete.
+    counter: RecordCounter | None = None,
+) -> RunResult[DirectoryPlan]:
+    """Plan a directory, and unless ``dry_run`` compress and delete.
 
-    state_dir   where cursors, holds and the last run lie; None: ``.auditlog`` in the directory
-    sinks       names of the configured sinks; nothing goes that one of them did not acknowledge
-    now         UTC; ``simulated`` says that a person gave it and no clock
-    confirm     go on although the breaker says to ask
+    state_dir   directory of the cursors, holds and the last run; None: ``.auditlog`` in it
+    sinks       names of the sinks to wait for; without any, nothing waits for being shipped
+    now         UTC; ``simulated`` says that it was given by a person and is not a clock
+    confirm     go on although the circuit breaker refuses
     host        names the log of tombstones, ``retention@<host>``; None: this host
-    instance    tells it from that of another directory, where one host has several
-    by          who ordered the run, as the tombstones tell
+    instance    distinguishes that log from another directory's, where one host has several
+    by          who ordered the run, for the tombstones
     stop        when set, the run ends within seconds and leaves nothing half done
-    index       counts records in the sinks, where the policy wants that before a deletion
+    counter     counts records in the sinks, where the policy wants that before a deletion
 
     A simulated run is not remembered as the last one.  Raises Refused (with the plan), Busy,
     StateDamaged, RetentionError when the directory cannot be used, OSError.
     """
     directory = Path(directory)
     state = directory / STATE_DIRECTORY if state_dir is None else Path(state_dir)
+    stop = stop or threading.Event()
     if now.utcoffset() is None:
         raise RetentionError("the instant of a run needs a time zone")
     if not directory.is_dir():
         raise RetentionError("there is no such directory", path=directory)
 
-    def planned() -> tuple[Plan, ShipGate]:
+    def planned() -> tuple[DirectoryPlan, SinkCursors]:
         holds = HoldStore(state).load()
-        last_run = LastRunStore(state).load(directory)
-        facts, cursors = census.gather(
+        last_run = RunStore(state).load(directory)
+        facts, cursors = gather(
             directory, policy, sinks=sinks, state_dir=state, holds=holds, now=now, stop=stop
         )
         return (
@@ -142,34 +173,104 @@ def run_retention(
         )
 
     if dry_run:
-        with _uncollected():
+        with _without_garbage_collection():
             decided, _ = planned()
-            steps = tuple(Step(action) for action in decided.actions)
-        return RunResult(decided, steps, dry_run=True)
-    with ExitStack() as stack:
-        # By directory, since people also run it by hand with a state directory of their own.
-        for place in sorted({(directory / STATE_DIRECTORY).resolve(), state.resolve()}):
-            stack.enter_context(locked(place / "retention.lock"))
+            return RunResult(decided, tuple(map(Step, decided.actions)), dry_run=True)
+    with _exclusive(directory, state):
         remove_stale(directory)
-        with _uncollected():
+        with _without_garbage_collection():
             decided, cursors = planned()
         if decided.refusals and not confirm:
             raise Refused(decided, path=directory)
-        return _carry_out(
-            decided,
-            cursors,
-            state,
-            ProofLog(directory, host, instance),
-            by=by,
-            stop=stop or threading.Event(),
-            index=index,
+        handler = FileHandler(policy, cursors, counter)
+        result = _carry_out(
+            decided, handler, ProofLog(directory, host, instance), state, by=by, stop=stop
         )
+        if result.ok and not simulated:
+            RunStore(state).save(directory, now, policy, decided.sinks, result.totals)
+        return result
+
+
+def run_index_retention(
+    directories: Sequence[Path],
+    policy: IndexPolicy,
+    cluster: IndexCluster,
+    state_dir: Path,
+    now: dt.datetime,
+    *,
+    dry_run: bool = False,
+    confirm: bool = False,
+    simulated: bool = False,
+    host: str | None = None,
+    by: str = "schedule",
+    stop: threading.Event | None = None,
+) -> RunResult[IndexPlan]:
+    """Plan the indices of a sink, and unless ``dry_run`` or the plan announces, delete.
+
+    Tombstones are written to the retention log of the first directory; the cursors of the logs in
+    all of them say what is still to be shipped.  The other arguments are those of run_retention.
+    Raises Refused (with the plan), Busy, StateDamaged, OSError, and what the cluster raises when it
+    cannot be listed.
+    """
+    stop = stop or threading.Event()
+
+    def planned() -> IndexPlan:
+        # The cursors first: what is shipped after that only makes the plan keep more.
+        pending = pending_from(directories, policy.sink, state_dir)
+        return plan_indices(
+            cluster.indices(),
+            policy,
+            HoldStore(state_dir).load(),
+            now,
+            pending_from=pending,
+            last_run=IndexRunStore(state_dir).load(policy.sink),
+            simulated=simulated,
+        )
+
+    if dry_run:
+        decided = planned()
+        return RunResult(decided, tuple(map(Step, decided.actions)), dry_run=True)
+    with _exclusive(directories[0], state_dir):
+        decided = planned()
+        if decided.announces and not confirm:
+            _announce(decided)
+            IndexRunStore(state_dir).save(policy, now)
+            steps = tuple(map(Step, decided.actions))
+            return RunResult(decided, steps, dry_run=False, announced=True)
+        if decided.refusals and not confirm:
+            raise Refused(decided)
+        proof_log = ProofLog(directories[0], host, patience=_PROOF_LOG_WAIT)
+        handler = IndexHandler(decided, cluster)
+        result = _carry_out(decided, handler, proof_log, state_dir, by=by, stop=stop)
+        if result.ok:
+            IndexRunStore(state_dir).save(policy, now)
+        return result
+
+
+def _announce(plan: IndexPlan) -> None:
+    names = [action.name for action in plan.only("delete")]
+    _logger.warning(
+        "sink %s: %s; nothing was deleted, the next run deletes %d indices%s",
+        plan.policy.sink,
+        plan.announces,
+        len(names),
+        f" ({names[0]} to {names[-1]})" if names else "",
+    )
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the search for reference cycles: the facts and actions of a plan have none, and to
-    look through 100,000 segments' again and again takes as long as to make them.
+def _exclusive(directory: Path, state_dir: Path) -> Iterator[None]:
+    """Lock the directory as well as the state directory, which a run by hand may not share."""
+    with ExitStack() as stack:
+        for place in sorted({(directory / STATE_DIRECTORY).resolve(), state_dir.resolve()}):
+            stack.enter_context(locked(place / "retention.lock"))
+        yield
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Pause the garbage collector: a plan has no reference cycles, and searching the objects of
+    100,000 segments for them takes as long as making them.
     """
     if not gc.isenabled():
         yield
@@ -181,87 +282,69 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
+def _carry_out(
+    decided: P,
+    handler: FileHandler | IndexHandler,
+    proof_log: ProofLog,
+    state_dir: Path,
+    *,
+    by: str,
+    stop: threading.Event,
+) -> RunResult[P]:
+    error = ""
+    steps: tuple[Step, ...] = ()
+    try:
+        with proof_log as proofs:
+            steps = act(decided, handler, proofs, HoldStore(state_dir), by=by, stop=stop)
+    except AuditLogError as failed:
+        if not steps:
+            raise
+        error = str(failed)  # closing the log failed; each tombstone was durable before
+    return RunResult(decided, steps, dry_run=False, stopped=stop.is_set(), error=error)
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is planned for one segment, and what each rule says of it, in the rules' order."""
+    """What is planned for one subject, and what each rule says about it, in the rules' order."""
 
     action: Action
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The object that ``auditctl prune --explain --json`` prints."""
+        """Return the object that ``auditctl prune --explain --json`` prints."""
         return {
             "schema": "auditctl.explain/1",
             **self.action.to_json(),
-            "rules": [asdict(finding) for finding in self.findings],
+            "rules": [
+                {"rule": found.rule, "keeps": found.keeps, "detail": found.detail}
+                for found in self.findings
+            ],
         }
 
 
-def explain_segment(
+def explain_subject(
     directory: Path,
     policy: Policy,
     state_dir: Path,
     sinks: Sequence[str],
     now: dt.datetime,
     *,
-    segment: str,
+    name: str,
 ) -> Explanation | None:
     """Explain the plan for one segment or adopted file, named in any form; None: it is not there.
 
     Writes nothing.  Raises StateDamaged, OSError.
     """
     holds = HoldStore(state_dir).load()
-    logical = segment.removesuffix(".zst").removesuffix(".gz")
-    facts, cursors = census.gather(
-        directory, policy, sinks=sinks, state_dir=state_dir, holds=holds, now=now, asked=logical
+    asked = plain_name(name)
+    facts, cursors = gather(
+        directory, policy, sinks=sinks, state_dir=state_dir, holds=holds, now=now, asked=asked
     )
     decided = plan(facts, policy, cursors, holds, now, simulated=True)
-    newer = foreign.newer_counts(facts.adopted)
-    for place, file in enumerate(facts.adopted):
-        if file.plain.name == logical:
-            action = next(action for action in decided.actions if action.adopted is file)
-            findings = foreign.explain(file, newer[place], holds, now)
-            return Explanation(action, (*findings, *_for_room(action)))
     for action in decided.actions:
-        if action.file is None or action.segment != logical:
-            continue
-        log = action.file.name.log
-        segments = facts.segments[log]
-        index = next(n for n, found in enumerate(segments) if found.file is action.file)
-        findings = explain(
-            log, segments, index, policy=policy, cursors=cursors, holds=holds, now=now
-        )
-        return Explanation(action, (*findings, *_for_room(action)))
+        if plain_name(action.name) == asked and action.reason != "foreign":
+            findings = explain(*action.case)
+            if action.reason == "size":  # max_total_bytes deletes what age alone keeps
+                findings = (*findings, Finding("size", keeps=False, detail=action.detail))
+            return Explanation(action, findings)
     return None
-
-
-def _for_room(action: Action) -> tuple[Finding, ...]:
-    """What max_total_bytes says, which lets go what age alone keeps."""
-    return (Finding("size", False, action.detail),) if action.reason == "size" else ()
-
-
-def _carry_out(
-    decided: Plan,
-    cursors: ShipGate,
-    state: Path,
-    proof_log: ProofLog,
-    *,
-    by: str,
-    stop: threading.Event,
-    index: IndexCount | None,
-) -> RunResult:
-    error = ""
-    steps: tuple[Step, ...] = ()
-    try:
-        with proof_log as proofs:
-            steps = apply(decided, proofs, HoldStore(state), cursors, by=by, stop=stop, index=index)
-    except AuditLogError as failed:
-        if not steps:
-            raise
-        error = str(failed)  # closing the log failed; each tombstone was durable before
-    result = RunResult(decided, steps, dry_run=False, stopped=stop.is_set(), error=error)
-    if result.ok and not decided.simulated:
-        LastRunStore(state).save(
-            decided.directory, decided.at, decided.policy, decided.sinks, result.totals
-        )
-    return result

@@ -200,7 +200,7 @@ def _schedule(config: Config) -> RetentionSchedule:
         Timetable(interval=config.schedule.every),
         host=config.host,
         instances={place: config.retention_instance(place) for place in config.directories},
-        index=SinkCounts(
+        counter=SinkCounts(
             config.sinks, config.state_directory(), DeletedIndices(config.directories)
         ),
         indices=IndexRetention(config).scheduled,

@@ -1,4 +1,4 @@
-"""``auditctl prune``: one retention run by hand; see retention for what it decides and why."""
+"""``auditctl prune``: run retention once by hand; retention.rules decides."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from auditctl.output import render
 from auditlog.cursors import CursorStore
 from auditlog.format.record import format_timestamp
 from auditlog.reading.deleted_indices import DeletedIndices
-from retention.errors import Refused
+from retention.plan import Refused
 from retention.policy import format_duration
-from retention.service import explain_segment, run_retention
+from retention.service import explain_subject, run_retention
+from retention.subjects import Index
 from retention.timeline import timeline
 
 if TYPE_CHECKING:
     from auditctl.config.model import Config
     from auditctl.config.origins import Key
-    from retention.plan import Action, Plan
+    from retention.plan import Action, DirectoryPlan, Plan
     from retention.service import Explanation, RunResult
     from retention.timeline import Due
 
@@ -69,10 +70,12 @@ _COLOURS: Final[dict[str, render.Colour]] = {
     "segment",
     type=TEXT,
     metavar="SEGMENT",
-    help="Say what each rule thinks of one; change nothing.",
+    help="Show what each rule says about a segment; change nothing.",
 )
-@click.option("--confirm", is_flag=True, help="Go on although the circuit breaker says to ask.")
-@click.option("--indices", is_flag=True, help="Old daily indices of the sinks, and no segments.")
+@click.option("--confirm", is_flag=True, help="Go on although the circuit breaker refuses.")
+@click.option(
+    "--indices", is_flag=True, help="Delete old daily indices of the sinks instead of segments."
+)
 @json_option("auditctl.prune/1, one object a directory; auditctl.prune_indices/1, one a sink")
 def prune(
     directory: Path | None,
@@ -88,14 +91,14 @@ def prune(
     indices: bool,
     as_json: bool,
 ) -> int:
-    """Compress and delete old segments that every sink has.
+    """Compress and delete old segments that every sink has acknowledged.
 
     Works on DIR, or on all configured directories. Nothing is touched that is active, held,
-    damaged, or not yet shipped to every sink: the configured ones, else those named by --sink, else
-    every one that ever received something from DIR.
+    damaged, or not yet shipped to every sink: the configured sinks, else those given by --sink,
+    else all that ever received something from DIR.
 
-    With --indices the daily indices of the sinks that have an index_delete_after: the first run
-    only says what the next one will delete.
+    With --indices it deletes daily indices of the sinks that have an index_delete_after. The first
+    run only says what the next one will delete.
 
     \b
     Examples:
@@ -113,7 +116,7 @@ def prune(
     if indices:
         if at is not None and not dry_run:
             raise click.UsageError("--at with --indices is for --dry-run alone.")
-        # Imported here: who prunes segments needs nothing of it.
+        # Imported here since pruning segments does not need it.
         from auditctl.commands.prune_indices import prune_indices  # noqa: PLC0415  (see above)
 
         return prune_indices(
@@ -138,7 +141,7 @@ def prune(
                 host=config.host,
                 instance=config.retention_instance(place),
                 by=user(),
-                index=SinkCounts(config.sinks, state_dir, DeletedIndices(config.directories)),
+                counter=SinkCounts(config.sinks, state_dir, DeletedIndices(config.directories)),
             )
         except Refused as refused:
             _show_plan(refused.plan, as_json=as_json)
@@ -161,8 +164,8 @@ def _explain(
     gate = _gate(config, state_dir, sinks)
     name = Path(segment).name
     for place in directories:
-        explained = explain_segment(
-            place, config.policy, state_dir, gate, at or dt.datetime.now(dt.UTC), segment=name
+        explained = explain_subject(
+            place, config.policy, state_dir, gate, at or dt.datetime.now(dt.UTC), name=name
         )
         if explained is not None:
             _print_explanation(explained, as_json=as_json)
@@ -179,7 +182,7 @@ def _print_explanation(explained: Explanation, *, as_json: bool) -> None:
         render.print_json(explained.to_json(), indent=True)
         return
     action = explained.action
-    render.print_text(f"{action.action} {action.segment} ({action.reason}: {action.detail})")
+    render.print_text(f"{action.action} {action.name} ({action.reason}: {action.detail})")
     rows = [
         (finding.rule, "keeps" if finding.keeps else "lets go", finding.detail)
         for finding in explained.findings
@@ -189,7 +192,7 @@ def _print_explanation(explained: Explanation, *, as_json: bool) -> None:
 
 
 def _gate(config: Config, state_dir: Path, named: tuple[str, ...]) -> tuple[str, ...]:
-    """The sinks to wait for: more of them can only keep more."""
+    """Return the sinks to wait for; one more can only keep more."""
     configured = {sink.name for sink in config.sinks}
     if configured or named:
         return tuple(sorted(configured | set(named)))
@@ -205,11 +208,11 @@ def user() -> str:
     uid = os.getuid()
     try:
         return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container's user need not have a name
+    except KeyError:  # the user of a container may have no name
         return f"uid-{uid}"
 
 
-def _show(result: RunResult, *, as_json: bool) -> None:
+def _show(result: RunResult[DirectoryPlan], *, as_json: bool) -> None:
     if as_json:
         render.print_json(result.to_json(), indent=True)
         return
@@ -219,7 +222,7 @@ def _show(result: RunResult, *, as_json: bool) -> None:
         [(step.action, "failed" if step.error else step.action.action) for step in result.steps]
     )
     for step in result.failures:
-        render.print_text(f"failed   {step.action.segment}: {step.error}")
+        render.print_text(f"failed   {step.action.name}: {step.error}")
     for refusal in plan.refusals:
         render.print_text(render.paint(f"refused  {refusal.kind}: {refusal.detail}", "yellow"))
     _print_timeline(timeline(plan))
@@ -232,8 +235,8 @@ def _show(result: RunResult, *, as_json: bool) -> None:
     )
     if plan.over_bytes:
         render.say(
-            f"auditctl: {render.bytes_text(plan.over_bytes)} above max_total_bytes, since no more "
-            "may go; --explain SEGMENT says why not."
+            f"auditctl: {render.bytes_text(plan.over_bytes)} above max_total_bytes, since "
+            "the rules keep the rest; --explain SEGMENT says why."
         )
     if result.error:
         render.say(f"auditctl: {result.error}")
@@ -253,12 +256,9 @@ def _print_actions(actions: list[tuple[Action, str]]) -> None:
     rows += [
         (
             verb,
-            render.clean(action.segment),
+            render.clean(action.name),
             render.bytes_text(action.size_bytes),
-            "-" if action.records is None else f"{action.records:,}",
-            "-"
-            if action.last_record_at is None
-            else format_timestamp(action.last_record_at)[:16].replace("T", " "),
+            *_measures(action),
             f"{action.reason}: {action.detail}",
         )
         for action, verb in actions
@@ -267,8 +267,19 @@ def _print_actions(actions: list[tuple[Action, str]]) -> None:
         render.print_text(render.paint(line, _COLOURS[verb]) if verb in _COLOURS else line)
 
 
+def _measures(action: Action) -> tuple[str, str]:
+    """The columns RECORDS and LAST RECORD."""
+    subject = action.subject
+    assert not isinstance(subject, Index)  # noqa: S101  (a directory has none)
+    last = subject.last_record_at
+    return (
+        "-" if subject.records is None else f"{subject.records:,}",
+        "-" if last is None else format_timestamp(last)[:16].replace("T", " "),
+    )
+
+
 def _print_timeline(dues: tuple[Due, ...]) -> None:
-    """What comes next, when nothing is written meanwhile."""
+    """Show what becomes due next if nothing else is written."""
     if not dues:
         return
     rows = [("COMES NEXT", "COMPRESS", "DELETE", "FREES")]
@@ -291,8 +302,8 @@ def _print_timeline(dues: tuple[Due, ...]) -> None:
         )
 
 
-def _code(result: RunResult, *, confirm: bool) -> ExitCode:
-    if result.plan.refusals and not confirm:  # a dry run says what the run would say
+def _code(result: RunResult[DirectoryPlan], *, confirm: bool) -> ExitCode:
+    if result.plan.refusals and not confirm:  # a dry run has the exit code of the run
         return ExitCode.REFUSED
     if result.ok:
         return ExitCode.OK

@@ -1,4 +1,4 @@
-"""``auditctl prune --indices``: see retention.index_plan for what is decided and why."""
+"""``auditctl prune --indices``: delete old daily indices of the sinks; retention.rules decides."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.output import render
 from auditlog.format.record import format_timestamp
-from retention.errors import IndicesRefused
-from retention.index_run import IndexResult, IndexStep
+from retention.act import Step
+from retention.plan import IndexPlan, Refused
+from retention.service import RunResult
 
 if TYPE_CHECKING:
     from auditctl.config.model import Config
@@ -30,7 +31,7 @@ def prune_indices(
     by: str,
     as_json: bool,
 ) -> ExitCode:
-    """One run for each sink that has an index_delete_after, shown.  Raises ConfigError, Refused."""
+    """Run for each sink that has an index_delete_after.  Raises ConfigError, Refused."""
     retention = IndexRetention(config)
     if not dry_run:
         retention.forget_others()
@@ -50,16 +51,17 @@ def prune_indices(
                 simulated=at is not None,
                 by=by,
             )
-        except IndicesRefused as refused:
-            steps = tuple(map(IndexStep, refused.plan.actions))
-            _show(IndexResult(refused.plan, steps, dry_run=False), as_json=as_json)
+        except Refused as refused:
+            if isinstance(refused.plan, IndexPlan):
+                steps = tuple(map(Step, refused.plan.actions))
+                _show(RunResult(refused.plan, steps, dry_run=False), as_json=as_json)
             raise
         _show(result, as_json=as_json)
         codes.append(_code(result, confirm=confirm))
     return max(codes)
 
 
-def _show(result: IndexResult, *, as_json: bool) -> None:
+def _show(result: RunResult[IndexPlan], *, as_json: bool) -> None:
     if as_json:
         render.print_json(result.to_json(), indent=True)
         return
@@ -70,9 +72,9 @@ def _show(result: IndexResult, *, as_json: bool) -> None:
     rows += [
         (
             verb,
-            render.clean(step.action.index.name),
-            f"{step.action.index.documents:,}",
-            render.bytes_text(step.action.index.size_bytes),
+            render.clean(step.action.name),
+            f"{getattr(step.action.subject, 'documents', 0):,}",
+            render.bytes_text(step.action.size_bytes),
             f"{step.action.reason}: {step.action.detail}",
         )
         for verb, step in zip(verbs, result.steps, strict=True)
@@ -97,9 +99,9 @@ def _show(result: IndexResult, *, as_json: bool) -> None:
         render.print_line(f"{done} of {len(result.steps)} indices deleted")
 
 
-def _code(result: IndexResult, *, confirm: bool) -> ExitCode:
+def _code(result: RunResult[IndexPlan], *, confirm: bool) -> ExitCode:
     refused = result.plan.refusals and not (confirm or result.announced)
-    if refused and not result.plan.announces:  # a dry run says what the run would say
+    if refused and not result.plan.announces:  # a dry run has the exit code of the run
         return ExitCode.REFUSED
     if not result.errors:
         return ExitCode.OK

@@ -1,12 +1,12 @@
-"""Retention of daily indices: the sinks that have an ``index_delete_after``, and their clusters.
+"""Delete the old daily indices of the sinks that have an ``index_delete_after``.
 
-It speaks to a cluster as a user of its own, who can list and delete these indices and nothing else.
+It connects to a cluster as a separate user, who can only list and delete these indices.
 
 Invariants (tests of the same name in tests/auditctl/composition/test_index_retention.py):
-  listed      every open index behind the prefix is listed, with its documents counted
-  exact       what is deleted is the index of that name: never an alias, a pattern or a second one
-  own_user    it speaks as the user of index_delete_username, not as the one who ships
-  forgets     a sink that has no index_delete_after any more is announced when it has one again
+  listed      every open index behind the prefix is listed, with its number of documents
+  exact       only the index of exactly that name is deleted: never an alias, a pattern or a second
+  own_user    it connects as index_delete_username, not as the user who ships
+  forgets     a sink whose index_delete_after was removed is announced when it has one again
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from auditctl.composition.sinks import elasticsearch_credentials, unanswered_hin
 from auditctl.config.sinks import ElasticsearchConfig
 from auditctl.errors import CommandFailed, ConfigError
 from auditlog.errors import AuditLogError
-from retention.index_memory import IndexRunStore
-from retention.index_plan import IndexFacts, IndexPolicy
-from retention.index_run import run_index_retention
+from retention.memory import IndexRunStore
+from retention.policy import IndexPolicy
+from retention.service import run_index_retention
+from retention.subjects import Index
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
     from auditctl.config.model import Config
-    from retention.index_run import IndexResult
+    from retention.plan import IndexPlan
+    from retention.service import RunResult
 
 __all__ = ["ElasticsearchIndices", "IndexRetention"]
 
@@ -61,8 +63,8 @@ class IndexRetention:
         simulated: bool = False,
         by: str = "schedule",
         stop: threading.Event | None = None,
-    ) -> IndexResult:
-        """One run for one of ``sinks``.  Raises as run_index_retention, ConfigError."""
+    ) -> RunResult[IndexPlan]:
+        """Run for one of ``sinks``.  Raises what run_index_retention raises, ConfigError."""
         cluster = ElasticsearchIndices(sink)
         try:
             return run_index_retention(
@@ -82,7 +84,7 @@ class IndexRetention:
             cluster.close()
 
     def scheduled(self, now: dt.datetime, stop: threading.Event) -> Sequence[str]:
-        """A run for each sink by the clock; what failed, a sentence each."""
+        """Run for each sink; return the error messages."""
         errors: list[str] = []
         try:
             self.forget_others()
@@ -98,7 +100,7 @@ class IndexRetention:
         return errors
 
     def forget_others(self) -> None:
-        """Let a sink that has no index_delete_after now be announced when it has one again."""
+        """Forget the last runs of sinks that have no index_delete_after now."""
         if self._config.directories:
             store = IndexRunStore(self._config.state_directory())
             store.forget_others({sink.name for sink in self.sinks})
@@ -115,7 +117,7 @@ class IndexRetention:
 
 
 class ElasticsearchIndices:
-    """The daily indices of a sink's cluster, as the user who may delete them.
+    """The daily indices of a sink's cluster, accessed as the user who may delete them.
 
     Raises ConfigError when a secret cannot be read.
     """
@@ -141,10 +143,10 @@ class ElasticsearchIndices:
     def close(self) -> None:
         self._connection.close()
 
-    def indices(self) -> list[IndexFacts]:
-        """What begins like the pattern and is open; an alias is listed as the index behind it.
+    def indices(self) -> list[Index]:
+        """List the open indices of the prefix; an alias is listed as the index behind it.
 
-        Raises CommandFailed when the cluster does not tell it whole.
+        Raises CommandFailed when a part of the answer is missing.
         """
         path = f"/{self._prefix}-*/_stats/docs,store"
         answer = self._ask("GET", path, _LISTED, "its indices cannot be listed")
@@ -154,7 +156,7 @@ class ElasticsearchIndices:
                 hint="Nothing was deleted. It is tried again with the next run.",
             )
         return [
-            IndexFacts(
+            Index(
                 name,
                 str(found["uuid"]),
                 int(found.get("primaries", {}).get("docs", {}).get("count", 0)),
@@ -164,7 +166,7 @@ class ElasticsearchIndices:
         ]
 
     def delete(self, name: str) -> None:
-        """Raises CommandFailed; an index that is gone already is no error."""
+        """Delete an index, unless it is gone already.  Raises CommandFailed."""
         from elasticsearch import NotFoundError  # noqa: PLC0415  (as in __init__)
 
         try:
@@ -185,5 +187,5 @@ class ElasticsearchIndices:
                 hint=unanswered_hint(found.status, _HINT),
             ) from error
         if not isinstance(answer, dict):
-            raise CommandFailed(f"sink {self._sink}: {failed} (the answer is no object)")
+            raise CommandFailed(f"sink {self._sink}: {failed} (the answer is not an object)")
         return answer

@@ -28,7 +28,7 @@ from auditlog.verification.continuous import load_status
 from auditlog.verification.verify import tombstones_in
 from auditlog.writer.recovery import known_head
 from retention.holds import Hold, HoldStore
-from retention.last_run import LastRunStore
+from retention.memory import RunStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -416,7 +416,7 @@ def _header_at(segment: SegmentFile, offset: int) -> Header | None:
 
 def _last_retention(state_dir: Path, directory: Path, problems: list[str]) -> dt.datetime | None:
     try:
-        last = LastRunStore(state_dir).load(directory)
+        last = RunStore(state_dir).load(directory)
     except AuditLogError as error:
         problems.append(str(error))
         return None

@@ -20,7 +20,7 @@ from auditctl.output.render import print_line, record_block, record_line, width
 from auditctl.survey.survey import survey
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.record import decode
-from retention.last_run import LastRunStore
+from retention.memory import RunStore
 from retention.policy import Policy
 from tests.support.logs import START, LogBuilder, make_line, write_log
 
@@ -59,7 +59,7 @@ def looked(directory: Path, *, healthy: bool) -> Survey:
         ),
     )
     last = now - dt.timedelta(hours=5 if healthy else 75)
-    LastRunStore(directory / ".auditlog").save(directory, last, Policy(), (), {})
+    RunStore(directory / ".auditlog").save(directory, last, Policy(), (), {})
     return survey(config, (directory,), config.state_directory(), now)
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.facts import AdoptedFile, Facts, LastRun, ShipGate
-from retention.plan import Plan, plan
+from retention.breaker import LastRun
+from retention.plan import DirectoryPlan, plan
 from retention.policy import ForeignPolicy, Policy
+from retention.subjects import AdoptedFile, DirectoryFacts, SinkCursors
 from tests.support.foreign import content_at
 from tests.support.retention_facts import DAY, START, facts_of, segment
 
@@ -22,7 +23,7 @@ LAST = LastRun(NOW - DAY, POLICY, (), DAY)
 NOT_MUCH = facts_of(*(segment(day) for day in (0, 50, 60, 94)))
 
 
-def kinds(decided: Plan) -> list[str]:
+def kinds(decided: DirectoryPlan) -> list[str]:
     return [refusal.kind for refusal in decided.refusals]
 
 
@@ -34,7 +35,7 @@ def decide(
     simulated: bool = False,
 ) -> list[str]:
     return kinds(
-        plan(NOT_MUCH, policy, ShipGate(), (), now, last_run=last_run, simulated=simulated)
+        plan(NOT_MUCH, policy, SinkCursors(), (), now, last_run=last_run, simulated=simulated)
     )
 
 
@@ -43,7 +44,7 @@ def test_too_many(count: int, fraction: float) -> None:
     old = [segment(day) for day in range(count)]
     young = [segment(300), segment(301)]
     policy = Policy(max_delete_fraction=fraction)
-    decided = plan(facts_of(*old, *young), policy, ShipGate(), (), START + 302 * DAY)
+    decided = plan(facts_of(*old, *young), policy, SinkCursors(), (), START + 302 * DAY)
     assert len(decided.only("delete")) == count
     assert bool(decided.refusals) == (count > fraction * (count + 2))
 
@@ -53,7 +54,7 @@ def test_each_log_is_counted_by_itself() -> None:
     facts = facts_of(
         *(segment(day) for day in range(280, 300)), *(segment(d, log=other) for d in (0, 1, 300))
     )
-    decided = plan(facts, POLICY, ShipGate(), (), START + 301 * DAY)
+    decided = plan(facts, POLICY, SinkCursors(), (), START + 301 * DAY)
     assert kinds(decided) == ["too_many_deletes"]
     assert "2 of the 3 segments of rbee-hive@hive1" in decided.refusals[0].detail
 
@@ -120,7 +121,7 @@ def test_less_protection_in_other_ways(before: Policy, policy: Policy) -> None:
 
 
 def test_less_protection_than_the_cursors_of_a_first_run_tell_of() -> None:
-    gate = ShipGate(others=("old",))
+    gate = SinkCursors(others=("old",))
     decided = plan(NOT_MUCH, POLICY, gate, (), NOW)
     assert kinds(decided) == ["sink_removed"]
     assert kinds(plan(NOT_MUCH, POLICY, gate, (), NOW, last_run=LAST)) == []  # it was confirmed
@@ -131,7 +132,7 @@ def test_simulated(offset: dt.timedelta) -> None:
     assert decide(now=NOW + offset, simulated=True) in ([], ["too_many_deletes"])
 
 
-def adopting(count: int, policy: Policy) -> Facts:
+def adopting(count: int, policy: Policy) -> DirectoryFacts:
     (foreign,) = policy.foreign
     files = [
         AdoptedFile(
@@ -144,7 +145,7 @@ def adopting(count: int, policy: Policy) -> Facts:
         )
         for n in range(count)
     ]
-    return Facts(Path("audit"), {}, adopted=tuple(files))
+    return DirectoryFacts(Path("audit"), {}, adopted=tuple(files))
 
 
 def test_foreign() -> None:
@@ -152,9 +153,11 @@ def test_foreign() -> None:
     policy = Policy(foreign=(replace(foreign, policy=Policy(max_delete_fraction=0.8)),))
     facts = adopting(5, policy)
 
-    def found(before: Policy | None, now: Policy = policy, facts: Facts = facts) -> list[str]:
+    def found(
+        before: Policy | None, now: Policy = policy, facts: DirectoryFacts = facts
+    ) -> list[str]:
         last = None if before is None else LastRun(NOW - DAY, before, (), DAY)
-        return kinds(plan(facts, now, ShipGate(), (), NOW, last_run=last))
+        return kinds(plan(facts, now, SinkCursors(), (), NOW, last_run=last))
 
     assert found(None) == found(policy) == []
     assert found(Policy()) == ["harsher_policy"]

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from auditlog.cursors import CursorStore
 from auditlog.format.foreign_files import decode_places
 from retention.errors import SegmentDamaged, Stopped
-from retention.facts import ForeignContent
 from retention.foreign_content import inspect_foreign, last_time
 from retention.holds import Hold
+from retention.subjects import ForeignContent
 from tests.support.foreign import NOW, leave
 from tests.support.ndjson import ndjson_service
 from tests.support.shipments import FakeSink

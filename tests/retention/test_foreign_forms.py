@@ -11,9 +11,9 @@ import pytest
 import zstandard
 
 from retention.errors import SegmentChanged
-from retention.facts import AdoptedFile
 from retention.foreign_content import inspect_foreign
 from retention.foreign_forms import check_forms, compress_foreign
+from retention.subjects import AdoptedFile
 from tests.support.foreign import DAY, NOW, foreign_policy, leave
 
 if TYPE_CHECKING:

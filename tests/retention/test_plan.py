@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from retention.facts import ForeignFile, ShipGate
-from retention.plan import Action, Plan, plan
+from retention.plan import Action, DirectoryPlan, plan
 from retention.policy import Policy
+from retention.subjects import ForeignFile, SinkCursors
 from tests.support.retention_facts import (
     DAY,
     LOG,
@@ -24,10 +24,10 @@ from tests.support.retention_facts import (
 )
 
 POLICY = Policy(max_delete_fraction=1.0)
-NO_GATE = ShipGate()
+NO_GATE = SinkCursors()
 
 
-def touched(decided: Plan) -> list[Action]:
+def touched(decided: DirectoryPlan) -> list[Action]:
     return [action for action in decided.actions if action.action != "keep"]
 
 
@@ -38,7 +38,7 @@ def test_partition(given_input: Input) -> None:
     listed = [found.file.name.logical for found in sum(facts.segments.values(), ())]
     listed += [file.path.name for file in facts.adopted]
     listed += [file.path.name for file in facts.foreign]
-    assert [action.segment for action in decided.actions] == listed
+    assert [action.name for action in decided.actions] == listed
     assert {action.action for action in decided.actions} <= {"keep", "compress", "delete"}
     assert len(decided.only("keep")) + len(touched(decided)) == len(listed)
     assert all(action.reason and action.detail for action in decided.actions)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
+import gzip
 import os
 import threading
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from auditlog import durable_fs
 from auditlog.errors import AuditLogError, LogLocked
+from auditlog.format.record import format_timestamp, parse_header
 from auditlog.format.segment_names import LogId
-from auditlog.format.tombstones import SEGMENT_DELETED
+from auditlog.format.tombstones import SEGMENT_DELETED, parse_tombstone
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import read
 from auditlog.verification.verify import tombstones_in
 from auditlog.writer.opening import open_log
-from retention import tombstone
 from retention.content import inspect
+from retention.foreign_content import inspect_foreign
 from retention.policy import Policy
-from retention.proofs import ProofLog
+from retention.proofs import ProofLog, foreign_details, segment_details
+from retention.subjects import AdoptedFile, Segment, SourceProgress
+from tests.support.foreign import DAY, NOW, foreign_policy, leave
+from tests.support.logs import make_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +38,11 @@ if TYPE_CHECKING:
 def details_of(built: LogBuilder, index: int) -> dict[str, Any]:
     path = built.paths[index]
     content, _ = inspect(path, "", LogId.parse(built.log), threading.Event())
-    return tombstone.details(
-        built.log, path.name, content, cursor={}, policy=Policy(), by="schedule"
-    )
+    return {**segment_details(segment_of(built, index), content, cursor={}, policy=Policy())}
+
+
+def segment_of(built: LogBuilder, index: int) -> Segment:
+    return Segment(scan(built.directory).logs[LogId.parse(built.log)][index])
 
 
 def buried(directory: Path) -> list[str]:
@@ -50,7 +59,7 @@ def test_durable(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(durable_fs, "fdatasync", note)
     with ProofLog(daily.directory, "hive1") as proofs:
-        proofs.bury(details_of(daily, 0), actor="alice")
+        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
         assert synced[-1:] == [daily.paths[0].name]
 
 
@@ -58,7 +67,7 @@ def test_once(daily: LogBuilder) -> None:
     for _ in range(2):
         with ProofLog(daily.directory, "hive1") as proofs:
             for index in (0, 1, 0):
-                proofs.bury(details_of(daily, index), actor="alice")
+                proofs.bury(SEGMENT_DELETED, details_of(daily, index), actor="alice")
     assert buried(daily.directory) == [daily.paths[0].name, daily.paths[1].name]
 
 
@@ -71,7 +80,7 @@ def test_a_run_without_deletions_writes_nothing(daily: LogBuilder) -> None:
 
 def test_a_tombstone_says_who_and_what(daily: LogBuilder) -> None:
     with ProofLog(daily.directory, "hive1") as proofs:
-        proofs.bury(details_of(daily, 0), actor="alice")
+        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
     own = scan(daily.directory).logs[LogId("retention", "hive1")]
     found = [record for record in read(own[0].path) if record.event_type == SEGMENT_DELETED]
     assert found[0].fields["actor"]["user_id"] == "alice"
@@ -85,7 +94,7 @@ def test_a_log_that_another_process_writes_is_an_error(daily: LogBuilder) -> Non
         ProofLog(daily.directory, "hive1") as proofs,
         pytest.raises(LogLocked),
     ):
-        proofs.bury(details_of(daily, 0), actor="alice")
+        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
@@ -97,13 +106,58 @@ def test_a_disk_that_fails_is_an_error(
 
     monkeypatch.setattr(durable_fs, "fdatasync", fail)
     with pytest.raises((AuditLogError, OSError)), ProofLog(daily.directory, "hive1") as proofs:
-        proofs.bury(details_of(daily, 0), actor="alice")
+        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750])
 def test_who_may_read_the_directory_may_read_the_proofs(daily: LogBuilder, mode: int) -> None:
     daily.directory.chmod(mode)
     with ProofLog(daily.directory, "hive1") as proofs:
-        proofs.bury(details_of(daily, 0), actor="alice")
+        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
     own = scan(daily.directory).logs[LogId("retention", "hive1")]
     assert own[0].path.stat().st_mode & 0o777 == mode & 0o640
+
+
+def test_complete(daily: LogBuilder) -> None:
+    content, _ = inspect(daily.paths[2], "", LogId.parse(daily.log), threading.Event())
+    details = segment_details(
+        segment_of(daily, 2), content, cursor={"main": 40, "copy": 35}, policy=Policy()
+    )
+    line, _ = make_line("retention@hive1", 1, event_type=SEGMENT_DELETED, details=details)
+    header = parse_header(line)
+    assert header is not None
+    found = parse_tombstone(header, line)
+    assert found is not None
+    assert (found.log, found.segment) == (daily.log, daily.paths[2].name)
+    assert (found.first_seq, found.last_seq, found.records) == (21, 30, 10)
+    assert found.first_prev_hash == daily.headers[19].hash
+    assert found.last_hash == daily.headers[29].hash
+    assert list(details["cursor"]) == ["copy", "main"]
+    assert details["bytes"] == daily.paths[2].stat().st_size
+    assert details["last_record_at"] == daily.headers[29].timestamp
+    assert details["policy"]["delete_after"] == "90d"
+
+
+def test_a_tombstone_of_a_foreign_file_has_its_bytes_its_age_and_who_shipped_it(
+    tmp_path: Path,
+) -> None:
+    path = leave(tmp_path, "a.ndjson", 100 * DAY, form=".gz")
+    (foreign,) = foreign_policy(tmp_path, source=True).foreign
+    content, _ = inspect_foreign(path, ".gz", foreign.timestamp_fields, threading.Event())
+    progress = (SourceProgress("main", "old"),)
+    at = NOW - 100 * DAY
+    file = AdoptedFile(path, (".gz",), 1, foreign, at, content=content, progress=progress)
+    plain = gzip.decompress(path.read_bytes())
+    assert foreign_details(file, content) == {
+        "file": "a.ndjson.gz",
+        "forms": ["a.ndjson.gz"],
+        "bytes": len(plain),
+        "sha256": sha256(plain).hexdigest(),
+        "lines": 3,
+        "untimed_lines": 0,
+        "first_timestamp": format_timestamp(at - dt.timedelta(seconds=2)),
+        "last_timestamp": format_timestamp(at),
+        "modified_at": format_timestamp(at),
+        "shipped": [{"source": "old", "sink": "main"}],
+        "policy": foreign.to_json(),
+    }

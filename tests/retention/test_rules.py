@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.format.segment_names import LogId
-from retention.facts import Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
+from auditlog.reading.reader import Bounds
 from retention.holds import Hold
-from retention.plan import Action, Plan, plan
+from retention.plan import Action, DirectoryPlan, cases_of, plan
 from retention.policy import Policy
-from retention.rules import explain, needs_reading
+from retention.rules import explain, first_keeping
+from retention.subjects import DirectoryFacts, ForeignFile, Segment, SinkCursor, SinkCursors
 from tests.support.retention_facts import (
     DAY,
     LOG,
@@ -31,17 +32,23 @@ from tests.support.retention_facts import (
 )
 
 POLICY = Policy(max_delete_fraction=1.0)
-NO_GATE = ShipGate()
+NO_GATE = SinkCursors()
 FORMS_ZST = (".zst",)
 
 
-def verdicts(decided: Plan) -> list[str]:
+def verdicts(decided: DirectoryPlan) -> list[str]:
     return [f"{action.action} {action.reason}" for action in decided.actions]
 
 
-def touched(decided: Plan) -> list[Action]:
+def touched(decided: DirectoryPlan) -> list[Action]:
     """The segments that do not stay as they are."""
-    return [a for a in decided.actions if a.action != "keep" and a.file is not None]
+    return [a for a in decided.actions if a.action != "keep" and isinstance(a.subject, Segment)]
+
+
+def ends_of(action: Action) -> Bounds:
+    assert isinstance(action.subject, Segment)
+    assert action.subject.bounds is not None
+    return action.subject.bounds
 
 
 # The invariants of the module's header ------------------------------------------------------
@@ -51,15 +58,15 @@ def touched(decided: Plan) -> list[Action]:
 def test_shipped(given_input: Input) -> None:
     (_, gate), *_ = given_input
     for action in touched(decide(given_input)):
-        assert action.bounds is not None
+        bounds = ends_of(action)
         for sink in gate.sinks:
-            known = gate.cursor(sink, LogId.parse(action.log))
+            known = gate.cursor(sink, LogId.parse(action.subject.log))
             assert known.cursor is not None
             assert not known.problem
-            assert known.cursor.seq >= action.bounds.last_seq
+            assert known.cursor.seq >= bounds.last_seq
             for first, last in known.cursor.gaps:
-                assert last < action.bounds.first_seq or action.bounds.last_seq < first
-            assert known.cursor.hash != "f" * 64 or known.cursor.seq != action.bounds.last_seq
+                assert last < bounds.first_seq or bounds.last_seq < first
+            assert known.cursor.hash != "f" * 64 or known.cursor.seq != bounds.last_seq
 
 
 @given(any_input)
@@ -70,12 +77,12 @@ def test_held(given_input: Input) -> None:
         for found in itertools.chain.from_iterable(facts.segments.values())
     }
     for action in touched(decide(given_input)):
-        assert action.bounds is not None
+        bounds = ends_of(action)
         for hold in holds:
-            free = matches[action.segment] is not None and hold.id not in matches[action.segment]
+            free = matches[action.name] is not None and hold.id not in matches[action.name]
             assert (
                 not hold.in_force(now)
-                or not hold.covers(action.log, action.bounds.first_at, action.bounds.last_at)
+                or not hold.covers(action.subject.log, bounds.first_at, bounds.last_at)
                 or (hold.reads_records and free)
             )
 
@@ -84,10 +91,10 @@ def test_held(given_input: Input) -> None:
 def test_newest(given_input: Input) -> None:
     (facts, _), policy, *_ = given_input
     decided = decide(given_input)
-    gone = {action.segment for action in decided.only("delete")}
+    gone = {action.name for action in decided.only("delete")}
     for log, segments in facts.segments.items():
         names = [found.file.name.logical for found in segments]
-        assert names[-1] not in {action.segment for action in touched(decided)}
+        assert names[-1] not in {action.name for action in touched(decided)}
         assert not gone & set(names[-policy.of(str(log)).keep_at_least :])
 
 
@@ -105,30 +112,33 @@ def test_monotone(given_input: Input, later: dt.timedelta) -> None:
 @given(any_input)
 def test_frugal(given_input: Input) -> None:
     (facts, gate), policy, holds, now = given_input
-    unread: dict[LogId, tuple[SegmentFacts, ...]] = {}
-    sound: dict[LogId, tuple[SegmentFacts, ...]] = {}
+    unread: dict[LogId, tuple[Segment, ...]] = {}
+    sound: dict[LogId, tuple[Segment, ...]] = {}
     for log, segments in facts.segments.items():
         whole = tuple(found for found in segments if not found.damage)
         if not whole:
             continue
-        files = [found.file for found in whole]
-        opened = needs_reading(log, files, policy=policy, cursors=gate, holds=holds, now=now)
+        unread_log = {log: tuple(Segment(found.file) for found in whole)}
+        facts_of_names = DirectoryFacts(facts.directory, unread_log)
+        cases = cases_of(facts_of_names, policy, gate, holds, now)
+        findings = [first_keeping(*case) for case in cases]
+        opened = [found is not None and found.needs == "reading" for found in findings]
         opened[-1] = True
         sound[log] = whole
         unread[log] = tuple(
-            found if read else SegmentFacts(found.file)
+            found if read else Segment(found.file)
             for found, read in zip(whole, opened, strict=True)
         )
-    believed = ShipGate(
+    believed = SinkCursors(
         gate.sinks,
         {key: known for key, known in gate.cursors.items() if _fits(known, sound.get(key[1], ()))},
     )
-    read = plan(Facts(facts.directory, sound), policy, believed, holds, now)
-    names = plan(Facts(facts.directory, unread), policy, believed, holds, now)
+    read = plan(DirectoryFacts(facts.directory, sound), policy, believed, holds, now)
+    names = plan(DirectoryFacts(facts.directory, unread), policy, believed, holds, now)
     assert verdicts(read) == verdicts(names)
 
 
-def _fits(known: SinkCursor, segments: tuple[SegmentFacts, ...]) -> bool:
+def _fits(known: SinkCursor, segments: tuple[Segment, ...]) -> bool:
     cursor = known.cursor
     return cursor is not None and any(
         found.file.name.logical == cursor.segment and cursor.hash != "f" * 64 for found in segments
@@ -141,21 +151,22 @@ def test_per_log(given_input: Input) -> None:
     (facts, gate), policy, holds, now = given_input
     decided = decide(given_input)
     for log, segments in facts.segments.items():
-        alone = plan(Facts(facts.directory, {log: segments}), policy.of(str(log)), gate, holds, now)
-        ours = [action for action in decided.actions if action.log == str(log)]
+        alone = plan(
+            DirectoryFacts(facts.directory, {log: segments}), policy.of(str(log)), gate, holds, now
+        )
+        ours = [action for action in decided.actions if action.subject.log == str(log)]
         assert ours == list(alone.actions)
 
 
 @given(any_input)
 def test_explained(given_input: Input) -> None:
-    (facts, gate), policy, holds, now = given_input
+    (facts, _), *_ = given_input
     actions = iter(decide(given_input).actions)
-    for log, segments in facts.segments.items():
+    for segments in facts.segments.values():
         for index in range(len(segments)):
             action = next(actions)
-            findings = explain(
-                log, segments, index, policy=policy, cursors=gate, holds=holds, now=now
-            )
+            assert action.subject is segments[index]
+            findings = explain(*action.case)
             keeping = [finding.rule for finding in findings if finding.keeps]
             assert (keeping[0] if keeping else "age") == action.reason
             assert all(finding.detail for finding in findings)
@@ -170,7 +181,7 @@ def test_explained_where_the_name_decides_before_the_last_record(reason: str) ->
     holds = [Hold("x", "legal", "audit")] if reason == "held" else []
     now = START + 30.5 * DAY
     action, _ = plan(facts, POLICY, gate, holds, now).actions
-    found = explain(LOG, facts.segments[LOG], 0, policy=POLICY, cursors=gate, holds=holds, now=now)
+    found = explain(*action.case)
     assert [finding.rule for finding in found if finding.keeps] == [reason, "too_recent"]
     assert action.reason == reason
 
@@ -252,7 +263,7 @@ def test_what_a_sink_was_not_given_is_kept_when_it_is_put_back() -> None:
 def test_the_slowest_of_two_sinks_counts() -> None:
     facts = facts_of(segment(0), segment(1), segment(2))
     first, second, _ = facts.segments[LOG]
-    gate = ShipGate(
+    gate = SinkCursors(
         ("fast", "slow"),
         {
             ("fast", LOG): SinkCursor(cursor_at(second, 20)),
@@ -279,7 +290,7 @@ def test_the_slowest_of_two_sinks_counts() -> None:
 )
 def test_a_missing_unreadable_or_foreign_cursor_keeps(known: SinkCursor) -> None:
     facts = facts_of(segment(0), segment(1), segment(2))
-    gate = ShipGate(("main",), {("main", LOG): known})
+    gate = SinkCursors(("main",), {("main", LOG): known})
     decided = plan(facts, POLICY, gate, (), START + 999 * DAY)
     assert verdicts(decided) == ["keep not_shipped", "keep not_shipped", "keep active"]
 
@@ -319,7 +330,7 @@ def test_what_is_damaged_or_foreign_stays() -> None:
 
 
 @pytest.mark.parametrize("second", [segment(1, first=9), segment(1, log=LOG, first=11)])
-def test_neighbours_that_do_not_meet_stay_both(second: SegmentFacts) -> None:
+def test_neighbours_that_do_not_meet_stay_both(second: Segment) -> None:
     assert second.bounds is not None
     second = replace(second, bounds=replace(second.bounds, first_prev_hash="e" * 64))
     decided = plan(facts_of(segment(0), second, segment(2)), POLICY, NO_GATE, (), START + 999 * DAY)

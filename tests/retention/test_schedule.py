@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from auditlog import durable_fs
 from retention.errors import PolicyError
-from retention.last_run import LastRunStore
 from retention.lock import locked
+from retention.memory import RunStore
 from retention.policy import Policy
 from retention.schedule import RetentionSchedule, Status, Timetable
 from tests.support.logs import START, LogBuilder, write_log
@@ -42,7 +42,11 @@ def begin(log_directory: Path, tmp_path: Path) -> Iterator[Callable[..., Retenti
     """Starts schedules over the log directory, at NOW, and stops them at the end."""
     started: list[RetentionSchedule] = []
 
-    def start(*sinks: str, indices: Indices | None = None) -> RetentionSchedule:
+    def start(
+        *sinks: str,
+        indices: Indices | None = None,
+        clock: Callable[[], dt.datetime] = lambda: NOW,
+    ) -> RetentionSchedule:
         schedule = RetentionSchedule(
             [log_directory],
             POLICY,
@@ -51,7 +55,7 @@ def begin(log_directory: Path, tmp_path: Path) -> Iterator[Callable[..., Retenti
             Timetable(DAY + HOUR, watch_every=dt.timedelta(seconds=1)),  # at no hour of the day
             host="hive1",
             indices=indices,
-            clock=lambda: NOW,
+            clock=clock,
         )
         started.append(schedule)
         schedule.start()
@@ -195,11 +199,34 @@ def test_a_refusal_is_told_apart(
     totals = dict.fromkeys(("keep", "compress", "delete", "freed_bytes"), 0)
     gentler = Policy(3 * DAY, 60 * DAY)
     (tmp_path / "state").mkdir()
-    LastRunStore(tmp_path / "state").save(daily.directory, NOW - 2 * DAY, gentler, (), totals)
+    RunStore(tmp_path / "state").save(daily.directory, NOW - 2 * DAY, gentler, (), totals)
     status = wait_for(begin(), lambda status: status.runs == 1 and not status.running)
     assert status.refused
     assert "delete_after went from 60d to 6d" in status.last_error
     assert daily.paths[0].exists()
+
+
+def test_set_back(
+    begin: Callable[..., RetentionSchedule],
+    daily: LogBuilder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The scheduler's clock is set back, and a day later by our clock a run is overdue."""
+    clock = [NOW]
+    totals = dict.fromkeys(("keep", "compress", "delete", "freed_bytes"), 0)
+    (tmp_path / "state").mkdir()
+    RunStore(tmp_path / "state").save(daily.directory, NOW, POLICY, (), totals)
+
+    class SetBack(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> SetBack:
+            return super().now(tz) - 2 * HOUR
+
+    schedule = begin(clock=lambda: clock[0])
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", SetBack)
+    clock[0] = NOW + 2 * DAY
+    wait_for(schedule, lambda status: status.runs == 1)
 
 
 def test_stops(

@@ -12,10 +12,11 @@ from auditlog.format.tombstones import SEGMENT_DELETED
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import read
 from auditlog.verification.verify import tombstones_in, verify
-from retention.errors import Busy, Refused, RetentionError, StateDamaged
+from retention.errors import Busy, RetentionError, StateDamaged
 from retention.holds import Hold, HoldStore
-from retention.last_run import LastRunStore
 from retention.lock import locked
+from retention.memory import RunStore
+from retention.plan import Refused
 from retention.policy import Policy
 from retention.service import RunResult, run_retention
 from tests.support.logs import START, LogBuilder, write_log
@@ -176,7 +177,7 @@ def test_unreadable_state_stops_before_anything_is_touched(
 def test_a_run_by_the_clock_is_remembered_and_a_simulated_one_is_not(
     daily: LogBuilder, tmp_path: Path
 ) -> None:
-    store = LastRunStore(tmp_path)
+    store = RunStore(tmp_path)
     run(daily.directory, state_dir=tmp_path, simulated=True)
     assert store.load(daily.directory) is None
     run(daily.directory, "main", state_dir=tmp_path)
@@ -189,7 +190,7 @@ def test_a_run_by_the_clock_is_remembered_and_a_simulated_one_is_not(
 def test_several_logs_of_one_directory_are_handled_together(daily: LogBuilder) -> None:
     other = write_log(daily.directory, "rbee-hive@gpu-1.example.org+2", segments=4, days=2)
     result = run(daily.directory)
-    done = [step.action.log for step in result.steps if step.done]
+    done = [step.action.subject.log for step in result.steps if step.done]
     assert done.count(daily.log) == 7
     assert done.count(other.log) == 3
     assert verify(daily.directory).ok

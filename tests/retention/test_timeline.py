@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from hypothesis import given
 
-from retention.facts import ShipGate
-from retention.plan import Plan, plan
+from retention.plan import DirectoryPlan, plan
 from retention.policy import Policy
+from retention.subjects import SinkCursors
 from retention.timeline import Due, timeline
 from tests.support.retention_facts import DAY, START, Input, any_input, facts_of, segment
 
@@ -25,16 +25,16 @@ def test_foreseen(given_input: Input) -> None:
         evening = dt.datetime.combine(due.day, dt.time.max, dt.UTC)
         if evening <= now:  # it is due already; another rule kept it
             continue
-        later = plan(facts, policy, ShipGate(), (), evening)
+        later = plan(facts, policy, SinkCursors(), (), evening)
         gone = _count(later, "delete") - _count(decided, "delete")
         assert gone >= sum(d.delete for d in dues if d.day <= due.day) - _kept(later)
 
 
-def _count(decided: Plan, verb: str) -> int:
+def _count(decided: DirectoryPlan, verb: str) -> int:
     return len(decided.only(verb))  # type: ignore[arg-type]  # one of the verbs
 
 
-def _kept(decided: Plan) -> int:
+def _kept(decided: DirectoryPlan) -> int:
     return sum(action.reason in ("damaged", "newest") for action in decided.actions)
 
 
@@ -52,7 +52,7 @@ def test_each_day_has_what_becomes_due_on_it() -> None:
     facts = facts_of(
         segment(0, forms=ZST), segment(20), segment(20, part=2, first=211), segment(50), segment(60)
     )
-    decided = plan(facts, Policy(), ShipGate(), (), START + 51 * DAY)
+    decided = plan(facts, Policy(), SinkCursors(), (), START + 51 * DAY)
     assert [action.action for action in decided.actions] == [
         "keep", "compress", "compress", "keep", "keep",
     ]  # fmt: skip
@@ -69,7 +69,7 @@ def test_each_day_has_what_becomes_due_on_it() -> None:
 def test_what_is_never_deleted_is_not_announced() -> None:
     own = replace(segment(0).file.name.log, service="retention")
     facts = facts_of(segment(0, log=own, forms=ZST), segment(1, log=own))
-    assert timeline(plan(facts, Policy(), ShipGate(), (), START + 40 * DAY)) == ()
+    assert timeline(plan(facts, Policy(), SinkCursors(), (), START + 40 * DAY)) == ()
     least = Policy(keep_at_least=2)
     facts = facts_of(segment(0, forms=ZST), segment(1))
-    assert timeline(plan(facts, least, ShipGate(), (), START + 40 * DAY)) == ()
+    assert timeline(plan(facts, least, SinkCursors(), (), START + 40 * DAY)) == ()

@@ -12,8 +12,8 @@ import orjson
 
 from auditlog.cursors import CursorStore, SourceCursor
 from auditlog.format.foreign_files import FilePlace, encode_places
-from retention.facts import ForeignContent
 from retention.policy import ForeignPolicy, Policy
+from retention.subjects import ForeignContent
 from tests.support.logs import START
 
 __all__ = ["DAY", "NOW", "content_at", "foreign_policy", "leave", "save_places"]

@@ -14,10 +14,17 @@ from auditlog.format.record import GENESIS_HASH
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.reading.inventory import SegmentFile
 from auditlog.reading.reader import Bounds
-from retention.facts import AdoptedFile, Facts, ForeignFile, SegmentFacts, ShipGate, SinkCursor
 from retention.holds import Hold
-from retention.plan import Plan, plan
+from retention.plan import DirectoryPlan, plan
 from retention.policy import ForeignPolicy, Policy
+from retention.subjects import (
+    AdoptedFile,
+    DirectoryFacts,
+    ForeignFile,
+    Segment,
+    SinkCursor,
+    SinkCursors,
+)
 from tests.support.foreign import content_at
 
 __all__ = [
@@ -61,7 +68,7 @@ def segment(
     records: int = 10,
     last_at: dt.datetime | None = None,
     damage: str = "",
-) -> SegmentFacts:
+) -> Segment:
     """The segment ``day`` days after START; by default ten records, the last at noon."""
     begins = START + day * DAY
     name = SegmentName(log, begins.date(), part, forms[0])
@@ -76,24 +83,24 @@ def segment(
         begins + DAY / 2 if last_at is None else last_at,
     )
     file = SegmentFile(name, DIRECTORY, 100 + day, forms)
-    return SegmentFacts(file, None if damage else bounds, damage)
+    return Segment(file, None if damage else bounds, damage)
 
 
-def facts_of(*segments: SegmentFacts, foreign: tuple[ForeignFile, ...] = ()) -> Facts:
-    logs: dict[LogId, list[SegmentFacts]] = {}
+def facts_of(*segments: Segment, foreign: tuple[ForeignFile, ...] = ()) -> DirectoryFacts:
+    logs: dict[LogId, list[Segment]] = {}
     for facts in segments:
         logs.setdefault(facts.file.name.log, []).append(facts)
-    return Facts(DIRECTORY, {log: tuple(found) for log, found in logs.items()}, foreign)
+    return DirectoryFacts(DIRECTORY, {log: tuple(found) for log, found in logs.items()}, foreign)
 
 
-def cursor_at(facts: SegmentFacts, seq: int, *, digest: str | None = None) -> Cursor:
+def cursor_at(facts: Segment, seq: int, *, digest: str | None = None) -> Cursor:
     log = facts.file.name.log
     digest = record_hash(log, seq) if digest is None else digest
     return Cursor(str(log), facts.file.name.logical, 1, seq, digest, START)
 
 
-def gate_of(cursor: Cursor | None, *, sink: str = "main", log: LogId = LOG) -> ShipGate:
-    return ShipGate((sink,), {(sink, log): SinkCursor(cursor)})
+def gate_of(cursor: Cursor | None, *, sink: str = "main", log: LogId = LOG) -> SinkCursors:
+    return SinkCursors((sink,), {(sink, log): SinkCursor(cursor)})
 
 
 @st.composite
@@ -110,9 +117,9 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 @st.composite
-def facts_sets(draw: st.DrawFn) -> Facts:
+def facts_sets(draw: st.DrawFn) -> DirectoryFacts:
     """Up to three sound logs, one of them the retention service's own; some segments damaged."""
-    found: list[SegmentFacts] = []
+    found: list[Segment] = []
     for service in ("queen-rbee", "rbee-hive", "retention"):
         log = LogId(service, "hive1")
         seq, day = 1, draw(st.integers(0, 20))
@@ -159,7 +166,7 @@ def facts_sets(draw: st.DrawFn) -> Facts:
 
 
 @st.composite
-def gates(draw: st.DrawFn, facts: Facts) -> ShipGate:
+def gates(draw: st.DrawFn, facts: DirectoryFacts) -> SinkCursors:
     """Any number of sinks; each has a cursor somewhere, or none, or one in doubt."""
     sinks = tuple(draw(st.sampled_from([(), ("main",), ("main", "copy")])))
     cursors: dict[tuple[str, LogId], SinkCursor] = {}
@@ -178,7 +185,7 @@ def gates(draw: st.DrawFn, facts: Facts) -> ShipGate:
                 replace(cursor, gaps=((begin, end),) * draw(st.integers(0, 1))),
                 "is in doubt" if state == "problem" else "",
             )
-    return ShipGate(sinks, cursors)
+    return SinkCursors(sinks, cursors)
 
 
 @st.composite
@@ -201,7 +208,7 @@ def hold_lists(draw: st.DrawFn) -> list[Hold]:
     return holds
 
 
-Input = tuple[tuple[Facts, ShipGate], Policy, list[Hold], dt.datetime]
+Input = tuple[tuple[DirectoryFacts, SinkCursors], Policy, list[Hold], dt.datetime]
 
 any_input = st.tuples(
     facts_sets().flatmap(lambda facts: st.tuples(st.just(facts), gates(facts))),
@@ -211,6 +218,6 @@ any_input = st.tuples(
 )
 
 
-def decide(given_input: Input, *, later: dt.timedelta = dt.timedelta(0)) -> Plan:
+def decide(given_input: Input, *, later: dt.timedelta = dt.timedelta(0)) -> DirectoryPlan:
     (facts, gate), policy, holds, now = given_input
     return plan(facts, policy, gate, holds, now + later)

@@ -49,7 +49,7 @@ def prune_forked(directory: str, report: str) -> None:
         result = prune(Path(directory))
         said = [step.error for step in result.failures] + [result.error] * bool(result.error)
         said += [
-            f"kept {step.action.segment} as damaged"
+            f"kept {step.action.name} as damaged"
             for step in result.steps
             if step.action.reason == "damaged"
         ]

@@ -19,7 +19,7 @@ from auditctl.composition.sinks import make_sink
 from auditctl.config.model import Config, load
 from auditctl.config.sinks import ElasticsearchConfig, SinkConfig
 from auditctl.errors import CommandFailed
-from retention.index_memory import IndexRunStore
+from retention.memory import IndexRunStore
 from shippers.outcome import INDEXED, RETIRED
 from tests.support.elasticsearch import Cluster, SecuredCluster, request
 from tests.support.logs import START, LogBuilder, write_log
@@ -124,7 +124,7 @@ def test_own_user(secured_elasticsearch: SecuredCluster, tmp_path: Path) -> None
         (tmp_path / "audit").mkdir()
         retention = IndexRetention(load(config))
         result = retention.run(retention.sinks[0], dt.datetime.now(dt.UTC), confirm=True)
-        assert [(s.action.index.name, s.done) for s in result.steps if s.done] == [(old, True)]
+        assert [(s.action.name, s.done) for s in result.steps if s.done] == [(old, True)]
         assert cluster.request("GET", f"/{old}")[0] == 404
     finally:
         for day in ("01", "02"):

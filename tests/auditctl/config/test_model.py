@@ -284,7 +284,7 @@ def test_files_of_an_older_set_up(write: Callable[[str], Path]) -> None:
     ("text", "says"),
     [
         ("[[retention.foreign]]\ndelete_after = '9d'", "pattern is missing"),
-        ("[[retention.foreign]]\npattern = 'a/b'", "no pattern of foreign files"),
+        ("[[retention.foreign]]\npattern = 'a/b'", "not a pattern of foreign files"),
         ("[[retention.foreign]]\npattern = 'a'\nshiped = 'x'", "nearest is shipped"),
         ("[[retention.foreign]]\npattern = 'a'\nshipped = 'x'", '"required" or "not_required"'),
         ("[[retention.foreign]]\npattern = 'a'\ndelete_after = '0d'", "longer than zero"),

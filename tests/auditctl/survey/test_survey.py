@@ -11,7 +11,7 @@ from auditctl.config.sinks import SinkConfig, SqliteConfig
 from auditctl.survey.survey import Survey, survey
 from auditlog.cursors import Cursor, CursorStore
 from retention.holds import Hold, HoldStore
-from retention.last_run import LastRunStore
+from retention.memory import RunStore
 from retention.policy import Policy
 from tests.support.logs import START, LogBuilder, write_log
 
@@ -43,7 +43,7 @@ def built(tmp_path: Path) -> LogBuilder:
 
 def test_healthy(built: LogBuilder) -> None:
     ship(built, 10)
-    LastRunStore(built.directory / ".auditlog").save(built.directory, NOW, Policy(), ["main"], {})
+    RunStore(built.directory / ".auditlog").save(built.directory, NOW, Policy(), ["main"], {})
     found = look(built.directory)
     assert found.all_problems == ()
     (log,) = found.logs
@@ -122,7 +122,7 @@ def test_problems_a_quarantine_that_is_not_empty(built: LogBuilder) -> None:
 
 def test_problems_a_retention_that_is_overdue(built: LogBuilder) -> None:
     ship(built, 10)
-    store = LastRunStore(built.directory / ".auditlog")
+    store = RunStore(built.directory / ".auditlog")
     store.save(built.directory, NOW - dt.timedelta(days=3), Policy(), ["main"], {})
     (problem,) = look(built.directory).all_problems
     assert "retention last ended well 3 d ago" in problem
@@ -204,7 +204,7 @@ def test_how_fast_a_log_grows(
 def test_when_retention_comes_next(tmp_path: Path) -> None:
     built = write_log(tmp_path, records=1)
     ship(built, 1)
-    LastRunStore(tmp_path / ".auditlog").save(tmp_path, NOW, Policy(), (), {})
+    RunStore(tmp_path / ".auditlog").save(tmp_path, NOW, Policy(), (), {})
     found = look(tmp_path)
     ((_, last),) = found.retention
     assert found.next_retention(last) == NOW + dt.timedelta(days=1)

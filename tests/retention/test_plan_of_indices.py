@@ -8,16 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retention.breaker import LastIndexRun
 from retention.errors import PolicyError
 from retention.holds import Hold
-from retention.index_plan import (
-    IndexFacts,
-    IndexPlan,
-    IndexPolicy,
-    IndexRun,
-    day_of,
-    plan_indices,
-)
+from retention.plan import IndexPlan, plan_indices
+from retention.policy import IndexPolicy
+from retention.subjects import Index, day_of
 
 DAY = dt.timedelta(days=1)
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
@@ -42,7 +38,7 @@ others = st.sampled_from(
     ]
 )
 listings = st.lists(ours | others, unique=True, max_size=12).map(
-    lambda names: [IndexFacts(name, f"uuid-{name}", 3, 100) for name in names]
+    lambda names: [Index(name, f"uuid-{name}", 3, 100) for name in names]
 )
 holds = st.lists(
     st.builds(
@@ -72,31 +68,31 @@ def policy(days: int = 30, fraction: float = 0.5, url: str = "http://a:9200") ->
     return IndexPolicy("main", (url,), PREFIX, days * DAY, fraction)
 
 
-def indices(*days_ago: int) -> list[IndexFacts]:
+def indices(*days_ago: int) -> list[Index]:
     names = [f"{PREFIX}-{NOW - ago * DAY:%Y.%m.%d}" for ago in days_ago]
-    return [IndexFacts(name, name[::-1], 3, 100) for name in names]
+    return [Index(name, name[::-1], 3, 100) for name in names]
 
 
 def run(
-    listed: list[IndexFacts],
+    listed: list[Index],
     chosen: IndexPolicy | None = None,
     now: dt.datetime = NOW,
-    last_run: IndexRun | None = None,
+    last_run: LastIndexRun | None = None,
     **changes: object,
 ) -> IndexPlan:
     chosen = chosen or policy()
-    last_run = last_run or IndexRun(now - DAY, chosen.delete_after, chosen.target, 0.5, DAY)
+    last_run = last_run or LastIndexRun(now - DAY, chosen.delete_after, chosen.target, 0.5, DAY)
     facts = {"holds": [], "pending_from": None, **changes}
     return plan_indices(listed, chosen, now=now, last_run=last_run, **facts)  # type: ignore[arg-type]  # the facts are of a test's choice
 
 
 def deleted(plan: IndexPlan) -> set[str]:
-    return {action.index.name for action in plan.only("delete")}
+    return {action.name for action in plan.only("delete")}
 
 
 @given(listings, policies, holds, instants, st.none() | days)
 def test_partition(
-    listed: list[IndexFacts],
+    listed: list[Index],
     chosen: IndexPolicy,
     held: list[Hold],
     now: dt.datetime,
@@ -104,13 +100,13 @@ def test_partition(
 ) -> None:
     """partition: every index that was listed is in exactly one of keep and delete"""
     plan = run(listed, chosen, now, holds=held, pending_from=pending)
-    assert sorted(a.index.name for a in plan.actions) == sorted(i.name for i in listed)
+    assert sorted(a.name for a in plan.actions) == sorted(i.name for i in listed)
     assert all(action.reason and action.detail for action in plan.actions)
     assert plan == run(listed[::-1], chosen, now, holds=held, pending_from=pending)
 
 
 @given(listings, policies, instants)
-def test_outside(listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime) -> None:
+def test_outside(listed: list[Index], chosen: IndexPolicy, now: dt.datetime) -> None:
     """outside: nothing but the prefix and a day, to the letter, is ever deleted"""
     for name in deleted(run(listed, chosen, now)):
         day = day_of(PREFIX, name)
@@ -124,7 +120,7 @@ def test_outside_looks_like_a_day_and_is_none() -> None:
 
 
 @given(listings, policies, instants)
-def test_recent(listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime) -> None:
+def test_recent(listed: list[Index], chosen: IndexPolicy, now: dt.datetime) -> None:
     """recent: neither today's index, nor a later day's, nor the newest is deleted"""
     newest = max((d for i in listed if (d := day_of(PREFIX, i.name))), default=None)
     for name in deleted(run(listed, chosen, now)):
@@ -138,9 +134,7 @@ def test_recent(listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime)
 
 
 @given(listings, policies, holds, instants)
-def test_held(
-    listed: list[IndexFacts], chosen: IndexPolicy, held: list[Hold], now: dt.datetime
-) -> None:
+def test_held(listed: list[Index], chosen: IndexPolicy, held: list[Hold], now: dt.datetime) -> None:
     """held: an index whose day a hold in force touches stays"""
     gone = deleted(run(listed, chosen, now, holds=held))
     for name in gone:
@@ -155,7 +149,7 @@ def test_held(
 
 @given(listings, policies, instants, days)
 def test_not_shipped(
-    listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime, pending: dt.date
+    listed: list[Index], chosen: IndexPolicy, now: dt.datetime, pending: dt.date
 ) -> None:
     """not_shipped: an index of a day from which something is still to be shipped stays"""
     gone = deleted(run(listed, chosen, now, pending_from=pending))
@@ -164,9 +158,7 @@ def test_not_shipped(
 
 
 @given(listings, policies, instants, st.integers(0, 100))
-def test_monotone(
-    listed: list[IndexFacts], chosen: IndexPolicy, now: dt.datetime, later: int
-) -> None:
+def test_monotone(listed: list[Index], chosen: IndexPolicy, now: dt.datetime, later: int) -> None:
     """monotone: what is deleted at one instant is deleted at every later one"""
     assert deleted(run(listed, chosen, now)) <= deleted(run(listed, chosen, now + later * DAY))
 
@@ -174,7 +166,7 @@ def test_monotone(
 def test_announced() -> None:
     """announced: the first run, and the first of a shorter age or another target, says so"""
     listed, chosen = indices(0, 1, 2, 3, 40), policy()
-    before = IndexRun(NOW - DAY, chosen.delete_after, chosen.target, 0.5, DAY)
+    before = LastIndexRun(NOW - DAY, chosen.delete_after, chosen.target, 0.5, DAY)
     first = plan_indices(listed, chosen, [], NOW, pending_from=None, last_run=None)
     assert "first run" in first.announces
     assert deleted(first) == {listed[4].name}
@@ -187,19 +179,19 @@ def test_announced() -> None:
 def test_the_breaker_stops_what_a_person_has_to_confirm() -> None:
     few, many = indices(0, 1, 2, 3, 40), indices(0, 40, 41)
 
-    def kinds(listed: list[IndexFacts], last_run: IndexRun, **changes: object) -> list[str]:
+    def kinds(listed: list[Index], last_run: LastIndexRun, **changes: object) -> list[str]:
         plan = run(listed, last_run=last_run, **changes)  # type: ignore[arg-type]  # as in run
         return [refusal.kind for refusal in plan.refusals]
 
-    well = IndexRun(NOW - DAY, 30 * DAY, policy().target, 0.5, DAY)
+    well = LastIndexRun(NOW - DAY, 30 * DAY, policy().target, 0.5, DAY)
     assert kinds(few, well) == []
     assert kinds(many, well) == ["too_many_deletes"]
-    ahead = IndexRun(NOW - 10 * DAY, 30 * DAY, policy().target, 0.5, DAY)
+    ahead = LastIndexRun(NOW - 10 * DAY, 30 * DAY, policy().target, 0.5, DAY)
     assert kinds(few, ahead) == ["clock_forwards"]
     assert kinds(few, ahead, simulated=True) == []
-    behind = IndexRun(NOW + DAY, 30 * DAY, policy().target, 0.5, DAY)
+    behind = LastIndexRun(NOW + DAY, 30 * DAY, policy().target, 0.5, DAY)
     assert kinds(few, behind) == ["clock_backwards"]
-    stricter = IndexRun(NOW - DAY, 30 * DAY, policy().target, 0.2, DAY)
+    stricter = LastIndexRun(NOW - DAY, 30 * DAY, policy().target, 0.2, DAY)
     assert kinds(few, stricter) == ["harsher_policy"]
     assert kinds(indices(0, 1), behind) == []  # nothing would go
 

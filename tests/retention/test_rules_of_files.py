@@ -9,11 +9,11 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from retention.facts import AdoptedFile, Placing
-from retention.foreign import explain, judge, newer_counts
 from retention.holds import Hold
+from retention.plan import cases_of
 from retention.policy import ForeignPolicy, Policy
-from retention.rules import Verdict
+from retention.rules import Finding, Verdict, explain, is_removable, judge, pattern_group
+from retention.subjects import AdoptedFile, DirectoryFacts, SinkCursors, SourceProgress
 from tests.support.foreign import DAY, NOW, content_at
 
 RANK = {"keep": 0, "compress": 1, "delete": 2}
@@ -34,7 +34,7 @@ def adopted(draw: st.DrawFn) -> AdoptedFile:
         matches=draw(st.sampled_from([frozenset(), frozenset({"actor"})])),
     )
     placing = st.builds(
-        Placing, st.just("main"), st.just("old"), st.sampled_from(["", "", "it has nothing"])
+        SourceProgress, st.just("main"), st.just("old"), st.sampled_from(["", "", "it has nothing"])
     )
     return AdoptedFile(
         Path("audit/a.ndjson"),
@@ -45,7 +45,7 @@ def adopted(draw: st.DrawFn) -> AdoptedFile:
         open_for_writing=draw(st.sampled_from([False, False, True])),
         damage=draw(st.sampled_from(["", "", "", "torn"])),
         content=draw(st.sampled_from([content, content, None])),
-        placings=tuple(draw(st.lists(placing, max_size=2))),
+        progress=tuple(draw(st.lists(placing, max_size=2))),
     )
 
 
@@ -75,19 +75,27 @@ def held(file: AdoptedFile, hold: Hold, now: dt.datetime) -> bool:
     return named and matched and lasts and begins_before and ends_after
 
 
+def judged(file: AdoptedFile, newer: int, held_by: list[Hold], now: dt.datetime = NOW) -> Verdict:
+    return judge(file, newer, pattern_group(file.foreign, held_by, now))
+
+
+def explained(file: AdoptedFile, newer: int, held_by: list[Hold]) -> tuple[Finding, ...]:
+    return explain(file, newer, pattern_group(file.foreign, held_by, NOW))
+
+
 @given(adopted(), newer_than_it, holds)
 def test_gated(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
-    verdict = judge(file, newer, given_holds, NOW)
+    verdict = judged(file, newer, given_holds, NOW)
     if verdict.action == "keep":
         return
-    assert not any(placing.lacks for placing in file.placings)
-    assert file.placings or file.foreign.shipped == "not_required"
-    assert ("nothing gates it" in verdict.detail) == (not file.placings)
+    assert not any(placing.lacks for placing in file.progress)
+    assert file.progress or file.foreign.shipped == "not_required"
+    assert ("no source ships it" in verdict.detail) == (not file.progress)
 
 
 @given(adopted(), newer_than_it, holds)
 def test_kept(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
-    verdict = judge(file, newer, given_holds, NOW)
+    verdict = judged(file, newer, given_holds, NOW)
     if verdict.action == "keep":
         return
     assert not file.damage
@@ -109,7 +117,7 @@ def test_monotone(
     file: AdoptedFile, newer: int, given_holds: list[Hold], later: dt.timedelta
 ) -> None:
     lasting = [replace(hold, expires_at=None) for hold in given_holds]
-    before, after = (judge(file, newer, lasting, at) for at in (NOW, NOW + later))
+    before, after = (judged(file, newer, lasting, at) for at in (NOW, NOW + later))
     assert RANK[before.action] <= RANK[after.action]
 
 
@@ -127,8 +135,8 @@ def test_monotone(
     [],
 )
 def test_explained(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
-    verdict = judge(file, newer, given_holds, NOW)
-    found = explain(file, newer, given_holds, NOW)
+    verdict = judged(file, newer, given_holds, NOW)
+    found = explained(file, newer, given_holds)
     keeps = next((finding for finding in found if finding.keeps), None)
     if keeps is not None:
         assert verdict == Verdict("keep", keeps.rule, keeps.detail)
@@ -141,7 +149,7 @@ def test_explained(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> No
 def test_counted(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
     policy = replace(file.foreign.policy, verify_before_delete="index")
     counted = replace(file, foreign=replace(file.foreign, policy=policy))
-    without, verdict = (judge(each, newer, given_holds, NOW) for each in (file, counted))
+    without, verdict = (judged(each, newer, given_holds, NOW) for each in (file, counted))
     if without.action != "delete":
         assert verdict == without
     elif "" in file.forms:
@@ -155,9 +163,9 @@ def test_what_goes_for_room_is_what_goes_when_it_is_old(
     file: AdoptedFile, newer: int, given_holds: list[Hold]
 ) -> None:
     lasting = [replace(hold, expires_at=None) for hold in given_holds if hold.in_force(NOW)]
-    aged = judge(file, newer, lasting, NOW + 9999 * DAY)
-    verdict = judge(file, newer, lasting, NOW, ageless=True)
-    assert verdict.action != "delete" or aged.action == "delete"
+    aged = judged(file, newer, lasting, NOW + 9999 * DAY)
+    removable = is_removable(file, newer, pattern_group(file.foreign, lasting, NOW))
+    assert not removable or aged.action == "delete"
 
 
 def test_a_damaged_file_is_nobodys_newest() -> None:
@@ -165,4 +173,6 @@ def test_a_damaged_file_is_nobodys_newest() -> None:
     sound = AdoptedFile(Path("a.ndjson"), ("",), 1, policy, NOW, content=content_at(NOW))
     other = replace(sound, foreign=replace(policy, pattern="*.log"))
     damaged = replace(sound, damage="torn")
-    assert newer_counts([sound, sound, damaged, other, other]) == [1, 0, 0, 1, 0]
+    facts = DirectoryFacts(Path(), {}, adopted=(sound, sound, damaged, other, other))
+    cases = cases_of(facts, Policy(), SinkCursors(), [], NOW)
+    assert [case.newer for case in cases] == [1, 0, 0, 1, 0]

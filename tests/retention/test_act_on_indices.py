@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,17 @@ import pytest
 import auditlog
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import AuditLogError
+from auditlog.format.segment_names import LogId
 from auditlog.reading.deleted_indices import index_tombstones
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
-from retention.errors import IndicesRefused, StateDamaged
+from retention.errors import StateDamaged
 from retention.holds import Hold, HoldStore
-from retention.index_memory import IndexRunStore
-from retention.index_plan import IndexFacts, IndexPolicy
-from retention.index_run import IndexResult, run_index_retention
-from retention.last_run import BootClock
+from retention.memory import IndexRunStore
+from retention.plan import IndexPlan, Refused
+from retention.policy import IndexPolicy
+from retention.service import RunResult, run_index_retention
+from retention.subjects import Index
 from tests.support.logs import LogBuilder, write_log
 
 DAY = dt.timedelta(days=1)
@@ -41,10 +44,10 @@ class MemoryCluster:
         self.on_list: Callable[[int], None] = lambda _: None
         self.lists = 0
 
-    def indices(self) -> list[IndexFacts]:
+    def indices(self) -> list[Index]:
         self.lists += 1
         self.on_list(self.lists)
-        return [IndexFacts(name, uuid, 7, 100) for name, uuid in self.uuids.items()]
+        return [Index(name, uuid, 7, 100) for name, uuid in self.uuids.items()]
 
     def delete(self, name: str) -> None:
         proven = {(t.index, t.uuid) for t in index_tombstones(self.directory)}
@@ -90,8 +93,10 @@ def cluster(shipped: LogBuilder) -> MemoryCluster:
 
 
 @pytest.fixture
-def run(cluster: MemoryCluster, tmp_path: Path) -> Callable[..., IndexResult]:
-    def call(policy: IndexPolicy = POLICY, now: dt.datetime = NOW, **options: bool) -> IndexResult:
+def run(cluster: MemoryCluster, tmp_path: Path) -> Callable[..., RunResult[IndexPlan]]:
+    def call(
+        policy: IndexPolicy = POLICY, now: dt.datetime = NOW, **options: bool
+    ) -> RunResult[IndexPlan]:
         state = tmp_path / "state"
         return run_index_retention(
             [cluster.directory], policy, cluster, state, now, host="hive1", by="ops", **options
@@ -100,14 +105,14 @@ def run(cluster: MemoryCluster, tmp_path: Path) -> Callable[..., IndexResult]:
     return call
 
 
-Run = Callable[..., IndexResult]
+Run = Callable[..., RunResult[IndexPlan]]
 
 
 def test_dry(run: Run, cluster: MemoryCluster, tmp_path: Path) -> None:
     """dry: a dry run asks the cluster for a list, and changes nothing anywhere"""
     before, there = tree(tmp_path), dict(cluster.uuids)
     result = run(dry_run=True)
-    assert [action.index.name for action in result.plan.only("delete")] == OLD
+    assert [action.name for action in result.plan.only("delete")] == OLD
     assert (tree(tmp_path), cluster.uuids, cluster.lists) == (before, there, 1)
 
 
@@ -119,14 +124,14 @@ def test_announces(run: Run, cluster: MemoryCluster, tmp_path: Path) -> None:
     assert set(OLD) < set(cluster.uuids)
     assert not index_tombstones(cluster.directory)
     second = run()
-    assert [s.action.index.name for s in second.steps if s.done] == OLD
+    assert [s.action.name for s in second.steps if s.done] == OLD
     assert not set(OLD) & set(cluster.uuids)
     assert "precious" in cluster.uuids
     shorter = IndexPolicy("main", POLICY.urls, PREFIX, 3 * DAY)
     acknowledge_tombstones(cluster.directory, tmp_path / "state")
     assert run(shorter).announced
     assert len(cluster.uuids) == 8
-    assert [s.action.day for s in run(shorter).steps if s.done] == [
+    assert [s.action.subject.day for s in run(shorter).steps if s.done] == [
         dt.date(2026, 12, day) for day in (25, 26, 27)
     ]
 
@@ -142,7 +147,7 @@ def test_refused(run: Run, cluster: MemoryCluster, tmp_path: Path) -> None:
         del cluster.uuids[f"{PREFIX}-2026.12.{day}"]
     cluster.uuids[f"{PREFIX}-2026.11.22"] = "x"
     state, there = (tmp_path / "state/index-retention.json").read_bytes(), dict(cluster.uuids)
-    with pytest.raises(IndicesRefused, match="3 of the 5 indices of main"):
+    with pytest.raises(Refused, match="3 of the 5 indices of main"):
         run()
     assert (tmp_path / "state/index-retention.json").read_bytes() == state
     assert cluster.uuids == there
@@ -241,6 +246,28 @@ def test_a_day_that_is_not_wholly_shipped_keeps_its_index(
     assert left == (names[2:] if acknowledged == 19 else names[1:])
 
 
+@pytest.mark.parametrize(("first", "last"), [(1, 10), (8, 12), (10, 10)])
+def test_pending_behind_a_gap(  # noqa: PLR0917  (fixtures and parameters)
+    run: Run, cluster: MemoryCluster, shipped: LogBuilder, tmp_path: Path, first: int, last: int
+) -> None:
+    """Records that were missing when it was their turn came back, and the sink lacks them."""
+    day = shipped.names[0].day
+    names = [f"{PREFIX}-{day + n * DAY:%Y.%m.%d}" for n in (-1, 0, 1)]
+    cluster.uuids |= {name: name for name in names}
+    store = CursorStore(tmp_path / "state")
+    cursor = store.load("main", LogId.parse(shipped.log))
+    assert cursor is not None
+    store.save("main", replace(cursor, gaps=((first, last),)))
+    result = run(confirm=True)
+    assert [name for name in names if name in cluster.uuids] == names[1:]
+    assert {s.action.reason for s in result.steps if s.action.name == names[1]} == {"not_shipped"}
+    for path in shipped.paths[:1]:  # deleted again: nothing of the gap is on disk
+        path.unlink()
+    store.save("main", replace(cursor, gaps=((first, 10),)))
+    run(confirm=True)
+    assert names[1] not in cluster.uuids
+
+
 def test_a_directory_that_is_not_mounted_keeps_everything(
     cluster: MemoryCluster, tmp_path: Path
 ) -> None:
@@ -250,38 +277,3 @@ def test_a_directory_that_is_not_mounted_keeps_everything(
             directories, POLICY, cluster, tmp_path / "state", NOW, host="h", confirm=True
         )
     assert set(OLD) < set(cluster.uuids)
-
-
-def clock() -> BootClock:
-    return BootClock("boot", dt.timedelta(hours=5))
-
-
-def test_remembered(tmp_path: Path) -> None:
-    """remembered: load gives back what save was given"""
-    IndexRunStore(tmp_path, clock).save(POLICY, NOW)
-    loaded = IndexRunStore(tmp_path, clock).load("main")
-    assert loaded is not None
-    assert (loaded.at, loaded.delete_after, loaded.target) == (NOW, 30 * DAY, POLICY.target)
-    assert loaded.elapsed == dt.timedelta(0)
-    rebooted = IndexRunStore(tmp_path, lambda: BootClock("other", DAY)).load("main")
-    assert rebooted is not None
-    assert rebooted.elapsed is None
-
-
-def test_forgotten(tmp_path: Path) -> None:
-    """forgotten: a sink whose indices are not retained any more starts anew"""
-    store = IndexRunStore(tmp_path, clock)
-    store.save(POLICY, NOW)
-    store.forget_others({"main"})
-    assert store.load("main") is not None
-    store.forget_others(())
-    assert store.load("main") is None
-
-
-@pytest.mark.parametrize("text", ["", "{}", '{"sinks": {"main": {}}}', "[1]"])
-def test_unreadable(tmp_path: Path, text: str) -> None:
-    """unreadable: a file that cannot be understood is an error, not a first run"""
-    store = IndexRunStore(tmp_path, clock)
-    store.path.write_text(text)
-    with pytest.raises(StateDamaged, match="cannot be read"):
-        store.load("main")

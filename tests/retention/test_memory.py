@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from retention.errors import StateDamaged
-from retention.last_run import BootClock, LastRunStore
-from retention.policy import Policy
+from retention.memory import BootClock, IndexRunStore, RunStore
+from retention.policy import IndexPolicy, Policy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 AT = dt.datetime(2026, 11, 23, 3, 17, 1, 2, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
 HOUR = dt.timedelta(hours=1)
 TOTALS = {"keep": 1, "compress": 2, "delete": 3, "freed_bytes": 4}
 
 
-def store(state_dir: Path, boot_id: str = "a", uptime: dt.timedelta = HOUR) -> LastRunStore:
-    return LastRunStore(state_dir, lambda: BootClock(boot_id, uptime))
+def store(state_dir: Path, boot_id: str = "a", uptime: dt.timedelta = HOUR) -> RunStore:
+    return RunStore(state_dir, lambda: BootClock(boot_id, uptime))
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -56,3 +57,40 @@ def test_the_kernel_tells_a_boot_id() -> None:
     before, after = BootClock.read(), BootClock.read()
     assert before.boot_id == after.boot_id != ""
     assert before.uptime <= after.uptime
+
+
+# Over indices -----------------------------------------------------------------------------------
+
+INDICES = IndexPolicy("main", ("http://es:9200",), "llama-orch-audit", 30 * DAY)
+
+
+def clock() -> BootClock:
+    return BootClock("boot", dt.timedelta(hours=5))
+
+
+def test_a_run_over_indices_is_remembered(tmp_path: Path) -> None:
+    IndexRunStore(tmp_path, clock).save(INDICES, AT)
+    loaded = IndexRunStore(tmp_path, clock).load("main")
+    assert loaded is not None
+    assert (loaded.at, loaded.delete_after, loaded.target) == (AT, 30 * DAY, INDICES.target)
+    assert loaded.elapsed == dt.timedelta(0)
+    rebooted = IndexRunStore(tmp_path, lambda: BootClock("other", DAY)).load("main")
+    assert rebooted is not None
+    assert rebooted.elapsed is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"sinks": {"main": {}}}', "[1]"])
+def test_unreadable_over_indices(tmp_path: Path, text: str) -> None:
+    store = IndexRunStore(tmp_path, clock)
+    store.path.write_text(text)
+    with pytest.raises(StateDamaged, match="cannot be read"):
+        store.load("main")
+
+
+def test_forgotten(tmp_path: Path) -> None:
+    store = IndexRunStore(tmp_path, clock)
+    store.save(INDICES, AT)
+    store.forget_others({"main"})
+    assert store.load("main") is not None
+    store.forget_others(())
+    assert store.load("main") is None

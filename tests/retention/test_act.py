@@ -16,13 +16,13 @@ from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import LogFailed
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
 from auditlog.verification.verify import tombstones_in, verify
-from retention.apply import apply
+from retention.act import FileHandler, act
 from retention.errors import RetentionError
-from retention.facts import ShipGate
 from retention.holds import Hold, HoldStore
 from retention.policy import Policy
 from retention.proofs import ProofLog
 from retention.service import RunResult, run_retention
+from retention.subjects import SinkCursors
 from tests.support.logs import START, LogBuilder
 
 if TYPE_CHECKING:
@@ -142,9 +142,9 @@ def test_late_hold(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     bury = ProofLog.bury
 
     def add_a_hold_meanwhile(
-        proofs: ProofLog, tombstone: Mapping[str, object], *, actor: str
+        proofs: ProofLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
-        bury(proofs, tombstone, actor=actor)
+        bury(proofs, event_type, tombstone, actor=actor)
         if tombstone["segment"] == daily.paths[0].name:
             HoldStore(daily.directory / STATE_DIRECTORY).add(Hold("x", "legal", "audit"))
 
@@ -159,9 +159,9 @@ def test_late_hold_by_record(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch)
     bury = ProofLog.bury
 
     def add_a_hold_meanwhile(
-        proofs: ProofLog, tombstone: Mapping[str, object], *, actor: str
+        proofs: ProofLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
-        bury(proofs, tombstone, actor=actor)
+        bury(proofs, event_type, tombstone, actor=actor)
         if tombstone["segment"] == daily.paths[0].name:
             hold = Hold("x", "legal", "audit", actor="alice", from_at=START + 2 * DAY)
             HoldStore(daily.directory / STATE_DIRECTORY).add(hold)
@@ -203,7 +203,14 @@ def test_counted(daily: LogBuilder) -> None:
 
     def prune(index: Counted | None) -> RunResult:
         return run_retention(
-            daily.directory, policy, None, ("main",), NOW, host="hive1", simulated=True, index=index
+            daily.directory,
+            policy,
+            None,
+            ("main",),
+            NOW,
+            host="hive1",
+            simulated=True,
+            counter=index,
         )
 
     without = prune(None)
@@ -232,7 +239,7 @@ def test_goes_on(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [step.done for step in result.steps] == [True, False, True, True, True, False, True] + [
         False
     ] * 3
-    assert [step.action.segment for step in result.failures] == names(daily, 1, 5)
+    assert [step.action.name for step in result.failures] == names(daily, 1, 5)
     assert "Permission denied" in result.failures[0].error
     assert not result.ok
     monkeypatch.undo()
@@ -246,7 +253,7 @@ def test_without_a_tombstone_nothing_is_deleted(
 ) -> None:
     tried: list[object] = []
 
-    def fail(_proofs: ProofLog, tombstone: object, *, actor: str) -> None:
+    def fail(_proofs: ProofLog, _event_type: str, tombstone: object, *, actor: str) -> None:
         tried.append(tombstone)
         raise LogFailed("the log takes no more events")
 
@@ -287,7 +294,8 @@ def test_a_segment_that_is_not_what_the_plan_saw_stays(daily: LogBuilder) -> Non
     daily.paths[4].write_bytes(b"".join(daily.lines[40:49]))
     with ProofLog(daily.directory, "hive1") as proofs:
         holds = HoldStore(daily.directory / STATE_DIRECTORY)
-        steps = apply(decided, proofs, holds, ShipGate(), by="x", stop=threading.Event())
+        handler = FileHandler(POLICY, SinkCursors())
+        steps = act(decided, handler, proofs, holds, by="x", stop=threading.Event())
     assert "not the ones the plan saw" in steps[0].error
     assert steps[4].action.reason == "damaged"
     assert daily.paths[0].exists()
@@ -300,8 +308,10 @@ def test_a_segment_that_changes_before_it_goes_stays(
 ) -> None:
     bury = ProofLog.bury
 
-    def bury_and_write(proofs: ProofLog, tombstone: Mapping[str, object], *, actor: str) -> None:
-        bury(proofs, tombstone, actor=actor)
+    def bury_and_write(
+        proofs: ProofLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
+    ) -> None:
+        bury(proofs, event_type, tombstone, actor=actor)
         if tombstone["segment"] == daily.paths[0].name:
             with daily.paths[0].open("ab") as file:
                 file.write(b"late")
@@ -327,8 +337,10 @@ def test_every_step_is_durable_before_the_next(
 
     bury = ProofLog.bury
 
-    def bury_and_note(proofs: ProofLog, tombstone: Mapping[str, object], *, actor: str) -> None:
-        bury(proofs, tombstone, actor=actor)
+    def bury_and_note(
+        proofs: ProofLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
+    ) -> None:
+        bury(proofs, event_type, tombstone, actor=actor)
         steps.append("tombstone")
 
     run_retention(daily.directory, POLICY, None, (), START, simulated=True)  # makes the lock file

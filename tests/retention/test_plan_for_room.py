@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.format.segment_names import LogId
-from retention.facts import AdoptedFile, ShipGate
 from retention.holds import Hold
-from retention.plan import Action, Plan, plan
+from retention.plan import Action, DirectoryPlan, plan
 from retention.policy import ForeignPolicy, Policy
+from retention.subjects import AdoptedFile, Segment, SinkCursors
 from tests.support.foreign import content_at
 from tests.support.retention_facts import (
     DAY,
@@ -26,29 +26,29 @@ from tests.support.retention_facts import (
     segment,
 )
 
-NO_GATE = ShipGate()
+NO_GATE = SinkCursors()
 ZST = (".zst",)
 limits = st.integers(1, 3000)  # a segment is a little more than 100 bytes
 
 
-def limited(given_input: Input, limit: int) -> Plan:
+def limited(given_input: Input, limit: int) -> DirectoryPlan:
     (facts, gate), policy, holds, now = given_input
     return plan(facts, replace(policy, max_total_bytes=limit), gate, holds, now)
 
 
 def is_counted(action: Action) -> bool:
-    return action.file is not None or action.adopted is not None
+    return isinstance(action.subject, Segment | AdoptedFile)
 
 
 def day_of(action: Action) -> dt.date:
     """The day in a segment's name; that of the newest time in an adopted file."""
-    if action.adopted is not None:
-        return action.adopted.counted_from.date()
-    assert action.file is not None
-    return action.file.name.day
+    if isinstance(action.subject, AdoptedFile):
+        return action.subject.counted_from.date()
+    assert isinstance(action.subject, Segment)
+    return action.subject.file.name.day
 
 
-def for_size(decided: Plan) -> list[int]:
+def for_size(decided: DirectoryPlan) -> list[int]:
     return [n for n, action in enumerate(decided.actions) if action.reason == "size"]
 
 
@@ -114,7 +114,7 @@ def test_adopted_files_are_counted_and_go_in_their_turn() -> None:
     facts = replace(facts_of(segment(0, forms=ZST), segment(2), segment(9)), adopted=(old, new))
     policy = Policy(max_total_bytes=1300, max_delete_fraction=1.0)
     decided = plan(facts, policy, NO_GATE, (), START + 10 * DAY)
-    assert [f"{action.segment[:3]} {action.reason}" for action in decided.actions] == [
+    assert [f"{action.name[:3]} {action.reason}" for action in decided.actions] == [
         "que size", "que too_recent", "que active", "old size", "new newest",
     ]  # fmt: skip
     assert decided.over_bytes == 0

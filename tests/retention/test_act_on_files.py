@@ -11,13 +11,13 @@ import pytest
 
 from auditlog.reading.reader import read
 from auditlog.verification.verify import verify
-from retention.apply import apply
-from retention.errors import Refused
-from retention.facts import ShipGate
+from retention.act import FileHandler, act
 from retention.holds import Hold, HoldStore
+from retention.plan import Refused
 from retention.policy import Policy
 from retention.proofs import ProofLog
-from retention.service import RunResult, explain_segment, run_retention
+from retention.service import RunResult, explain_subject, run_retention
+from retention.subjects import SinkCursors
 from tests.support.foreign import DAY, NOW, foreign_policy, leave
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def run(audit: Path, policy: Policy | None = None, *sinks: str) -> RunResult:
 
 
 def verdicts(result: RunResult) -> dict[str, str]:
-    return {
-        step.action.segment: f"{step.action.action} {step.action.reason}" for step in result.steps
-    }
+    return {step.action.name: f"{step.action.action} {step.action.reason}" for step in result.steps}
 
 
 def tombstones(audit: Path) -> list[dict[str, object]]:
@@ -146,13 +144,14 @@ def test_late(tmp_path: Path) -> None:
     with (audit / "old.ndjson").open("ab") as file:
         file.write(b'{"timestamp":"2020-01-01T00:00:00Z"}\n')
     with (audit / "plain.ndjson").open("ab"), ProofLog(audit, "hive1") as proofs:
-        steps = apply(planned, proofs, holds, ShipGate(), by="me", stop=threading.Event())
+        handler = FileHandler(foreign_policy(audit), SinkCursors())
+        steps = act(planned, handler, proofs, holds, by="me", stop=threading.Event())
     result = RunResult(planned, steps, dry_run=False)
     assert verdicts(result)["due.ndjson.gz"] == "keep held"
     assert verdicts(result)["plain.ndjson"] == "keep active"
     (failed,) = result.failures
-    assert failed.action.segment == "old.ndjson"
-    assert "does not hold what the plan saw" in failed.error
+    assert failed.action.name == "old.ndjson"
+    assert "its content is not what the plan saw" in failed.error
     assert (audit / "old.ndjson").read_bytes().startswith(content["old.ndjson"])
     assert names(audit) == sorted(
         ["due.ndjson.gz", "n.ndjson", "old.ndjson", "packed.ndjson.gz", "plain.ndjson"]
@@ -174,7 +173,7 @@ def test_without_a_source_it_has_to_be_said_that_none_is_required(tmp_path: Path
     strict = foreign_policy(audit, shipped="required")
     assert verdicts(run(audit, strict))["old.ndjson"] == "keep not_shipped"
     action = run(audit).steps[0].action
-    assert "nothing gates it" in action.detail
+    assert "no source ships it" in action.detail
 
 
 def test_holds_keep_by_name_time_and_actor(tmp_path: Path) -> None:
@@ -207,14 +206,14 @@ def test_a_file_is_explained_by_any_of_its_names(tmp_path: Path) -> None:
     audit = tmp_path / "audit"
     fill(audit)
     for name in ("due.ndjson", "due.ndjson.gz"):
-        found = explain_segment(
-            audit, foreign_policy(audit), tmp_path / "state", (), NOW, segment=name
+        found = explain_subject(
+            audit, foreign_policy(audit), tmp_path / "state", (), NOW, name=name
         )
         assert found is not None
         assert found.action.action == "delete"
         assert [finding.rule for finding in found.findings][-1] == "age"
-    young = explain_segment(
-        audit, foreign_policy(audit), tmp_path / "state", (), NOW, segment="plain.ndjson"
+    young = explain_subject(
+        audit, foreign_policy(audit), tmp_path / "state", (), NOW, name="plain.ndjson"
     )
     assert young is not None
     assert young.to_json()["pattern"] == "*.ndjson"

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from auditlog.cursors import CursorStore
 from auditlog.format.segment_names import COMPRESSIONS
 from auditlog.reading.inventory import scan
-from retention.census import gather
-from retention.facts import AdoptedFile, ForeignFile
-from retention.foreign_census import adopt, ships, source_places
 from retention.foreign_content import inspect_foreign
+from retention.foreign_gather import adopt, ships, source_places
+from retention.gather import gather
 from retention.policy import ForeignPolicy, Policy
+from retention.subjects import AdoptedFile, ForeignFile
 from tests.support.foreign import DAY, NOW, foreign_policy, leave, save_places
 from tests.support.logs import write_log
 
@@ -38,7 +38,7 @@ def look(
 
 def lacks(directory: Path, *sinks: str) -> list[str]:
     _, (file,) = look(directory, foreign_policy(directory, source=True), sinks)
-    return [placing.lacks for placing in file.placings]
+    return [placing.lacks for placing in file.progress]
 
 
 def test_named(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_unsafe(tmp_path: Path) -> None:
     foreign, adopted = look(audit, foreign_policy(audit))
     assert [file.path.name for file in adopted] == ["a.ndjson"]
     assert {file.path.name: file.detail.partition("but it ")[2] for file in foreign} == {
-        "dir.ndjson": "is no regular file",
+        "dir.ndjson": "is not a regular file",
         "link.ndjson": "is a symbolic link",
-        "pipe.ndjson": "is no regular file",
+        "pipe.ndjson": "is not a regular file",
         **(
             {"other.ndjson": "belongs to uid 12345, not to the directory's owner"}
             if os.geteuid() == 0
@@ -99,7 +99,7 @@ def test_shipped(tmp_path: Path, form: str) -> None:
     assert lacks(audit) == []
     assert lacks(audit, "main") == ["it has acknowledged nothing"]
     save_places(state)
-    assert lacks(audit, "main") == ["it has shipped nothing of it"]
+    assert lacks(audit, "main") == ["it has shipped nothing of this file"]
     for place in (
         content.end._replace(line_at=0),
         content.end._replace(line_hash="0" * 64),
@@ -144,7 +144,7 @@ def test_a_file_that_has_no_name_for_a_moment_is_still_one_that_a_source_ships(
 
     shipped = source_places(policy, ["main"], CursorStore(tmp_path / "state"))
     _, adopted = adopt(listed(), policy, shipped, (), NOW, stop=_Rotated((away, late)))
-    assert [len(file.placings) for file in adopted] == [1, 1]
+    assert [len(file.progress) for file in adopted] == [1, 1]
 
 
 _PARTS = st.sampled_from(["a", "b.gz", ".h", "*", "**", "*.gz", ".*", "[ab]", "?", "x.log"])

@@ -1,12 +1,12 @@
-"""Gather the facts about foreign files that the policy adopts: what they hold, what was shipped.
+"""Gather the facts about foreign files that the policy adopts: content, and what was shipped.
 
-Reads only.  What is no regular file, or belongs to neither us, root nor the directory's owner, is
-not adopted.  A plain file whose last line is too recent is not read any further.
+It only reads.  A file is not adopted if it is not a regular file, or belongs neither to this user,
+root nor the directory's owner.  A plain file is read to its end only if its last line is old.
 
-Invariants (tests of the same name in tests/retention/test_foreign_census.py):
+Invariants (tests of the same name in tests/retention/test_foreign_gather.py):
   named     only what a pattern names is adopted, and never a segment
-  unsafe    a symlink, a directory and another user's file are foreign as without a pattern
-  shipped   a file lacks nothing only where the source's place is behind its last line
+  unsafe    a symlink, a directory and another user's file stay foreign, also with a pattern
+  shipped   a file is complete only where the source's cursor is behind its last line
   doubt     what cannot be read, or has two forms that differ, is damage
 """
 
@@ -25,10 +25,10 @@ from auditlog.errors import AuditLogError
 from auditlog.format.foreign_files import FilePlace, decode_places
 from auditlog.format.segment_names import COMPRESSIONS, is_segment_name
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
-from retention.facts import AdoptedFile, ForeignFile, Placing
 from retention.foreign_content import inspect_foreign, last_time
 from retention.foreign_forms import check_forms
 from retention.policy import plain_name
+from retention.subjects import AdoptedFile, ForeignFile, SourceProgress
 
 if TYPE_CHECKING:
     import threading
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditlog.cursors import CursorStore
-    from retention.facts import ForeignContent
     from retention.holds import Hold
     from retention.policy import ForeignPolicy, Policy
+    from retention.subjects import ForeignContent
 
 __all__ = ["SourcePlaces", "adopt", "ships", "source_places"]
 
@@ -47,7 +47,7 @@ _KIND: Final = "ndjson"
 
 @dataclass(frozen=True, slots=True)
 class SourcePlaces:
-    """How far one source has brought its files to one sink; ``problem``: that is not known."""
+    """How far one source shipped its files to one sink; ``problem`` says why that is not known."""
 
     sink: str
     source: str
@@ -58,7 +58,7 @@ class SourcePlaces:
 def source_places(
     policy: Policy, sinks: Sequence[str], store: CursorStore
 ) -> tuple[SourcePlaces, ...]:
-    """Read this before the files, so that no place is newer than what is read of a file."""
+    """Read the cursors of the sources.  Do it before reading the files, so that none is newer."""
     sources = dict.fromkeys(name for foreign in policy.foreign for name, _ in foreign.sources)
     return tuple(_load(sink, source, store) for source in sources for sink in sinks)
 
@@ -86,10 +86,10 @@ def adopt(
     asked: str | None = None,
     room_bytes: int | None = None,
 ) -> tuple[tuple[ForeignFile, ...], tuple[AdoptedFile, ...]]:
-    """Those that stay foreign, and those that the policy adopts.
+    """Return the files that stay foreign, and those that the policy adopts.
 
-    ``asked`` is one that is read in any case, by its plain name; where they take more than
-    ``room_bytes``, each may have to go and is read.  Raises Stopped.
+    ``asked`` is the plain name of one that is read in any case.  Where they take more than
+    ``room_bytes``, each may have to be deleted and is read.  Raises Stopped.
     """
     foreign: list[ForeignFile] = []
     found: dict[Path, dict[str, tuple[os.stat_result, ForeignPolicy]]] = defaultdict(dict)
@@ -97,7 +97,7 @@ def adopt(
         try:
             state = path.lstat()
         except FileNotFoundError:
-            continue  # it vanished since the listing, so there is nothing to keep
+            continue  # it was removed since the listing
         adopter = None if is_segment_name(path.name) else policy.adopts(path.name)
         if adopter is None:
             foreign.append(ForeignFile(path, state.st_size))
@@ -108,10 +108,10 @@ def adopt(
             form = path.name.removeprefix(plain_name(path.name))
             found[path.with_name(plain_name(path.name))][form] = (state, adopter)
     taken = sum(state.st_size for forms in found.values() for state, _ in forms.values())
-    crowded = room_bytes is not None and taken > room_bytes
+    read_all = room_bytes is not None and taken > room_bytes
     sources = dict(each for foreign in policy.foreign for each in foreign.sources)
-    look = _Look(shipped, holds, now, stop, asked, sources, crowded)
-    files = [look.at(plain, forms) for plain, forms in found.items()]
+    reader = _Reader(shipped, holds, now, stop, asked, sources, read_all)
+    files = [reader.read(plain, forms) for plain, forms in found.items()]
     order = {adopter.pattern: place for place, adopter in enumerate(policy.foreign)}
     files.sort(key=lambda file: (order[file.foreign.pattern], file.counted_from, file.path.name))
     return tuple(foreign), tuple(files)
@@ -127,10 +127,10 @@ def ships(patterns: Iterable[str], path: str) -> bool:
 
 
 def _names(pattern: Sequence[str], path: Sequence[str]) -> bool:
-    """Whether glob(7) lists this path, both by their parts; ** stands for any directories.
+    """Whether glob(7) would list this path, both split into parts; ** matches any directories.
 
-    Not by listing, which may miss a file that just then gets its name from another one: it would
-    be taken for one that no source ships.
+    A listing could miss a file that is renamed at that moment, and then seem to say that no source
+    ships it.
     """
     if not pattern or not path:
         return not pattern and not path
@@ -147,23 +147,25 @@ def _unsafe(path: Path, state: os.stat_result) -> str:
     if stat.S_ISLNK(state.st_mode):
         return "it is a symbolic link"
     if not stat.S_ISREG(state.st_mode):
-        return "it is no regular file"
+        return "it is not a regular file"
     if state.st_uid not in (os.geteuid(), 0, path.parent.stat().st_uid):
         return f"it belongs to uid {state.st_uid}, not to the directory's owner"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Reader:
+    """Reads adopted files."""
+
     shipped: Sequence[SourcePlaces]
     holds: Sequence[Hold]
     now: dt.datetime
     stop: threading.Event
     asked: str | None
     sources: Mapping[str, Sequence[str]]
-    crowded: bool
+    read_all: bool
 
-    def at(
+    def read(
         self, plain: Path, forms: Mapping[str, tuple[os.stat_result, ForeignPolicy]]
     ) -> AdoptedFile:
         present = tuple(form for form in COMPRESSIONS if form in forms)
@@ -176,7 +178,7 @@ class _Look:
             dt.datetime.fromtimestamp(state.st_mtime, dt.UTC),
         )
         try:
-            return self._read(file)
+            return self._facts(file)
         except Stopped:
             raise
         except (SegmentDamaged, SegmentChanged) as error:
@@ -184,33 +186,36 @@ class _Look:
         except OSError as error:
             return replace(file, damage=f"it cannot be read: {error.strerror}")
 
-    def _read(self, file: AdoptedFile) -> AdoptedFile:
+    def _facts(self, file: AdoptedFile) -> AdoptedFile:
         fields = file.foreign.timestamp_fields
         file = replace(file, open_for_writing=durable_fs.open_for_writing_elsewhere(file.path))
-        if "" in file.forms and file.plain.name != self.asked and not self.crowded:
+        if "" in file.forms and file.plain.name != self.asked and not self.read_all:
             seen_at = last_time(file.path, fields)
             if seen_at is not None and self.now - seen_at < file.foreign.policy.compress_after:
                 return replace(file, seen_at=seen_at)
         content, _ = inspect_foreign(file.path, file.forms[0], fields, self.stop, self.holds)
         check_forms(file, self.stop)
-        return replace(file, content=content, placings=self._placings(file, content))
+        return replace(file, content=content, progress=self._progress(file, content))
 
-    def _placings(self, file: AdoptedFile, content: ForeignContent) -> tuple[Placing, ...]:
+    def _progress(self, file: AdoptedFile, content: ForeignContent) -> tuple[SourceProgress, ...]:
         path = os.path.abspath(file.path)  # noqa: PTH100  (what a source's pattern would give)
         return tuple(
-            Placing(known.sink, known.source, known.problem or _lacks(known.places, content.end))
+            SourceProgress(
+                known.sink, known.source, known.problem or _lacks(known.places, content.end)
+            )
             for known in self.shipped
             if ships(self.sources[known.source], path)
         )
 
 
 def _lacks(places: Iterable[FilePlace], end: FilePlace | None) -> str:
+    """Say what is missing between a source's places and the end of a file."""
     if end is None:
         return ""  # nothing to ship
     of_this = [place for place in places if place.first_hash == end.first_hash]
     if any((place.line_at, place.line_hash) == (end.line_at, end.line_hash) for place in of_this):
         return ""
     if not of_this:
-        return "it has shipped nothing of it"
+        return "it has shipped nothing of this file"
     reached = max(place.offset for place in of_this)
-    return f"it has a place at byte {reached} of {end.offset}, which is not behind its last line"
+    return f"it is at byte {reached} of {end.offset}, which is not behind the last line"

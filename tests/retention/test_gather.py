@@ -9,11 +9,11 @@ import pytest
 
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import LogId
-from retention import census
-from retention.census import gather
-from retention.facts import Facts, ShipGate
+from retention import gather as gathering
+from retention.gather import gather
 from retention.holds import Hold
 from retention.policy import Policy
+from retention.subjects import DirectoryFacts, SinkCursors
 from tests.support.logs import START, LogBuilder, write_log
 
 LOG = LogId("queen-rbee", "hive1")
@@ -27,7 +27,7 @@ def look(
     now: dt.datetime = LATER,
     policy: Policy | None = None,
     holds: tuple[Hold, ...] = (),
-) -> tuple[Facts, ShipGate]:
+) -> tuple[DirectoryFacts, SinkCursors]:
     state = built.directory / ".auditlog"
     return gather(
         built.directory, policy or Policy(), sinks=sinks, state_dir=state, holds=holds, now=now
@@ -63,7 +63,7 @@ def test_every_segment_and_every_foreign_file_is_told_of(daily: LogBuilder) -> N
     ends = [found.bounds for found in facts.segments[LOG] if found.bounds is not None]
     assert [bounds.last_seq for bounds in ends] == list(range(10, 101, 10))
     assert [(file.path.name, file.size_bytes) for file in facts.foreign] == [("readme.txt", 5)]
-    assert gate == ShipGate()
+    assert gate == SinkCursors()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_not_here(daily: LogBuilder, form: str) -> None:
 
 
 def test_frugal(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(census, "_BUDGET_BYTES", 0)
+    monkeypatch.setattr(gathering, "_BUDGET_BYTES", 0)
     now = START + 33 * DAY  # three are due for compression
     facts, _ = look(daily, now=now)
     read = [found.bounds is not None for found in facts.segments[LOG]]
@@ -153,7 +153,7 @@ def test_searched(daily: LogBuilder) -> None:
 def test_for_its_size_the_oldest_are_read_until_that_would_do(
     daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census, "_BUDGET_BYTES", 0)
+    monkeypatch.setattr(gathering, "_BUDGET_BYTES", 0)
     size = daily.paths[0].stat().st_size
     hold = Hold("x", "legal", "audit", actor="alice")
     policy = Policy(max_total_bytes=daily.paths[0].stat().st_size * 8)
