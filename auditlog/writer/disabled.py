@@ -1,7 +1,8 @@
-"""Accept events and write nothing: flush="disabled", for tests and tools that need no trail.
+"""Check events and write nothing: flush="disabled", for tools that need no trail.
 
 Invariants (tests of the same name in tests/auditlog/writer/test_disabled.py):
-  no_directory   nothing is created, opened or checked
+  no_directory   nothing is created, opened or checked on disk
+  checked        an event that a log would refuse is refused
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Unpack
 
-from auditlog.events.vocabulary import Event
+from auditlog.events.base import Event
+from auditlog.events.body import service_host
+from auditlog.events.context import current
+from auditlog.events.encode import encode
+from auditlog.events.values import ValueRules
 from auditlog.format.record import GENESIS_HASH
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.writer.log import EventFields, Log
@@ -20,10 +25,12 @@ __all__ = ["DisabledLog"]
 
 
 class DisabledLog(Log):
-    """Checks and writes nothing, and needs no directory."""
+    """Checks each event as a log does, writes nothing, and needs no directory."""
 
-    def __init__(self, log_id: LogId) -> None:
+    def __init__(self, log_id: LogId, rules: ValueRules) -> None:
         self.id = log_id
+        self._rules = rules
+        self._service_host = service_host(log_id.service, log_id.host)
         done = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0, 1)
         done.done = True
         self._ticket = Ticket(done, lambda _commit, _timeout: True, 0, GENESIS_HASH)
@@ -39,6 +46,7 @@ class DisabledLog(Log):
         timeout: dt.timedelta | float | None = None,
         **fields: Unpack[EventFields],
     ) -> Ticket:
+        encode(event, fields, service_host=self._service_host, context=current(), rules=self._rules)
         return self._ticket
 
     async def aemit(
@@ -48,7 +56,7 @@ class DisabledLog(Log):
         timeout: dt.timedelta | float | None = None,
         **fields: Unpack[EventFields],
     ) -> Ticket:
-        return self._ticket
+        return self.emit(event, **fields)
 
     def flush(self, timeout: dt.timedelta | float | None = None) -> None:
         """Nothing is ever queued."""

@@ -44,8 +44,10 @@ from auditlog.errors import (
 )
 from auditlog.events import context
 from auditlog.events.actor import Actor, Outcome, Resource, Severity
-from auditlog.events.body import encode_body, encode_free, service_host
-from auditlog.events.vocabulary import EVENT_TYPES, Event
+from auditlog.events.base import Event
+from auditlog.events.body import service_host
+from auditlog.events.encode import encode
+from auditlog.events.values import LENIENT, ValueRules
 from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES
 from auditlog.format.segment_names import LogId
 from auditlog.writer import log_events
@@ -84,6 +86,7 @@ class Options:
     watermarks: Watermarks
     file_mode: int
     clock: Callable[[], int]
+    values: ValueRules = LENIENT
 
     def __post_init__(self) -> None:
         if self.max_segment_bytes <= MAX_RECORD_BYTES or self.max_queue_bytes <= MAX_RECORD_BYTES:
@@ -97,7 +100,7 @@ class Options:
 class EventFields(TypedDict, total=False):
     """The fields of an event that is emitted by the name of its type."""
 
-    actor: Actor | Mapping[str, Any] | None
+    actor: Actor | Mapping[str, Any] | str | None
     resource: Resource | Mapping[str, Any] | None
     outcome: Outcome
     reason: str | None
@@ -313,19 +316,13 @@ class Log:
         if self._refusal is not None:
             raise self._refused_event()
         bound = context.current()
-        if isinstance(event, str):
-            critical = (
-                EVENT_TYPES.get(event, Event).critical or fields.get("severity") == "critical"
-            )
-            body = encode_free(event, service_host=self._service_host, context=bound, **fields)
-        elif fields:
-            raise InvalidEvent(
-                f"{event.event_type}: a typed event carries its fields itself",
-                hint="Give actor, resource, outcome and the rest to the event's constructor.",
-            )
-        else:
-            critical = event.critical or event.severity == "critical"
-            body = encode_body(event, service_host=self._service_host, context=bound)
+        body, critical = encode(
+            event,
+            fields,
+            service_host=self._service_host,
+            context=bound,
+            rules=self._options.values,
+        )
         at_once = self._policy.at_once(critical, durable)
         if at_once and not in_coroutine:
             self._warn_in_event_loop()

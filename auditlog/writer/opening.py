@@ -17,10 +17,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from auditlog import durable_fs
 from auditlog.errors import LogLocked
+from auditlog.events.values import ValueRules
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY
 from auditlog.writer.disabled import DisabledLog
@@ -48,6 +49,8 @@ def open_log(
     space_low_bytes: int = 1 << 30,
     space_critical_bytes: int = 128 << 20,
     group_readable: bool = False,
+    default: Callable[[Any], Any] | None = None,
+    strict: bool = False,
     clock: Callable[[], int] = time.time_ns,
 ) -> Log:
     """Open the log of one service on one host for writing, recovering it from a crash first.
@@ -61,6 +64,8 @@ def open_log(
     block_timeout         seconds that emit waits at most, for room in the queue and for the disk
     space_low_bytes, space_critical_bytes    free disk below which the log warns, and rotates
     group_readable        0750 and 0640 instead of 0700 and 0600, for a shipper of another user
+    default               called with a value of details that has no JSON spelling, as in json.dumps
+    strict                refuse such values, and all that would be converted (docs/events.md)
     clock                 nanoseconds since the epoch (for simulations)
 
     Raises InvalidName, UnsafePath, LogLocked (naming the holder), LogDamaged (nothing was
@@ -75,10 +80,11 @@ def open_log(
         watermarks=Watermarks(space_low_bytes, space_critical_bytes),
         file_mode=file_mode,
         clock=clock,
+        values=ValueRules(default, strict),
     )
     log_id = LogId(service, host or os.uname().nodename, instance or "")
     if options.flush.mode == "disabled":
-        return DisabledLog(log_id)
+        return DisabledLog(log_id, options.values)
     path = Path(directory).absolute()
 
     def acquire(wanted: LogId) -> tuple[LogId, durable_fs.FileLock, Recovered]:

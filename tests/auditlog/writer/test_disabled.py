@@ -6,6 +6,8 @@ import asyncio
 import inspect
 from pathlib import Path
 
+import pytest
+
 import auditlog
 from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.log import Log
@@ -14,7 +16,7 @@ from auditlog.writer.log import Log
 def test_no_directory(tmp_path: Path) -> None:
     directory = tmp_path / "never"
     with auditlog.open(directory, service="queen-rbee", host="h", flush="disabled") as log:
-        ticket = log.emit("not even a type", details={"x": object()})
+        ticket = log.emit("pool.drained", details={"x": object()})
         assert ticket.wait(timeout=0).done()
         assert ticket.log == "queen-rbee@h"
         assert asyncio.run(log.aemit("any.event")).done()
@@ -24,6 +26,16 @@ def test_no_directory(tmp_path: Path) -> None:
         assert "disabled" in repr(log)
     log.close()
     assert not directory.exists()
+
+
+def test_checked() -> None:
+    with auditlog.open("/never", service="queen-rbee", host="h", flush="disabled") as log:
+        for event, fields in (("No Name", {}), ("pool.drained", {"outcome": "maybe"}), (7, {})):
+            with pytest.raises(auditlog.InvalidEvent):
+                log.emit(event, **fields)  # type: ignore[arg-type]  # wrong on purpose
+    strict = auditlog.open("/never", service="q", host="h", flush="disabled", strict=True)
+    with pytest.raises(auditlog.InvalidEvent, match=r"details\.x is object"):
+        strict.emit("pool.drained", details={"x": object()})
 
 
 def test_nothing_of_a_log_is_missing() -> None:

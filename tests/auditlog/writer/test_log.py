@@ -700,10 +700,9 @@ def test_invalid_events_queue_nothing(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         before = log.stats().last_seq
         for fields in (
-            {"details": {"x": float("nan")}},
-            {"details": {"x": "\ud800"}},
-            {"details": {"x": object()}},
+            {"reason": "\ud800"},
             {"actor": {"name": "alice"}},
+            {"details": [1]},
             {"outcome": "maybe"},
         ):
             with pytest.raises(auditlog.InvalidEvent):

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from auditlog import events
+from auditlog.errors import InvalidEvent, RecordTooLarge
+from auditlog.events.encode import encode
+from auditlog.events.values import ValueRules
+
+ME = '"service":"s","host":"h"'
+
+
+def record_of(event: Any, fields: dict[str, Any] | None = None, **rules: Any) -> dict[str, Any]:
+    body, _ = encode(event, fields or {}, service_host=ME, context=None, rules=ValueRules(**rules))
+    record: dict[str, Any] = orjson.loads(b"{%b}" % body)
+    return record
+
+
+def recorded_while_handling(event: Any, fields: dict[str, Any], **rules: Any) -> dict[str, Any]:
+    try:
+        int("not a number")
+    except ValueError:
+        return record_of(event, fields, **rules)
+    pytest.fail("it is not a number")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "emit was given NoneType, not an event"),
+        (7, "emit was given int"),
+        ({"event_type": "x"}, "emit was given dict"),
+        (events.AuthSuccess, "emit was given the class AuthSuccess"),
+        (b"pool.drained", "emit was given bytes"),
+    ],
+)
+def test_a_wrong_first_argument_is_named(given: Any, words: str) -> None:
+    with pytest.raises(InvalidEvent, match=words):
+        record_of(given)
+
+
+def test_critical_events_are_known() -> None:
+    for event, fields in (
+        (events.AuthFailure(ip="::1"), {}),
+        ("auth_failure", {}),
+        ("pool.drained", {"severity": "critical"}),
+        (events.AuthSuccess(severity="critical"), {}),
+    ):
+        assert encode(event, fields, service_host=ME, context=None)[1]
+    assert not encode("pool.drained", {}, service_host=ME, context=None)[1]
+
+
+HANDLED: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "a strange name": ("Bad Name", {}, "the event type is not a name"),
+    "an unknown outcome": ("pool.drained", {"outcome": "maybe"}, "outcome is not one of"),
+    "a wrong actor": ("pool.drained", {"actor": 1.5}, "actor is float"),
+    "an unknown field": ("pool.drained", {"user": 1}, "unknown field user"),
+    "no event": (None, {}, "emit was given NoneType"),
+    "a name with a field of another kind": (
+        "task_submitted",
+        {"details": {"task_id": [], "model_ref": "m"}},
+        "task_submitted.task_id is list",
+    ),
+    "too much": ("pool.drained", {"details": {"x": "y" * 70_000}}, "details.x alone has 70000"),
+}
+
+
+@pytest.mark.parametrize(("event", "fields", "words"), HANDLED.values(), ids=HANDLED.keys())
+def test_handled(event: Any, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidEvent, match=words):
+        record_of(event, fields)
+    record = recorded_while_handling(event, fields)
+    assert record["details"]["_refused"].removeprefix("pool.drained: ").startswith(words)
+
+
+def test_handled_too_large_a_typed_event() -> None:
+    event = events.PoolModified(pool_id="p", changes={"x": "y" * 70_000}, actor="alice")
+    with pytest.raises(RecordTooLarge):
+        record_of(event)
+    record = recorded_while_handling(event, {})
+    assert record["actor"] == {"user_id": "alice"}
+    assert record["details"]["claimed_type"] == "pool_modified"
+    assert record["details"]["changes"]["x"]["length"] == 70_000
+
+
+def test_strict_refuses_in_an_except_block_too() -> None:
+    with pytest.raises(InvalidEvent, match="the event type is not a name"):
+        recorded_while_handling("Bad Name", {}, strict=True)
