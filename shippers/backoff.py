@@ -1,7 +1,7 @@
-"""How long to wait before the next attempt.  Pure: the random number generator is an argument.
+"""Compute the delay before the next attempt.  Pure: the random number generator is an argument.
 
-Exponential with jitter, so that many agents do not come back to a recovering server together:
-half of the delay is fixed, half is random.
+Exponential with jitter, so that many agents do not return to a recovering server together: half of
+the delay is fixed, half is random.
 
 Invariants (tests of the same name in tests/shippers/test_backoff.py):
   bounded   a delay is never below half the step nor above the ceiling
@@ -22,7 +22,7 @@ __all__ = ["Backoff"]
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays from ``initial`` doubling up to ``ceiling``.  Raises ValueError when inverted."""
+    """Delays that double from ``initial`` up to ``ceiling``.  Raises ValueError if inverted."""
 
     initial: dt.timedelta = dt.timedelta(milliseconds=100)
     ceiling: dt.timedelta = dt.timedelta(seconds=10)

@@ -1,15 +1,16 @@
-"""How much to send at a time, learned from how the sink takes it.  Pure.
+"""Adapt the size of a batch to how the sink took earlier ones.  Pure.
 
-A share of the configured batch: halved when the sink says that it has too much to do (429), cut by
-a quarter when it took longer than ``slow_seconds``, and raised by a sixteenth when a full batch was
-taken in less than half of that (AIMD, as TCP finds its window).  Big batches are efficient where
-the sink is fast; small ones keep a slow sink's other clients, and our other logs, from waiting.
+The size is a share of the configured batch: halved when the sink is overloaded (429), cut by a
+quarter when a batch took longer than ``slow_seconds``, and raised by a sixteenth when a full batch
+took less than half of that (additive increase, multiplicative decrease, as in TCP).  Large batches
+are efficient if the sink is fast; small ones keep other clients of a slow sink, and our other logs,
+from waiting.
 
 Invariants (tests of the same name in tests/shippers/test_batch_size.py):
   bounded    at least one record and one byte, never more than is configured
   backs_off  after a refusal it is smaller, down to the least share
   recovers   a sink that is quick again gets full batches again
-  unbiased   what a small batch of a quiet log takes raises nothing
+  unbiased   a small batch of a quiet log does not raise the size
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _STEP: Final = 1 / 16
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """How one batch was taken: ``full`` when it was as large as was asked for at the time."""
+    """How the sink took one batch; ``full``: it was as large as the size at the time."""
 
     seconds: float
     full: bool
@@ -34,7 +35,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class BatchSize:
-    """The share of ``max_records`` and ``max_bytes`` that is asked for now."""
+    """The current share of ``max_records`` and ``max_bytes``."""
 
     max_records: int
     max_bytes: int
@@ -56,11 +57,11 @@ class BatchSize:
         return max(1, int(self.max_bytes * self.share))
 
     def is_full(self, records: int, size_bytes: int) -> bool:
-        """Whether a batch is about what was asked for."""
+        """Whether a batch has about the current size."""
         return records >= self.records or 2 * size_bytes >= self.bytes
 
     def after(self, taken: Taken) -> BatchSize:
-        """What to ask for next."""
+        """The size for the next batch."""
         share = self.share
         if taken.throttled:
             share /= 2

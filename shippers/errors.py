@@ -1,7 +1,7 @@
-"""What can go wrong in shipping, one class a cause; the fields are those of AuditLogError.
+"""Define the errors of shipping, one class for each cause; the fields are those of AuditLogError.
 
-Trouble with a single delivery is not an error but an Outcome: it is retried or quarantined.  What
-is raised here ends a service, a set-up or a one-off run, and never loses a record.
+A failed delivery is not an error but a DeliveryOutcome: it is retried or quarantined.  These errors
+end a service, a set-up or a one-off run, and never lose a record.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ class AlreadyShipping(ShipperError, LogLocked):
 
 
 class DuplicateLog(ShipperError):
-    """Two directories hold a log of one name; their records would get the same ids."""
+    """Two directories hold a log of the same name; their records would get the same ids."""
 
 
 class QuarantineDamaged(ShipperError):
-    """The quarantine file holds something that this program did not write; it was not touched."""
+    """The quarantine file holds a line that this program did not write; it was left unchanged."""
 
 
 class ShippingStalled(ShipperError):
-    """Nothing more was accepted for as long as the caller would wait; what is left is unshipped."""
+    """The sink accepted nothing for as long as the caller was willing to wait."""
 
 
 class SinkRefused(ShipperError):
-    """The sink refuses a set-up step: credentials, privileges, or it is no such server."""
+    """The sink refuses a step: wrong credentials, lacking privileges, or another kind of server."""
 
 
 class SourceUnreadable(ShipperError):
-    """What a source reads by does not give anything; it is tried again."""
+    """The program or file that a source reads gives nothing; it is tried again."""
 
 
 class SchemaTooNew(ShipperError):
-    """The SQLite file was written by a newer version of this program; it was not touched."""
+    """The SQLite file was written by a newer version of this program; it was left unchanged."""

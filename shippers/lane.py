@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from auditlog.format.record import parse_timestamp
 from shippers.outcome import INDEXED
@@ -27,11 +27,38 @@ if TYPE_CHECKING:
 
     from shippers.batch import Batch
     from shippers.outcome import DeliveryOutcome
-    from shippers.sources.protocol import Harvester
 
-__all__ = ["AnyLane", "Lane", "stats_of"]
+__all__ = ["AnyLane", "Harvester", "Lane", "stats_of"]
 
 P = TypeVar("P")
+
+
+class Harvester(Protocol[P]):
+    """Reads one lane.  It belongs to one delivery loop, which it never blocks.
+
+    ``exhausted``: the last read gave nothing because there is nothing.  It is false if something
+    is only not there yet; then the lane is woken.
+    """
+
+    @property
+    def exhausted(self) -> bool: ...
+
+    def read(self, max_bytes: int, max_records: int) -> Batch[P] | None:
+        """The next items; None if there are none for now.  An empty batch asks to be called again.
+
+        Raises AuditLogError, OSError; the position stays.
+        """
+        ...
+
+    def rewind(self, position: P) -> None:
+        """Read on from a position that was given out before."""
+        ...
+
+    def lag_bytes(self) -> int:
+        """Bytes that are not read yet, as far as that is known."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Lane(Generic[P]):

@@ -1,8 +1,8 @@
-"""What a person is told of the deliveries to one sink: each thing once, as long as it lasts.
+"""Log the events of the deliveries to one sink for a person: each condition once while it lasts.
 
 Invariants (tests of the same name in tests/shippers/test_reporter.py):
-  once      what does not change is said once, and its end is said too
-  rarely    trouble that keeps changing is said every ten seconds at most
+  once      a condition that does not change is logged once, and its end is logged too
+  rarely    a trouble that keeps changing is logged every ten seconds at most
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["Reporter"]
 
 _logger = logging.getLogger("auditlog.shippers")
 
-_SAY_SECONDS: Final = 10.0  # a sink whose trouble keeps changing is not worth a line each time
+_SAY_SECONDS: Final = 10.0  # a trouble that keeps changing would fill the journal
 
 
 class Reporter:
-    """Speaks for one delivery loop, which alone calls it.
+    """Belongs to one delivery loop, which alone calls it.
 
-    ``trouble`` is why the sink takes nothing at present, or empty.
+    ``trouble`` is why the sink takes nothing at the moment, or "".
     """
 
     def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +41,7 @@ class Reporter:
         self._unsaved = False
 
     def unreadable(self, log: str, error: Exception, before: str) -> None:
-        """A log cannot be read; ``before`` is what was its trouble until now."""
+        """A log cannot be read; ``before`` is its trouble until now."""
         if str(error) != before:
             _logger.error("cannot read the log %s: %s", log, error)
 

@@ -1,7 +1,8 @@
-"""Ship every log of some directories, and other sources, to some sinks: on and on, or once.
+"""Ship every log of some directories, and other sources, to some sinks: until stopped, or once.
 
-One process per state directory; a second one is refused.  Directories are watched and rescanned;
-each sink has its own loop, cursors and quarantine, so that a sink that is down holds up no other.
+One process for each state directory; a second one is refused.  Directories are watched and listed
+at intervals.  Each sink has its own loop, cursors and quarantine, so a sink that is down holds up
+no other.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _BETWEEN_SCANS_SECONDS: Final = 0.2  # listing thousands of segments for each ne
 
 @dataclass(frozen=True, slots=True)
 class ShippingOptions:
-    """rescan_interval   how often directories are listed whatever the watcher says
+    """rescan_interval   how often directories are listed in any case
     delivery          batch sizes, memory, backoff
     """
 
@@ -52,9 +53,9 @@ class ShippingOptions:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a one-off run did, per log and sink; ``pending`` records were read and not delivered.
+    """The result of a one-off run, for each log and sink; ``pending`` were read and not delivered.
 
-    ``complete`` is true when everything that was there has its final outcome.
+    ``complete``: everything that was there has its final outcome.
     """
 
     logs: tuple[LogStats, ...]

@@ -1,14 +1,14 @@
-"""Be woken when a directory changes.  A wake-up is a hint: nothing depends on its coming.
+"""Report changes of directories early.  A report is a hint: nothing depends on its coming.
 
 The inotify reader of watchdog drops events when the kernel's queue overflows, and can end while its
-observer still says that it is alive.  So every source is also looked at now and then, and ``check``
-looks at every thread there is behind an observer and builds a new one when one has ended.
+observer still claims to be alive.  So every source is also listed at intervals, and ``check`` looks
+at every thread behind an observer and builds a new observer if one has ended.
 
-A directory that cannot be watched, since it does not exist (yet) or the kernel's limits are reached
-(inotify(7), /proc/sys/fs/inotify), is looked at every second until it can; that is said once, and
-when it is over.
+A directory that cannot be watched, because it does not exist (yet) or the kernel's limits are
+reached (inotify(7), /proc/sys/fs/inotify), is listed every second until it can be; this is logged
+once, and once more when it is over.
 
-Only writes, new names and removed names are asked for: our own reading wakes nobody.
+Only writes, new names and removed names are watched, so that our own reading causes no report.
 """
 
 from __future__ import annotations

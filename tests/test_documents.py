@@ -105,11 +105,12 @@ def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_shipping(tmp_path: Path) -> None:
-    checked, shipped, found = Document.read(DOCS / "shipping.md").run(tmp_path)
+    checked, shipped, found, own = Document.read(DOCS / "shipping.md").run(tmp_path)
     assert "ok: 1 directory, 1 source, 1 sink" in checked
     assert re.search(r"^worker +main +3 ", shipped, re.MULTILINE)
     assert "2026-11-23 started" in found
     assert "json: not JSON" in found
+    assert own == "4 True\n"
 
 
 def test_elasticsearch(tmp_path: Path) -> None:

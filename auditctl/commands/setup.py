@@ -156,7 +156,7 @@ def _set_up(
 
 
 def _print(plan: SetupPlan, *, dry_run: bool) -> None:
-    for finding in plan.findings:
+    for finding in plan.checks:
         mark = render.paint(finding.state.ljust(7), _COLOURS[finding.state])
         hint = f". {finding.hint}" if finding.hint else ""
         render.print_line(f"{mark} {finding.check}: {render.clean(finding.detail)}{hint}")
@@ -196,6 +196,6 @@ def _to_json(plan: SetupPlan, sink: ElasticsearchConfig, *, dry_run: bool) -> di
                 "detail": finding.detail,
                 "hint": finding.hint,
             }
-            for finding in plan.findings
+            for finding in plan.checks
         ],
     }

@@ -84,11 +84,11 @@ def _elasticsearch(
     name: str, sink: ElasticsearchConfig, sources: Sequence[str]
 ) -> Iterator[CheckResult]:
     plan = _plan(sink, sources)
-    if all(finding.state == "missing" for finding in plan.findings):
-        detail = f"{sink.address}: {plan.findings[0].detail}"
+    if all(finding.state == "missing" for finding in plan.checks):
+        detail = f"{sink.address}: {plan.checks[0].detail}"
         yield CheckResult(name, "fail", detail, "Check address, network and credentials.")
         return
-    for found in plan.findings:
+    for found in plan.checks:
         detail = f"{found.check}: {found.detail}"
         mend = found.hint or f"auditctl setup elasticsearch --sink {sink.name}"
         if found.state == "ok":

@@ -1,12 +1,12 @@
 """Compare the records of one log and day in the files with what a sink holds of them.  Pure.
 
-Both come by number.  A record is the same when its line is the same, byte by byte, or, where a
-sink gives members in another form, value by value in the same order; and when the sink has it
-where it is looked for.  What the sink has beyond the
-files is proven by the chain alone where a tombstone says that retention deleted it here.
+Both sides come in order of their sequence numbers.  Records are equal if their lines are, byte by
+byte, or, for a sink that does not keep the bytes, value by value in the same order; and if the sink
+has the record under the day, time, type and hash of its line.  A segment that retention deleted
+here is proven in the sink by its chain, from its tombstone's first hash to its last.
 
 Invariants (tests of the same name in tests/shippers/reconcile/test_comparison.py):
-  every_one   every record removed, changed or added on one side is told, and no other
+  every_one   every record removed, changed or added on one side is found, and no other
   proven      a deleted segment is whole in the sink only when its chain is, from end to end
 """
 
@@ -57,7 +57,7 @@ class Side:
 
 
 class Difference(NamedTuple):
-    """missing: only the files have it; extra: only the sink; different: both, and not the same."""
+    """missing: only in the files; extra: only in the sink; different: in both, and not equal."""
 
     kind: Literal["missing", "extra", "different"]
     seq: int
@@ -68,9 +68,9 @@ class Difference(NamedTuple):
 def compare(
     records: Iterable[tuple[Header, bytes]], stored: Iterable[Stored], files: Side, sink: Side
 ) -> Iterator[Difference]:
-    """The differences, by number; the two sides are counted on the way.
+    """The differences, in order of sequence numbers; counts both sides on the way.
 
-    Both have to come by number, and records each number once.
+    Both have to be in that order, and ``records`` has each number once.
     """
     theirs = iter(stored)
     current = next(theirs, None)
@@ -107,14 +107,14 @@ def _count(stored: Stored, sink: Side) -> None:
 
 
 def alike(line: bytes, stored: Stored) -> bool:
-    """Whether the sink has the line as it is, where it is looked for."""
+    """Whether the sink has the line unchanged, where a search finds it."""
     if stored.misfiled or (stored.verbatim and line != stored.line):
         return False
     return same(line, stored.line)
 
 
 def same(line: bytes, stored: bytes) -> bool:
-    """Whether a sink's copy says what the line says."""
+    """Whether a sink's copy has the same members and values as the line."""
     if line == stored:
         return True
     try:
@@ -170,7 +170,7 @@ class TombstoneCheck:
 
     @property
     def ok(self) -> bool:
-        """Whole, or gone there as well: what a cluster keeps for how long is its own affair."""
+        """Whole, or gone from the sink as well, by the cluster's own policy."""
         return not self.problem
 
     def _found(self, problem: str) -> None:

@@ -1,8 +1,8 @@
-"""What a reconciliation found, and the receipt an auditor can check without us.
+"""Report the result of a reconciliation as a receipt that an auditor can check without us.
 
-The receipt names for every log and day how many records the files have and how many the sink, the
-first and last number, the newest record's hash, and a digest of all hashes in order.  Each of them
-can be computed from the files, or from an export of the index, with jq and sha256sum.
+For every log and day it states, for the files and for the sink, the number of records, the first
+and last sequence number, the newest hash, and a digest of all hashes in order.  Each of these can
+be computed from the files, or from an export of the index, with jq and sha256sum.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_DISCREPANCIES: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """One thing that is left wrong.
+    """One difference between files and sink that remains.
 
     kind   missing, different, extra, refused (by the sink), damaged (in the file), deleted (a
            segment with a tombstone that is not whole in the sink)
@@ -121,7 +121,7 @@ class LogReceipt:
 
 @dataclass(slots=True)
 class Receipt:
-    """All logs at one sink; ``strangers`` is what in the sink is of no log at all."""
+    """All logs at one sink; ``strangers``: count and names of documents that belong to no log."""
 
     sink: str
     address: str

@@ -1,1 +1,1 @@
-"""Where records are delivered to."""
+"""Deliver records and documents, and read them back."""

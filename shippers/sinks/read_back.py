@@ -1,4 +1,4 @@
-"""What a sink holds, read back: the other half of a sink, with which a copy is proven.
+"""Define how a sink is read back, to prove its copy.
 
 Contract (tests/shippers/reconcile/test_reconciliation.py tampers with every implementation):
   everything   read gives every record of a log and day once, by number, whoever put it there

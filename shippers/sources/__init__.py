@@ -1,1 +1,1 @@
-"""What records are read from."""
+"""Read audit logs, other programs' files and the journal."""

@@ -2,15 +2,15 @@
 
     Source      finds what there is: logs of directories, files of a glob, a journal
     Feed        one source on its way to one sink: its lanes and their cursors
-    Harvester   reads one lane in order, from a position on
 
+A lane (shippers.lane) reads with a harvester of its source.
 A sighting is what a look has found; only the source's own feeds understand it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import threading
@@ -18,42 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditlog.cursors import CursorStore
-    from shippers.batch import Batch
     from shippers.lane import AnyLane
     from shippers.quarantine.store import Quarantine
     from shippers.stats import LogStats
 
-__all__ = ["Feed", "FeedContext", "Harvester", "Source"]
-
-P = TypeVar("P")
-
-
-class Harvester(Protocol[P]):
-    """Reads one lane.  It belongs to one delivery loop, which it never blocks.
-
-    ``exhausted``: the last read gave nothing because there is nothing.  It is false if something
-    is only not there yet; then the lane is woken.
-    """
-
-    @property
-    def exhausted(self) -> bool: ...
-
-    def read(self, max_bytes: int, max_records: int) -> Batch[P] | None:
-        """The next items; None if there are none for now.  An empty batch asks to be called again.
-
-        Raises AuditLogError, OSError; the position stays.
-        """
-        ...
-
-    def rewind(self, position: P) -> None:
-        """Read on from a position that was given out before."""
-        ...
-
-    def lag_bytes(self) -> int:
-        """Bytes that are not read yet, as far as that is known."""
-        ...
-
-    def close(self) -> None: ...
+__all__ = ["Feed", "FeedContext", "Source"]
 
 
 @dataclass(frozen=True, slots=True)

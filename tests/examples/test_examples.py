@@ -38,6 +38,7 @@ def test_every_example_is_run() -> None:
     run_here = {
         "logging_handler.py",
         "prometheus_metrics.py",
+        "ship_directory.py",
         "structlog_processor.py",
         "tracing.py",
     }
@@ -54,6 +55,15 @@ def test_logging_handler(tmp_path: Path) -> None:
     }
     assert "0123456789abcdef" not in printed
     assert printed.count("\n") == 2
+
+
+def test_ship_directory(tmp_path: Path) -> None:
+    first = run("ship_directory.py", tmp_path / "audit")
+    assert first.startswith("4 shipped, 0 refused: complete=True\n")
+    assert first.count("pool.drained") == 1
+    again = run("ship_directory.py", tmp_path / "audit")
+    assert again.startswith("4 shipped"), "what was shipped before is not shipped again"
+    assert again.count("pool.drained") == 2
 
 
 def test_structlog_processor(tmp_path: Path) -> None:

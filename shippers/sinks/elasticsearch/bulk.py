@@ -3,15 +3,15 @@
 A record's own line is the document, byte for byte; ``_id`` is ``log:seq`` and the operation is
 create, so that sending it again is a 409 and never a second document.
 
-Only an item of status 201 with the id that was sent at that place proves a record.  A response of
-another shape (fewer, more or reordered items, no JSON object) proves nothing: all are retried.
-What is a fault of the document is quarantined by its error type; everything unknown is retried, so
-that a misconfigured cluster delays records and never drops them.
+Only an item of status 201 with the id that was sent at that position proves delivery.  A response
+of another shape (fewer, more or reordered items, not a JSON object) proves nothing: all are
+retried.  Error types that are faults of the document quarantine it; every unknown error is retried,
+so that a misconfigured cluster delays records and never drops them.
 
 Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_bulk.py):
   verbatim   each line is in the body as it is, each preceded by its action
-  proven     no outcome but RETRY comes of a response that does not answer what was sent
-  judged     every item decides its own record and no other
+  proven     a response that does not answer what was sent gives RETRY alone
+  judged     each item decides the outcome of its own record alone
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""A connection to an Elasticsearch cluster: where it is, who we are, and what an answer means.
+"""Send requests to an Elasticsearch cluster, and translate failures into outcomes.
 
-The sink, its set-up and what reads a cluster back all speak through here, so that there is one
-place for TLS, credentials and the words for what went wrong.  Secrets are asked for when a
-connection is made and when it is renewed, and are kept nowhere else.
+The sink, its set-up and the read-back share this module, so that TLS, credentials and the words for
+failures are in one place.  Secrets are read when a connection is made and when it is renewed, and
+are kept nowhere else.
 
 Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_connection.py):
   secret    no secret is in a repr, in a reason, in a log line or in a traceback
-  renewed   renew takes new secrets and certificates; what is under way ends on the old ones
+  renewed   renew takes new secrets and certificates; requests under way end with the old ones
   let_go    a request that failed keeps nothing of its body in memory
-  proven    over TLS nothing is sent to a server that does not prove to be the right one
+  proven    over TLS nothing is sent to a server that does not prove its identity
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 __all__ = ["FAILURES", "Connection", "Credentials", "trouble"]
 
 FAILURES: Final = (elasticsearch.ApiError, elasticsearch.TransportError)
-"""What a request raises; ``trouble`` says what it means."""
+"""The errors of a request; ``trouble`` translates them."""
 
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 _TYPES: Final = ("application/", "application/vnd.elasticsearch+")
@@ -104,7 +104,7 @@ class Connection:
 
 
 def trouble(error: BaseException | None) -> DeliveryOutcome:
-    """Why a request proves nothing, without the request's or the answer's content."""
+    """The outcome for every item of a failed request, without any content of it."""
     if isinstance(error, elasticsearch.UnsupportedProductError):
         return retry("what answers there is not Elasticsearch", error.meta.status)
     if isinstance(error, elasticsearch.ApiError):

@@ -1,7 +1,7 @@
-"""What a cluster holds, read page by page over a point in time.
+"""Read the records of a cluster back, page by page over a point in time.
 
-Needs the privileges read and view_index_metadata on the indices and nothing else; in particular no
-refresh: what a search cannot see yet, ``fetch`` reads by its id.
+Needs the privileges read and view_index_metadata on the indices and nothing else; in particular not
+refresh: ``fetch`` reads by id what a search cannot see yet.
 """
 
 from __future__ import annotations

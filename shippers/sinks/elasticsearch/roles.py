@@ -1,4 +1,4 @@
-"""The least that each of our users needs to be allowed, as Elasticsearch roles.  Pure.
+"""Define the least privileges of each of our users, as Elasticsearch roles.  Pure.
 
     auditlog_shipper   creates documents and, with a template, the index of a new day; nothing else:
                        it cannot change, delete or even read a document

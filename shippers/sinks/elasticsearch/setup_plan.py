@@ -1,14 +1,14 @@
-"""What a cluster still needs before it is fit for audit logs, and what is wrong with it.  Pure.
+"""Compare a cluster with what audit logs need: what to change, and what is wrong with it.  Pure.
 
-What is wanted is the index template of the audit logs and one for each other source.  Where several
-of them fit an index, the server takes the one with the highest priority, and so do we.
+The cluster needs the index template of the audit logs and one for each other source.  If several
+fit an index, the server takes the one with the highest priority, and so do we.
 
-A finding is one of: ok, change (set-up does it), warning (it works, and a person should know) or
+The state of a check is ok, change (set-up does it), warning (it works, but a person should know) or
 missing (it will not work, or set-up cannot do its part).
 
 Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_setup_plan.py):
   idempotent   the templates as the server gives them back are no change
-  shows        every difference between two templates is in the diff, and nothing else is
+  shows        the diff has every difference between two templates, and nothing else
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SHIPPER_PRIVILEGES",
     "ClusterState",
-    "Finding",
+    "SetupCheck",
     "SetupPlan",
     "TemplatePlan",
     "plan_setup",
@@ -50,8 +50,8 @@ Action = Literal["create", "update", "keep", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; ``hint`` says what to do where that is anything."""
+class SetupCheck:
+    """One thing that was checked; ``hint`` says what to do about it, if anything."""
 
     check: str
     state: State
@@ -61,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """What was seen of a cluster.  None: it could not be seen; ``troubles`` says why, by check.
+    """The observed state of a cluster.  None: not observed; ``troubles`` says why, by check.
 
     templates        every index template of the server, ours or not, by name
     durability       index to its translog durability, where it is not the default
@@ -101,11 +101,11 @@ class SetupPlan:
     """What happens to each template that is wanted, the audit logs' first, and all findings."""
 
     templates: tuple[TemplatePlan, ...]
-    findings: tuple[Finding, ...]
+    checks: tuple[SetupCheck, ...]
 
     @property
     def ok(self) -> bool:
-        return all(finding.state != "missing" for finding in self.findings)
+        return all(finding.state != "missing" for finding in self.checks)
 
     @property
     def changes(self) -> tuple[TemplatePlan, ...]:
@@ -134,31 +134,33 @@ def _plan_template(state: ClusterState, name: str, wanted: Mapping[str, Any]) ->
     return TemplatePlan(name, action, diff)
 
 
-def _unseen(state: ClusterState, check: str, hint: str) -> Finding:
-    return Finding(
+def _unseen(state: ClusterState, check: str, hint: str) -> SetupCheck:
+    return SetupCheck(
         check, "missing", (state.troubles or {}).get(check, "it was not looked at"), hint
     )
 
 
-def _version(state: ClusterState) -> Iterator[Finding]:
+def _version(state: ClusterState) -> Iterator[SetupCheck]:
     if state.versions is None:
         yield _unseen(state, "version", "The set-up user needs the cluster privilege monitor.")
         return
     named = ", ".join(state.versions)
     numbers = [tuple(map(int, re.findall(r"\d+", version)[:2])) for version in state.versions]
     if any(number < _OLDEST for number in numbers):
-        yield Finding("version", "missing", f"Elasticsearch {named}", "8.19 or newer is needed.")
+        yield SetupCheck("version", "missing", f"Elasticsearch {named}", "8.19 or newer is needed.")
     elif any(number[0] > _NEWEST_MAJOR for number in numbers):
-        yield Finding("version", "warning", f"Elasticsearch {named} is newer than what was tested")
+        yield SetupCheck(
+            "version", "warning", f"Elasticsearch {named} is newer than what was tested"
+        )
     else:
-        yield Finding("version", "ok", f"Elasticsearch {named}")
+        yield SetupCheck("version", "ok", f"Elasticsearch {named}")
 
 
 def _templates(
     state: ClusterState,
     plans: Iterable[TemplatePlan],
     wanted: Mapping[str, Mapping[str, Any]],
-) -> Iterator[Finding]:
+) -> Iterator[SetupCheck]:
     if state.templates is None:
         yield _unseen(state, "template", "It needs the cluster privilege manage_index_templates.")
         return
@@ -167,30 +169,30 @@ def _templates(
         yield from _rivals(state.templates, wanted, wanted[plan.name])
 
 
-def _template(state: ClusterState, plan: TemplatePlan) -> Finding:
+def _template(state: ClusterState, plan: TemplatePlan) -> SetupCheck:
     if not plan.changes:
-        return Finding("template", "ok", f"{plan.name} is as it should be")
+        return SetupCheck("template", "ok", f"{plan.name} is as it should be")
     if state.may_manage_templates is False:
-        return Finding(
+        return SetupCheck(
             "template",
             "missing",
             f"{plan.name} has to be {plan.action}d, and this user may not",
             "Use a user with the role in deploy/elasticsearch/role-auditlog_setup.json.",
         )
-    return Finding("template", "change", f"{plan.name} is to be {plan.action}d")
+    return SetupCheck("template", "change", f"{plan.name} is to be {plan.action}d")
 
 
 def _rivals(
     present: Mapping[str, Mapping[str, Any]],
     wanted: Mapping[str, Mapping[str, Any]],
     ours: Mapping[str, Any],
-) -> Iterator[Finding]:
+) -> Iterator[SetupCheck]:
     """Templates that are none of ours, and are taken instead of this one."""
     example = ours["index_patterns"][0].replace("*", "2026.11.23")
     for name, rival in sorted(present.items()):
         priority = int(rival.get("priority") or 0)
         if name not in wanted and priority >= ours["priority"] and _fits(rival, example):
-            yield Finding(
+            yield SetupCheck(
                 "template",
                 "missing",
                 f"the template {name} takes the same indices with priority {priority}, "
@@ -203,9 +205,9 @@ def _fits(template: Mapping[str, Any], index: str) -> bool:
     return any(fnmatch.fnmatchcase(index, each) for each in template.get("index_patterns", ()))
 
 
-def _privileges(state: ClusterState) -> Iterator[Finding]:
+def _privileges(state: ClusterState) -> Iterator[SetupCheck]:
     if state.secured is False:
-        yield Finding(
+        yield SetupCheck(
             "privileges",
             "warning",
             "security is off: whoever reaches the cluster can change and delete records",
@@ -217,7 +219,7 @@ def _privileges(state: ClusterState) -> Iterator[Finding]:
         return
     if state.shipper is None:
         if trouble := (state.troubles or {}).get("shipper"):
-            yield Finding("privileges", "missing", f"the shipper's user: {trouble}")
+            yield SetupCheck("privileges", "missing", f"the shipper's user: {trouble}")
         return
     lacking = [
         (pattern, names)
@@ -228,30 +230,30 @@ def _privileges(state: ClusterState) -> Iterator[Finding]:
         name for name in SHIPPER_EXCESS if any(held.get(name) for held in state.shipper.values())
     ]
     for pattern, names in lacking:
-        yield Finding(
+        yield SetupCheck(
             "privileges",
             "missing",
             f"the shipper's user lacks {' and '.join(names)} on {pattern}",
             "Give it the role in deploy/elasticsearch/role-auditlog_shipper.json.",
         )
     if too_many:
-        yield Finding(
+        yield SetupCheck(
             "privileges",
             "warning",
             f"the shipper's user also has {', '.join(too_many)}, and could change what it shipped",
             "Give it the role in deploy/elasticsearch/role-auditlog_shipper.json alone.",
         )
     if not lacking and not too_many:
-        yield Finding("privileges", "ok", "the shipper's user can append, and nothing else")
+        yield SetupCheck("privileges", "ok", "the shipper's user can append, and nothing else")
 
 
-def _indices(state: ClusterState, wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+def _indices(state: ClusterState, wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[SetupCheck]:
     if state.durability is None or state.mappings is None:
         yield _unseen(state, "indices", "The set-up user needs view_index_metadata on the indices.")
         return
     lax = sorted(name for name, value in state.durability.items() if value.lower() == "async")
     if lax:
-        yield Finding(
+        yield SetupCheck(
             "indices",
             "warning",
             f"translog.durability is async in {_some(lax)}: an acknowledged record can be lost",
@@ -261,14 +263,16 @@ def _indices(state: ClusterState, wanted: Mapping[str, Mapping[str, Any]]) -> It
         name for name, mapping in state.mappings.items() if _is_strange(name, mapping, wanted)
     )
     if strange:
-        yield Finding(
+        yield SetupCheck(
             "indices",
             "warning",
             f"the mapping of {_some(strange)} is not the template's: it was made before it",
             "Its records are all there; reindex it where its days have to be searched alike.",
         )
     if not lax and not strange:
-        yield Finding("indices", "ok", f"{len(state.mappings)} there, each as the template has it")
+        yield SetupCheck(
+            "indices", "ok", f"{len(state.mappings)} there, each as the template has it"
+        )
 
 
 def _is_strange(
@@ -286,19 +290,19 @@ def _is_strange(
     return any(differences)
 
 
-def _clock(state: ClusterState) -> Iterator[Finding]:
+def _clock(state: ClusterState) -> Iterator[SetupCheck]:
     if state.skew is None:
         yield _unseen(state, "clock", "The set-up user needs the cluster privilege monitor.")
     elif abs(state.skew) > _SKEW_ALLOWED:
         seconds = state.skew.total_seconds()
-        yield Finding(
+        yield SetupCheck(
             "clock",
             "warning",
             f"the cluster's clock is {abs(seconds):.1f} s {'ahead' if seconds > 0 else 'behind'}",
             "Look at the time synchronisation of this host and of the cluster's.",
         )
     else:
-        yield Finding("clock", "ok", "the cluster's clock and ours agree")
+        yield SetupCheck("clock", "ok", "the cluster's clock and ours agree")
 
 
 def _some(names: list[str]) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import elasticsearch
 import orjson
@@ -82,6 +82,12 @@ class ElasticsearchSink:
 
     def __repr__(self) -> str:
         return f"ElasticsearchSink({self.name!r}, {self.address!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self.connection.close()

@@ -1,4 +1,4 @@
-"""What a SQLite sink holds, read while it is written."""
+"""Read the records of a SQLite sink back, while it may be written."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from auditlog import durable_fs
 from shippers.errors import SchemaTooNew, SinkRefused
@@ -96,6 +96,12 @@ class SqliteSink:
 
     def __repr__(self) -> str:
         return f"SqliteSink({self.name!r}, {str(self.path)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def address(self) -> str:

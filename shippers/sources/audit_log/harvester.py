@@ -1,11 +1,11 @@
 """Follow one audit log through rotation and compression, checking the chain on the way.
 
-The place in the log is (segment, offset, seq, hash): the logical segment, whatever form its file
-has.  The inventory is taken before a segment is read to its end, and only then may reading go on in
-the next one, so nothing that was appended before the rotation is missed.
+The position is (segment, offset, seq, hash), of the logical segment, in whatever form its file is.
+The inventory is taken before a segment is read to its end, and only then may reading go on in the
+next segment, so nothing that was appended before the rotation is missed.
 
-Records that are not in the files when it is their turn are passed, and their numbers noted as gaps
-of the position.  When a segment of them is put back, it is read, and again what is behind it.
+Records that the files lack when it is their turn are passed, and their numbers become gaps of the
+position.  If a segment of them is put back later, it is read, and again everything behind it.
 
 A break of the chain is an Alarm that travels with the batch; reading goes on.  A line that is not
 built like a record of this log comes without a header, for the quarantine.
@@ -14,8 +14,8 @@ Invariants (tests of the same name in tests/shippers/sources/audit_log/test_harv
   whole_lines    a line without its LF is never given out while it can still grow
   any_form       plain, .zst, .gz, and a change between two reads, give the same lines
   resumes        from any position given out, exactly the lines after it follow
-  losing_cursor  a cursor that does not fit the log costs a re-read, and never a line
-  put_back       a segment that was missing when it was its turn is read when it is there
+  losing_cursor  a cursor that does not fit the log costs a second reading, and never a line
+  put_back       a segment that was missing when it was its turn is read once it is there
   every_break    a line that verify objects to is an alarm, and is given out all the same
   durable        a line of the newest segment is synced before it is given out: after a power loss
                  its number would be another record's

@@ -1,7 +1,7 @@
-"""How far behind the end of a log a place in it is, as its files say it.
+"""Measure how far a position is behind the end of its log, from the files.
 
-For metrics only, and so lenient: what cannot be read now is None, since whoever ships it meets the
-same and reports it.
+For metrics only, and so lenient: a file that cannot be read gives None, since shipping meets and
+reports the same.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""journalctl as a child process that is looked after: its lines, read ahead by a thread.
+"""Run and supervise journalctl as a child process, and read its lines ahead in a thread.
 
-The child is asked for the entry of the cursor itself, and what follows.  So it is seen when that
-entry is gone, as after a rotation or a vacuum: then the journal is read from its oldest entry,
-which costs time and duplicates, and never an entry.
+The child starts with the entry of the cursor itself.  If that entry is gone, as after a rotation or
+a vacuum, the journal is read from its oldest entry, which costs time and duplicates, and never an
+entry.
 
-A child that ends is started again from the last entry that was read.  It ends by itself when we are
-gone: journalctl watches its standard output.
+A child that ends is started again from the last entry that was read.  It ends by itself when this
+process is gone: journalctl watches its standard output.
 
 Invariants (tests of the same name in tests/shippers/sources/journald/test_source.py):
   resumes     from any cursor exactly the entries behind it follow
-  cursor_lost a cursor whose entry is gone is said, counted, and costs no entry
+  cursor_lost a cursor whose entry is gone is logged, counted, and costs no entry
   no_zombie   no child outlives its reader, or this process
 """
 

@@ -1,12 +1,12 @@
 """Read one file that another program appends to, and notice when it is not that file any more.
 
-The place in a file is (hash of its first line, offset), with where the last line before it begins
-and that line's hash.  Both lines are compared when a file is opened, and again *after* each read: a
-file may be truncated and refilled at any moment, but never back to what it was, so what is as it
-was behind a read was so throughout.  What was read of another content is let go, and the file is
-read from its beginning.  What had been delivered of it is a duplicate by its id.
+The place in a file is (hash of its first line, offset), with the offset and hash of the last line
+before it.  Both lines are compared when the file is opened, and again *after* each read.  Another
+program may truncate and refill the file at any moment, but never restores the old content; if both
+lines are unchanged after a read, they were unchanged during it.  Otherwise the bytes read are
+dropped, and the file is read from its beginning; lines delivered before are duplicates by their id.
 
-A line is given out when its LF is there.  What stands behind the last LF is given out when nothing
+A line is given out once its LF is there.  The bytes behind the last LF are given out when nothing
 is likely to follow: in a compressed file at once, a whole JSON object after five seconds without a
 write, and anything else after five minutes.
 

@@ -1,7 +1,7 @@
-"""The places that were reached in files, by what the files begin with.  Pure.
+"""Remember the places that were reached in files, by the first line of the files.  Pure.
 
-Files come and go under changing names, so a place is not tied to a name: whoever opens a file asks
-for the places of its first line, and tries which of them fits.
+Files come and go under changing names, so a place does not depend on a name: a harvester that opens
+a file asks for the places of its first line, and tries which of them fits.
 
 Invariants (tests of the same name in tests/shippers/sources/ndjson/test_places.py):
   bounded     no more than ``limit`` places are kept, the newest ones
@@ -22,7 +22,7 @@ _LIMIT: Final = 1024
 
 
 class Places:
-    """Places that nobody is at any more, in the order in which they were left."""
+    """Places in files that are not open any more, in the order in which they were left."""
 
     def __init__(self, places: Iterable[FilePlace] = (), limit: int = _LIMIT) -> None:
         self._limit = limit

@@ -13,7 +13,7 @@ from shippers.sinks.elasticsearch.document_template import document_template
 from shippers.sinks.elasticsearch.index_template import index_template
 from shippers.sinks.elasticsearch.setup_plan import (
     ClusterState,
-    Finding,
+    SetupCheck,
     SetupPlan,
     TemplatePlan,
     plan_setup,
@@ -44,14 +44,14 @@ def plan(**changes: Any) -> SetupPlan:
 
 def found(made: SetupPlan) -> list[tuple[str, str]]:
     """Check and state of what is not ok."""
-    return [(f.check, f.state) for f in made.findings if f.state != "ok"]
+    return [(f.check, f.state) for f in made.checks if f.state != "ok"]
 
 
 def test_a_cluster_that_is_fit_has_nothing_but_ok() -> None:
     made = plan()
     assert (made.ok, made.changes, found(made)) == (True, (), [])
     assert made.templates == (TemplatePlan(NAME, "keep", ()),)
-    assert {f.check for f in made.findings} == {
+    assert {f.check for f in made.checks} == {
         "version", "template", "privileges", "indices", "clock",
     }  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_each_source_has_a_template_of_its_own() -> None:
     made = of_both(templates={NAME: WANTED}, may_manage_templates=False)
     assert found(made) == [("template", "missing")]
     lacks = of_both(shipper={f"{NAME}-*": HELD, f"{WORKER}-*": {}})
-    assert [f.detail for f in lacks.findings if f.state == "missing"] == [
+    assert [f.detail for f in lacks.checks if f.state == "missing"] == [
         f"the shipper's user lacks create_doc and auto_configure on {WORKER}-*"
     ]
 
@@ -225,8 +225,8 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], expected: list[tuple[str
 
 def test_many_indices_are_counted_and_not_all_listed() -> None:
     durability = {f"{NAME}-2026.11.{day:02}": "async" for day in range(1, 21)}
-    finding: Finding
-    (finding,) = (f for f in plan(durability=durability).findings if f.state == "warning")
+    finding: SetupCheck
+    (finding,) = (f for f in plan(durability=durability).checks if f.state == "warning")
     assert "2026.11.01" in finding.detail
     assert finding.detail.count(NAME) == 5
     assert "and 15 more" in finding.detail
