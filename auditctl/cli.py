@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "report": "Write a page on a time: who did what, what was refused, is it proven.",
     "verify": "Prove that logs are complete and unchanged, or show where not.",
     "status": "Show each log's state, problems first.",
+    "fleet": "Show every log of every host by what was shipped, problems first.",
     "doctor": "Check whether this host is fit for audit logs.",
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",
     "reconcile": "Prove that a sink holds what the files hold; ship what is missing.",

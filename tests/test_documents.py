@@ -87,6 +87,15 @@ def test_search(tmp_path: Path) -> None:
     assert indexed.count("mallory") == 2
 
 
+def test_fleet(tmp_path: Path) -> None:
+    _, shown, named, _ = Document.read(DOCS / "fleet.md").run(tmp_path)
+    assert "ok nothing needs a person" in shown
+    assert "gpu-7: missing: no record of it" in named
+    assert "exit code 1" in named
+    metrics = (tmp_path / "fleet.prom").read_text("utf-8")
+    assert 'auditlog_fleet_needs_person{name="rbee-hive@hive1"} 0' in metrics
+
+
 def test_evidence(tmp_path: Path) -> None:
     require("zstd")  # which tar calls
     _, exported, checked, verified, _ = Document.read(DOCS / "evidence.md").run(tmp_path)

@@ -83,9 +83,10 @@ class Result:
 
     @property
     def row(self) -> str:
+        day = dt.datetime.now(dt.UTC).date()
         return (
             f"| `{self.module}` | {self.tried} | {self.killed} | {len(self.equivalent)} "
-            f"| {len(self.survivors)} | {int(100 * self.score)} % | {dt.datetime.now(dt.UTC).date()} |"
+            f"| {len(self.survivors)} | {int(100 * self.score)} % | {day} |"
         )
 
 

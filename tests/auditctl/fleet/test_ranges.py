@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditctl.fleet.ranges import Count, Irregularities, find_irregularities, is_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Log:
+    """The seqs of a log, counted as a sink does it."""
+
+    def __init__(self, seqs: Sequence[int]) -> None:
+        self.seqs = Counter(seqs)
+        self.asked = 0
+
+    def ask(self, ranges: Sequence[tuple[int, int]]) -> list[Count]:
+        self.asked += 1
+        found = []
+        for first, last in ranges:
+            here = [seq for seq in self.seqs.elements() if first <= seq <= last]
+            found.append(Count(len(here), sum(here)))
+        return found
+
+    def search(self) -> Irregularities:
+        return find_irregularities(min(self.seqs), max(self.seqs), self.ask)
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60))
+def test_exact(seqs: list[int]) -> None:
+    log = Log(seqs)
+    found = log.search()
+    missing = {seq for first, last in found.gaps for seq in range(first, last + 1)}
+    assert missing == set(range(min(seqs), max(seqs) + 1)) - set(seqs)
+    assert list(found.forks) == sorted(seq for seq, count in log.seqs.items() if count > 1)
+    assert found.complete
+    assert all(a[1] + 1 < b[0] for a, b in zip(found.gaps, found.gaps[1:], strict=False))
+
+
+def test_few() -> None:
+    seqs = list(range(1, 100_001))
+    seqs.remove(71_234)
+    log = Log(seqs)
+    assert log.search() == Irregularities(gaps=((71_234, 71_234),))
+    assert log.asked <= 5
+
+
+def test_a_gap_and_a_fork_do_not_hide_each_other() -> None:
+    """The count is that of a whole log; the sum is not."""
+    seqs = [1, 2, 2, 4, 5]
+    assert not is_whole(1, 5, Count(len(seqs), sum(seqs)))
+    assert Log(seqs).search() == Irregularities(gaps=((3, 3),), forks=(2,))
+
+
+def test_bounded() -> None:
+    log = Log(range(1, 200_001, 2))
+    found = log.search()
+    assert not found.complete
+    assert log.asked <= 200
+    assert found.gaps
+
+
+def test_a_sum_that_is_no_exact_double_is_not_compared() -> None:
+    first, last = 1, 1 << 28
+    assert is_whole(first, last, Count(1 << 28, 0))
+    assert not is_whole(first, last, Count((1 << 28) - 1, 0))
