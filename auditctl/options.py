@@ -124,7 +124,7 @@ config_option = click.option(
 
 
 def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--since``, ``--until`` and ``--log``, as Scope.asked_for takes them."""
+    """``--since``, ``--until`` and ``--log``, for Scope.asked_for."""
     for option in (
         click.option(
             "--log",
@@ -136,13 +136,13 @@ def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Only logs like rbee-hive@*.",
         ),
         click.option(
-            "--until", type=TEXT, metavar="TIME", help="Before then; a day is included whole."
+            "--until", type=TEXT, metavar="TIME", help="End of the period; a day is included whole."
         ),
         click.option(
             "--since",
             type=TEXT,
             metavar="TIME",
-            help="From then on: 2026-11-23, 10:30, yesterday, 2h ago.",
+            help="Begin of the period: 2026-11-23, 10:30, yesterday, 2h.",
         ),
     ):
         command = option(command)

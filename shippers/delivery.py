@@ -218,6 +218,7 @@ class Delivery:
                 size,
                 self._last_success_at,
                 self._reporter.trouble,
+                self._reporter.unsaved,
             )
 
     def log_stats(self) -> list[LogStats]:

@@ -30,7 +30,8 @@ _SAY_SECONDS: Final = 10.0  # a trouble that keeps changing would fill the journ
 class Reporter:
     """Belongs to one delivery loop, which alone calls it.
 
-    ``trouble`` is why the sink takes nothing at the moment, or "".
+    ``trouble`` is why the sink takes nothing at the moment, ``unsaved`` why its cursors cannot be
+    saved; each is "" when there is no such reason.
     """
 
     def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +39,7 @@ class Reporter:
         self._sink = sink
         self._clock = clock
         self._said_at = -_SAY_SECONDS
-        self._unsaved = False
+        self.unsaved = ""
 
     def unreadable(self, log: str, error: Exception, before: str) -> None:
         """A log cannot be read; ``before`` is its trouble until now."""
@@ -78,9 +79,9 @@ class Reporter:
 
     def saved(self, error: OSError | None) -> None:
         """Cursors were saved, or could not be."""
-        if error is not None and not self._unsaved:
-            _logger.warning("cursors cannot be saved, so they are sent again: %s", error)
-        self._unsaved = error is not None
+        if error is not None and not self.unsaved:
+            _logger.warning("cursors cannot be saved, so records are sent again: %s", error)
+        self.unsaved = "" if error is None else f"its cursors cannot be saved: {error.strerror}"
 
     def _troubled(self, reason: str) -> None:
         changed, self.trouble = self.trouble != reason, reason

@@ -92,6 +92,7 @@ class SinkStats:
     quarantine_entries   in its file, with ``quarantine_bytes``; None if it cannot be read
     last_success_at      when a record last got a final outcome
     trouble              why nothing moves at the moment, or ""
+    unsaved              why the cursors cannot be saved at the moment, or ""
     """
 
     name: str
@@ -104,6 +105,7 @@ class SinkStats:
     quarantine_bytes: int | None
     last_success_at: dt.datetime | None
     trouble: str
+    unsaved: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 from auditctl.agent.metrics import About
 from auditctl.agent.services import Services
 from auditctl.agent.systemd import Notifier
+from auditctl.config.sinks import ElasticsearchConfig
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditlog.errors import AuditLogError
@@ -37,7 +38,7 @@ from retention.lock import locked
 from shippers.service import lock_shipping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from auditctl.agent.metrics_server import MetricsServer
     from auditctl.config.model import Config
@@ -122,7 +123,12 @@ class Agent:
             reasons.append("a part has ended")
         stats = self._services.shipping()
         sinks = stats.sinks if stats is not None else ()
-        reasons += [f"sink {sink.name}: {sink.trouble}" for sink in sinks if sink.trouble]
+        reasons += [
+            f"sink {sink.name}: {reason}"
+            for sink in sinks
+            for reason in (sink.trouble, sink.unsaved)
+            if reason
+        ]
         verification = self._services.verification()
         if verification is not None:
             reasons += [f"verification: {alarm}" for alarm in verification.alarms[:_NAMED_ALARMS]]
@@ -146,6 +152,8 @@ class Agent:
             self._metrics = _serve(self._services.config, self)
             stack.callback(self._stop_services)
             self._services.start()
+            for warning in self._warnings():
+                _logger.warning("%s", warning)
             self._running("started")
             self._watch(stop)
             self._state = "stopping"
@@ -153,7 +161,13 @@ class Agent:
             _logger.info("stopping")
         if self._services.error is not None:
             raise self._services.error
-        _logger.info("stopped; everything acknowledged is recorded")
+        stats = self._services.shipping()
+        if stats is not None and any(sink.unsaved for sink in stats.sinks):
+            _logger.warning(
+                "stopped; cursors could not be saved, so some records will be sent again"
+            )
+        else:
+            _logger.info("stopped; everything acknowledged is recorded")
 
     # The inside ------------------------------------------------------------------------------
 
@@ -229,6 +243,11 @@ class Agent:
 
     def _stop_services(self) -> None:
         self._services.stop()
+
+    def _warnings(self) -> Iterator[str]:
+        for sink in self._services.config.sinks if self._ship else ():
+            if isinstance(sink, ElasticsearchConfig):
+                yield from sink.warnings()
 
     def _make_services(self, config: Config) -> Services:
         return Services(

@@ -52,17 +52,21 @@ def init(target: Path | None) -> None:
 
 @config.command
 @config_option
-def check(config_path: Path | None) -> None:
-    """Say whether the agent could start with this configuration.
+@click.option("--only", type=click.Choice(["ship", "retain"]), help="For an agent of this part.")
+def check(config_path: Path | None, *, only: str | None) -> None:
+    """Check whether the agent could start with this configuration.
 
-    Reads every file it names; connects to nothing.
+    Reads every file that it names; connects to nothing.
     """
     loaded = load(config_path)
     loaded.check_logs()
     for sink in loaded.sinks:
         if isinstance(sink, ElasticsearchConfig):
-            sink.password()
-            sink.api_key()
+            if only != "retain":
+                sink.password()
+                sink.api_key()
+            for warning in sink.warnings():
+                render.say(f"auditctl: warning: {warning}.")
     for directory in loaded.directories:
         if not directory.is_dir():
             render.say(f"auditctl: {directory}: not there yet; the agent would wait for it.")

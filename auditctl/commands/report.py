@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from auditctl.errors import QueryError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, PATH, TEXT, chosen, config_option, json_option
 from auditctl.output import render
@@ -16,8 +15,6 @@ from auditctl.query.times import parse_time
 from auditctl.report.collect import collect
 from auditctl.report.page import render_page
 from auditlog import durable_fs
-from retention.errors import PolicyError
-from retention.policy import parse_duration
 
 
 @click.command
@@ -29,13 +26,13 @@ from retention.policy import parse_duration
     default="30d",
     show_default=True,
     metavar="TIME",
-    help="From then on: 30d, 2026-11-01, yesterday.",
+    help="Begin of the period: 30d, 2026-11-01, yesterday.",
 )
 @click.option(
     "--until",
     type=TEXT,
     metavar="TIME",
-    help="Before then; a day is included whole.  [default: now]",
+    help="End of the period; a day is included whole.  [default: now]",
 )
 @click.option("-o", "--output", metavar="FILE", type=PATH, help="Where to write the HTML page.")
 @json_option("auditctl.report/1")
@@ -48,7 +45,7 @@ def report(
     output: Path | None,
     as_json: bool,
 ) -> int:
-    """Write a page on a time: who did what, what was refused, is it proven.
+    """Write a page on a period: who did what, what was refused, is it proven.
 
     One HTML file without script or network, to be opened, printed or mailed: events over time by
     type and outcome, top actors, refused logins, gaps, the result of verification, what was shipped
@@ -68,20 +65,10 @@ def report(
     config, directories = chosen(directory, config_path)
     now = dt.datetime.now(dt.UTC)
     until_at = now if until is None else parse_time(until, now, end=True)
-    found = collect(config, directories, _since(since, now), until_at, now)
+    found = collect(config, directories, parse_time(since, now), until_at, now)
     if output is not None:
         durable_fs.replace_durably(output, render_page(found).encode())
         render.say(f"{output}: {render.count(found.counts.events, 'event')}")
     if as_json:
         render.print_json(found.to_json(), indent=True)
     return ExitCode.OK if found.ok else ExitCode.FAILED
-
-
-def _since(text: str, now: dt.datetime) -> dt.datetime:
-    """A duration counts back from now; everything else is a time.  Raises QueryError."""
-    try:
-        return now - parse_duration(text)
-    except PolicyError:
-        return parse_time(text, now)
-    except OverflowError:
-        raise QueryError(f"{text!r} is too long ago", hint="Write 30d, or a day.") from None

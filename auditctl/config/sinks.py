@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from auditctl.config.declared import Setting, declared
 from auditctl.config.values import to_duration
@@ -82,6 +86,9 @@ class ElasticsearchConfig(ElasticsearchOptions):
     index_delete_api_key_file: Annotated[
         Path | None, "file that holds an API key, instead of that user"
     ] = None
+    allow_plain_http: Annotated[
+        bool, "`true` silences the warning about credentials over plain http"
+    ] = False
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def password(self) -> str | None:
@@ -92,11 +99,34 @@ class ElasticsearchConfig(ElasticsearchOptions):
         """Raises ConfigError when its file cannot be read."""
         return self._secret("api_key", self.api_key_file)
 
+    def warnings(self) -> Iterator[str]:
+        """Ways in which the credentials may leak, one sentence each."""
+        files = (
+            self.password_file,
+            self.api_key_file,
+            self.client_key_file,
+            self.index_delete_password_file,
+            self.index_delete_api_key_file,
+        )
+        for path in filter(None, files):
+            with suppress(OSError):  # reported where the file is read
+                if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                    yield f"{path}: every user can read or write this secret; chmod o-rwx {path}"
+        if self.allow_plain_http or not (self.username or self.api_key_file or self.secrets):
+            return
+        for url in self.urls:
+            parts = urlsplit(url)
+            if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+                yield (
+                    f"sinks.{self.name}: the credentials are sent to {parts.hostname} over plain "
+                    "http; use https, or set allow_plain_http = true"
+                )
+
     def _secret(self, name: str, path: Path | None) -> str | None:
         if name in self.secrets or path is None:
             return self.secrets.get(name)
         try:
-            secret = path.read_text("utf-8").strip()
+            secret = path.read_text("utf-8-sig").strip()  # some editors begin a file with a BOM
         except OSError as error:
             raise ConfigError(
                 f"the {name} of sink {self.name} cannot be read",
@@ -112,6 +142,12 @@ class ElasticsearchConfig(ElasticsearchOptions):
                 path=path,
             )
         return secret
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 SinkConfig = ElasticsearchConfig | SqliteConfig

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditctl.doctor.check_result import CheckResult, judge_filesystem, judge_space, judge_syncs
+from auditctl.survey.state_dir import why_unwritable
 from auditlog import durable_fs
 from auditlog.errors import UnsafePath
 from auditlog.reading.inventory import scan
@@ -56,6 +57,9 @@ def check_state(place: Path) -> Iterator[CheckResult]:
         mend = f"install -d -m 0700 {place}; the agent makes it itself where it may."
         may = os.access(place.parent, os.W_OK)
         yield CheckResult("state", "ok" if may else "warn", f"{place} is not there yet", mend)
+    elif reason := why_unwritable(place):
+        mend = f"df {place}; free space there, or remount it for writing."
+        yield CheckResult("state", "fail", f"{place}: {reason}", mend)
     elif not os.access(place, os.W_OK | os.X_OK):
         mend = f"chown it to the agent's user, or run this as that user: ls -ld {place}"
         yield CheckResult("state", "fail", f"{place} cannot be written to", mend)

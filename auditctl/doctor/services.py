@@ -54,6 +54,9 @@ def check_agent(config: Config) -> CheckResult:
 def check_sink(sink: SinkConfig, sources: Sequence[str] = ()) -> Iterator[CheckResult]:
     """Of the sink; ``sources`` are the names of what is shipped to it besides the audit logs."""
     name = f"sink {sink.name}"
+    for warning in sink.warnings() if sink.kind == "elasticsearch" else ():
+        reason, _, mend = warning.partition("; ")
+        yield CheckResult("credentials", "warn", reason, mend)
     try:
         if sink.kind == "sqlite":
             yield _sqlite(name, sink)

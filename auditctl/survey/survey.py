@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditctl.survey.missing import gaps
 from auditctl.survey.source_state import SourceState, source_states
+from auditctl.survey.state_dir import why_unwritable
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
 from auditlog.format.record import Header, format_timestamp, parse_header, parse_timestamp
@@ -176,6 +177,11 @@ def survey(
         for log, segments in inventory.logs.items()
     )
     problems += _missing_logs(inventories, directories, state_dir)
+    if reason := why_unwritable(state_dir):
+        problems.append(
+            f"{state_dir}: {reason}, so no cursor can be saved and nothing may be deleted; "
+            "free space there or remount it."
+        )
     sources = source_states(config.sources, sinks, store)
     # Retention by hand has no timetable, so only a configured directory can be overdue.
     scheduled = bool(configured)

@@ -13,6 +13,7 @@ Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_co
 
 from __future__ import annotations
 
+import base64
 import ssl
 import threading
 import traceback
@@ -187,9 +188,13 @@ class _Ndjson(NdjsonSerializer):
 def _client(options: ElasticsearchOptions, credentials: Credentials) -> elasticsearch.Elasticsearch:
     chosen: dict[str, Any] = {}
     if credentials.username is not None and credentials.password is not None:
-        chosen["basic_auth"] = (credentials.username, credentials.password)
+        # As UTF-8, which Elasticsearch expects; the client itself would encode it as ASCII.
+        user = f"{credentials.username}:{credentials.password}"
+        chosen["basic_auth"] = base64.b64encode(user.encode()).decode()
     if credentials.api_key is not None:
-        chosen["api_key"] = credentials.api_key
+        # Kibana and the API print a key as id and key, or encoded; the header has it encoded.
+        key = credentials.api_key
+        chosen["api_key"] = base64.b64encode(key.encode()).decode() if ":" in key else key
     if any(url.startswith("https:") for url in options.urls):
         chosen["ssl_context"] = _tls(options)
         if options.ca_fingerprint is not None:

@@ -21,6 +21,7 @@ import orjson
 import pytest
 from werkzeug import Request, Response
 
+import auditlog
 from auditctl.config.model import load
 from auditlog import durable_fs
 from auditlog.cursors import CursorStore
@@ -384,6 +385,24 @@ def test_the_watchdog_is_told_only_while_the_loops_come_round(
         os.close(os.open(pipe, os.O_WRONLY))
         supervisor.until("WATCHDOG=1")
         eventually(lambda: len(in_sink(tmp_path)) == 85)
+
+
+def test_cursors_that_cannot_be_saved_are_said_by_readiness_and_at_the_stop(
+    config: Path, tmp_path: Path
+) -> None:
+    with running(config, "--only", "ship") as agent:
+        with auditlog.open(tmp_path / "audit", service="queen-rbee", host="hive1") as log:
+            log.emit("pool.drained")
+            cursors = tmp_path / "state/cursors/main"
+            eventually(lambda: cursors.exists() and readiness(config)[0] == 200)
+            cursors.rename(tmp_path / "aside")
+            cursors.touch()
+            log.emit("pool.drained")
+            eventually(lambda: "its cursors cannot be saved" in readiness(config)[1])
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(PATIENCE_SECONDS) == 0
+    assert "cursors could not be saved" in said(config)
+    assert "everything acknowledged" not in said(config)
 
 
 def test_a_server_and_a_directory_may_come_later(

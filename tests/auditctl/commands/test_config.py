@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def config(tmp_path: Path) -> Path:
     (tmp_path / "audit").mkdir()
     (tmp_path / "password").write_text("hunter2\n")
+    (tmp_path / "password").chmod(0o600)
     path = tmp_path / "config.toml"
     path.write_text(
         f"directories = ['{tmp_path}/audit']\nstate_dir = '{tmp_path}/state'\n"
@@ -92,3 +93,27 @@ def test_show_is_a_table_where_it_fits(
         assert max(map(len, shown[columns])) <= int(columns)
     assert len({line.index(" = ") if " = " in line else 0 for line in shown["60"]}) > 1
     assert len({line.index("= ") for line in shown["100"]}) == 1
+
+
+def test_check_warns_of_secrets_that_others_can_read_or_hear(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "password").chmod(0o644)
+    config.write_text(config.read_text().replace("127.0.0.1:1", "es.example:9200"))
+    result = run("config", "check", "--config", config)
+    assert result.code == 0
+    assert "every user can read" in result.err
+    assert "sent to es.example over plain http" in result.err
+    assert "hunter2" not in result.err
+    (tmp_path / "password").chmod(0o600)
+    config.write_text(config.read_text() + "allow_plain_http = true\n")
+    assert run("config", "check", "--config", config).err == ""
+
+
+def test_check_for_retention_alone_reads_no_password(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    """The retention unit runs as another user, and checks the configuration before a reload."""
+    (tmp_path / "password").unlink()
+    assert run("config", "check", "--only", "retain", "--config", config).code == 0
+    assert run("config", "check", "--only", "ship", "--config", config).code == 65

@@ -9,7 +9,7 @@ import pytest
 
 from auditctl.config import model as config_module
 from auditctl.config.model import Config, load
-from auditctl.config.sinks import sink_for_target
+from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.errors import ConfigError
 from tests.support.logs import write_log
 
@@ -294,3 +294,14 @@ def test_files_of_an_older_set_up(write: Callable[[str], Path]) -> None:
 def test_patterns_that_make_no_sense(write: Callable[[str], Path], text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load(write(text), environ={})
+
+
+def test_secret_files_may_begin_with_a_byte_order_mark_and_hold_any_letter(
+    write: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_bytes("\ufeffpässwörd\r\n".encode())
+    text = f"{ES} username = 'u', password_file = '{file}'}}"
+    (sink,) = load(write(text), environ={}).sinks
+    assert isinstance(sink, ElasticsearchConfig)
+    assert sink.password() == "pässwörd"

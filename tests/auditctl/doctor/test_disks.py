@@ -70,6 +70,11 @@ def test_the_state_directory(tmp_path: Path) -> None:
     assert states(check_state(tmp_path / "no" / "new")) == {"state": "warn"}
 
 
+def test_a_state_directory_on_a_full_file_system_fails() -> None:
+    (found,) = check_state(Path("/proc"))
+    assert (found.state, "is full" in found.detail) == ("fail", True)
+
+
 def test_the_file_system_is_the_one_that_stat_knows(tmp_path: Path) -> None:
     assert filesystem_of(Path("/proc/self")) == "proc"
     done = subprocess.run(

@@ -231,3 +231,9 @@ def test_missing(tmp_path: Path) -> None:
         log.emit("retention.segment_deleted", details=details)
     of_log = {state.log: state for state in look(tmp_path, sinks=()).logs}[built.log]
     assert of_log.problems == ()
+
+
+def test_problems_of_a_state_directory_that_nobody_can_write_to(built: LogBuilder) -> None:
+    config = Config(directories=(built.directory,), state_dir=Path("/proc"), sinks=(SINK,))
+    found = survey(config, config.directories, config.state_directory(), NOW)
+    assert any("/proc: its file system is full" in problem for problem in found.all_problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import logging
@@ -426,3 +427,19 @@ def test_a_read_only_index_is_retried_until_it_is_not(
 def test_the_client_is_the_one_that_this_run_is_for() -> None:
     """Version 8 of the server is tested with version 8 of the client, not with what was there."""
     assert f"{elasticsearch.__version__[0]}." == VERSION[:2]
+
+
+def test_credentials_are_sent_as_the_server_expects_them(wire: Wire) -> None:
+    """A password as UTF-8; an API key encoded, also when it is given as its id and secret."""
+    encoded = base64.b64encode(b"id:key").decode()
+    for credentials in (
+        Credentials("ä", "pässwörd"),
+        Credentials(api_key="id:key"),
+        Credentials(api_key=encoded),
+    ):
+        sink = make(wire.url, credentials)
+        sink.deliver(RECORDS)
+        sink.close()
+    sent = list(dict.fromkeys(asked.headers["Authorization"] for asked, _ in wire.server.log))
+    basic = base64.b64encode("ä:pässwörd".encode()).decode()
+    assert sent == [f"Basic {basic}", f"ApiKey {encoded}"]

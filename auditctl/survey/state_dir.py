@@ -1,0 +1,26 @@
+"""Determine whether a state directory can be written to: read-only and full file systems."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["why_unwritable"]
+
+_NEEDED_BYTES: Final = 1 << 20  # cursors are small, but a quarantine entry holds a record
+
+
+def why_unwritable(place: Path) -> str:
+    """The reason why nobody can write there, or "".  Raises OSError."""
+    try:
+        found = os.statvfs(place)
+    except FileNotFoundError:
+        return ""  # it is made when it is first needed
+    if found.f_flag & os.ST_RDONLY:
+        return "its file system is read-only"
+    if found.f_bavail * found.f_frsize < _NEEDED_BYTES or (found.f_files and not found.f_favail):
+        return "its file system is full"
+    return ""
