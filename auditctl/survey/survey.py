@@ -22,6 +22,7 @@ from auditctl.survey.state_dir import why_unwritable
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
 from auditlog.format.record import Header, format_timestamp, parse_header, parse_timestamp
+from auditlog.format.segment_names import SegmentName
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
 from auditlog.reading.registry import sightings_by_directory
@@ -335,7 +336,7 @@ def _states(context: _Context, log: LogId, segments: tuple[SegmentFile, ...]) ->
             state = "active"
         elif any(hold.covers(str(log), day, day + _DAY) for hold in context.holds):
             state = "held"
-        elif unshipped is not None and segment.name.logical >= unshipped:
+        elif unshipped is not None and segment.name >= unshipped:
             state = "not_shipped"
         else:
             state = "plain" if "" in segment.forms else "compressed"
@@ -343,15 +344,16 @@ def _states(context: _Context, log: LogId, segments: tuple[SegmentFile, ...]) ->
     return states
 
 
-def _first_unshipped(context: _Context, log: LogId) -> str | None:
+def _first_unshipped(context: _Context, log: LogId) -> SegmentName | None:
     """The oldest segment that some sink has not wholly acknowledged; None: there is no sink."""
+    beginning = SegmentName(log, dt.date.min, 1)
     names = []
     for sink in context.sinks:
         try:
             cursor = context.store.load(sink, log)
-        except AuditLogError:  # a problem that is told of the sink; nothing is shipped then
-            cursor = None
-        names.append("" if cursor is None else cursor.segment)
+            names.append(SegmentName.parse(cursor.segment) if cursor is not None else beginning)
+        except AuditLogError:  # reported with the sink; nothing is shipped then
+            names.append(beginning)
     return min(names, default=None)
 
 

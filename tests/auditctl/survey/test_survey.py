@@ -10,6 +10,7 @@ from auditctl.config.model import Config
 from auditctl.config.sinks import SinkConfig, SqliteConfig
 from auditctl.survey.survey import Survey, survey
 from auditlog.cursors import Cursor, CursorStore
+from auditlog.format.segment_names import SegmentName
 from retention.holds import Hold, HoldStore
 from retention.memory import RunStore
 from retention.policy import Policy
@@ -171,6 +172,18 @@ def test_partition(tmp_path: Path, shipped: int | None) -> None:
     assert log.states["active"] == log.states["held"] == 1
     assert log.states["not_shipped"] == {None: 3, 2: 3, 8: 2, 15: 0}[shipped]
     assert log.states["compressed"] + log.states["plain"] == {None: 0, 2: 0, 8: 1, 15: 3}[shipped]
+
+
+def test_partition_of_segments_whose_part_numbers_have_five_digits(tmp_path: Path) -> None:
+    """As text, part 9999 would come after part 10000."""
+    built = write_log(tmp_path, records=3, segments=4)
+    for index, name in enumerate(built.names):
+        renamed = SegmentName(name.log, built.names[0].day, 9998 + index)
+        (tmp_path / name.logical).rename(tmp_path / renamed.logical)
+        built.names[index] = renamed
+    ship(built, 8, segment=2, offset=0)
+    (log,) = look(tmp_path).logs
+    assert (log.states["active"], log.states["not_shipped"], log.states["plain"]) == (1, 1, 2)
 
 
 def test_a_hold_that_ended_holds_nothing_and_a_broken_file_is_a_problem(tmp_path: Path) -> None:
