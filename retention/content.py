@@ -20,7 +20,8 @@ from auditlog.format.record import (
     parse_header,
     parse_timestamp,
 )
-from auditlog.reading.reader import Bounds, NotWhole, open_segment
+from auditlog.reading.decompression import NotWhole
+from auditlog.reading.reader import Bounds, open_segment
 from auditlog.verification.fast_path import check_following, follow, following_start, line_ends
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
 

@@ -22,8 +22,8 @@ from auditlog.errors import InvalidName
 from auditlog.format.record import parse_header
 from auditlog.format.segment_names import SegmentName
 from auditlog.format.tombstones import Tombstone, by_log, parse_tombstone
-from auditlog.reading.fast_zstd import open_zstd
-from auditlog.reading.reader import NotWhole, iter_lines
+from auditlog.reading.decompression import NotWhole
+from auditlog.reading.reader import iter_lines, open_segment
 from auditlog.verification.chain import ChainCheck
 from auditlog.verification.verify import LogReport, Report
 
@@ -84,7 +84,7 @@ def verify_archive(path: Path) -> ArchiveReport:
 
 
 def _open(path: Path) -> BinaryIO:
-    return open_zstd(path) if path.name.endswith(".zst") else path.open("rb")
+    return open_segment(path) if path.name.endswith(".zst") else path.open("rb")
 
 
 class _Hashing:

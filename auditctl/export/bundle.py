@@ -35,8 +35,8 @@ from auditlog.format.record import format_timestamp, line_hash, parse_header
 from auditlog.format.tombstones import by_log
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form
+from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.chain import ChainCheck
-from auditlog.verification.verify import tombstones_in
 
 if TYPE_CHECKING:
     from auditctl.query.scope import Scope

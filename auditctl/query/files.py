@@ -32,7 +32,6 @@ from auditctl.query.needles import needles
 from auditctl.query.predicate import predicate
 from auditlog.errors import LogDamaged
 from auditlog.format.record import Record, parse_header
-from auditlog.reading.fast_zstd import open_zstd
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import open_any_form
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import BinaryIO
 
     from auditctl.query.lines import Block
     from auditctl.query.needles import Needles
@@ -170,7 +168,7 @@ def _segment(
 
 def _blocks(segment: SegmentFile, criteria: _Criteria, end: int | None) -> Iterator[Block]:
     """Raises FileNotFoundError, LogDamaged where compressed bytes are not whole, OSError."""
-    stream, path = _open(segment)
+    stream, path = open_any_form(segment)
     size = criteria.block_bytes
     with stream:
         if not criteria.reverse:
@@ -187,20 +185,11 @@ def _blocks(segment: SegmentFile, criteria: _Criteria, end: int | None) -> Itera
             with suppress(LogDamaged):  # which is met again, and told behind what can be read
                 block, end = last_block(stream, path=path, end=end, block_bytes=size)
                 yield block
-    stream, path = _open(segment)
+    stream, path = open_any_form(segment)
     with stream:
         yield from turned_round(
             forward(stream, criteria.needles, path=path, end=end, block_bytes=size)
         )
-
-
-def _open(segment: SegmentFile) -> tuple[BinaryIO, Path]:
-    if segment.name.compression == ".zst":
-        try:
-            return open_zstd(segment.path), segment.path
-        except FileNotFoundError:
-            pass  # it may have another form by now
-    return open_any_form(segment)
 
 
 def _key(record: Record) -> _Key:

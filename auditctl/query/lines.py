@@ -20,7 +20,7 @@ from auditctl.query.byte_search import SearchBuffer
 from auditctl.query.needles import ESCAPES
 from auditlog.errors import LogDamaged
 from auditlog.format.record import MAX_RECORD_BYTES
-from auditlog.reading.reader import NotWhole
+from auditlog.reading.decompression import NotWhole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,12 +23,12 @@ from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
 from auditlog.format.record import Header, format_timestamp, parse_header, parse_timestamp
 from auditlog.format.segment_names import SegmentName
+from auditlog.reading.head_note import known_head
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
 from auditlog.reading.registry import sightings_by_directory
+from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.continuous import load_status
-from auditlog.verification.verify import tombstones_in
-from auditlog.writer.recovery import known_head
 from retention.holds import Hold, HoldStore
 from retention.memory import RunStore
 

@@ -22,7 +22,8 @@ from auditlog.errors import LogDamaged
 from auditlog.evidence.leaves import leaves_in_order
 from auditlog.format.record import MAX_RECORD_BYTES, log_prefix, parse_header
 from auditlog.format.segment_names import SegmentName
-from auditlog.reading.reader import NotWhole, open_any_form
+from auditlog.reading.decompression import NotWhole
+from auditlog.reading.reader import open_any_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

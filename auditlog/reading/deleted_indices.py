@@ -17,36 +17,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditlog.errors import LogDamaged
-from auditlog.format.record import parse_header
-from auditlog.format.tombstones import INDEX_DELETED, IndexTombstone, parse_index_tombstone
 from auditlog.reading.inventory import scan
-from auditlog.reading.reader import iter_lines, open_any_form
+from auditlog.reading.tombstone_scan import RETENTION_SERVICE, index_tombstones
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from auditlog.reading.inventory import SegmentFile
+    from auditlog.format.tombstones import IndexTombstone
 
-__all__ = ["DeletedIndices", "index_tombstones"]
+__all__ = ["DeletedIndices"]
 
-_SERVICE: Final = "retention"
-_MARKER: Final = f'"event_type":"{INDEX_DELETED}"'.encode()
 _SETTLED_NS: Final = 2_000_000_000
 """A directory that changed just now may change once more without its time stamp telling."""
 
 _Looks = tuple[int, tuple[tuple[Path, int], ...]]
 """How a directory looked: when it changed, and how long its logs' newest segments were."""
-
-
-def index_tombstones(directory: Path) -> tuple[IndexTombstone, ...]:
-    """Every index tombstone in the directory's retention logs.  Raises OSError."""
-    found: list[IndexTombstone] = []
-    for log, segments in scan(directory).logs.items():
-        if log.service == _SERVICE:
-            for segment in segments:
-                found += _of_segment(segment)
-    return tuple(found)
 
 
 class DeletedIndices:
@@ -83,7 +68,7 @@ class DeletedIndices:
             newest = [
                 segments[-1].form_path("")
                 for log, segments in scan(directory).logs.items()
-                if log.service == _SERVICE
+                if log.service == RETENTION_SERVICE
             ]
             sizes = _sizes(newest)  # before the content: what is written meanwhile is read again
             found = index_tombstones(directory)
@@ -96,16 +81,3 @@ class DeletedIndices:
 
 def _sizes(segments: Iterable[Path]) -> tuple[tuple[Path, int], ...]:
     return tuple((path, path.stat().st_size if path.exists() else -1) for path in segments)
-
-
-def _of_segment(segment: SegmentFile) -> Iterator[IndexTombstone]:
-    try:
-        stream, path = open_any_form(segment)
-        with stream:
-            for _, line in iter_lines(stream, path=path):
-                header = parse_header(line) if _MARKER in line else None
-                tombstone = None if header is None else parse_index_tombstone(header, line)
-                if tombstone is not None:
-                    yield tombstone
-    except (LogDamaged, FileNotFoundError):  # that it is damaged is for its own check to say
-        return

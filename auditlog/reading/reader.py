@@ -9,44 +9,34 @@ Invariants (tests of the same name in tests/auditlog/reading/test_reader.py):
 from __future__ import annotations
 
 import datetime as dt
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from auditlog import durable_fs
 from auditlog.errors import AuditLogError, LogDamaged
 from auditlog.format.record import MAX_RECORD_BYTES, Record, decode
 from auditlog.format.segment_names import COMPRESSIONS, SegmentName
+from auditlog.reading.decompression import NotWhole, unpacked
 from auditlog.reading.inventory import SegmentFile, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from _typeshed import WriteableBuffer as Buffer
+    import io
+    from collections.abc import Iterator
 
 __all__ = [
     "Bounds",
-    "NotWhole",
     "bounds",
     "iter_lines",
     "open_any_form",
     "open_segment",
     "read",
     "segments_of",
-    "unpacked",
 ]
 
 _CHUNK_BYTES: Final = 1 << 18
-_PACKED_BYTES: Final = 256  # decompressed at once: a zstd block of 4 bytes can make 128 KiB
-_DEFLATED_BYTES: Final = 1 << 14  # what zlib makes of them it gives in pieces
 _END_BYTES: Final = MAX_RECORD_BYTES + 1  # holds one whole line of the largest size
-_MAX_WINDOW_BYTES: Final = 1 << 27  # zstd frames may ask for more only with --ultra --long
-
-
-class NotWhole(EOFError):
-    """Reading a compressed segment whose bytes are damaged or cut off."""
 
 
 def open_segment(path: str | os.PathLike[str], compression: str | None = None) -> io.BufferedReader:
@@ -58,108 +48,6 @@ def open_segment(path: str | os.PathLike[str], compression: str | None = None) -
     path = Path(path)
     raw = os.fdopen(durable_fs.open_read(path), "rb", buffering=0)
     return unpacked(raw, path.suffix if compression is None else compression)
-
-
-def unpacked(raw: io.FileIO, compression: str) -> io.BufferedReader:
-    """The uncompressed bytes of an open file, from where it stands; it is closed with them.
-
-    Reading raises NotWhole, as that of ``open_segment``.
-    """
-    start = _frame_starter(compression)
-    return io.BufferedReader(raw if start is None else _Frames(raw, *start), _CHUNK_BYTES)
-
-
-class _Frame(Protocol):
-    """What zstandard's and zlib's decompression objects have in common."""
-
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-
-class _Member:
-    """A gzip member.  What it has not come to yet it leaves over, as what follows its end."""
-
-    def __init__(self) -> None:
-        import zlib  # noqa: PLC0415  (see _frame_starter)
-
-        self._zlib = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-
-    def decompress(self, data: bytes, /) -> bytes:
-        return self._zlib.decompress(data, _CHUNK_BYTES)
-
-    @property
-    def eof(self) -> bool:
-        return self._zlib.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
-
-
-def _frame_starter(compression: str) -> tuple[Callable[[], _Frame], type[Exception], int] | None:
-    """What starts to decompress a frame, the error it raises on damage, and how much it is fed."""
-    # Imported here: who only writes never needs either.
-    if compression == ".zst":
-        import zstandard  # noqa: PLC0415  (see above)
-
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
-        return decompressor.decompressobj, zstandard.ZstdError, _PACKED_BYTES
-    if compression == ".gz":
-        import zlib  # noqa: PLC0415  (see above)
-
-        return _Member, zlib.error, _DEFLATED_BYTES
-    return None
-
-
-class _Frames(io.RawIOBase):
-    """Decompresses one frame (gzip: member) after the other, and insists on the last one's end.
-
-    zstandard's own reader takes a file that was cut for one that is complete.
-    """
-
-    def __init__(
-        self, raw: io.FileIO, start: Callable[[], _Frame], damage: type[Exception], fed_bytes: int
-    ) -> None:
-        self._raw = raw
-        self._damage = damage
-        self._fed_bytes = fed_bytes
-        self._start = start
-        self._frame: _Frame | None = start()  # so that a file without any frame is incomplete
-        self._packed = b""
-        self._ready = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Buffer, /) -> int:
-        """Raises NotWhole when the bytes are not whole frames."""
-        while not self._ready:
-            self._packed = self._packed or self._raw.read(self._fed_bytes) or b""
-            if not self._packed and self._frame is None:
-                return 0
-            frame = self._frame or self._start()
-            try:
-                self._ready = memoryview(frame.decompress(self._packed))
-            except self._damage as error:
-                raise NotWhole(str(error)) from error
-            if not self._packed and not self._ready:
-                raise NotWhole("its end is missing")
-            self._packed = frame.unused_data
-            self._frame = None if frame.eof else frame
-        target = memoryview(buffer).cast("B")
-        size = min(len(target), len(self._ready))
-        target[:size] = self._ready[:size]
-        self._ready = self._ready[size:]
-        return size
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
 
 
 def open_any_form(segment: SegmentFile) -> tuple[io.BufferedReader, Path]:

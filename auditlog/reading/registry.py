@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 from auditlog.cursors import CursorStore
 from auditlog.errors import CursorDamaged, InvalidName
 from auditlog.format.segment_names import LogId
+from auditlog.reading.head_note import known_logs
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
-from auditlog.writer.recovery import known_logs
 
 if TYPE_CHECKING:
     import os

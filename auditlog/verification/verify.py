@@ -20,20 +20,21 @@ from typing import TYPE_CHECKING, Any, Final
 from auditlog.errors import InvalidName, LogDamaged, NoLog
 from auditlog.format.record import MAX_RECORD_BYTES, Header, parse_header
 from auditlog.format.segment_names import LogId
-from auditlog.format.tombstones import SEGMENT_DELETED, Tombstone, by_log, parse_tombstone
+from auditlog.format.tombstones import Tombstone, by_log
+from auditlog.reading.head_note import known_head, known_logs
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form, segments_of
 from auditlog.reading.registry import Sighting, sightings
+from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.chain import ChainCheck, Finding
 from auditlog.verification.workers import Workers, cuts
-from auditlog.writer.recovery import known_head, known_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from auditlog.format.segment_names import SegmentName
 
-__all__ = ["LogReport", "Report", "tombstones_in", "verify", "verify_log"]
+__all__ = ["LogReport", "Report", "verify", "verify_log"]
 
 SCHEMA = "auditctl.verify/1"
 _PACE_LINES: Final = 256
@@ -221,26 +222,6 @@ def _parsed(names: Iterable[str]) -> Iterator[LogId]:
             yield LogId.parse(log)
         except InvalidName:  # about nothing that could ever have been here
             continue
-
-
-def tombstones_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Iterator[Tombstone]:
-    """Every tombstone that retention left in these logs.  Raises OSError.
-
-    What cannot be read holds no proof; that it cannot is for the check of that log to say.
-    """
-    marker = f'"event_type":"{SEGMENT_DELETED}"'.encode()
-    for log, segments in logs.items():
-        if log.service != "retention":
-            continue
-        for segment in segments:
-            try:
-                for _, line in _lines(segment):
-                    header = parse_header(line) if marker in line else None
-                    tombstone = None if header is None else parse_tombstone(header, line)
-                    if tombstone is not None:
-                        yield tombstone
-            except (LogDamaged, FileNotFoundError):
-                continue
 
 
 def _lines(

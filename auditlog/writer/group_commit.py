@@ -23,8 +23,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import AuditLogError, LogFailed, NotDurableYet
+from auditlog.reading.head_note import remember_head
 from auditlog.writer.active_segment import DISK_FULL, ActiveSegment
-from auditlog.writer.recovery import remember_head
 from auditlog.writer.ticket import Waiter
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Find where a log goes on when it is opened: read its tail, cut what a crash tore, refuse damage.
 
     <dir>/.auditlog/<segment>.<offset>.<digest>.torn    bytes that were cut, kept for whoever asks
-    <dir>/.auditlog/<log>.head                          the newest segment there ever was
 
 Only the last commit's worth of bytes is read, so opening takes as long for 1 GiB as for 1 KiB.
 
@@ -22,14 +21,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from auditlog import durable_fs
-from auditlog.errors import InvalidName, LogDamaged, LogFailed
+from auditlog.errors import LogDamaged, LogFailed
 from auditlog.format.record import GENESIS_HASH, format_timestamp
 from auditlog.format.segment_names import LogId, SegmentName
+from auditlog.reading.head_note import head_path, known_head
 from auditlog.reading.inventory import STATE_DIRECTORY, SegmentFile, scan
 from auditlog.reading.reader import bounds, open_segment
 from auditlog.writer.torn_tail import WINDOW_BYTES, Tail, scan_tail
 
-__all__ = ["Recovered", "Torn", "known_head", "known_logs", "recover", "remember_head"]
+__all__ = ["Recovered", "Torn", "recover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,38 +171,6 @@ def _cut(directory: Path, segment: SegmentFile, end: int) -> Torn:
     return Torn(segment.name.logical, end, len(torn), digest, kept.name)
 
 
-def _head_path(directory: Path, log: LogId) -> Path:
-    return directory / STATE_DIRECTORY / f"{log}.head"
-
-
-def remember_head(directory: Path, segment: SegmentName) -> None:
-    """Note durably that this segment exists, so that its loss is noticed when the log is opened."""
-    durable_fs.replace_durably(_head_path(directory, segment.log), f"{segment.logical}\n".encode())
-
-
-def known_head(directory: Path, log: LogId) -> SegmentName | None:
-    """The newest segment the log ever had, as noted; None without a (readable) note.
-
-    Only a hint: a log copied from another machine has none.
-    """
-    try:
-        head = SegmentName.parse(_head_path(directory, log).read_text("utf-8").strip())
-    except (OSError, InvalidName, UnicodeDecodeError):
-        return None
-    return head if head.log == log else None
-
-
-def known_logs(directory: Path) -> tuple[LogId, ...]:
-    """The logs that ever had a durable record here, as noted; hints, as known_head."""
-    logs = []
-    for path in sorted((directory / STATE_DIRECTORY).glob("*.head")):
-        try:
-            logs.append(LogId.parse(path.name.removesuffix(".head")))
-        except InvalidName:  # not a note of ours
-            continue
-    return tuple(logs)
-
-
 def _check_head(
     directory: Path, head: SegmentName | None, segments: tuple[SegmentFile, ...]
 ) -> None:
@@ -211,6 +179,6 @@ def _check_head(
         raise LogDamaged(
             f"the newest segment is missing: it was {head.logical}, the newest there is {newest}",
             path=directory / head.logical,
-            hint=f"Put it back, or remove {_head_path(directory, head.log)}"
+            hint=f"Put it back, or remove {head_path(directory, head.log)}"
             " to let the log go on from an older record (its numbers repeat).",
         )

@@ -26,7 +26,7 @@ from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import Tombstone, by_log
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
-from auditlog.verification.verify import tombstones_in
+from auditlog.reading.tombstone_scan import tombstones_in
 from shippers.item import Shipment
 from shippers.outcome import OutcomeKind
 from shippers.reconcile.comparison import (

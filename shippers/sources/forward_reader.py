@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditlog.reading.reader import NotWhole
+from auditlog.reading.decompression import NotWhole
 
 if TYPE_CHECKING:
     from collections.abc import Callable

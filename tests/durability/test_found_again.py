@@ -12,7 +12,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from auditlog.reading.inventory import scan
-from auditlog.verification.verify import tombstones_in
+from auditlog.reading.tombstone_scan import tombstones_in
 from tests.support.logs import write_log
 from tests.support.retention_task import prepare
 

@@ -15,7 +15,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from auditlog.reading.inventory import scan
-from auditlog.verification.verify import tombstones_in, verify
+from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.verification.verify import verify
 from tests.support.retention_task import prepare, prune
 
 if TYPE_CHECKING:

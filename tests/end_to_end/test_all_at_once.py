@@ -17,7 +17,8 @@ import pytest
 
 import auditlog
 from auditlog.reading.inventory import scan
-from auditlog.verification.verify import tombstones_in, verify
+from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.verification.verify import verify
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,8 @@ from auditlog import durable_fs
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import LogFailed
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
-from auditlog.verification.verify import tombstones_in, verify
+from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.verification.verify import verify
 from retention.act import FileHandler, act
 from retention.errors import RetentionError
 from retention.holds import Hold, HoldStore

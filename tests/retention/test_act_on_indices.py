@@ -13,9 +13,9 @@ import auditlog
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import AuditLogError
 from auditlog.format.segment_names import LogId
-from auditlog.reading.deleted_indices import index_tombstones
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
+from auditlog.reading.tombstone_scan import index_tombstones
 from retention.errors import StateDamaged
 from retention.holds import Hold, HoldStore
 from retention.memory import IndexRunStore

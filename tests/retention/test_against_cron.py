@@ -17,7 +17,8 @@ import pytest
 
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.reading.inventory import scan
-from auditlog.verification.verify import tombstones_in, verify
+from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.verification.verify import verify
 from retention.policy import Policy
 from retention.service import run_retention
 from tests.support.logs import LogBuilder

@@ -19,7 +19,7 @@ from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import SEGMENT_DELETED, parse_tombstone
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import read
-from auditlog.verification.verify import tombstones_in
+from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.writer.opening import open_log
 from retention.content import inspect
 from retention.foreign_content import inspect_foreign

@@ -11,7 +11,8 @@ from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.tombstones import SEGMENT_DELETED
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import read
-from auditlog.verification.verify import tombstones_in, verify
+from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.verification.verify import verify
 from retention.errors import Busy, RetentionError, StateDamaged
 from retention.holds import Hold, HoldStore
 from retention.lock import locked

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import LogDamaged
-from auditlog.reading.reader import unpacked
+from auditlog.reading.decompression import unpacked
 from shippers.sources.forward_reader import ForwardReader
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from auditlog.evidence.tree_store import TreeStore
 from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import Tombstone, by_log
 from auditlog.reading.inventory import SegmentFile, scan
-from auditlog.verification.verify import tombstones_in
+from auditlog.reading.tombstone_scan import tombstones_in
 from tests.auditlog.verification.test_verify import delete
 from tests.support.logs import LogBuilder, write_log
 from tests.support.trees import defined_root

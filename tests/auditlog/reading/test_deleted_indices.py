@@ -12,7 +12,8 @@ import pytest
 import auditlog
 from auditlog.format.tombstones import INDEX_DELETED
 from auditlog.reading import deleted_indices
-from auditlog.reading.deleted_indices import DeletedIndices, index_tombstones
+from auditlog.reading.deleted_indices import DeletedIndices
+from auditlog.reading.tombstone_scan import index_tombstones
 
 
 def bury(directory: Path, day: str, host: str = "hive1", **details: Any) -> None:

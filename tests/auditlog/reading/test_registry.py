@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import SegmentName
+from auditlog.reading.head_note import remember_head
 from auditlog.reading.registry import Sighting, sightings, sightings_by_directory
-from auditlog.writer.recovery import remember_head
 from tests.support.logs import START, LogBuilder, write_log
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import AuditLogError, InvalidName
+from auditlog.reading.head_note import remember_head
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
-from auditlog.verification.verify import Report, tombstones_in, verify
-from auditlog.writer.recovery import remember_head
+from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.verification.verify import Report, verify
 from tests.support.logs import LogBuilder, write_log
 
 RETENTION = "retention@hive1"

@@ -15,7 +15,7 @@ import pytest
 
 import auditlog
 from auditlog import durable_fs
-from auditlog.writer.recovery import known_head
+from auditlog.reading.head_note import known_head
 from tests.support.waiting import impatient
 
 

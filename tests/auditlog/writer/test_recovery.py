@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from auditlog.errors import LogDamaged, LogFailed
 from auditlog.format.record import MAX_RECORD_BYTES, parse_header
-from auditlog.format.segment_names import LogId, SegmentName
+from auditlog.format.segment_names import LogId
+from auditlog.reading.head_note import remember_head
 from auditlog.verification.verify import verify
 from auditlog.writer.flush_policy import MAX_COMMIT_BYTES
-from auditlog.writer.recovery import Recovered, known_head, known_logs, recover, remember_head
+from auditlog.writer.recovery import Recovered, recover
 from tests.support.logs import LogBuilder, make_line, write_log
 
 LOG = LogId("queen-rbee", "hive1")
@@ -297,26 +298,6 @@ def test_not_forgotten_when_its_records_are_gone(directory: Path) -> None:
     log.active.write_bytes(b"".join(log.lines[2:]))
     log.rotate()
     assert recover(directory, LOG).empty == log.names[2], "newer than the note: a crash's"
-
-
-def test_the_note_of_the_newest_segment_is_a_hint(directory: Path) -> None:
-    name = SegmentName.parse("queen-rbee@hive1.2026-11-23.0001.ndjson")
-    note = directory / ".auditlog" / "queen-rbee@hive1.head"
-    assert known_head(directory, LOG) is None
-    remember_head(directory, name)
-    assert known_head(directory, LOG) == name
-    for content in (b"", b"\xff\xfe", b"nonsense\n", b"other@hive1.2026-11-23.0001.ndjson\n"):
-        note.write_bytes(content)
-        assert known_head(directory, LOG) is None
-        assert recover(directory, LOG) == Recovered()
-
-
-def test_the_logs_that_were_ever_noted_are_known(directory: Path) -> None:
-    state = directory / ".auditlog"
-    for name in ("b@h.head", "a@h+2.head", "nonsense.head", ".x@y.head.tmp", "c@h.lock"):
-        (state / name).touch()
-    assert [str(log) for log in known_logs(directory)] == ["a@h+2", "b@h"]
-    assert known_logs(directory / "nowhere") == ()
 
 
 @pytest.mark.parametrize("state", ["new", "records", "torn", "compressed"])

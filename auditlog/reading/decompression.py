@@ -1,0 +1,136 @@
+"""Decompress .zst and .gz streams, and notice files that were cut off or damaged.
+
+zstandard's own reader takes a file that was cut off at a block for a complete one.  So the blocks
+of the frames are counted by their headers when the file is opened (RFC 8878, 3.1.1): at most 11
+bytes are read for every 128 KiB, and the library then decompresses at full speed.
+
+Invariants (tests of the same name in tests/auditlog/reading/test_decompression.py):
+  same      the bytes read are those that were compressed, in one frame (gzip: member) or several
+  cut_off   a file cut at any byte raises NotWhole, after the bytes that are there were read
+  bounded   however well the content compresses, memory does not grow with it
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import zlib
+    from types import ModuleType
+
+    from _typeshed import WriteableBuffer as Buffer
+
+__all__ = ["NotWhole", "unpacked"]
+
+_READ_BYTES: Final = 1 << 17
+_CHUNK_BYTES: Final = 1 << 18
+_MAX_WINDOW_BYTES: Final = 1 << 27  # zstd frames may ask for more only with --ultra --long
+_MAX_FRAME_HEADER_BYTES: Final = 18
+_RLE: Final = 1
+
+
+class NotWhole(EOFError):
+    """Reading a compressed file whose bytes are damaged or cut off."""
+
+
+def unpacked(raw: io.FileIO, compression: str) -> io.BufferedReader:
+    """The uncompressed bytes of a file open at its beginning; closing them closes the file.
+
+    ``compression`` is "", ".zst" or ".gz".  Reading raises NotWhole.
+    """
+    stream = {".zst": _Zstandard, ".gz": _Gzip}.get(compression)
+    return io.BufferedReader(raw if stream is None else stream(raw), _CHUNK_BYTES)
+
+
+class _Compressed(io.RawIOBase):
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Zstandard(_Compressed):
+    def __init__(self, raw: io.FileIO) -> None:
+        import zstandard  # noqa: PLC0415  (a process that only writes never needs it)
+
+        super().__init__(raw)
+        self._error = zstandard.ZstdError
+        self._whole = _ends_with_a_frame(raw.fileno(), zstandard)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+        self._stream = decompressor.stream_reader(
+            raw, read_size=_READ_BYTES, read_across_frames=True, closefd=False
+        )
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Raises NotWhole when the bytes are not complete frames."""
+        try:
+            read = self._stream.readinto(buffer)
+        except self._error as error:
+            raise NotWhole(str(error)) from error
+        if not read and not self._whole:
+            raise NotWhole("its end is missing")
+        return read
+
+
+def _ends_with_a_frame(fd: int, zstandard: ModuleType) -> bool:
+    """Whether the file is one complete frame or several; their content is not looked at."""
+    size, at = os.fstat(fd).st_size, 0
+    while at < size or not size:
+        head = os.pread(fd, _MAX_FRAME_HEADER_BYTES, at)
+        try:
+            checksum = zstandard.get_frame_parameters(head).has_checksum
+            at += zstandard.frame_header_size(head)
+        except zstandard.ZstdError:
+            return False
+        last = False
+        while not last:
+            block = os.pread(fd, 3, at)
+            if len(block) < 3:
+                return False
+            header = int.from_bytes(block, "little")
+            last = bool(header & 1)
+            at += 3 + (1 if header >> 1 & 3 == _RLE else header >> 3)
+        at += 4 if checksum else 0
+    return at == size
+
+
+class _Gzip(_Compressed):
+    """One member after the other; the last has to come to its end."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        import zlib  # noqa: PLC0415  (a process that only writes never needs it)
+
+        super().__init__(raw)
+        self._zlib = zlib
+        self._member: zlib._Decompress | None = self._next()  # a file without any is incomplete
+        self._packed = b""
+
+    def _next(self) -> zlib._Decompress:
+        return self._zlib.decompressobj(wbits=16 + self._zlib.MAX_WBITS)
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Raises NotWhole when the bytes are not complete members."""
+        target = memoryview(buffer).cast("B")
+        while True:
+            packed = self._packed or self._raw.read(_READ_BYTES)
+            if not packed and self._member is None:
+                return 0
+            member = self._member or self._next()
+            try:
+                content = member.decompress(packed or b"", len(target))
+            except self._zlib.error as error:
+                raise NotWhole(str(error)) from error
+            if not packed and not content:
+                raise NotWhole("its end is missing")
+            self._packed = member.unused_data if member.eof else member.unconsumed_tail
+            self._member = None if member.eof else member
+            if content:
+                target[: len(content)] = content
+                return len(content)

@@ -1,0 +1,69 @@
+"""Scan the logs of retention for the tombstones that it left.
+
+Invariants (tests of the same name in tests/auditlog/reading/test_tombstone_scan.py):
+  every_kind   tombstones of segments and of indices are found in every form of a segment
+  no_proof     lines that cannot be read, or are not intact, prove nothing and stop nothing
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditlog.errors import LogDamaged
+from auditlog.format.record import Header, parse_header
+from auditlog.format.tombstones import (
+    INDEX_DELETED,
+    SEGMENT_DELETED,
+    IndexTombstone,
+    Tombstone,
+    parse_index_tombstone,
+    parse_tombstone,
+)
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import iter_lines, open_any_form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from auditlog.format.segment_names import LogId
+    from auditlog.reading.inventory import SegmentFile
+
+__all__ = ["RETENTION_SERVICE", "index_tombstones", "retention_lines", "tombstones_in"]
+
+RETENTION_SERVICE: Final = "retention"
+
+
+def retention_lines(
+    logs: Mapping[LogId, tuple[SegmentFile, ...]], event_type: str
+) -> Iterator[tuple[Header, bytes]]:
+    """Every line of that type in the logs of retention, with its header.  Raises OSError.
+
+    The hash of a line is not checked.  A segment that cannot be read to its end gives the lines
+    before the damage; reporting the damage is for the verification of that log.
+    """
+    marker = f'"event_type":"{event_type}"'.encode()
+    for log, segments in logs.items():
+        for segment in segments if log.service == RETENTION_SERVICE else ():
+            try:
+                stream, path = open_any_form(segment)
+                with stream:
+                    for _, line in iter_lines(stream, path=path):
+                        if marker in line and (header := parse_header(line)) is not None:
+                            yield header, line
+            except (LogDamaged, FileNotFoundError):
+                continue
+
+
+def tombstones_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Iterator[Tombstone]:
+    """Every tombstone of a segment in these logs.  Raises OSError."""
+    for header, line in retention_lines(logs, SEGMENT_DELETED):
+        if (tombstone := parse_tombstone(header, line)) is not None:
+            yield tombstone
+
+
+def index_tombstones(directory: Path) -> tuple[IndexTombstone, ...]:
+    """Every tombstone of an index in the directory's logs.  Raises OSError."""
+    lines = retention_lines(scan(directory).logs, INDEX_DELETED)
+    parsed = (parse_index_tombstone(header, line) for header, line in lines)
+    return tuple(tombstone for tombstone in parsed if tombstone is not None)
