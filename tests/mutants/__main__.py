@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import datetime as dt
 import gc
 import importlib.abc
@@ -83,11 +84,33 @@ class Result:
 
     @property
     def row(self) -> str:
-        day = dt.datetime.now(dt.UTC).date()
         return (
             f"| `{self.module}` | {self.tried} | {self.killed} | {len(self.equivalent)} "
-            f"| {len(self.survivors)} | {int(100 * self.score)} % | {day} |"
+            f"| {len(self.survivors)} | {int(100 * self.score)} % | {_today()} |"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The tests on the unchanged module.
+
+    ``tests`` maps a line (as text) to the tests that execute it and ``imported`` are the lines that
+    importing the tests executes; ``ordered`` is every test, the quickest first, and ``seconds``
+    what all of them compute.
+    """
+
+    tests: dict[str, list[str]]
+    imported: list[int]
+    ordered: list[str]
+    seconds: float
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """The tests that execute what the mutant changes, the quickest first."""
+        found = {name for line in mutant.lines for name in self.tests.get(str(line), ())}
+        return [name for name in self.ordered if name in found]
+
+    def at_import(self, mutant: Mutant) -> bool:
+        return any(line in self.imported for line in mutant.lines)
 
 
 class Quick:
@@ -118,6 +141,9 @@ class Loop(Quick):
     def __init__(self, module: str, found: Sequence[Mutant], jobs: int, output: str) -> None:
         super().__init__()
         self.module, self.found, self.jobs, self.output = module, found, jobs, output
+        self.measuring = coverage.Coverage(
+            data_file=None, include=[str(ROOT / module)], config_file=False
+        )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and os.getpid() != self.server:
@@ -126,55 +152,60 @@ class Loop(Quick):
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.server = os.getpid()
-        executed, seconds, ordered = self.measured(session)
+        first = self.measured(session)
+        self.measuring.stop()
         path = ROOT / self.module
         originals = _codes(compile(path.read_text("utf-8"), str(path), "exec", dont_inherit=True))
         work: dict[int, Callable[[], int]] = {}
-        again = []
+        again, survived = [], []
         for number, mutant in enumerate(self.found):
             codes = _codes(compiled(mutant, path))
-            changed = [
-                (old, new) for old, new in zip(originals, codes, strict=False) if _differ(old, new)
-            ]
-            tests = executed.get(mutant.line, [])
-            in_functions = all(old.co_flags & inspect.CO_OPTIMIZED for old, _ in changed)
+            pairs = list(zip(originals, codes, strict=False))
+            in_functions = all(
+                old.co_flags & inspect.CO_OPTIMIZED for old, new in pairs if _differ(old, new)
+            )
+            # With every function around the change, since a function holds the code within it.
+            changed = [(old, new) for old, new in pairs if old != new]
+            tests = first.tests_of(mutant)
             # Two functions of one code, such as two equal comprehensions, are one to the compiler.
-            if not tests or not in_functions or len(codes) != len(originals):
+            if not in_functions or len(codes) != len(originals):
+                again.append(number)
+            elif tests:
+                work[number] = partial(_with_other_code, session, changed, tests)
+            elif first.at_import(mutant):
                 again.append(number)
             else:
-                work[number] = partial(_with_other_code, session, changed, tests)
-        again += survivors(work, self.jobs, seconds)
-        answer = {"again": again, "tests": executed, "all": ordered, "seconds": seconds}
+                survived.append(number)
+        for number in survivors(work, self.jobs, first.seconds):
+            (again if first.at_import(self.found[number]) else survived).append(number)
+        answer = {"again": again, "survived": survived, **dataclasses.asdict(first)}
         Path(self.output).write_text(json.dumps(answer))
         return True
 
-    def measured(self, session: pytest.Session) -> tuple[dict[int, list[str]], float, list[str]]:
-        """Run the tests on the unchanged module: who executes each line, and how long it takes."""
+    def measured(self, session: pytest.Session) -> Baseline:
+        """Run the tests on the unchanged module.  Raises SystemExit when they fail."""
         path = str(ROOT / self.module)
 
         def work() -> int:
-            measuring = coverage.Coverage(data_file=None, include=[path], config_file=False)
             seconds = {}
-            measuring.start()
             for item in session.items:
-                measuring.switch_context(item.nodeid)
+                self.measuring.switch_context(item.nodeid)
                 began = time.process_time()
                 _run(item)
                 seconds[item.nodeid] = time.process_time() - began
-            measuring.stop()
+            self.measuring.stop()
             ordered = sorted(seconds, key=lambda name: seconds[name])
-            found = measuring.get_data().contexts_by_lineno(path)
-            tests = {line: [name for name in ordered if name in by] for line, by in found.items()}
-            answer = {"tests": tests, "seconds": sum(seconds.values()), "all": ordered}
-            Path(self.output).write_text(json.dumps(answer))
+            found = self.measuring.get_data().contexts_by_lineno(path)
+            tests = {str(n): [name for name in ordered if name in by] for n, by in found.items()}
+            imported = [line for line, by in found.items() if "" in by]
+            first = Baseline(tests, imported, ordered, sum(seconds.values()))
+            Path(self.output).write_text(json.dumps(dataclasses.asdict(first)))
             return 0
 
         _, status = os.waitpid(forked(work, 3600), 0)
         if status:
             raise SystemExit(f"mutants: the tests of {self.module} fail without any change")
-        answer = json.loads(Path(self.output).read_text())
-        tests = {int(line): names for line, names in answer["tests"].items()}
-        return tests, answer["seconds"], answer["all"]
+        return Baseline(**json.loads(Path(self.output).read_text()))
 
 
 def _in_order(items: Sequence[pytest.Item], names: Sequence[str]) -> list[pytest.Item]:
@@ -210,7 +241,7 @@ def _codes(code: CodeType) -> list[CodeType]:
 
 
 def _differ(old: CodeType, new: CodeType) -> bool:
-    """Whether the code itself differs, or that of a function which cannot be reached from it."""
+    """Whether the code itself differs, not only that of a function within it."""
     plain = [tuple(c for c in code.co_consts if not isinstance(c, CodeType)) for code in (old, new)]
     return old.co_code != new.co_code or repr(plain[0]) != repr(plain[1])
 
@@ -302,27 +333,40 @@ def result_of(module: str, jobs: int) -> Result:
     files = TESTS.get(module, (f"tests/{path.parent}/test_{path.name}",))
     found = list(mutants((ROOT / module).read_text("utf-8")))
     with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as says:
-        loop = Loop(module, found, jobs, output.name)
-        _, status = os.waitpid(forked(partial(run_pytest, files, loop), 36_000, says.name), 0)
+
+        def work() -> int:
+            loop = Loop(module, found, jobs, output.name)
+            loop.measuring.start()
+            return run_pytest(files, loop)
+
+        _, status = os.waitpid(forked(work, 36_000, says.name), 0)
         if status:
             said = Path(says.name).read_text()
             raise SystemExit(f"mutants: {module} could not be tried; do its tests pass?\n{said}")
         answer = json.loads(Path(output.name).read_text())
-    work = {
+    again, numbers = answer.pop("again"), answer.pop("survived")
+    first = Baseline(**answer)
+    with_module = {
         number: partial(
             with_other_module,
             module,
             files,
             found[number],
-            answer["tests"].get(str(found[number].line)) or answer["all"],
+            # What runs at import may show in any test.
+            first.ordered if first.at_import(found[number]) else first.tests_of(found[number]),
         )
-        for number in answer["again"]
+        for number in again
     }
-    survived = [found[number] for number in sorted(survivors(work, jobs, answer["seconds"] + 2))]
+    numbers += survivors(with_module, jobs, first.seconds + 2)
+    survived = [found[number] for number in sorted(numbers)]
     entries = tomllib.loads(EQUIVALENT.read_text("utf-8")).get(module, [])
     named = {(entry["function"], entry["before"], entry["after"]) for entry in entries}
     known = [m for m in survived if (m.function, m.before, m.after) in named]
     return Result(module, len(found), [m for m in survived if m not in known], known)
+
+
+def _today() -> str:
+    return dt.datetime.now(dt.UTC).date().isoformat()
 
 
 def pure_modules() -> Iterator[str]:

@@ -14,7 +14,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Mutant", "mutants"]
 
@@ -46,9 +46,14 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change: its line and function, the code before and after, and the tree of the module."""
+    """One change: its line and function, the code before and after, and the tree of the module.
+
+    ``lines`` are those from the beginning of the statement to the end of what is changed: of a
+    statement over several lines, not every line counts as executed.
+    """
 
     line: int
+    lines: range
     function: str
     before: str
     after: str
@@ -58,43 +63,54 @@ class Mutant:
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield every mutant of the module, in the order of its lines."""
     pristine = ast.parse(source)
-    for index, (node, function) in enumerate(_nodes(pristine, "")):
+    for index, (node, place) in enumerate(_nodes(pristine, _Place("", 1))):
+        lines = range(place.statement, (node.end_lineno or node.lineno) + 1)
         for number in range(len(_changes(node))):
             tree = copy.deepcopy(pristine)
-            victim, _ = list(_nodes(tree, ""))[index]
+            victim, _ = list(_nodes(tree, place))[index]
             before = _text(victim)
             _changes(victim)[number]()
-            yield Mutant(node.lineno, function, before, _text(victim), tree)
+            yield Mutant(node.lineno, lines, place.function, before, _text(victim), tree)
+
+
+class _Place(NamedTuple):
+    """The qualified name of the function that a node is in, and the line of its statement."""
+
+    function: str
+    statement: int
 
 
 def _text(node: ast.AST) -> str:
     return ast.unparse(node).partition("\n")[0]
 
 
-def _nodes(tree: ast.AST, function: str) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
-    """Yield the nodes that may be changed, each with the qualified name of its function."""
+def _nodes(tree: ast.AST, place: _Place) -> Iterator[tuple[ast.expr | ast.stmt, _Place]]:
+    """Yield the nodes that may be changed, each with its place."""
+    if isinstance(tree, ast.stmt):
+        place = place._replace(statement=tree.lineno)
     if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        function = f"{function}.{tree.name}".lstrip(".")
+        place = place._replace(function=f"{place.function}.{tree.name}".lstrip("."))
     for name, value in ast.iter_fields(tree):
         if name in ("annotation", "returns", "decorator_list", "type_params", "args"):
             if isinstance(tree, ast.Call | ast.arguments):
                 pass  # the arguments of a call and of a lambda are code as any other
             elif isinstance(value, ast.arguments):
                 defaults = [*value.defaults, *filter(None, value.kw_defaults)]
-                yield from _within(defaults, function)
+                yield from _within(defaults, place)
                 continue
             else:
                 continue
-        yield from _within(value if isinstance(value, list) else [value], function)
+        yield from _within(value if isinstance(value, list) else [value], place)
 
 
-def _within(values: list[Any], function: str) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+def _within(values: list[Any], place: _Place) -> Iterator[tuple[ast.expr | ast.stmt, _Place]]:
     for child in values:
         if not isinstance(child, ast.AST) or _left_out(child):
             continue
         if isinstance(child, ast.expr | ast.stmt):
-            yield child, function
-        yield from _nodes(child, function)
+            own = place._replace(statement=child.lineno) if isinstance(child, ast.stmt) else place
+            yield child, own
+        yield from _nodes(child, place)
 
 
 def _left_out(node: ast.AST) -> bool:

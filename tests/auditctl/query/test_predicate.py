@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditctl.query.predicate import predicate
+from auditctl.query.predicate import number_of, predicate
 from auditctl.query.syntax import Query, parse
 from auditlog.format.record import decode
 from tests.support.logs import make_line
@@ -54,8 +54,31 @@ def test_opposite(field: str, pair: tuple[str, str], value: str, body: dict[str,
         ({"n": 1234}, "details.n~23", True),
         ({"n": 2.5}, "details.n~2", False),
         ({"n": 987654}, "8765", True),
+        ({"n": 9}, "details.n>9", False),
+        ({"n": 9}, "details.n>=9", True),
+        ({"n": 9}, "details.n<9", False),
+        ({"n": 9}, "details.n<=9", True),
+        ({"n": "a"}, "details.n>a", False),
+        ({"n": True}, "details.n>0", False),
+        ({"n": False}, "details.n~false", True),
+        ({"n": 1}, "details.n=true", False),
+        ({"n": 5}, "details.n='null'", False),
+        ({".m": 1}, "details..m=1", True),
+        ({"a.b": {"c": 1}}, "details.a.b.c=1", True),
+        ({"a": {"b.c": 1}}, "details.a.b.c=1", True),
+        ({"": {"m": 1}}, "details..m=1", False),
     ],
 )
 def test_what_a_test_means(details: dict[str, Any], question: str, answer: bool) -> None:
     line, _ = make_line("queen-rbee@hive1", 1, details=details)
     assert predicate(parse(question))(decode(line)) is answer
+
+
+def test_a_number_is_a_number_up_to_400_characters() -> None:
+    assert number_of("9" * 400) == int("9" * 400)
+    assert number_of("9" * 401) is None
+    assert [number_of(text) for text in ("-0.5", "1e2", "01", "+1", "1.", "")] == [
+        -0.5,
+        100.0,
+        *[None] * 4,
+    ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from auditlog.format.record import GENESIS_HASH, Header, parse_header
 from auditlog.format.tombstones import Tombstone
-from shippers.reconcile.comparison import Side, TombstoneCheck, alike, compare, same
+from shippers.reconcile.comparison import Side, TombstoneCheck, alike, compare, intact, same
 from shippers.sinks.read_back import Stored
 from tests.support.logs import LogBuilder
 
@@ -63,6 +63,27 @@ def test_the_two_sides_are_counted_and_their_digest_is_what_sha256sum_says() -> 
     hashes = "".join(f"{header.hash}\n" for header, _ in RECORDS)
     assert files.digest == sink.digest == sha256(hashes.encode()).hexdigest()
     assert files.head_hash == sink.head_hash == RECORDS[-1][0].hash
+
+
+def test_what_only_the_sink_has_is_counted_there_and_what_is_no_record_has_no_hash() -> None:
+    files, sink = Side(), Side()
+    held = [stored(1), Stored("by hand", 1, b"{}"), stored(3)]
+    found = list(compare(RECORDS[:2], held, files, sink))
+    assert [(each.kind, each.seq) for each in found] == [("extra", 1), ("missing", 2), ("extra", 3)]
+    assert [each.stored for each in found] == [held[1], None, held[2]]
+    assert [each.record for each in found] == [None, RECORDS[1], None]
+    assert (files.records, files.first_seq, files.last_seq) == (2, 1, 2)
+    assert (sink.records, sink.first_seq, sink.last_seq) == (3, 1, 3)
+    hashes = f"{RECORDS[0][0].hash}\n\n{RECORDS[2][0].hash}\n"
+    assert sink.digest == sha256(hashes.encode()).hexdigest()
+    assert Side().records == 0
+    assert Side().head_hash == ""
+
+
+def test_a_line_is_intact_when_its_hash_is_that_of_its_content() -> None:
+    assert intact(LINES[0])
+    assert not intact(LINES[0].replace(b"alice", b"mally"))
+    assert not intact(b"{}\n")
 
 
 @pytest.mark.parametrize(
@@ -128,3 +149,47 @@ def test_a_deleted_segment_whose_record_was_changed_in_the_sink_is_named() -> No
         check.add(Stored(f"{LOG}:{seq}", seq, line))
     check.finish()
     assert check.problem == "record 2 was changed in the sink"
+
+
+@pytest.mark.parametrize(
+    ("seqs", "problem"),
+    [
+        ([2, 3, 4], ""),
+        ([], ""),
+        ([3, 4], "records 2 to 2 are missing in the sink"),
+        ([2, 4], "records 3 to 3 are missing in the sink"),
+        ([2, 3], "records 4 to 4 are missing in the sink"),
+        ([2, 2, 3, 4], "record 2 is there twice"),
+        ([2, 3, 4, 4], "record 4 is there twice"),
+    ],
+)
+def test_the_first_problem_of_a_deleted_segment_is_named(seqs: list[int], problem: str) -> None:
+    check = TombstoneCheck(tombstone(2, 4))
+    assert [seq for seq in range(7) if check.covers(seq)] == [2, 3, 4]
+    for seq in seqs:
+        check.add(stored(seq))
+    check.finish()
+    assert (check.problem, check.ok, check.records) == (problem, not problem, len(seqs))
+
+
+def test_a_deleted_record_put_in_by_another_name_is_named() -> None:
+    check = TombstoneCheck(tombstone(1, 1))
+    check.add(stored(1, name="by hand"))
+    assert check.problem == "record 1 is there twice"
+
+
+def test_a_deleted_segment_of_other_records_is_named_by_the_chain_and_by_its_end() -> None:
+    check = TombstoneCheck(tombstone(1, 2))
+    check.add(stored(1))
+    check.add(stored(2, OTHER))
+    assert check.problem == "record 2 does not follow the one before it"
+    check = TombstoneCheck(tombstone(1, 1))
+    check.add(stored(1, OTHER))
+    check.finish()
+    assert check.problem == "record 1 is not the one that was deleted here"
+
+
+def test_a_deleted_record_that_is_misfiled_in_the_sink_is_named() -> None:
+    check = TombstoneCheck(tombstone(1, 1))
+    check.add(Stored(f"{LOG}:1", 1, LINES[0], misfiled=True))
+    assert check.problem == "record 1 was changed in the sink"
