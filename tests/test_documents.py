@@ -74,6 +74,11 @@ def test_events(tmp_path: Path) -> None:
     }
 
 
+def test_testing(tmp_path: Path) -> None:
+    Document.read(ROOT / "docs/testing.md").run(tmp_path)
+    assert not list(tmp_path.glob("**/*.ndjson"))
+
+
 def test_search(tmp_path: Path) -> None:
     numbers, records, request, raw, proven, indexed = Document.read(DOCS / "investigate.md").run(
         tmp_path

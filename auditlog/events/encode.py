@@ -23,6 +23,7 @@ from auditlog.events.context import Context
 from auditlog.events.reduction import reduced
 from auditlog.events.values import LENIENT, ValueRules
 from auditlog.events.vocabulary import EVENT_TYPES
+from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES, too_large
 
 __all__ = ["encode"]
 
@@ -38,10 +39,16 @@ def encode(
     rules: ValueRules = LENIENT,
 ) -> tuple[bytes, bool]:
     """Return the body of the record, and whether the event is critical.  Raises InvalidEvent."""
+    refusal: InvalidEvent
     try:
-        return _encode(event, fields, service_host, context, rules)
+        body, critical = _encode(event, fields, service_host, context, rules)
     except InvalidEvent as error:
         refusal = error
+    else:
+        size = len(body) + MAX_OVERHEAD_BYTES
+        if size <= MAX_RECORD_BYTES or sys.exc_info()[1] is None:
+            return body, critical  # if it is too large after all, the log refuses it
+        refusal = too_large(size)
     if sys.exc_info()[1] is None or rules.strict:  # of the caller: ours was left with its block
         raise refusal
     if isinstance(event, Event):

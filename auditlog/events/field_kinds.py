@@ -86,7 +86,17 @@ class FieldKind:
     be replaced (see values).
     """
 
-    __slots__ = ("check", "indexed", "json", "loose", "name", "quoted", "schema", "wrong")
+    __slots__ = (
+        "check",
+        "indexed",
+        "json",
+        "loose",
+        "name",
+        "quoted",
+        "revived",
+        "schema",
+        "wrong",
+    )
 
     def __init__(
         self,
@@ -99,10 +109,23 @@ class FieldKind:
         quoted: bool = False,
         indexed: Indexed = "keyword",
         loose: bool = False,
+        revived: Callable[[Any], Any] | None = None,
     ) -> None:
         self.name, self.check, self.schema = name, check, schema
         self.wrong, self.json, self.quoted, self.indexed = wrong, json, quoted, indexed
-        self.loose = loose
+        self.loose, self.revived = loose, revived
+
+    def revive(self, value: Any) -> object:
+        """Return what the JSON of a record was made of, where the kind is of a class.
+
+        Raises InvalidEvent.
+        """
+        if self.revived is None:
+            return value
+        try:
+            return self.revived(value)
+        except (ValueError, TypeError, ArithmeticError):
+            raise InvalidEvent(f"this is not a {self.name}") from None
 
     def __repr__(self) -> str:
         return self.name  # as a signature shows it
@@ -405,7 +428,7 @@ def instance_of(wanted: type) -> FieldKind:
             return value
         raise _refuse(where, value, wanted.__qualname__)
 
-    return FieldKind(wanted.__qualname__, check, {}, json=_CLEANED_JSON, loose=True)
+    return FieldKind(wanted.__qualname__, check, {}, json=_CLEANED_JSON, loose=True, revived=wanted)
 
 
 def one_of(known: tuple[object, ...]) -> FieldKind:

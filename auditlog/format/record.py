@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import orjson
 
-from auditlog.errors import LogDamaged
+from auditlog.errors import LogDamaged, RecordTooLarge
 
 if TYPE_CHECKING:
     import os
+
 
 __all__ = [
     "GENESIS_HASH",
@@ -202,6 +203,27 @@ class Record:
     def at(self) -> dt.datetime:
         return parse_timestamp(self.header.timestamp)
 
+    @property
+    def outcome(self) -> str:
+        return str(self.fields.get("outcome", ""))
+
+    @property
+    def severity(self) -> str:
+        return str(self.fields.get("severity", ""))
+
+    @property
+    def reason(self) -> str | None:
+        return self.fields.get("reason")
+
+    @property
+    def correlation_id(self) -> str | None:
+        return self.fields.get("correlation_id")
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The details; empty where the record has none."""
+        return self.fields.get("details") or {}
+
     @cached_property
     def fields(self) -> dict[str, Any]:
         """The JSON object.  Raises LogDamaged when the line, although intact, is none."""
@@ -210,6 +232,14 @@ class Record:
         except orjson.JSONDecodeError:
             raise LogDamaged("the record is not valid JSON", seq=self.seq, hint=_VERIFY) from None
         return parsed
+
+
+def too_large(size: int) -> RecordTooLarge:
+    """Return the error for a line of so many bytes, with its LF."""
+    return RecordTooLarge(
+        f"the record would have {size - 1} bytes, {MAX_RECORD_BYTES} are allowed",
+        hint="Put large content elsewhere and its hash into the event.",
+    )
 
 
 def decode(

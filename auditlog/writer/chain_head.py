@@ -18,8 +18,14 @@ import datetime as dt
 from collections import deque
 from typing import TYPE_CHECKING
 
-from auditlog.errors import RecordTooLarge
-from auditlog.format.record import GENESIS_HASH, MAX_RECORD_BYTES, format_ns, log_prefix, seal
+from auditlog.format.record import (
+    GENESIS_HASH,
+    MAX_RECORD_BYTES,
+    format_ns,
+    log_prefix,
+    seal,
+    too_large,
+)
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.writer import log_events
 from auditlog.writer.clock import SECOND_NS, day_of, to_ns
@@ -124,7 +130,7 @@ class ChainHead:
         line, digest = seal(self._prefix, seq, self.hash, timestamp, body)
         size = len(line)
         if size > MAX_RECORD_BYTES + 1:
-            raise _too_large(size)
+            raise too_large(size)
         if self.size + size > self.max_segment_bytes:
             self._check_fits(body)
             if self._advance(now_ns, line_bytes=size):
@@ -174,7 +180,7 @@ class ChainHead:
         """Refuse what is too large before a segment is opened for it, whose record comes first."""
         line, _ = seal(self._prefix, self.seq + 2, self.hash, format_ns(0), body)
         if len(line) > MAX_RECORD_BYTES + 1:
-            raise _too_large(len(line))
+            raise too_large(len(line))
 
     def _new_commit(self, first_seq: int) -> Commit:
         assert self.segment is not None  # noqa: S101  (_advance set it; for the type checker)
@@ -256,10 +262,3 @@ def _with_clock_at(body: bytes, clock_at: str) -> bytes:
     if body.endswith(b"}"):
         return body[:-1] + (b"" if body.endswith(b"{}") else b",") + member
     return body + b',"details":{' + member
-
-
-def _too_large(size: int) -> RecordTooLarge:
-    return RecordTooLarge(
-        f"the record would have {size - 1} bytes, {MAX_RECORD_BYTES} are allowed",
-        hint="Put large content elsewhere and its hash into the event.",
-    )

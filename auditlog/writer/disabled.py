@@ -31,9 +31,9 @@ class DisabledLog(Log):
         self.id = log_id
         self._rules = rules
         self._service_host = service_host(log_id.service, log_id.host)
-        done = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0, 1)
-        done.done = True
-        self._ticket = Ticket(done, lambda _commit, _timeout: True, 0, GENESIS_HASH)
+        self._commit = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0, 1)
+        self._commit.done = True
+        self._ticket = self._done(0, GENESIS_HASH)
 
     def __repr__(self) -> str:
         return f"<Log {self.id} disabled>"
@@ -46,8 +46,10 @@ class DisabledLog(Log):
         timeout: dt.timedelta | float | None = None,
         **fields: Unpack[EventFields],
     ) -> Ticket:
-        encode(event, fields, service_host=self._service_host, context=current(), rules=self._rules)
-        return self._ticket
+        body, _ = encode(
+            event, fields, service_host=self._service_host, context=current(), rules=self._rules
+        )
+        return self._keep(body)
 
     async def aemit(
         self,
@@ -57,6 +59,14 @@ class DisabledLog(Log):
         **fields: Unpack[EventFields],
     ) -> Ticket:
         return self.emit(event, **fields)
+
+    def _keep(self, body: bytes) -> Ticket:
+        """Drop the record."""
+        return self._ticket
+
+    def _done(self, seq: int, record_hash: str) -> Ticket:
+        """A ticket of a record that is as durable as it will be."""
+        return Ticket(self._commit, lambda _commit, _timeout: True, seq, record_hash)
 
     def flush(self, timeout: dt.timedelta | float | None = None) -> None:
         """Nothing is ever queued."""

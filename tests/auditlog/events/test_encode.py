@@ -86,6 +86,13 @@ def test_handled_too_large_a_typed_event() -> None:
     assert record["details"]["changes"]["x"]["length"] == 70_000
 
 
+def test_handled_too_large_as_a_whole() -> None:
+    details = {f"field_{number}": "x" * 3_000 for number in range(22)}
+    record = recorded_while_handling("pool.drained", {"details": details})
+    assert record["details"]["omitted_fields"] > 10
+    assert "bytes, 65535 are allowed" in record["details"]["_refused"]
+
+
 def test_strict_refuses_in_an_except_block_too() -> None:
     with pytest.raises(InvalidEvent, match="the event type is not a name"):
         recorded_while_handling("Bad Name", {}, strict=True)
