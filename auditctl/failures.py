@@ -21,6 +21,7 @@ from typing import Final
 from auditctl.errors import ArchiveDamaged, BadPath, ConfigError, QueryError
 from auditctl.exit_codes import ExitCode
 from auditlog import errors as log_errors
+from auditlog.evidence.errors import BadEvidence
 from retention import errors as retention_errors
 from retention.plan import Refused
 from shippers import errors as shipper_errors
@@ -43,6 +44,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (log_errors.InvalidName, ExitCode.DATA),
     (log_errors.LogDamaged, ExitCode.DATA),
     (log_errors.CursorDamaged, ExitCode.DATA),
+    (BadEvidence, ExitCode.DATA),
     (retention_errors.PolicyError, ExitCode.DATA),
     (retention_errors.StateDamaged, ExitCode.DATA),
     (retention_errors.SegmentDamaged, ExitCode.DATA),

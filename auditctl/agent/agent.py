@@ -133,6 +133,8 @@ class Agent:
         if verification is not None:
             reasons += [f"verification: {alarm}" for alarm in verification.alarms[:_NAMED_ALARMS]]
             reasons += [verification.trouble] if verification.trouble else []
+        evidence = self._services.evidence()
+        reasons += evidence.unready() if evidence is not None else []
         return tuple(reasons)
 
     # What the command does -------------------------------------------------------------------

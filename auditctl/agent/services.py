@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from auditctl.agent.alarms import AlarmBook
+from auditctl.agent.evidence import EvidencePart
 from auditctl.composition.index_count import SinkCounts
 from auditctl.composition.index_retention import IndexRetention
 from auditctl.composition.sinks import make_sinks
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from auditctl.config.model import Config
     from auditlog import durable_fs
+    from auditlog.evidence.service import EvidenceService
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import RetentionSchedule, Status
     from shippers.service import Summary
@@ -69,6 +71,9 @@ class Services:
         self._schedule: RetentionSchedule | None = None
         self._verification: ContinuousVerification | None = None
         self._verifying: threading.Thread | None = None
+        self._evidence: EvidencePart | None = None
+        if ship and (service := _evidence_of(config)) is not None:
+            self._evidence = EvidencePart(service)
         if ship and config.sinks:
             self._sinks = make_sinks(config.sinks, config.directories)
             self._shipping = ShippingService(
@@ -102,6 +107,9 @@ class Services:
     def verification(self) -> VerificationStatus | None:
         return None if self._verification is None else self._verification.status()
 
+    def evidence(self) -> EvidencePart | None:
+        return self._evidence
+
     def stuck(self, timeout: float) -> str:
         """The loop that makes no round within ``timeout`` seconds; "" when all do."""
         if self._shipping is None or not self.running:
@@ -113,6 +121,8 @@ class Services:
             yield f"ships to {sink.name} ({sink.address})"
         if self._schedule is not None:
             yield "retains"
+        if self._evidence is not None:
+            yield "signs"
 
     def start(self) -> None:
         if self._shipping is not None:
@@ -123,6 +133,8 @@ class Services:
         if self._verification is not None:
             self._verifying = threading.Thread(target=self._verify, name="verify", daemon=True)
             self._verifying.start()
+        if self._evidence is not None:
+            self._evidence.start()
 
     def stop(self) -> None:
         """Return when everything has ended, within five seconds, with cursors durable."""
@@ -132,6 +144,8 @@ class Services:
         for thread in (self._thread, self._verifying):
             if thread is not None:
                 thread.join()
+        if self._evidence is not None:
+            self._evidence.stop()
         self.close()
 
     def close(self) -> None:
@@ -176,6 +190,18 @@ def _verification(config: Config) -> ContinuousVerification:
         every=settings.verify_every,
         cpu_share=settings.verify_cpu_share,
     )
+
+
+def _evidence_of(config: Config) -> EvidenceService | None:
+    """Imported late: only hosts with a key need the libraries of evidence."""
+    if not config.directories:
+        return None
+    path = config.evidence.key or config.state_directory() / "evidence.key"
+    if config.evidence.key is None and not path.exists():
+        return None
+    from auditctl.composition.evidence import make_evidence  # noqa: PLC0415  (see above)
+
+    return make_evidence(config)
 
 
 def _options(config: Config) -> ShippingOptions:

@@ -13,7 +13,15 @@ from auditctl.credentials import as_user, credential_options
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.export.archive import is_archive, verify_archive
-from auditctl.options import PATH, TEXT, chosen, complete_sinks, config_option, json_option
+from auditctl.options import (
+    DURATION,
+    PATH,
+    TEXT,
+    chosen,
+    complete_sinks,
+    config_option,
+    json_option,
+)
 from auditctl.output import render
 from auditlog.errors import InvalidName, NoLog
 from auditlog.reading.registry import sightings_by_directory
@@ -21,13 +29,16 @@ from auditlog.verification.verify import Report
 from auditlog.verification.verify import verify as verify_logs
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
 
     from auditctl.config.model import Config
     from auditctl.config.sinks import SinkConfig
+    from auditlog.evidence.verification import EvidenceReport
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.registry import Sighting
     from auditlog.verification.verify import LogReport
+    from shippers.reconcile.receipt import Receipt
 
 
 @click.command
@@ -43,6 +54,32 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(1, 64), default=1, help="So many processes; 1."
 )
+@click.option(
+    "--policy",
+    "policy_path",
+    type=PATH,
+    metavar="FILE",
+    help="Compare with checkpoints that this trust policy accepts.",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=TEXT,
+    multiple=True,
+    metavar="FILE|URL",
+    help="A checkpoint to compare with, besides those that are found.",
+)
+@click.option(
+    "--max-age", type=DURATION, help="Fail when the newest witnessed checkpoint is older."
+)
+@click.option("--offline", is_flag=True, help="Do not ask the witnesses what they remember.")
+@click.option(
+    "--proof",
+    "proof_path",
+    type=PATH,
+    metavar="FILE",
+    help="Check this proof of the one line in FILE, and nothing else.",
+)
 @credential_options
 @json_option("auditctl.verify/1")
 def verify(
@@ -51,6 +88,11 @@ def verify(
     config_path: Path | None,
     against: str | None,
     jobs: int,
+    policy_path: Path | None,
+    checkpoints: tuple[str, ...],
+    max_age: dt.timedelta | None,
+    offline: bool,
+    proof_path: Path | None,
     username: str | None,
     password_file: Path | None,
     api_key_file: Path | None,
@@ -67,13 +109,23 @@ def verify(
     (or in the configured sink of that name); nothing is changed there. The comparison is in the
     JSON as "against", an auditctl.reconcile/1.
 
+    With --policy, each log that the trust policy names is compared with what its witnesses
+    cosigned: whatever was changed, cut off or written anew since then is found. Checkpoints come
+    from the state directory, the log evidence@HOST, --checkpoint, and the policy's witnesses.
+
     \b
     Examples:
       auditctl verify /var/log/llama-orch/audit
       auditctl verify case-17.tar.zst
       auditctl verify --json /var/log/llama-orch/audit | jq '.logs[].findings'
       auditctl verify /var/log/llama-orch/audit --against audit.sqlite
+      auditctl verify /var/log/llama-orch/audit --policy trust.policy --max-age 1h
+      auditctl verify --proof record-42.tlog-proof --policy trust.policy line-42.ndjson
     """
+    if proof_path is not None:
+        return _verify_proof(proof_path, policy_path, path, as_json=as_json)
+    if policy_path is None and (checkpoints or max_age is not None or offline):
+        raise click.UsageError("--checkpoint, --max-age and --offline need --policy.")
     if path is not None and is_archive(path) and path.is_file():
         return _verify_export(path, as_json=as_json)
     receipt = None
@@ -90,12 +142,35 @@ def verify(
         receipt = compare_with(sink, directories, config, ship=False)
     if path is not None and config_path is None:
         directories = (path,)  # without the configuration: a copy is verified anywhere
+        state_dir = None
         known: Mapping[Path, tuple[Sighting, ...]] = {}
     elif path is not None and not path.is_dir():
-        directories, known = (path,), {}
+        directories, known, state_dir = (path,), {}, None
     else:
         config, directories = chosen(path, config_path)
-        known = sightings_by_directory(directories, config.state_dir)
+        state_dir = config.state_dir
+        known = sightings_by_directory(directories, state_dir)
+    report, lacking = _report_of(directories, jobs, known)
+    proven = report.ok and not lacking
+    evidence: dict[str, EvidenceReport] = {}
+    if policy_path is not None:
+        # Imported here: whoever has no policy needs none of its libraries.
+        from auditctl.commands import verify_evidence  # noqa: PLC0415  (see above)
+
+        evidence = verify_evidence.reports_of(
+            directories, state_dir, policy_path, checkpoints, max_age=max_age, offline=offline
+        )
+        proven = proven and bool(evidence) and all(each.ok for each in evidence.values())
+        if not evidence:
+            render.say("auditctl: the trust policy names no log of ours: nothing is proven.")
+    _show(report, evidence, receipt, proven=proven, as_json=as_json)
+    return ExitCode.OK if proven and (receipt is None or receipt.ok) else ExitCode.FAILED
+
+
+def _report_of(
+    directories: Sequence[Path], jobs: int, known: Mapping[Path, tuple[Sighting, ...]]
+) -> tuple[Report, bool]:
+    """The report, and whether a directory has no log or is not there.  Raises BadPath."""
     reports, lacking = [], False
     for directory in directories:
         try:
@@ -105,17 +180,44 @@ def verify(
                 raise
             lacking = True
             render.say(f"auditctl: {error}")
-    report = Report(tuple(log for found in reports for log in found.logs))
-    proven = report.ok and not lacking
+    return Report(tuple(log for found in reports for log in found.logs)), lacking
+
+
+def _show(
+    report: Report,
+    evidence: dict[str, EvidenceReport],
+    receipt: Receipt | None,
+    *,
+    proven: bool,
+    as_json: bool,
+) -> None:
+    if evidence:
+        from auditctl.commands import verify_evidence  # noqa: PLC0415  (as in verify)
     if as_json:
+        found = report.to_json()
+        if evidence:
+            found["logs"] = verify_evidence.merged(found["logs"], evidence)
         compared = {} if receipt is None else {"against": receipt.to_json()}
-        render.print_json({**report.to_json(), "ok": proven, **compared}, indent=True)
-    else:
-        for log in report.logs:
-            _print_log(log)
-        if receipt is not None:
-            print_receipt(receipt)
-    return ExitCode.OK if proven and (receipt is None or receipt.ok) else ExitCode.FAILED
+        render.print_json({**found, "ok": proven, **compared}, indent=True)
+        return
+    for log in report.logs:
+        _print_log(log)
+        if (own := evidence.pop(log.log, None)) is not None:
+            verify_evidence.print_evidence(own, log)
+    for own in evidence.values():
+        verify_evidence.print_evidence(own, None)
+    if receipt is not None:
+        print_receipt(receipt)
+
+
+def _verify_proof(
+    proof_path: Path, policy_path: Path | None, line_path: Path | None, *, as_json: bool
+) -> int:
+    if policy_path is None or line_path is None:
+        raise click.UsageError("--proof needs --policy, and FILE with the one line (- is stdin).")
+    from auditctl.commands.verify_evidence import verify_proof  # noqa: PLC0415  (as above)
+
+    return verify_proof(proof_path, policy_path, line_path, as_json=as_json)
 
 
 def _sink(config: Config, against: str) -> SinkConfig:

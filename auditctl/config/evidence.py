@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from auditctl.config.declared import declared
@@ -15,7 +16,10 @@ __all__ = ["EVIDENCE", "EvidenceSettings", "build_evidence"]
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSettings:
-    """Settings of continuous verification.  Raises ValueError when one cannot work."""
+    """Settings of evidence.  Raises ValueError when one cannot work.
+
+    Without a key nothing is signed; `auditctl evidence init` makes one.
+    """
 
     verify_every: Annotated[
         dt.timedelta, "time within which the agent verifies every record on disk again"
@@ -23,6 +27,19 @@ class EvidenceSettings:
     verify_cpu_share: Annotated[
         float, "fraction of one core that verifying uses at most, above 0 and up to 1"
     ] = 0.05
+    key: Annotated[
+        Path | None,
+        "file of the private key that signs checkpoints; made by `auditctl evidence init`",
+        "`evidence.key` in the state directory, where it exists",
+    ] = None
+    policy: Annotated[
+        Path | None,
+        "trust policy (c2sp.org/tlog-policy) with the witnesses that cosign checkpoints",
+        "none",
+    ] = None
+    checkpoint_every: Annotated[
+        dt.timedelta, "age of a growing log's last checkpoint at which the next one is signed"
+    ] = dt.timedelta(seconds=60)
 
     def __post_init__(self) -> None:
         if self.verify_every <= dt.timedelta(0):

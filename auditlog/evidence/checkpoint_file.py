@@ -81,17 +81,22 @@ class CheckpointFile:
         self._path = path
         self.signed, end = read_checkpoints(path)
         self._size = end
+        self.newest: Signed | None = None
+        for signed in self.signed:
+            self._note_newest(signed)
         if path.exists() and path.stat().st_size > end:
             durable_fs.truncate(path, end)
 
-    @property
-    def newest(self) -> Signed | None:
-        return self.signed[-1] if self.signed else None
+    def _note_newest(self, signed: Signed) -> None:
+        """Cosignatures come late: the newest is the largest, not the last in the file."""
+        if self.newest is None or signed.checkpoint.size >= self.newest.checkpoint.size:
+            self.newest = signed
 
     def append(self, note: Note, at: dt.datetime) -> Signed:
         """Make it durable."""
         signed = Signed(at, Checkpoint.parse(note.text), note)
         self.signed.append(signed)
+        self._note_newest(signed)
         line = _line(signed)
         if self._size + len(line) > _LIMIT_BYTES:
             self._shorten()

@@ -207,24 +207,27 @@ class Growth:
     def _bridge(self, line: bytes) -> None:
         """Account for the records between the tree's end and this line.  Raises LogDamaged."""
         header = parse_header(line + b"\n")
-        expected = self._store.size + 1
+        expected = until = self._store.size + 1
         if header is None or header.log != self.log:
-            self.close()  # the next attempt begins with this line
-            raise self._damaged("the line is not a record of this log")
+            raise self._give_up("the line is not a record of this log")
         if header.seq < expected:
-            self.close()  # the next attempt begins with this line
-            raise self._damaged(f"record {header.seq} is there twice; {expected} was expected")
-        until = expected
+            raise self._give_up(f"record {header.seq} is there twice; {expected} was expected")
         for tombstone in sorted(self._tombstones()):
             if tombstone.first_seq <= until <= tombstone.last_seq:
                 until = tombstone.last_seq + 1
         if until < header.seq:
-            self.close()  # the next attempt begins with this line
-            raise self._damaged(f"records {until} to {header.seq - 1} are missing", seq=until)
+            raise self._give_up(f"records {until} to {header.seq - 1} are missing", until)
         assert self._segment is not None  # noqa: S101  (the line is of an open segment)
         self._store.begin(f"deleted-{expected}")
         self._store.extend(self._store.kept_leaves(expected - 1, header.seq - expected))
         self._store.begin(f"{self._segment.day.isoformat()}.{self._segment.part:04d}")
+
+    def _give_up(self, reason: str, seq: int | None = None) -> LogDamaged:
+        """The error to raise; the next attempt looks for the place anew, as files may be back."""
+        error = self._damaged(reason, seq)
+        self.close()
+        self._segment = None
+        return error
 
     def _damaged(self, reason: str, seq: int | None = None) -> LogDamaged:
         return LogDamaged(

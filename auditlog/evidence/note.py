@@ -227,6 +227,17 @@ class Note:
     def to_bytes(self) -> bytes:
         return self.text + b"\n" + "".join(map(str, self.signatures)).encode()
 
+    def lines(self) -> list[str]:
+        """For the details of a record, whose texts have no line ends."""
+        return self.to_bytes().decode().removesuffix("\n").split("\n")
+
+    @classmethod
+    def of_lines(cls, lines: list[str]) -> Note:
+        """Raises BadEvidence."""
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise BadEvidence("a note on record is not a list of lines")
+        return cls.parse("".join(f"{line}\n" for line in lines).encode())
+
     @classmethod
     def parse(cls, data: bytes) -> Note:
         """Raises BadEvidence; nothing is verified yet."""

@@ -111,16 +111,19 @@ class TrustPolicy:
         log = self.logs.get(checkpoint.origin)
         if log is None:
             raise BadEvidence(f"the trust policy names no log {checkpoint.origin}")
-        by_key = {witness.key: name for name, witness in self.witnesses.items()}
-        verified = note.verified([log, *by_key])
-        if all(each.key != log for each in verified):
+        if not note.verified([log]):
             raise BadEvidence(f"the checkpoint is not signed by {checkpoint.origin}")
-        seen = {
-            by_key[each.key]: _instant(each.seconds)
-            for each in verified
-            if each.key in by_key and each.seconds is not None
-        }
+        seen = self.cosigned(note)
         return Trusted(checkpoint, note, seen, self.satisfied(frozenset(seen)))
+
+    def cosigned(self, note: Note) -> dict[str, dt.datetime]:
+        """When each witness of the policy that did cosigned it.  Raises BadEvidence."""
+        names = {witness.key: name for name, witness in self.witnesses.items()}
+        return {
+            names[each.key]: _instant(each.seconds)
+            for each in note.verified(names)
+            if each.seconds is not None
+        }
 
     def satisfied(self, seen: frozenset[str]) -> bool:
         """Whether cosignatures of these witnesses are enough."""

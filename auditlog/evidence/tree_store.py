@@ -54,6 +54,7 @@ class TreeStore:
         self._fds: dict[int, int] = {}
         self._dirty: set[int] = set()
         self._label = ""
+        self._first = size + 1  # of the leaves file, which is made with its first leaf
         self._new_names = False
         last = list_leaves(directory)[-1:]
         if last and size:
@@ -79,10 +80,7 @@ class TreeStore:
             return
         self._write()
         self._close(0)
-        path = self.directory / "leaves" / leaves_name(self.size + 1, label)
-        opened = durable_fs.open_append if path.exists() else durable_fs.create_exclusive
-        self._fds[0] = opened(path)
-        self._label, self._new_names = label, True
+        self._label, self._first = label, self.size + 1
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Append leaves; ``begin`` has to have been called."""
@@ -119,6 +117,10 @@ class TreeStore:
 
     def _write(self) -> None:
         if self._leaves:
+            if 0 not in self._fds:
+                path = self.directory / "leaves" / leaves_name(self._first, self._label)
+                self._fds[0] = durable_fs.create_exclusive(path)
+                self._new_names = True
             self._append(0, self._leaves)
             self._leaves.clear()
         for level, nodes in self._nodes.items():

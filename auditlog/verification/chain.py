@@ -49,6 +49,11 @@ Kind = Literal[
     "missing_segment",
     "missing_log",
     "tail_missing",
+    "signed_tail_missing",
+    "root_mismatch",
+    "checkpoint_signature",
+    "checkpoint_stale",
+    "quorum_missing",
     "wrong_day",
 ]
 

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from auditctl.config.evidence import EVIDENCE
 from auditctl.config.model import SINK, TOP
 from auditctl.config.policies import FOREIGN, RETENTION
 from auditctl.config.sources import SOURCES
@@ -26,6 +27,7 @@ TABLES: Final[Mapping[str, Mapping[str, Setting]]] = {
     "`[sinks.NAME]`": SINK,
     "`[retention]`": RETENTION,
     "`[[retention.foreign]]`": FOREIGN,
+    "`[evidence]`": EVIDENCE,
     **{f"`[[sources.{kind}]]`": settings for kind, settings in SOURCES.items()},
 }
 

@@ -75,6 +75,7 @@ def test_every_line(tmp_path: Path, form: str) -> None:
     assert store.size == 900
     assert store.root() == root_of(log.lines)
     assert growth.sealed
+    store.sync()
     assert len(list((tmp_path / "tree/leaves").iterdir())) == 3
 
 

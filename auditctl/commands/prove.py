@@ -1,0 +1,104 @@
+"""``auditctl prove``: the proof that one record is in a log; see auditlog.evidence.proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditctl.composition.evidence import load_policy
+from auditctl.errors import BadPath
+from auditctl.options import DIRECTORY, PATH, TEXT, chosen, complete_logs, config_option
+from auditctl.output import render
+from auditctl.output.new_file import new_file
+from auditlog.evidence.checkpoint_file import read_checkpoints
+from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.proof import RecordProof
+from auditlog.evidence.proof_state import ProofState
+from auditlog.evidence.tree_files import TreeFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auditlog.evidence.checkpoint_file import Signed
+    from auditlog.evidence.policy import TrustPolicy
+
+
+@click.command
+@click.argument("log", type=TEXT, shell_complete=complete_logs)
+@click.argument("seq", type=click.IntRange(min=1))
+@config_option
+@click.option(
+    "--dir",
+    "directory",
+    metavar="DIR",
+    type=DIRECTORY,
+    help="Instead of the configured directories.",
+)
+@click.option(
+    "--policy",
+    "policy_path",
+    type=PATH,
+    metavar="FILE",
+    help="Take a checkpoint that satisfies this trust policy (default: the configured one).",
+)
+@click.option("-o", "--output", "target", type=PATH, metavar="FILE", help="A new file to write.")
+def prove(
+    log: str,
+    seq: int,
+    *,
+    config_path: Path | None,
+    directory: Path | None,
+    policy_path: Path | None,
+    target: Path | None,
+) -> None:
+    """Prove that a record is in a log, to somebody who does not trust us.
+
+    The proof (c2sp.org/tlog-proof) is a small file: with it, the record's line and a trust policy,
+    `auditctl verify --proof` needs nothing else, years after the log is gone.
+
+    \b
+    Examples:
+      auditctl prove queen-rbee@hive1 42 -o record-42.tlog-proof
+      auditctl verify --proof record-42.tlog-proof --policy trust.policy line-42.ndjson
+    """
+    config, _ = chosen(directory, config_path)
+    policy_path = policy_path or config.evidence.policy
+    policy = None if policy_path is None else load_policy(policy_path)
+    place = ProofState(config.state_directory()).directory(log)
+    signed, _ = read_checkpoints(place / "checkpoints")
+    chosen_one = _choose(signed, seq, policy)
+    if chosen_one is None:
+        largest = max((each.checkpoint.size for each in signed), default=0)
+        raise BadPath(
+            f"record {seq} of {log} is in no checkpoint yet; the largest has {largest} records",
+            path=place,
+            hint="Wait for the next one, or run auditctl evidence sign.",
+        )
+    size = chosen_one.checkpoint.size
+    hashes = TreeFiles(place).inclusion(seq - 1, size)
+    proof = RecordProof(seq - 1, tuple(hashes), chosen_one.note).to_bytes()
+    if policy is not None and not _accepted(policy, chosen_one):
+        render.say(
+            "auditctl: no quorum of witnesses has cosigned a checkpoint with this record yet."
+        )
+    if target is None:
+        render.print_line(proof.decode().removesuffix("\n"))
+        return
+    with new_file(target) as stream:
+        stream.write(proof)
+
+
+def _choose(signed: Sequence[Signed], seq: int, policy: TrustPolicy | None) -> Signed | None:
+    """The newest checkpoint with the record; one that a quorum cosigned, where there is any."""
+    having = [each for each in signed if each.checkpoint.size >= seq]
+    accepted = [each for each in having if policy is not None and _accepted(policy, each)]
+    return max(accepted or having, key=lambda each: (each.checkpoint.size, each.at), default=None)
+
+
+def _accepted(policy: TrustPolicy, signed: Signed) -> bool:
+    try:
+        return policy.trust(signed.note).quorum
+    except BadEvidence:
+        return False

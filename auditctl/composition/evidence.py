@@ -1,0 +1,78 @@
+"""Put together what the configuration says about evidence: the key, the trust policy, the state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditctl.errors import ConfigError
+from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.note import Signer
+from auditlog.evidence.policy import TrustPolicy
+from auditlog.evidence.proof_state import ProofState
+from auditlog.evidence.service import EvidenceOptions, EvidenceService
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditctl.config.model import Config
+
+__all__ = ["key_path", "load_key", "load_policy", "make_evidence"]
+
+
+def key_path(config: Config) -> Path:
+    """Where the private key is, or would be.  Raises ConfigError."""
+    return config.evidence.key or config.state_directory() / "evidence.key"
+
+
+def load_key(config: Config) -> Signer | None:
+    """The key that signs; None where none was made.  Raises ConfigError."""
+    path = key_path(config)
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        if config.evidence.key is None:
+            return None
+        raise ConfigError(
+            "the key of [evidence] is not there", path=path, hint="auditctl evidence init makes it."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "the key of [evidence] cannot be read",
+            path=path,
+            errno=getattr(error, "errno", None),
+            hint="It belongs to the user that the agent runs as, with mode 0600.",
+        ) from error
+    try:
+        return Signer.parse(text)
+    except BadEvidence as error:
+        raise ConfigError(error.reason, path=path, hint="Restore it from its copy.") from None
+
+
+def load_policy(path: Path) -> TrustPolicy:
+    """Raises ConfigError, naming the file and the line."""
+    try:
+        return TrustPolicy.parse(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            "the trust policy cannot be read", path=path, errno=error.errno
+        ) from error
+    except BadEvidence as error:
+        raise ConfigError(error.reason, path=path, hint=error.hint) from None
+
+
+def make_evidence(config: Config) -> EvidenceService | None:
+    """The service that signs the configured logs; None without a key.  Raises ConfigError."""
+    if not config.directories:
+        return None
+    key = load_key(config)
+    if key is None:
+        return None
+    policy = config.evidence.policy
+    return EvidenceService(
+        config.directories,
+        ProofState(config.state_directory()),
+        key,
+        EvidenceOptions(config.evidence.checkpoint_every),
+        policy=None if policy is None else load_policy(policy),
+        host=config.host,
+    )

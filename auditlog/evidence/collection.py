@@ -1,0 +1,100 @@
+"""Collect the checkpoints of logs from every place that may have some.
+
+Nothing collected here is believed: a trust policy decides (see verification).  Places that cannot
+be read are left out; what matters is what the others remember.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from auditlog.errors import LogDamaged
+from auditlog.evidence.checkpoint_file import read_checkpoints
+from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.note import Note
+from auditlog.evidence.witness_client import fetch_checkpoint, fetch_note
+from auditlog.format.record import decode
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import iter_lines, open_any_form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from auditlog.evidence.policy import TrustPolicy
+
+__all__ = ["Candidate", "from_file", "from_logs", "from_state", "from_url", "from_witnesses"]
+
+CHECKPOINT_EVENT: Final = "evidence.checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A signed checkpoint, and for people where it was found."""
+
+    note: Note
+    source: str
+
+
+def from_file(path: Path) -> Candidate:
+    """A checkpoint somebody kept.  Raises BadEvidence, naming the file, and OSError."""
+    try:
+        return Candidate(Note.parse(path.read_bytes()), str(path))
+    except BadEvidence as error:
+        raise BadEvidence(error.reason, path=path, hint=error.hint) from None
+
+
+def from_url(url: str) -> Candidate:
+    """A checkpoint that somebody serves.  Raises BadEvidence, naming the URL, and OSError."""
+    try:
+        return Candidate(fetch_note(url), url)
+    except BadEvidence as error:
+        raise BadEvidence(f"{url}: {error.reason}", hint=error.hint) from None
+
+
+def from_state(state_dir: Path) -> Iterator[Candidate]:
+    """The ones that the agent of this host keeps."""
+    for path in sorted((state_dir / "proofs").glob("*/checkpoints")):
+        try:
+            found, _ = read_checkpoints(path)
+        except (BadEvidence, OSError):
+            continue
+        for signed in found:
+            yield Candidate(signed.note, str(path))
+
+
+def from_logs(directory: Path) -> Iterator[Candidate]:
+    """The ones in the records of evidence@<host>.  Raises OSError for the directory."""
+    marker = f'"event_type":"{CHECKPOINT_EVENT}"'.encode()
+    for log, segments in scan(directory).logs.items():
+        if log.service != "evidence":
+            continue
+        for segment in segments:
+            try:
+                stream, path = open_any_form(segment)
+                with stream:
+                    for offset, line in iter_lines(stream, path=path):
+                        if marker in line:
+                            record = decode(line, path=path, offset=offset)
+                            note = Note.of_lines(record.fields["details"]["note"])
+                            yield Candidate(note, f"record {record.seq} of {log}")
+            except (BadEvidence, LogDamaged, FileNotFoundError, KeyError, TypeError):
+                continue
+
+
+def from_witnesses(policy: TrustPolicy) -> tuple[list[Candidate], list[str]]:
+    """What the witnesses of the policy remember of its logs, and which of them did not answer."""
+    found, silent = [], []
+    for witness in policy.witnesses.values():
+        if not witness.url:
+            continue
+        for origin in policy.logs:
+            try:
+                note = fetch_checkpoint(witness.url, origin)
+            except (BadEvidence, OSError, ValueError) as error:
+                silent.append(f"witness {witness.name}: {error}")
+                break
+            if note is not None:
+                found.append(Candidate(note, f"witness {witness.name}"))
+    return found, silent

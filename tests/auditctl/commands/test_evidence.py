@@ -1,0 +1,152 @@
+"""`auditctl evidence` and `auditctl prove`: from a key to a proof that needs nothing else."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from auditlog.evidence.note import Key
+from auditlog.evidence.policy import TrustPolicy
+from auditlog.evidence.proof_state import ProofState
+from tests.support.logs import write_log
+from tests.support.witnesses import our_witness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.auditctl.conftest import Result
+
+LOG = "queen-rbee@hive1"
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_log(tmp_path / "audit", LOG, records=10)
+    path = tmp_path / "config.toml"
+    path.write_text(
+        f'directories = ["{tmp_path}/audit"]\nstate_dir = "{tmp_path}/state"\nhost = "hive1"\n'
+    )
+    monkeypatch.setenv("AUDITLOG_CONFIG", str(path))
+    return path
+
+
+def make_key(run: Callable[..., Result]) -> list[Key]:
+    made = run("evidence", "init", "--origin", "audit.example.com/hive1")
+    assert made.code == 0
+    return [Key.parse(line.removeprefix("log ")) for line in made.out.splitlines()]
+
+
+def test_init_makes_a_key_that_its_owner_alone_can_read(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    made = run("evidence", "init", "--origin", "audit.example.com/hive1")
+    path = tmp_path / "state/evidence.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "SHA-256 of the public key: " in made.err
+    names = [Key.parse(line.removeprefix("log ")).name for line in made.out.splitlines()]
+    assert names == [f"audit.example.com/hive1/{log}" for log in ("evidence@hive1", LOG)]
+    secret = path.read_text()
+    assert secret.split("+")[-1].strip() not in made.out + made.err
+    again = run("evidence", "init")
+    assert (again.code, again.out) == (0, made.out)
+    assert path.read_text() == secret
+    other = run("evidence", "init", "--origin", "elsewhere.example")
+    assert other.code == 65
+    assert "there is a key for audit.example.com/hive1 already" in other.err
+
+
+def test_sign_and_status_say_how_far_each_log_is_signed(
+    run: Callable[..., Result], config: Path
+) -> None:
+    assert run("evidence", "sign").code == 65, "without a key"
+    make_key(run)
+    signed = run("evidence", "sign")
+    assert signed.code == 0
+    assert f"ok     {LOG}: signed through seq 10 at " in signed.out
+    status = run("evidence", "status", "--json").json
+    assert (status["schema"], status["ok"]) == ("auditctl.evidence/1", True)
+    assert [row["log"] for row in status["logs"]] == ["evidence@hive1", LOG]
+    assert status["logs"][1]["signed_seq"] == 10
+    assert run("verify").code == 0, "the log of checkpoints is one like any other"
+
+
+def test_with_a_witness_everything_that_was_signed_is_witnessed(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    keys = make_key(run)
+    with our_witness(tmp_path / "w1", keys) as witness:
+        policy = tmp_path / "trust.policy"
+        lines = [f"log {key}" for key in keys]
+        lines += [f"witness w1 {witness.key} {witness.url}", "quorum w1", ""]
+        policy.write_text("\n".join(lines))
+        TrustPolicy.parse(policy.read_bytes())
+        with config.open("a") as stream:
+            stream.write(f'[evidence]\npolicy = "{policy}"\n')
+        signed = run("evidence", "sign", "--wait", "30s")
+        assert signed.code == 0, signed.err
+        assert "witnessed through seq 10 at " in signed.out
+        assert " by w1" in signed.out
+        proven = run("verify", "--policy", policy, "--max-age", "1h")
+        assert proven.code == 0, proven.out
+        assert "witnessed through seq 10 at " in proven.out
+    proof, line = tmp_path / "p.tlog-proof", tmp_path / "line"
+    assert run("prove", LOG, "7", "-o", proof).code == 0
+    lines_ = (tmp_path / "audit").glob(f"{LOG}*.ndjson")
+    line.write_bytes(next(iter(lines_)).read_bytes().splitlines(keepends=True)[6])
+    checked = run("verify", "--proof", proof, "--policy", policy, line)
+    assert (checked.code, checked.err) == (0, "")
+    assert f"ok     record 7 of audit.example.com/hive1/{LOG}; witnessed at " in checked.out
+    line.write_bytes(line.read_bytes().replace(b"alice", b"mallo"))
+    refused = run("verify", "--proof", proof, "--policy", policy, line, "--json")
+    assert refused.code == 1
+    assert refused.json["ok"] is False
+
+
+def test_prove_says_when_a_record_is_in_no_checkpoint_yet(
+    run: Callable[..., Result], config: Path
+) -> None:
+    make_key(run)
+    run("evidence", "sign")
+    assert run("prove", LOG, "10").out.startswith("c2sp.org/tlog-proof@v1\nindex 9\n")
+    late = run("prove", LOG, "11")
+    assert late.code == 2
+    assert "record 11 of queen-rbee@hive1 is in no checkpoint yet" in late.err
+
+
+def test_restart_is_on_record_and_gives_the_log_another_origin(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    make_key(run)
+    run("evidence", "sign")
+    assert run("evidence", "restart", "--reason", "x").code == 2
+    assert run("evidence", "restart", "other@hive1", "--reason", "x").code == 2
+    with ProofState(tmp_path / "state").locked():
+        busy = run("evidence", "restart", LOG, "--reason", "x")
+    assert busy.code == 1
+    assert "another process signs here" in busy.err
+    restarted = run("evidence", "restart", LOG, "--reason", "restored from the backup of Monday")
+    assert restarted.code == 0, restarted.err
+    assert f"/{LOG}~e2+" in restarted.out
+    found = run("search", "event_type=evidence.restarted", "--json")
+    assert "restored from the backup of Monday" in found.out
+    assert run("evidence", "sign").code == 0
+    policy = tmp_path / "policy"
+    policy.write_text(run("evidence", "init").out + "quorum none\n")
+    assert f"{LOG}~e2" in policy.read_text()
+    assert run("verify", "--policy", policy).code == 0
+
+
+def test_a_machine_that_is_a_clone_signs_nothing_until_it_says_so(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    make_key(run)
+    run("evidence", "sign")
+    (tmp_path / "state/proofs/machine-id").write_text("another\n")
+    refused = run("evidence", "sign")
+    assert refused.code == 1
+    assert "two machines must not sign one log" in refused.err
+    assert run("evidence", "restart", "--all", "--reason", "this one replaces it").code == 0
+    assert run("evidence", "sign").code == 0
