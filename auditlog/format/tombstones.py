@@ -23,16 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INDEX_DELETED",
+    "LOG_FORGOTTEN",
     "SEGMENT_DELETED",
+    "ForgottenLog",
     "IndexTombstone",
     "Tombstone",
     "by_log",
+    "parse_forgotten_log",
     "parse_index_tombstone",
     "parse_tombstone",
 ]
 
 SEGMENT_DELETED: Final = "retention.segment_deleted"
 INDEX_DELETED: Final = "retention.index_deleted"
+LOG_FORGOTTEN: Final = "retention.log_forgotten"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,6 +108,29 @@ def parse_index_tombstone(header: Header, line: bytes) -> IndexTombstone | None:
             details["sink"], tuple(details["urls"]), details["index"], details["uuid"]
         )
     except (KeyError, TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenLog:
+    """A log that was retired on purpose: nobody expects its records up to ``through_seq``."""
+
+    log: str
+    through_seq: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.log, str) or type(self.through_seq) is not int:
+            raise ValueError("the log is not text or through_seq is not a number")
+
+
+def parse_forgotten_log(header: Header, line: bytes) -> ForgottenLog | None:
+    """The retirement of a log in a line; None as of parse_tombstone."""
+    details = _details(header, line, LOG_FORGOTTEN)
+    if details is None:
+        return None
+    try:
+        return ForgottenLog(details["log"], details["through_seq"])
+    except (KeyError, ValueError):
         return None
 
 

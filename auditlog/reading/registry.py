@@ -12,6 +12,7 @@ administration, or a witness, is the stronger proof (docs/threat-model.md).
 
 Invariants (tests of the same name in tests/auditlog/reading/test_registry.py):
   union       a log is known when any of the sources knows it
+  forgotten   a log that was forgotten on record is expected by nobody
   place       a cursor's sighting names the exact record: its number, hash and place
   reads_only  nothing is created or changed, and what cannot be read hides no other sighting
 """
@@ -25,14 +26,16 @@ from typing import TYPE_CHECKING
 from auditlog.cursors import CursorStore
 from auditlog.errors import CursorDamaged, InvalidName
 from auditlog.format.segment_names import LogId
+from auditlog.format.tombstones import LOG_FORGOTTEN, parse_forgotten_log
 from auditlog.reading.head_note import known_logs
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
+from auditlog.reading.tombstone_scan import retention_lines
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
-__all__ = ["Sighting", "sightings", "sightings_by_directory"]
+__all__ = ["Sighting", "forgotten_logs", "sightings", "sightings_by_directory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,41 @@ class Sighting:
 def sightings(directory: str | os.PathLike[str]) -> tuple[Sighting, ...]:
     """Return what ``<directory>/.auditlog`` knows: head notes, and cursors of an agent there.
 
-    Raises OSError.
+    Logs that were forgotten on purpose are left out.  Raises OSError.
     """
-    own = Path(directory) / STATE_DIRECTORY
-    notes = (Sighting(str(log), f"{own / f'{log}.head'}") for log in known_logs(own.parent))
-    return (*notes, *_of_cursors(own))
+    place = Path(directory)
+    present = set(map(str, scan(place).logs)) if place.is_dir() else set()
+    return _expected(tuple(_of_directory(place)), present, [place])
+
+
+def forgotten_logs(directories: Iterable[Path]) -> dict[str, int]:
+    """Return the logs that `auditctl forget` retired, each with the last seq that was known then.
+
+    The records of it are in the logs of retention in these directories.  Raises OSError.
+    """
+    found: dict[str, int] = {}
+    for directory in directories:
+        for header, line in retention_lines(scan(directory).logs, LOG_FORGOTTEN):
+            if (one := parse_forgotten_log(header, line)) is not None:
+                found[one.log] = max(one.through_seq, found.get(one.log, 0))
+    return found
+
+
+def _expected(
+    found: Sequence[Sighting], present: Container[str], directories: Sequence[Path]
+) -> tuple[Sighting, ...]:
+    """Leave out what was forgotten; the records of that are read only where a log is absent."""
+    if all(sighting.log in present for sighting in found):
+        return tuple(found)
+    forgotten = forgotten_logs(directories)
+    return tuple(one for one in found if one.seq > forgotten.get(one.log, -1))
+
+
+def _of_directory(directory: Path) -> Iterator[Sighting]:
+    own = directory / STATE_DIRECTORY
+    for log in known_logs(directory):
+        yield Sighting(str(log), f"{own / f'{log}.head'}")
+    yield from _of_cursors(own)
 
 
 def sightings_by_directory(
@@ -72,17 +105,19 @@ def sightings_by_directory(
     Raises OSError.
     """
     present = [directory for directory in directories if directory.is_dir()]
-    found = {directory: list(sightings(directory)) for directory in present}
+    found = {directory: list(_of_directory(directory)) for directory in present}
+    logs = {directory: set(map(str, scan(directory).logs)) for directory in present}
     homes = {
         log: directory
         for directory in reversed(present)
-        for log in (*map(str, scan(directory).logs), *(one.log for one in found[directory]))
+        for log in (*logs[directory], *(one.log for one in found[directory]))
     }
     for sighting in _of_cursors(state_dir) if present and state_dir is not None else ():
         home = found[homes.get(sighting.log, present[0])]
         if sighting not in home:
             home.append(sighting)
-    return {directory: tuple(known) for directory, known in found.items()}
+    anywhere = frozenset().union(*logs.values())
+    return {place: _expected(known, anywhere, present) for place, known in found.items()}
 
 
 def _of_cursors(state_dir: Path) -> Iterator[Sighting]:

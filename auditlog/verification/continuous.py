@@ -36,7 +36,7 @@ from auditlog.errors import InvalidName
 from auditlog.format.record import format_timestamp, parse_timestamp
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
-from auditlog.reading.registry import Sighting, sightings_by_directory
+from auditlog.reading.registry import Sighting, forgotten_logs, sightings_by_directory
 from auditlog.verification.verify import verify_log
 
 if TYPE_CHECKING:
@@ -277,7 +277,21 @@ class ContinuousVerification:
             with self._lock:
                 self._suspects.pop(key, None)  # it is looked at again with the directory
             return
+        if not report.segments and self._forget(key):
+            return
         self._keep(key, report)
+
+    def _forget(self, key: _Key) -> bool:
+        """Drop a log that was forgotten on record; whether it was."""
+        before = self._results.get(key)
+        through = forgotten_logs([key[0]]).get(key[1], -1)
+        if (before is not None and before.seq > through) or through < 0:
+            return False
+        with self._lock:
+            for known in (self._results, self._looks, self._suspects):
+                known.pop(key, None)
+        self._save()
+        return True
 
     def _remembered(self, key: _Key) -> list[Sighting]:
         with self._lock:

@@ -24,7 +24,7 @@ from auditlog.format.tombstones import Tombstone, by_log
 from auditlog.reading.head_note import known_head, known_logs
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form, segments_of
-from auditlog.reading.registry import Sighting, sightings
+from auditlog.reading.registry import Sighting, forgotten_logs, sightings
 from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.chain import ChainCheck, Finding
 from auditlog.verification.workers import Workers, cuts
@@ -195,8 +195,11 @@ def _verify_directory(
     inventory = scan(path)
     tombstones = by_log(tombstones_in(inventory.logs))
     # A log of which every segment is gone is still known by what was noted about it.
-    named = {*tombstones, *(sighting.log for sighting in seen)}
-    logs = {*inventory.logs, *known_logs(path), *_parsed(named)}
+    sighted = {sighting.log for sighting in seen}
+    named = {*tombstones, *sighted, *map(str, known_logs(path))} - set(map(str, inventory.logs))
+    if named - sighted:
+        named -= forgotten_logs([path]).keys() - sighted
+    logs = {*inventory.logs, *_parsed(named)}
     if not logs:
         raise NoLog(
             "there is no log in this directory",

@@ -1,0 +1,82 @@
+"""``auditctl forget``: record that a log was retired on purpose; see auditlog.reading.registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditctl.commands.prune import user
+from auditctl.errors import CommandFailed
+from auditctl.exit_codes import ExitCode
+from auditctl.options import DIRECTORY, TEXT, chosen, config_option, json_option
+from auditctl.output import render
+from auditlog.format.segment_names import LogId
+from auditlog.format.tombstones import LOG_FORGOTTEN
+from auditlog.reading.inventory import scan
+from auditlog.reading.registry import sightings_by_directory
+from retention.proofs import ProofLog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auditlog.reading.registry import Sighting
+
+
+@click.command
+@click.argument("log", metavar="LOG", type=TEXT)
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
+@config_option
+@click.option("--reason", type=TEXT, required=True, help="Why nobody needs to look for it.")
+@json_option("auditctl.forget/1")
+def forget(
+    log: str, directory: Path | None, *, config_path: Path | None, reason: str, as_json: bool
+) -> int:
+    """Record that a log was retired on purpose.
+
+    It is then no longer reported as missing. LOG has no segment left in DIR, or in the configured
+    directories, but a cursor or a note still knows it. Who forgot it, when, why and up to which
+    record is a record in the chain of retention's log. Refused with exit code 4 while segments of
+    the log are there.
+
+    \b
+    Examples:
+      auditctl forget queen-rbee@old-host audit --reason "host retired, ticket OPS-17"
+    """
+    log_id = LogId.parse(log)
+    config, directories = chosen(directory, config_path)
+    for place in directories:
+        if place.is_dir() and log_id in scan(place).logs:
+            render.say(f"auditctl: {place}: segments of {log} are still there; nothing was done.")
+            return ExitCode.REFUSED
+    known = sightings_by_directory(directories, config.state_directory())
+    seen = [one for each in known.values() for one in each if one.log == log]
+    if not seen:
+        raise CommandFailed(
+            f"nothing knows a log {log}, or it was forgotten before",
+            hint="See auditctl status for the logs that are missing.",
+        )
+    home = next(place for place, each in known.items() if any(one.log == log for one in each))
+    through_seq = max(one.seq for one in seen)
+    details = {
+        "log": log,
+        "through_seq": through_seq,
+        "known_from": [one.source for one in seen],
+        "reason": reason,
+    }
+    with ProofLog(home, config.host, config.retention_instance(home)) as proofs:
+        proofs.note(LOG_FORGOTTEN, ("log", log), details, actor=user())
+    if as_json:
+        found = {"schema": "auditctl.forget/1", "directory": str(home), **details}
+        render.print_json(found, indent=True)
+    else:
+        _print(log, through_seq, seen)
+    return ExitCode.OK
+
+
+def _print(log: str, through_seq: int, seen: Sequence[Sighting]) -> None:
+    upto = f" up to seq {through_seq}" if through_seq else ""
+    render.print_line(f"{render.clean(log)} is forgotten{upto}; it was known from:")
+    for one in seen:
+        render.print_line(f"  {render.clean(one.source)}")
