@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import SegmentName
 from auditlog.reading.head_note import remember_head
-from auditlog.reading.registry import Sighting, sightings, sightings_by_directory
+from auditlog.reading.registry import (
+    Sighting,
+    forgotten_logs,
+    sightings,
+    sightings_by_directory,
+)
 from tests.support.logs import START, LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -78,3 +83,19 @@ def test_one_cursor_that_is_found_by_two_ways_is_one_sighting(tmp_path: Path) ->
     acknowledge(write_log(tmp_path, records=1), tmp_path / ".auditlog")
     [known] = sightings_by_directory([tmp_path], tmp_path / ".auditlog").values()
     assert len(known) == 1
+
+
+def test_forgotten(tmp_path: Path) -> None:
+    log = write_log(tmp_path, records=3)
+    acknowledge(log, tmp_path / ".auditlog")
+    log.active.unlink()
+    retention = LogBuilder(tmp_path, "retention@hive1")
+    for details in ({"log": log.log}, {"log": log.log, "through_seq": 2}):
+        retention.append(event_type="retention.log_forgotten", details=details)
+        assert [one.seq for one in sightings(tmp_path)] == [3], "incomplete, or of fewer records"
+    retention.append(
+        event_type="retention.log_forgotten", details={"log": log.log, "through_seq": 3}
+    )
+    assert forgotten_logs([tmp_path]) == {log.log: 3}
+    assert sightings(tmp_path) == ()
+    assert sightings_by_directory([tmp_path], tmp_path / ".auditlog") == {tmp_path: ()}
