@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from auditlog.reading.reader import read
     from auditlog.verification.verify import Report, verify
     from auditlog.writer.flush_policy import FlushPolicy
+    from auditlog.writer.lifetime import close_all
     from auditlog.writer.log import Log
     from auditlog.writer.opening import open_log as open  # noqa: A004  (as io.open and gzip.open: auditlog.open)
     from auditlog.writer.stats import Stats
@@ -71,6 +72,7 @@ __all__ = [
     "Ticket",
     "UnsafePath",
     "bind",
+    "close_all",
     "events",
     "open",
     "read",
@@ -87,6 +89,7 @@ _HOMES = {
     "Stats": "writer.stats",
     "Ticket": "writer.ticket",
     "bind": "events.context",
+    "close_all": "writer.lifetime",
     "events": "events",
     "open": "writer.opening",
     "read": "reading.reader",

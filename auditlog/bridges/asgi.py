@@ -169,20 +169,21 @@ class AuditMiddleware:
         return self._log
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._open is None:
-            await self.app(scope, receive, send)
-            return
-
         async def opening() -> Message:
             message = await receive()
-            if message["type"] == "lifespan.startup":
+            if message["type"] == "lifespan.startup" and self._open is not None:
                 self._opened()  # what cannot be opened shall not start
             return message
 
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown.") and self._log is not None:
                 try:
-                    self._log.close()
+                    if self._open is not None:
+                        self._log.close()
+                    else:
+                        # Servers end with the signal that stopped them, which runs no exit handler;
+                        # whoever opened the log may still close it.
+                        await asyncio.to_thread(self._log.flush)
                 except AuditLogError as error:
                     self._outage.lost(error)
             await send(message)

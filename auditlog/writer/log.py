@@ -16,7 +16,6 @@ Invariants (tests of the same name in tests/auditlog/writer/test_log.py):
 
 from __future__ import annotations
 
-import atexit
 import datetime as dt
 import logging
 import os
@@ -24,7 +23,6 @@ import sys
 import threading
 import time
 import warnings
-import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,7 +48,7 @@ from auditlog.events.encode import encode
 from auditlog.events.values import LENIENT, ValueRules
 from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES
 from auditlog.format.segment_names import LogId
-from auditlog.writer import log_events
+from auditlog.writer import lifetime, log_events
 from auditlog.writer.chain_head import ChainHead
 from auditlog.writer.clock import SECOND_NS, WallClock, to_ns
 from auditlog.writer.disk_space import DiskSpace, Watermarks
@@ -72,7 +70,6 @@ _PATIENT_SECONDS: Final = 30.0
 """How long opening and closing wait at least for a disk that reports no error."""
 
 _logger = logging.getLogger("auditlog")
-_open_logs: weakref.WeakSet[Log] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +133,7 @@ class Log:
         self._read_clock = options.clock
         self._clock_read = self._clock.last_ns
         self._begin()
-        _open_logs.add(self)
+        lifetime.opened(self)
 
     def __repr__(self) -> str:
         return f"<Log {self.id} in {self.directory}>"
@@ -252,7 +249,7 @@ class Log:
         if commit is not None and not self._wait(commit, timeout):
             self._fail_stalled("the log was closed while events could not be made durable")
         self._commits.stop(max(1.0, ends_at - time.monotonic()))
-        _open_logs.discard(self)
+        lifetime.closed(self)
         self._raise_failure()
 
     def reopen(self) -> None:
@@ -475,7 +472,9 @@ class Log:
                 torn.offset,
                 torn.kept,
             )
-        return self._append(log_events.opened(me, pid=os.getpid(), flush=self._policy.mode))
+        return self._append(
+            log_events.opened(me, recovered, pid=os.getpid(), flush=self._policy.mode)
+        )
 
     def _wait(self, commit: Commit, timeout: dt.timedelta | float | None) -> bool:
         """Wait when the log is opened or closed; whether the commit is done.
@@ -538,7 +537,7 @@ class Log:
         """The log has failed: from now on every event gets this error."""
         self._refusal = failure
 
-    def _forget(self) -> None:
+    def disown(self) -> None:
         """In a forked child: the parent goes on writing, the child's copy never does."""
         self._closed = True
         self._refusal = ForkedLog(
@@ -549,21 +548,3 @@ class Log:
         self._file_lock.abandon()
         self._lock = threading.RLock()  # the old one may be held by a thread that was not copied
         self._commits.forget(self._refusal, self._lock)
-
-
-def _close_all() -> None:
-    for log in list(_open_logs):
-        try:
-            log.close()
-        except AuditLogError as error:
-            _logger.error("%s: %s", log.id, error)  # noqa: TRY400  (no traceback at exit)
-
-
-def _forget_all() -> None:
-    for log in list(_open_logs):
-        log._forget()  # noqa: SLF001  (same module)
-    _open_logs.clear()
-
-
-atexit.register(_close_all)
-os.register_at_fork(after_in_child=_forget_all)

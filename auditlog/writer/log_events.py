@@ -15,7 +15,7 @@ from auditlog.writer.clock import SECOND_NS
 
 if TYPE_CHECKING:
     from auditlog.format.segment_names import SegmentName
-    from auditlog.writer.recovery import Torn
+    from auditlog.writer.recovery import Recovered, Torn
 
 __all__ = [
     "clock_stepped",
@@ -42,8 +42,16 @@ def segment_opened(
     return _body("log.segment_opened", service_host, details)
 
 
-def opened(service_host: str, *, pid: int, flush: str) -> bytes:
-    return _body("log.opened", service_host, {"pid": pid, "flush": flush})
+def opened(service_host: str, recovered: Recovered, *, pid: int, flush: str) -> bytes:
+    """The log goes on: with which run before, up to which record that one was durable.
+
+    ``previous_closed`` is false when that run was killed or lost power; whatever it had
+    acknowledged has a number up to ``previous_seq``.
+    """
+    details: dict[str, Any] = {"pid": pid, "flush": flush}
+    if recovered.seq:
+        details |= {"previous_closed": recovered.closed, "previous_seq": recovered.seq}
+    return _body("log.opened", service_host, details)
 
 
 def closed(service_host: str) -> bytes:

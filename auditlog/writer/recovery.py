@@ -49,7 +49,8 @@ class Recovered:
 
     ``segment`` is the last one with a record in it (None: the log is new), ``size`` its bytes,
     ``seq``, ``hash`` and ``timestamp`` its last record's.  ``appendable`` is false for a compressed
-    one.  ``empty`` is the newest segment where that has no whole record, as a crash leaves it.
+    one.  ``closed`` says whether the last record is log.closed (None: unknown).  ``empty`` is the
+    newest segment where that has no whole record, as a crash leaves it.
     """
 
     segment: SegmentName | None = None
@@ -58,6 +59,7 @@ class Recovered:
     hash: str = GENESIS_HASH
     timestamp: str = ""
     appendable: bool = True
+    closed: bool | None = None
     empty: SegmentName | None = None
     torn: Torn | None = None
 
@@ -83,7 +85,13 @@ def recover(directory: Path, log: LogId) -> Recovered:
             cut = segment, tail.end
         if (last := tail.last) is not None:
             found = Recovered(
-                segment.name, tail.end, last.seq, last.hash, last.timestamp, empty=found.empty
+                segment.name,
+                tail.end,
+                last.seq,
+                last.hash,
+                last.timestamp,
+                closed=last.event_type == "log.closed",
+                empty=found.empty,
             )
             break
         if head is not None and segment.name <= head:

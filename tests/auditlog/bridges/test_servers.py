@@ -148,6 +148,58 @@ def test_what_was_answered_before_sigterm_is_in_the_log(
     assert len(slots) <= workers
 
 
+MODULE_LEVEL: Final = """
+import contextlib, os, auditlog
+from auditlog.bridges.asgi import AuditMiddleware
+log = auditlog.open(os.environ["AUDIT_DIR"], service="queen-rbee", host="hive1", instance="auto",
+                    flush=auditlog.FlushPolicy.batched(max_delay=600))
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for _ in range(2):
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                log.emit("just.before")
+                {close}
+            await send({{"type": message["type"] + ".complete"}})
+        return
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body", "body": b""}})
+
+{wrap}
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("close", "wrap", "last"),
+    [
+        ("auditlog.close_all()", "", ["just.before", "log.closed"]),
+        ("pass", "app = AuditMiddleware(app, log)", ["just.before"]),
+    ],
+    ids=["close_all", "middleware"],
+)
+def test_a_module_level_log_under_uvicorn_loses_no_event(
+    tmp_path: Path, workers: str, close: str, wrap: str, last: list[str]
+) -> None:
+    """uvicorn raises the signal again behind its shutdown, so no exit handler runs."""
+    (tmp_path / "module_level.py").write_text(MODULE_LEVEL.format(close=close, wrap=wrap))
+    command = ("uvicorn", f"--app-dir={tmp_path}", "module_level:app", "--fd={socket}")
+    audit = tmp_path / "audit"
+    with serving((*command, "--workers", workers), audit) as (process, _):
+        eventually(lambda: times_opened(audit) >= int(workers), "every worker opened its log")
+        time.sleep(
+            0.5
+        )  # the second worker's start; a worker that is stopped before it is ready ends at once
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    logs: dict[str, list[str]] = {}
+    for record in auditlog.read(audit):
+        logs.setdefault(record.log, []).append(record.event_type)
+    assert any(types[-len(last) :] == last for types in logs.values()), logs
+    assert all("just.before" not in types or types[-len(last) :] == last for types in logs.values())
+
+
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii")
     return [int(pid) for pid in children.split()]
