@@ -13,6 +13,7 @@ Invariants (tests of the same name in tests/auditlog/format/test_foreign_files.p
 from __future__ import annotations
 
 import datetime as dt
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -37,7 +38,10 @@ FIRST_LINE_BYTES: Final = 1 << 16
 EARLIEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 """What is before it is taken for no time of an event."""
 
-_MILLISECONDS: Final = 1e11  # as seconds this is the year 5138
+_UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
+"""Below each limit, how many of a number's unit are a second; 1e11 s is the year 5138."""
+
+_NUMBER: Final = re.compile(r"\d{9,19}(\.\d{1,9})?", re.ASCII)
 
 
 class FilePlace(NamedTuple):
@@ -91,19 +95,24 @@ def value_at(value: Any, field: str) -> Any:
 
 
 def instant_of(given: Any) -> dt.datetime | None:
-    """The instant that a value tells: RFC 3339 (without a zone it is UTC), or seconds or
-    milliseconds since 1970.
+    """The instant of a value, or None: RFC 3339 (without a zone it is UTC), a number of seconds,
+    milliseconds, microseconds or nanoseconds since 1970, such a number as text, or one of these as
+    the member ``$date`` of an object (MongoDB).
 
     >>> instant_of(1_790_000_000).isoformat()
     '2026-09-21T14:13:20+00:00'
     """
     try:
+        if isinstance(given, dict) and len(given) == 1:
+            return instant_of(given.get("$date"))
+        if isinstance(given, str) and _NUMBER.fullmatch(given):
+            given = float(given)
         if isinstance(given, str):
             instant = dt.datetime.fromisoformat(given)
             return instant.replace(tzinfo=instant.tzinfo or dt.UTC).astimezone(dt.UTC)
         if isinstance(given, (int, float)) and not isinstance(given, bool):
-            seconds = given / 1000 if abs(given) >= _MILLISECONDS else given
-            return dt.datetime.fromtimestamp(seconds, dt.UTC)
+            unit = next((unit for limit, unit in _UNITS if abs(given) < limit), 0.0)
+            return dt.datetime.fromtimestamp(given / unit, dt.UTC) if unit else None
     except (ValueError, OverflowError, OSError):
         pass  # no instant, as any other text
     return None

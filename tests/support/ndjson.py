@@ -98,4 +98,4 @@ def messages(sink: FakeSink) -> Iterator[Any]:
     """The documents without what shipping has added."""
     for document in list(sink.documents.values()):
         value = orjson.loads(document.line)
-        yield {key: value[key] for key in value if key not in ("@timestamp", "host", "log")}
+        yield {key: value[key] for key in value if key not in ("@timestamp", "auditlog")}

@@ -1,9 +1,10 @@
-"""The index template of documents that other programs wrote.  Pure.
+"""Make the index template of documents that other programs wrote.  Pure.
 
-What their fields are is not known, so the mapping is dynamic, and lenient where it can be: texts
-are keywords, dates are not guessed, a value of another type than the first one's is kept and not
-indexed (``_ignored``), and a thousand fields are enough.  What still contradicts the mapping, as an
-object where a text was, is quarantined.
+Other programs' fields are not known, so the template claims none of them but ``@timestamp``, which
+every document has as a time (shippers.sources.ndjson.line); what we add is under ``auditlog``.  The
+mapping is dynamic, and without subobjects: a field is a dotted path, so ``error`` as a text and
+``error.message``, or ``app`` beside ``app.kubernetes.io/name``, are two fields that never
+contradict each other.  A value that does not fit its field is kept and not indexed (docs/adr/0010).
 
 The template of a source ``journal`` is for ``llama-orch-journal-*`` alone.  A source ``app`` has a
 pattern that also fits a source ``app-x``; the longer name has the higher priority.
@@ -26,35 +27,47 @@ if TYPE_CHECKING:
 
 __all__ = ["DOCUMENT_TEMPLATE_VERSION", "document_template", "template_for"]
 
-DOCUMENT_TEMPLATE_VERSION: Final = 2
+DOCUMENT_TEMPLATE_VERSION: Final = 3
 """Raised with every change of the template; an older one on the server is replaced."""
 
 _PRIORITY: Final = 510  # above the audit log's own
 
 
-def _text() -> dict[str, Any]:
-    return {"type": "text", "norms": False}
+def _named(*names: str) -> dict[str, Any]:
+    return {f"auditlog.source.{name}": keyword() for name in names}
 
 
 def _properties() -> dict[str, Any]:
-    """What is known of every document.
+    """What we add to a document.
 
     Without ignore_malformed, which is the index's: a field that repeats it is given back without
     it, and would look like another mapping.
     """
     return {
         "@timestamp": {"type": "date"},
-        "message": _text(),
-        "error": {"properties": {"message": _text(), "type": keyword()}},
-        "log": {
-            "properties": {
-                "level": keyword(),
-                "offset": {"type": "long"},
-                "flags": keyword(),
-                "file": {"properties": {"path": keyword()}},
-            }
-        },
+        **_named("name", "host", "path", "timestamp", "error.type", "error.message"),
+        "auditlog.source.offset": {"type": "long"},
+        "auditlog.fields": {"type": "flattened", "ignore_above": 1024, "depth_limit": 100},
     }
+
+
+def _dynamic() -> list[dict[str, Any]]:
+    """How a new field is mapped, by the type of its first value.
+
+    Every field has a keyword that takes whatever comes later, so a number and a text under one
+    name are both found; numbers are compared by the double, which leaves out what is not one.
+    """
+    with_keyword = {"fields": {"keyword": keyword()}}
+    number = {"type": "double", "ignore_malformed": True, **with_keyword}
+    text = {"type": "text", "norms": False, **with_keyword}
+    messages = {"match_mapping_type": "string", "match": ["message", "msg"], "mapping": text}
+    return [
+        {"messages": messages},
+        {"texts": {"match_mapping_type": "string", "mapping": keyword()}},
+        {"integers": {"match_mapping_type": "long", "mapping": number}},
+        {"floats": {"match_mapping_type": "double", "mapping": number}},
+        {"booleans": {"match_mapping_type": "boolean", "mapping": keyword()}},
+    ]
 
 
 def document_template(
@@ -67,15 +80,14 @@ def document_template(
         version=DOCUMENT_TEMPLATE_VERSION,
         description=f"Documents of the source {source}",
         mappings={
+            "subobjects": False,
             "date_detection": False,
-            "dynamic_templates": [
-                {"texts": {"match_mapping_type": "string", "mapping": keyword()}}
-            ],
+            "dynamic_templates": _dynamic(),
             "properties": _properties(),
         },
         mapping_settings={
             "ignore_malformed": True,
-            "total_fields": {"limit": 1000, "ignore_dynamic_beyond_limit": True},
+            "total_fields": {"limit": 2000, "ignore_dynamic_beyond_limit": True},
         },
         shards=shards,
         replicas=replicas,

@@ -73,7 +73,7 @@ def to_document(line: bytes, source: str, now: dt.datetime) -> tuple[Document, s
         body = {
             "@timestamp": at,
             "message": line.rstrip(b"\n").decode("utf-8", "backslashreplace"),
-            "error": {"type": "journal", "message": "the line is not an entry of the journal"},
+            **_error(source, "journal", "the line is not an entry of the journal"),
         }
         return Document(source, content_id(source, line), at, _dump(body)), None, False
     at = _timestamp(entry.get("__REALTIME_TIMESTAMP"), now)
@@ -89,11 +89,13 @@ def to_document(line: bytes, source: str, now: dt.datetime) -> tuple[Document, s
     if isinstance(hostname, str):
         document["host"]["name"] = hostname
     if too_large:
-        document["error"] = {
-            "type": "field_too_large",
-            "message": f"journalctl left out {', '.join(sorted(too_large))}",
-        }
+        reason = f"journalctl left out {', '.join(sorted(too_large))}"
+        document |= _error(source, "field_too_large", reason)
     return Document(source, content_id(source, cursor), at, _dump(document)), cursor, True
+
+
+def _error(source: str, kind: str, message: str) -> dict[str, Any]:
+    return {"auditlog": {"source": {"name": source, "error": {"type": kind, "message": message}}}}
 
 
 def _place(document: dict[str, Any], name: str, value: Any) -> None:

@@ -1,10 +1,14 @@
 """Make a document of one line that another program wrote.  Pure.
 
-A line that is a JSON object is the document, byte for byte, with what we know of it put in front
-where its keys leave room (as Filebeat's json.keys_under_root).  Any other line is kept under
-``message``, with ``error.message`` and ``error.type`` saying why (as json.add_error_key).
+A line that is a JSON object is the document, byte for byte, its keys at the root; its provenance
+goes in front, under ``auditlog.source``.  Any other line is kept under ``message``, and
+``auditlog.source.error`` says why.  An object that no index can hold at its root (hundreds of
+members, a blank name, a name that belongs to the index or to us) is kept whole under
+``auditlog.fields``.
 
-Its ``@timestamp`` is the line's own where it has one, else when it was read.
+``@timestamp`` is the line's own time, else the time of reading.  Its value in the line is replaced
+only if an index would read it otherwise (a number, a text with a blank) or not at all; the line's
+own value is then in ``auditlog.source.timestamp``.
 
 Invariants (tests of the same name in tests/shippers/sources/ndjson/test_line.py):
   verbatim    the members of an object are in the document as they are in the line
@@ -16,6 +20,7 @@ Invariants (tests of the same name in tests/shippers/sources/ndjson/test_line.py
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -28,10 +33,37 @@ from shippers.item import Document, content_id
 
 __all__ = ["Line", "LineFormat", "to_document"]
 
+_BOM: Final = b"\xef\xbb\xbf"
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
 _AHEAD: Final = dt.timedelta(days=1)
+_MANY_MEMBERS: Final = 300  # so many new fields of one line would use up the limit of an index
+_BLANK_NAME: Final = re.compile(rb'"[\s.]*"\s*:')
+_INDEX_NAMES: Final = frozenset(  # metadata fields: a document that has one is refused
+    {
+        "_data_stream_timestamp",
+        "_doc_count",
+        "_feature",
+        "_field_names",
+        "_id",
+        "_ignored",
+        "_ignored_source",
+        "_index",
+        "_index_mode",
+        "_nested_path",
+        "_primary_term",
+        "_routing",
+        "_seq_no",
+        "_source",
+        "_tier",
+        "_tsid",
+        "_type",
+        "_version",
+    }
+)
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str)  # any number, however long
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +71,8 @@ class LineFormat:
     """How the lines of a source become documents.
 
     ``timestamp_field`` is a member, or a path of members joined by dots, that has the time of the
-    event: RFC 3339 (without a zone it is UTC), or seconds or milliseconds since 1970.
+    event: RFC 3339 (without a zone it is UTC), or seconds, milliseconds, microseconds or
+    nanoseconds since 1970.
     """
 
     source: str
@@ -68,37 +101,54 @@ class Line(NamedTuple):
 
 def to_document(line: Line, form: LineFormat, read_at: dt.datetime) -> tuple[Document, str]:
     """The document, and what is wrong with the line: "", "json", "utf-8" or "truncated"."""
-    value, error_type, error_text = _parse(line)
-    added: dict[str, Any] = {}
-    if isinstance(value, dict):
-        at, shown = _timestamp(value, form.timestamp_field, read_at)
-        if "@timestamp" not in value:
-            added["@timestamp"] = shown
+    content = line.content if line.offset else line.content.removeprefix(_BOM)
+    value, error_type, error_text = _parse(content, line)
+    source: dict[str, Any] = {
+        "name": form.source,
+        "host": form.host,
+        "path": line.path.encode("utf-8", "backslashreplace").decode(),
+        "offset": line.offset,
+    }
+    body, at = b"", format_timestamp(read_at)
+    shown, has_own, added = at, False, dict[str, Any]()
+    if value is None:
+        source["error"] = {"type": error_type, "message": error_text}
+        added["message"] = content.decode("utf-8", "backslashreplace")
     else:
-        value, at = {}, format_timestamp(read_at)
-        added = {
-            "@timestamp": at,
-            "message": line.content.decode("utf-8", "backslashreplace"),
-            "error": {"message": error_text, "type": error_type},
-        }
-    added |= _provenance(value, line, form.host)
-    body = orjson.dumps(added)
-    if value:
-        body = body[:-1] + (b"," if len(body) > 2 else b"") + line.content.strip()[1:]
+        body = content.strip()
+        given, instant = _time_of(value, form.timestamp_field, read_at)
+        if instant is not None:
+            at = shown = format_timestamp(instant)
+            if isinstance(given, str) and _RFC_3339.fullmatch(given):
+                shown = given  # as precise as it is, and in its own zone
+        elif given is not None:
+            text = "the time of the line is not understood; @timestamp is the time of reading"
+            source["error"] = {"type": "timestamp", "message": text}
+        has_own = "@timestamp" in value
+        if has_own and (own := value["@timestamp"]) != shown:
+            source["timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+            body = _with_timestamp(body, value, shown)
+    added["auditlog"] = {"source": source}
+    if value is not None and _is_unfit(value, body):
+        opened = orjson.dumps({"@timestamp": shown, **added})[:-2]  # neither object is closed
+        document = b'%b,"fields":%b}}' % (opened, body)
+    else:
+        front = orjson.dumps(added if has_own else {"@timestamp": shown, **added})
+        document = front[:-1] + b"," + body[1:] if value else front
     identity = content_id(form.source, form.host, line.first_hash, str(line.offset), line.digest)
-    return Document(form.source, identity, at, body + b"\n"), error_type
+    return Document(form.source, identity, at, document + b"\n"), error_type
 
 
-def _parse(line: Line) -> tuple[Any, str, str]:
+def _parse(content: bytes, line: Line) -> tuple[dict[str, Any] | None, str, str]:
     if line.cut:
         text = f"the line of {line.size_bytes} bytes was cut to {len(line.content)}"
         return None, "truncated", text
     try:
-        line.content.decode("utf-8")
+        content.decode("utf-8")
     except UnicodeDecodeError as error:
         return None, "utf-8", f"the line is not UTF-8 at its byte {error.start}"
     try:
-        value = orjson.loads(line.content)
+        value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         return None, "json", f"the line is not valid JSON: {error.msg} (at character {error.pos})"
     if not isinstance(value, dict):
@@ -106,34 +156,47 @@ def _parse(line: Line) -> tuple[Any, str, str]:
     return value, "", ""
 
 
-def _provenance(value: dict[str, Any], line: Line, host: str) -> dict[str, Any]:
-    """Where the line comes from, under the names of the Elastic Common Schema that are free."""
-    added: dict[str, Any] = {}
-    if _free(value, "host"):
-        added["host"] = {"name": host}
-    if _free(value, "log"):
-        path = line.path.encode("utf-8", "backslashreplace").decode()
-        added["log"] = {"file": {"path": path}, "offset": line.offset}
-        if line.cut:
-            added["log"]["flags"] = ["truncated"]
-    return added
+def _time_of(
+    value: dict[str, Any], field: str, read_at: dt.datetime
+) -> tuple[Any, dt.datetime | None]:
+    """The value that has the line's time, and the instant; None if it is not understood.
 
-
-def _free(value: dict[str, Any], name: str) -> bool:
-    return not any(key == name or key.startswith(f"{name}.") for key in value)
-
-
-def _timestamp(value: dict[str, Any], field: str, read_at: dt.datetime) -> tuple[str, str]:
-    """When it happened, in UTC, to choose the day by; and how the document shows it.
-
-    What is before 2000 or more than a day ahead is no time of an event: every such day would be
-    an index of its own.
+    A time before 2000 or more than a day ahead is not the time of an event: each such day would
+    be an index of its own.
     """
     own = value.get("@timestamp")
     given = own if own is not None else value_at(value, field)
     instant = instant_of(given)
     if instant is None or not EARLIEST <= instant <= read_at + _AHEAD:
-        now = format_timestamp(read_at)
-        return now, now
-    at = format_timestamp(instant)
-    return at, given if isinstance(given, str) and _RFC_3339.fullmatch(given) else at
+        return given, None
+    return given, instant
+
+
+def _is_unfit(value: dict[str, Any], body: bytes) -> bool:
+    """Whether an index cannot hold the object's members at its root."""
+    if body.count(b'":') > _MANY_MEMBERS or _BLANK_NAME.search(body) is not None:
+        return True
+    return any(
+        name in _INDEX_NAMES or name == "auditlog" or name.startswith("auditlog.") for name in value
+    )
+
+
+def _with_timestamp(body: bytes, value: dict[str, Any], timestamp: str) -> bytes:
+    """The object with another ``@timestamp``; every other byte stays."""
+    text, pieces, done, at = body.decode(), list[str](), 0, 1
+    try:
+        while text[at := _skip(text, at)] != "}":
+            name, at = _DECODER.raw_decode(text, _skip(text, at + (text[at] == ",")))
+            begin = _skip(text, _skip(text, at) + 1)  # behind the colon
+            _, at = _DECODER.raw_decode(text, begin)
+            if name == "@timestamp":
+                pieces += [text[done:begin], f'"{timestamp}"']
+                done = at
+    except (ValueError, RecursionError):  # nested deeper than this parser goes
+        return orjson.dumps({**value, "@timestamp": timestamp})
+    return "".join([*pieces, text[done:]]).encode()
+
+
+def _skip(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()

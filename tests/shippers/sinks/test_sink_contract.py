@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import pytest
 
+from auditlog.format.foreign_files import line_hash
 from auditlog.format.record import parse_header
 from shippers.item import Document, Shipment, content_id
 from shippers.outcome import DUPLICATE, INDEXED, DeliveryOutcome
 from shippers.outcome import OutcomeKind as Kind
+from shippers.sinks.elasticsearch.bulk import documents_prefix
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.protocol import Sink
 from shippers.sinks.sqlite.sink import SqliteSink
-from tests.support.elasticsearch import Cluster
+from shippers.sources.ndjson.line import Line, LineFormat, to_document
+from tests.support.elasticsearch import Cluster, request
 from tests.support.logs import make_line
 from tests.support.shipments import shipments
 
@@ -201,17 +205,62 @@ def test_documents_wait_for_a_sink_that_is_not_there() -> None:
     assert outcomes[0].reason == "cannot connect: Connection refused"
 
 
+CONFLICTING: Final = [  # each beside the others, in one index
+    {"error": "text"},
+    {"error": {"message": "object", "code": 5}},
+    {"error": 5},
+    {"error": ["a", {"b": 1}]},
+    {"n": 1},
+    {"n": "text"},
+    {"n": {"x": 1}},
+    {"flag": True},
+    {"flag": "maybe"},
+    {"labels": {"app": "web"}},
+    {"labels": {"app.kubernetes.io/name": "web"}},
+    {"a": [{"x": 1}, {"x": "s"}]},
+    {"a": "s"},
+    {"log": "from a container\n", "host": "web1"},
+    {"log": {"level": "info"}, "host": {"name": "web1"}},
+    {"message": "hello world"},
+    {"message": {"a": 1}},
+    {"text": "x" * 40_000},
+    {"@timestamp": 1_763_681_400},
+    {"@timestamp": "2026-11-23 07:12:00"},
+    {"@timestamp": {"$date": "2026-11-23T07:12:00Z"}},
+    {"": 1},
+    {"_id": "theirs", "deep": {"": {"a": 1}}},
+    {f"k{n}": {"value": n} for n in range(1500)},
+    {"late": "after many"},
+]
+FOUND: Final = [  # how many of them each query finds
+    ({"term": {"error": "text"}}, 1),
+    ({"term": {"error.message": "object"}}, 1),
+    ({"term": {"error.b": 1}}, 1),
+    ({"term": {"n.keyword": "text"}}, 1),
+    ({"range": {"n": {"gte": 1}}}, 1),
+    ({"term": {"flag": "maybe"}}, 1),
+    ({"term": {"flag": "true"}}, 1),
+    ({"term": {"labels.app.kubernetes.io/name": "web"}}, 1),
+    ({"term": {"a.x.keyword": "s"}}, 1),
+    ({"match": {"message": "world"}}, 1),
+    ({"term": {"auditlog.fields._id": "theirs"}}, 1),
+    ({"term": {"auditlog.fields.k1499.value": 1499}}, 1),
+    ({"term": {"late": "after many"}}, 1),
+    ({"term": {"auditlog.source.host": "hive1"}}, len(CONFLICTING)),
+]
+
+
 @pytest.mark.elasticsearch
-def test_a_document_that_contradicts_the_mapping_is_refused_alone(
-    elasticsearch: Cluster, index_prefix: str
+@pytest.mark.parametrize("first", [0, 1, 4, 7])
+def test_lines_that_contradict_each_other_are_all_indexed_and_found(
+    elasticsearch: Cluster, index_prefix: str, first: int
 ) -> None:
-    lenient = [{"a": "text"}, {"a": 5}, {"b": 5}, {"b": "text"}, {"@timestamp": "at noon"}]
-    strict = [{"a": {"deep": 1}}, {"": 1}]
-    at = "2026-11-23T07:12:00.000000Z"
+    now = dt.datetime(2026, 11, 23, 7, 12, tzinfo=dt.UTC)
+    form = LineFormat("app", "hive1")
+    lines = [orjson.dumps(v) for v in CONFLICTING[first:] + CONFLICTING[:first]]
     given = [
-        Document("app", content_id(line), at, line + b"\n")
-        for value in lenient + strict
-        for line in [orjson.dumps(value)]
+        to_document(Line("/app.log", "f" * 64, n, line, line_hash(line), len(line)), form, now)[0]
+        for n, line in enumerate(lines)
     ]
     sink = ElasticsearchSink(
         "main",
@@ -219,4 +268,9 @@ def test_a_document_that_contradicts_the_mapping_is_refused_alone(
     )
     outcomes = [sink.deliver([document])[0] for document in given]
     sink.close()
-    assert kinds(outcomes) == [Kind.INDEXED] * len(lenient) + [Kind.QUARANTINED] * len(strict)
+    assert kinds(outcomes) == [Kind.INDEXED] * len(given)
+    indices = f"/{documents_prefix(index_prefix, 'app')}-*"
+    assert request(elasticsearch.url, "POST", f"{indices}/_refresh")[0] == 200
+    for query, count in FOUND if not first else FOUND[-4:]:  # a field's type is its first value's
+        _, answer = request(elasticsearch.url, "POST", f"{indices}/_search", {"query": query})
+        assert answer["hits"]["total"]["value"] == count, query

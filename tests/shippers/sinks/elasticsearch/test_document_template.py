@@ -40,10 +40,11 @@ def test_own() -> None:
     changed = document_template("x-audit", "journal")
     expected = copy.deepcopy(changed)
     mappings = changed["template"]["mappings"]
-    mappings["properties"]["message"]["type"] = "keyword"
-    assert mappings["properties"]["error"]["properties"]["message"]["type"] == "text"
-    mappings["dynamic_templates"][0]["texts"]["mapping"].clear()
-    del mappings["properties"]["log"]["properties"]["file"]
+    mappings["properties"]["auditlog.source.path"]["type"] = "text"
+    assert mappings["properties"]["auditlog.source.host"]["type"] == "keyword"
+    mappings["dynamic_templates"][1]["texts"]["mapping"].clear()
+    assert mappings["dynamic_templates"][4]["booleans"]["mapping"]
+    del mappings["properties"]["auditlog.fields"]
     assert document_template("x-audit", "journal") == expected
 
 

@@ -38,7 +38,7 @@ def test_never_lost(line: bytes) -> None:
     """never_lost: any line whatever gives a document that is valid JSON"""
     made, cursor, good = to_document(line + b"\n", "journal", NOW)
     assert (cursor, good) == (None, False)
-    assert orjson.loads(made.line)["error"]["type"] == "journal"
+    assert orjson.loads(made.line)["auditlog"]["source"]["error"]["type"] == "journal"
 
 
 @given(entry=st.dictionaries(names, values, max_size=5))
@@ -69,7 +69,7 @@ def test_all_fields(entry: dict[str, str]) -> None:
 
 def test_what_is_too_large_is_named() -> None:
     _, found = document({**LEAST, "MESSAGE": None, "B": None})
-    assert found["error"] == {
+    assert found["auditlog"]["source"]["error"] == {
         "type": "field_too_large",
         "message": "journalctl left out B, MESSAGE",
     }

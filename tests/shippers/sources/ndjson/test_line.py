@@ -50,8 +50,13 @@ def test_verbatim(value: dict[str, Any]) -> None:
     content = orjson.dumps(value)
     made, found, wrong = document(content)
     assert not wrong
+    if "fields" in found["auditlog"]:  # a blank name
+        found = found["auditlog"]["fields"]
+    if "@timestamp" in value:
+        found["@timestamp"] = value["@timestamp"]  # see the test of times
+    else:
+        assert content[1:-1] in made.line
     assert {key: found[key] for key in value} == value
-    assert content[1:-1] in made.line
 
 
 @given(content=st.binary(max_size=60).filter(lambda b: b"\n" not in b))
@@ -61,7 +66,7 @@ def test_never_lost(content: bytes) -> None:
     assert made.at == NOW_TEXT or not wrong
     if wrong:
         assert found["message"] == content.decode("utf-8", "backslashreplace")
-        assert found["error"]["type"] == wrong
+        assert found["auditlog"]["source"]["error"]["type"] == wrong
 
 
 def test_identity() -> None:
@@ -93,22 +98,86 @@ def test_identity() -> None:
 def test_no_clash(value: dict[str, Any]) -> None:
     """no_clash: what is added never takes the place of what the line has"""
     _, found, _ = document(orjson.dumps(value))
-    added = found.keys() - value.keys()
-    assert added <= {"@timestamp", "host", "log"}
-    for name in added:
-        assert not any(key.startswith(f"{name}.") for key in value)
+    kept = found["auditlog"].get("fields", found)
+    assert {key: kept[key] for key in value if key != "@timestamp"} == {
+        key: value[key] for key in value if key != "@timestamp"
+    }
+    assert found.keys() - value.keys() <= {"@timestamp", "auditlog"}
 
 
-def test_where_a_line_comes_from_is_told_where_its_keys_leave_room() -> None:
-    _, found, _ = document(b'{"a":1}')
+def test_where_a_line_comes_from_is_told_under_a_name_of_our_own() -> None:
+    _, found, _ = document(b'{"a":1,"host":"x","log":"y","error":"z"}')
     assert found == {
         "@timestamp": NOW_TEXT,
-        "host": {"name": "hive1"},
-        "log": {"file": {"path": "/var/log/app.log"}, "offset": 10},
+        "auditlog": {
+            "source": {"name": "app", "host": "hive1", "path": "/var/log/app.log", "offset": 10}
+        },
         "a": 1,
+        "host": "x",
+        "log": "y",
+        "error": "z",
     }
-    assert "log" not in document(b'{"log.level":"info"}')[1]
-    assert document(b'{"host":"x"}')[1]["host"] == "x"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"":1}',
+        b'{"a":{" ":1}}',
+        b'{"_id":"x"}',
+        b'{"auditlog":{"mine":1}}',
+        b'{"auditlog.mine":1}',
+        orjson.dumps({f"k{n}": n for n in range(400)}),
+    ],
+)
+def test_an_object_that_no_index_can_hold_is_kept_whole_elsewhere(content: bytes) -> None:
+    made, found, wrong = document(content)
+    assert not wrong
+    assert found.keys() == {"@timestamp", "auditlog"}
+    assert found["auditlog"]["fields"] == orjson.loads(content)
+    assert content in made.line
+
+
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [
+        ("1763681400", "2025-11-20T23:30:00.000000Z"),
+        ("1763681400.25", "2025-11-20T23:30:00.250000Z"),
+        ("1763681400000", "2025-11-20T23:30:00.000000Z"),
+        ("1763681400000000", "2025-11-20T23:30:00.000000Z"),
+        ("1763681400000000000", "2025-11-20T23:30:00.000000Z"),
+        ('"1763681400"', "2025-11-20T23:30:00.000000Z"),
+        ('"2025-11-20 23:30:00"', "2025-11-20T23:30:00.000000Z"),
+        ('"2025-11-20T23:30:00,5Z"', "2025-11-20T23:30:00.500000Z"),
+        ('{"$date":"2025-11-20T23:30:00Z"}', "2025-11-20T23:30:00.000000Z"),
+        ('"at noon"', NOW_TEXT),
+        ('"1970-01-01T00:00:00Z"', NOW_TEXT),
+        ("[1]", NOW_TEXT),
+    ],
+)
+def test_what_was_understood_of_a_time_is_what_the_index_gets(own: str, shown: str) -> None:
+    content = b'{ "n" : 1.50, "@timestamp" : %b ,"u":"\\u00e4 \\"@timestamp\\":1"}' % own.encode()
+    made, found, wrong = document(content)
+    assert (found["@timestamp"], made.at[:10], wrong) == (shown, shown[:10], "")
+    given = orjson.loads(own)
+    assert found["auditlog"]["source"]["timestamp"] == (
+        given if isinstance(given, str) else orjson.dumps(given).decode()
+    )
+    assert ("error" in found["auditlog"]["source"]) == (shown == NOW_TEXT)
+    for untouched in (b'"n" : 1.50,', b'"u":"\\u00e4 \\"@timestamp\\":1"}'):
+        assert untouched in made.line
+
+
+def test_a_time_can_be_replaced_in_an_object_of_any_depth() -> None:
+    deep = b'{"@timestamp":5,"a":' + b'{"a":' * 900 + b"1" + b"}" * 901
+    _, found, wrong = document(deep)
+    assert (found["@timestamp"], wrong) == (NOW_TEXT, "")
+
+
+def test_a_byte_order_mark_at_the_beginning_of_a_file_is_no_part_of_its_first_line() -> None:
+    _, found, wrong = document(b'\xef\xbb\xbf{"a":1}', offset=0)
+    assert (found["a"], wrong) == (1, "")
+    assert document(b'\xef\xbb\xbf{"a":1}', offset=7)[2] == "json"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +225,7 @@ def test_a_timestamp_of_its_own_stays_and_chooses_the_day() -> None:
 )
 def test_what_is_no_object_is_kept_as_text(content: bytes, error_type: str, message: str) -> None:
     _, found, wrong = document(content)
-    assert wrong == found["error"]["type"] == error_type
+    assert wrong == found["auditlog"]["source"]["error"]["type"] == error_type
     assert found["message"] == message
     assert found["@timestamp"] == NOW_TEXT
 
@@ -164,8 +233,9 @@ def test_what_is_no_object_is_kept_as_text(content: bytes, error_type: str, mess
 def test_a_line_that_was_cut_says_so() -> None:
     _, found, wrong = document(b'{"a":1', size_bytes=70_000_000)
     assert wrong == "truncated"
-    assert found["error"]["message"] == "the line of 70000000 bytes was cut to 6"
-    assert found["log"]["flags"] == ["truncated"]
+    assert (
+        found["auditlog"]["source"]["error"]["message"] == "the line of 70000000 bytes was cut to 6"
+    )
     assert found["message"] == '{"a":1'
 
 
