@@ -47,7 +47,17 @@ def test_necessary(query: Query, body: dict[str, Any]) -> None:
         ("details.gpu.id='42'", (b'"42"',)),
         ("grün", ("grün".encode(),)),
         ("'say \"x\"'", (b'say \\"x\\"',)),
-        ("xy", ()),
+        ("xyz", ()),
+        ("wxyz", (b"wxyz",)),
+        ("(details.a='12345' or details.b='67890') details.c='abcde'", (b'"abcde"',)),
+        (
+            " or ".join(f"actor=user-{n:02}" for n in range(16)),
+            tuple(b'"user-%02d"' % n for n in range(16)),
+        ),
+        (" or ".join(f"actor=user-{n:02}" for n in range(17)), ()),
+        ("details.n=true", ()),
+        ("details.state=false", (b'state"',)),
+        ("outcome=null", ()),
         (" or ".join(f"actor=user-{n}" for n in range(20)), ()),
     ],
 )

@@ -42,3 +42,30 @@ def test_a_range_that_ends_before_it_begins_is_refused() -> None:
 def test_logs_by_a_glob() -> None:
     assert Scope("queen-rbee@*").has_log("queen-rbee@hive1")
     assert not Scope("queen-rbee@*").has_log("rbee-hive@gpu1")
+
+
+def test_a_day_of_which_one_instant_is_in_the_range_is_in_it() -> None:
+    midnight = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
+    scope = Scope("*", None, midnight + dt.timedelta(microseconds=1))
+    assert [scope.has_day(dt.date(2026, 11, day)) for day in (1, 23, 24, 25)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    scope = Scope("*", midnight - dt.timedelta(microseconds=1))
+    assert [scope.has_day(dt.date(2026, 11, day)) for day in (22, 23, 25)] == [False, True, True]
+
+
+def test_without_bounds_every_timestamp_is_in_the_range() -> None:
+    everything = Scope()
+    assert everything.since < "0001-01-01T00:00:00.000000Z"
+    assert everything.until > "9999-12-31T23:59:59.999999Z"
+    assert everything.has_log("queen-rbee@hive1")
+
+
+def test_what_was_asked_for_is_read_as_times() -> None:
+    now = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+    scope = Scope.asked_for("q*", "yesterday", "yesterday", now)
+    assert (scope.logs, scope.since[:10], scope.until[:10]) == ("q*", "2026-11-22", "2026-11-23")
+    assert Scope.asked_for("*", None, None, now) == Scope()

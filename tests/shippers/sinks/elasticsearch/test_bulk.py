@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shippers.outcome import INDEXED, OutcomeKind
-from shippers.sinks.elasticsearch.bulk import CONFLICT, bulk_body, judge
+from shippers.sinks.elasticsearch.bulk import (
+    CONFLICT,
+    bulk_body,
+    documents_prefix,
+    index_name,
+    judge,
+)
 from tests.support.shipments import shipments
 
 RECORDS = shipments(4)
@@ -100,6 +106,10 @@ FAULTS = [
     (400, "mapper_parsing_exception", OutcomeKind.QUARANTINED),
     (400, "strict_dynamic_mapping_exception", OutcomeKind.QUARANTINED),
     (400, "illegal_argument_exception", OutcomeKind.QUARANTINED),
+    (413, "document_parsing_exception", OutcomeKind.QUARANTINED),
+    (422, "document_parsing_exception", OutcomeKind.QUARANTINED),
+    (401, "document_parsing_exception", OutcomeKind.RETRY),
+    (409, "document_parsing_exception", OutcomeKind.RETRY),
     (400, "index_closed_exception", OutcomeKind.RETRY),
     (400, "validation_exception", OutcomeKind.RETRY),
     (401, "security_exception", OutcomeKind.RETRY),
@@ -131,7 +141,14 @@ def test_judged(status: object, kind: str, expected: OutcomeKind, place: int) ->
 
 
 @pytest.mark.parametrize(
-    "reason", ["pipeline with id [x] does not exist", "no write index is defined for alias [a]"]
+    "reason",
+    [
+        "pipeline with id [x] does not exist",
+        "no write index is defined for alias [a]",
+        "alias [a] has several indices",
+        "index [a] is a data stream",
+        "unknown setting [index.x]",
+    ],
 )
 def test_an_illegal_argument_that_is_the_clusters_is_retried(reason: str) -> None:
     items = [item(IDS[0], 400, "illegal_argument_exception", reason), *GOOD[1:]]
@@ -190,3 +207,46 @@ def test_a_409_is_a_conflict_to_be_resolved_and_not_final_by_itself() -> None:
     outcome = judge(RECORDS, {"items": items})[0]
     assert outcome is CONFLICT
     assert not outcome.final
+
+
+def test_a_409_without_a_type_is_a_conflict_and_one_of_another_type_is_not() -> None:
+    for kind, expected in (("", CONFLICT), ("resource_already_exists_exception", None)):
+        outcome = judge(RECORDS, {"items": [item(IDS[0], 409, kind), *GOOD[1:]]})[0]
+        assert (outcome is CONFLICT) == (expected is CONFLICT)
+        assert (outcome.kind, outcome.status) == (OutcomeKind.RETRY, 409)
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        ({"reason": "For input string"}, "failed to parse: For input string"),
+        ({"reason": ""}, "failed to parse"),
+        ({}, "failed to parse"),
+        ("text", "failed to parse"),
+    ],
+)
+def test_the_cause_is_part_of_what_the_server_says(cause: object, message: str) -> None:
+    refused = item(IDS[0], 400, "document_parsing_exception", "failed to parse")
+    refused["create"]["error"]["caused_by"] = cause
+    assert judge(RECORDS, {"items": [refused, *GOOD[1:]]})[0].server_message == message
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "reason"),
+    [
+        (200, "", "the server accepted the document without storing it (a pipeline?)"),
+        (202, "", "the server answered 202"),
+        (503, "unavailable", "the server answered 503 unavailable"),
+        ("201", "", "an item of the bulk response has no status"),
+    ],
+)
+def test_a_retry_says_what_was_answered(status: object, kind: str, reason: str) -> None:
+    outcome = judge(RECORDS, {"items": [item(IDS[0], status, kind), *GOOD[1:]]})[0]
+    assert outcome.reason == reason
+    assert outcome.status == (status if isinstance(status, int) else None)
+
+
+def test_the_name_of_an_index_has_the_day_in_it() -> None:
+    assert index_name("llama-orch-audit", "2026-11-23") == "llama-orch-audit-2026.11.23"
+    assert documents_prefix("llama-orch-audit", "journal") == "llama-orch-journal"
+    assert documents_prefix("audits", "journal") == "audits-journal"
