@@ -401,10 +401,15 @@ def main() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it may be early for that, but no plugin is loading
         charmap()  # takes a second, which no process after this one needs again
-    results = []
+    failed = False
     for module in options.modules or pure_modules():
-        result = result_of(module, options.jobs)
-        results.append(result)
+        try:
+            result = result_of(module, options.jobs)
+        except SystemExit as error:
+            print(error, flush=True)
+            failed = True
+            continue
+        failed = failed or result.score < ENOUGH
         print(
             f"{module}: {result.killed} of {result.tried} killed, "
             f"{len(result.equivalent)} equivalent: {result.score:.0%}",
@@ -416,7 +421,7 @@ def main() -> int:
                 flush=True,
             )
         write_report([result])
-    return int(any(result.score < ENOUGH for result in results))
+    return int(failed)
 
 
 if __name__ == "__main__":

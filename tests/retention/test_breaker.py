@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.breaker import LastRun
+from retention.breaker import LastIndexRun, LastRun, harsher, harsher_indices, jumped
 from retention.plan import DirectoryPlan, plan
-from retention.policy import ForeignPolicy, Policy
+from retention.policy import ForeignPolicy, IndexPolicy, Policy
 from retention.subjects import AdoptedFile, DirectoryFacts, SinkCursors
 from tests.support.foreign import content_at
 from tests.support.retention_facts import DAY, START, facts_of, segment
 
 POLICY = Policy()
 NOW = START + 95 * DAY
+MINUTE = dt.timedelta(minutes=1)
+INSTANT = dt.timedelta(microseconds=1)
 LAST = LastRun(NOW - DAY, POLICY, (), DAY)
 NOT_MUCH = facts_of(*(segment(day) for day in (0, 50, 60, 94)))
 
@@ -59,12 +61,13 @@ def test_each_log_is_counted_by_itself() -> None:
     assert "2 of the 3 segments of rbee-hive@hive1" in decided.refusals[0].detail
 
 
-@pytest.mark.parametrize(("minutes", "expected"), [(4, []), (6, ["clock_backwards"])])
-def test_backwards(minutes: int, expected: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("back", "expected"), [(5 * MINUTE, []), (5 * MINUTE + INSTANT, ["clock_backwards"])]
+)
+def test_backwards(back: dt.timedelta, expected: list[str]) -> None:
     newest = START + 94 * DAY + DAY / 2
-    assert decide(None, now=newest - dt.timedelta(minutes=minutes)) == expected
-    last = replace(LAST, at=NOW + dt.timedelta(minutes=minutes))
-    assert decide(last) == expected
+    assert decide(None, now=newest - back) == expected
+    assert decide(replace(LAST, at=NOW + back)) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,9 +76,9 @@ def test_backwards(minutes: int, expected: list[str]) -> None:
         (DAY, DAY, []),
         (300 * DAY, 300 * DAY, []),  # the host was up or suspended all the time
         (2 * DAY, DAY, []),  # a day is allowed
-        (2.1 * DAY, DAY, ["clock_forwards"]),
-        (44 * DAY, None, []),  # restarted since: a long downtime
-        (46 * DAY, None, ["clock_forwards"]),
+        (2 * DAY + INSTANT, DAY, ["clock_forwards"]),
+        (45 * DAY, None, []),  # restarted since: a long downtime, up to half of delete_after
+        (45 * DAY + INSTANT, None, ["clock_forwards"]),
     ],
 )
 def test_forwards(gap: dt.timedelta, elapsed: dt.timedelta | None, expected: list[str]) -> None:
@@ -118,6 +121,47 @@ def test_per_log() -> None:
 def test_less_protection_in_other_ways(before: Policy, policy: Policy) -> None:
     assert decide(replace(LAST, policy=before), policy=policy) == ["harsher_policy"]
     assert decide(replace(LAST, policy=policy), policy=before) == []
+
+
+def test_the_same_protection_is_not_less() -> None:
+    same = Policy(max_total_bytes=1 << 20, verify_before_delete="index")
+    assert list(harsher(["a@b"], same, same)) == []
+    last = LastIndexRun(NOW, 90 * DAY, "x", 0.5)
+    policy = IndexPolicy("main", ("http://a",), "x", 90 * DAY)
+    assert list(harsher_indices(policy, last)) == []
+    larger = replace(policy, max_delete_fraction=0.6)
+    assert list(harsher_indices(larger, None)) == []
+    (refusal,) = harsher_indices(larger, last)
+    assert "from 0.5 to 0.6" in refusal.detail
+
+
+def test_a_refusal_names_what_changed_and_for_which_logs() -> None:
+    logs, before = ["a@b", "c@d"], Policy(keep_at_least=2)
+    (refusal,) = harsher(logs, replace(POLICY, max_total_bytes=7), before)
+    assert refusal.detail == (
+        "since the last run keep_at_least went from 2 to 1, "
+        "max_total_bytes went from unlimited to 7, and segments would be deleted"
+    )
+    overriding = Policy(overrides=(("c@*", Policy(max_delete_fraction=0.6)),))
+    (refusal,) = harsher(logs, overriding, POLICY)
+    assert "max_delete_fraction went from 0.5 to 0.6 for c@d, and" in refusal.detail
+    (refusal,) = harsher(
+        logs, replace(POLICY, max_total_bytes=7), replace(before, max_total_bytes=8)
+    )
+    assert "max_total_bytes went from 8 bytes to 7" in refusal.detail
+
+
+def test_a_jump_is_told_in_days() -> None:
+    (refusal,) = jumped(
+        NOW, LastRun(NOW - 3 * DAY, POLICY, (), DAY), newest=None, delete_after=90 * DAY
+    )
+    assert "by the clock 3.0 d passed since the last run, by the host's uptime 1.0 d" in (
+        refusal.detail
+    )
+
+
+def test_an_index_run_may_delete_half_unless_its_record_says_otherwise() -> None:
+    assert LastIndexRun(NOW, 90 * DAY, "x").max_delete_fraction == 0.5
 
 
 def test_less_protection_than_the_cursors_of_a_first_run_tell_of() -> None:

@@ -41,6 +41,10 @@ def test_without_arguments_it_waits_from_a_tenth_of_a_second_to_ten_seconds() ->
     assert steps == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10]
 
 
+def test_before_any_failure_it_waits_as_after_the_first() -> None:
+    assert Backoff().step(0) == Backoff().step(-5) == Backoff().step(1)
+
+
 def test_half_of_a_delay_is_drawn() -> None:
     class Halfway(random.Random):
         def random(self) -> float:
