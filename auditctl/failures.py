@@ -20,6 +20,7 @@ from typing import Final
 
 from auditctl.errors import ArchiveDamaged, BadPath, ConfigError, QueryError
 from auditctl.exit_codes import ExitCode
+from auditctl.output.log_lines import escaped
 from auditlog import errors as log_errors
 from auditlog.evidence.errors import BadEvidence
 from retention import errors as retention_errors
@@ -73,7 +74,15 @@ _OS_HINTS: Final = {
 
 
 def explain(error: BaseException) -> Failure:
-    """The paragraph (without the program's name) and the exit code for an error."""
+    """The paragraph (without the program's name) and the exit code for an error.
+
+    It may quote file names and a server's text, so what is not printable is escaped.
+    """
+    failure = _explained(error)
+    return Failure(escaped(failure.text), failure.code)
+
+
+def _explained(error: BaseException) -> Failure:
     if isinstance(error, log_errors.AuditLogError):
         code = next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
         text = str(error)

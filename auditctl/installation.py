@@ -16,7 +16,10 @@ Invariants (tests of the same name in tests/auditctl/test_installation.py):
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -39,6 +42,7 @@ _AGENT: Final = "auditlog"
 _WRITER: Final = "llama-orch"
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # useradd(8)
 _SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}")  # systemd.unit(5)
+_HIDDEN_FROM_UNITS: Final = ("/root", "/home", "/run/user", "/tmp", "/var/tmp")  # noqa: S108  (named to be refused)
 _PATH: Final = re.compile(r"/[A-Za-z0-9._/+-]+")  # needs no quoting in units, tmpfiles.d and TOML
 
 
@@ -91,6 +95,25 @@ class Installation:
             for source, target in self._targets()
         )
 
+    def check_program(self) -> None:
+        """Raise CommandFailed for a program of this host that the units could not execute."""
+        program = Path(self.program)
+        files = [program, program.resolve()]
+        with suppress(OSError), program.open("rb") as file:
+            if (found := re.match(rb"#!\s*(/\S+)", file.readline(4096))) is not None:
+                interpreter = Path(os.fsdecode(found[1]))
+                files += [interpreter, interpreter.resolve()]
+        for path in files:
+            hidden = any(path.is_relative_to(place) for place in _HIDDEN_FROM_UNITS)
+            if hidden or not _executable_by_others(path):
+                why = "is hidden from the units" if hidden else "is not executable for their users"
+                raise CommandFailed(
+                    f"the units could not start {program}: this file {why}",
+                    path=path,
+                    hint="Install the package where every user can run it, such as /opt or "
+                    "/usr/local, and name it with --program.",
+                )
+
     def apply(self, steps: tuple[InstallStep, ...]) -> None:
         """Do it, durably.  Raises OSError."""
         for step in steps:
@@ -128,6 +151,14 @@ class Installation:
             for word in exchanged
         )
         return re.sub(rf"(?:{words})(?![\w.-])", lambda found: exchanged[found[0]], text)
+
+
+def _executable_by_others(path: Path) -> bool:
+    try:
+        modes = [each.stat().st_mode for each in (path, *path.parents)]
+    except OSError:
+        return False
+    return all(mode & stat.S_IXOTH for mode in modes)
 
 
 def _make_directory(path: Path) -> None:

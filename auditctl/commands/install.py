@@ -64,6 +64,8 @@ def install(
         writer=writer,
         services=services,
     )
+    if root == Path("/"):
+        installation.check_program()
     steps = installation.plan(root)
     if not dry_run:
         installation.apply(steps)

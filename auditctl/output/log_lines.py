@@ -12,16 +12,37 @@ import sys
 import time
 from typing import Final
 
-__all__ = ["log_to_stderr"]
+__all__ = ["escaped", "log_to_stderr"]
 
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 
 
-class _JournalFormatter(logging.Formatter):
+class _OneLineFormatter(logging.Formatter):
+    """Escapes what is not printable: a file name or a server's text must not forge a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = escaped(record.getMessage())
+        record.asctime = self.formatTime(record, self.datefmt)
+        text = self.formatMessage(record)
+        if record.exc_info:
+            text = "\n".join((text, self.formatException(record.exc_info)))
+        return text
+
+
+class _JournalFormatter(_OneLineFormatter):
     def format(self, record: logging.LogRecord) -> str:
         priority = _PRIORITIES.get(record.levelno, 2)
-        text = super().format(record)
-        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def escaped(text: str) -> str:
+    """The text with each character that is not printable as a Python escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
@@ -30,7 +51,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     if os.environ.get("JOURNAL_STREAM"):
         handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
     else:
-        formatter = logging.Formatter(
+        formatter = _OneLineFormatter(
             "%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"
         )
         formatter.converter = time.gmtime

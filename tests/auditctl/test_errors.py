@@ -156,7 +156,7 @@ def test_no_permission_on_the_directory(
         result = program(*arguments, built.directory, before=unreadable())
     finally:
         built.directory.chmod(0o700)
-    check(result, 1, f"{built.directory}: ", "Permission denied", "Run as the user who owns it")
+    check(result, 1, f"{built.directory}", "Permission denied", "Run as the user who owns it")
 
 
 def test_no_permission_on_a_segment(program: Callable[..., Result], built: LogBuilder) -> None:

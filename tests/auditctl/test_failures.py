@@ -43,6 +43,7 @@ EXPECTED = {
     "LogFailed": ExitCode.FAILED,
     "LogLocked": ExitCode.LOCKED,
     "NoLog": ExitCode.FAILED,
+    "NotDurableYet": ExitCode.FAILED,
     "PolicyError": ExitCode.DATA,
     "RecordTooLarge": ExitCode.DATA,
     "RetentionError": ExitCode.FAILED,
@@ -109,3 +110,9 @@ def test_unforeseen_errors_tell_their_place_and_not_their_text() -> None:
     assert failure.code == ExitCode.FAILED
     assert "KeyError at test_failures.py:" in failure.text
     assert "alice" not in failure.text
+
+
+def test_names_and_texts_of_a_server_cannot_steer_the_terminal() -> None:
+    failure = explain(control_errors.CommandFailed("the server says \x1b[2J", path="/a\nb"))
+    assert failure.text.isprintable()
+    assert "/a\\nb" in failure.text

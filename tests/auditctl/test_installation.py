@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from auditctl.errors import CommandFailed
 from auditctl.installation import Installation
 from auditlog.errors import InvalidName
+from tests.support.operations import DEPLOY
 
 
 def installed(root: Path, **options: object) -> dict[str, str]:
@@ -109,3 +113,39 @@ def test_whole_words(tmp_path: Path) -> None:
 def test_what_cannot_stand_in_a_unit_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(InvalidName):
         Installation(**options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("program", ["/root/venv/bin/auditctl", "/etc/passwd", "/no/such/program"])
+def test_a_program_that_the_units_cannot_execute_is_refused(program: str) -> None:
+    with pytest.raises(CommandFailed, match="could not start") as raised:
+        Installation(program=program).check_program()
+    assert "--program" in raised.value.hint
+
+
+def test_a_script_is_refused_for_its_interpreter() -> None:
+    Installation(program="/usr/bin/env").check_program()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:  # which every user can enter
+        Path(name).chmod(0o755)
+        script = Path(name) / "auditctl"
+        script.write_text("#!/root/venv/bin/python\n")
+        script.chmod(0o755)
+        with pytest.raises(CommandFailed, match="hidden from the units") as raised:
+            Installation(program=str(script)).check_program()
+    assert raised.value.path == Path("/root/venv/bin/python")
+
+
+def test_the_units_let_journalctl_follow_and_refuse_a_reload_that_cannot_work() -> None:
+    """journalctl --follow needs /proc/sys/kernel/random/boot_id, which ProcSubset=pid hides."""
+    for name, part in (("agent", "ship"), ("retention", "retain")):
+        unit = (DEPLOY / f"systemd/auditlog-{name}.service").read_text()
+        assert re.search(r"^ProcSubset=pid$", unit, re.MULTILINE) is None
+        reload = re.findall(r"^ExecReload=(.*)$", unit, re.MULTILINE)
+        assert reload == [
+            f"/usr/bin/auditctl config check --only {part}",
+            "/bin/kill -HUP $MAINPID",
+        ]
+
+
+def test_the_writers_user_may_reach_the_state_directory() -> None:
+    """`sudo -u llama-orch auditctl hold add` writes there."""
+    assert "\nm llama-orch auditlog\n" in (DEPLOY / "systemd/sysusers.conf").read_text()
