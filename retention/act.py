@@ -30,7 +30,7 @@ Invariants (tests of the same name in tests/retention/test_act_on_indices.py):
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from auditlog import durable_fs
@@ -90,6 +90,10 @@ class RecordCounter(Protocol):
 
         Raises AuditLogError or OSError when it cannot be asked.
         """
+        ...
+
+    def can_count(self, sink: str) -> bool:
+        """Whether the sink can be asked at little cost; if not, say why in the program's log."""
         ...
 
 
@@ -226,6 +230,7 @@ class FileHandler:
     policy: Policy
     cursors: SinkCursors
     counter: RecordCounter | None = None
+    can_count: dict[str, bool] = field(default_factory=dict)
 
     def open(self, action: Action, holds: Sequence[Hold], stop: threading.Event) -> Work:
         subject = action.subject
@@ -234,6 +239,12 @@ class FileHandler:
         assert isinstance(subject, Segment)  # noqa: S101  (no rule touches anything else)
         policy = self.policy.of(subject.log)
         return self._open_segment(action, subject, policy, holds, stop)
+
+    def counts_in(self, sink: str) -> bool:
+        """Whether records can be counted in the sink; asked once a run."""
+        if sink not in self.can_count:
+            self.can_count[sink] = self.counter is not None and self.counter.can_count(sink)
+        return self.can_count[sink]
 
     def _open_segment(
         self,
@@ -250,7 +261,7 @@ class FileHandler:
         case = _again(action.case, segment, holds)
         search = rules.holds_to_search(segment, case.group)
         case = case._replace(subject=searched(segment, search, stop) if search else segment)
-        return _SegmentWork(case, segment, policy, self.cursors, self.counter, content, forms, stop)
+        return _SegmentWork(case, segment, policy, self, content, forms, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,24 +269,25 @@ class _SegmentWork:
     case: Case
     segment: Segment
     policy: Policy
-    cursors: SinkCursors
-    counter: RecordCounter | None
+    handler: FileHandler
     content: Content | None
     forms: Mapping[str, Identity]
     stop: threading.Event
 
     def lacking(self) -> str:
-        if self.policy.verify_before_delete != "index":
+        if self.policy.verify_before_delete == "none":
             return ""
         bounds, name = self.segment.bounds, self.segment.file.name
         assert bounds is not None  # noqa: S101  (what was not read is kept)
-        for sink in self.cursors.sinks:
-            if self.counter is None:
+        for sink in self.handler.cursors.sinks:
+            if self.policy.verify_before_delete == "auto" and not self.handler.counts_in(sink):
+                continue
+            if self.handler.counter is None:
                 raise RetentionError(
                     f"sink {sink} cannot be asked whether it has the records",
                     hint="verify_before_delete needs the sinks of the configuration.",
                 )
-            count = self.counter.count(
+            count = self.handler.counter.count(
                 sink, name.log, bounds.first_seq, bounds.last_seq, day=name.day
             )
             if count < bounds.records:
@@ -290,7 +302,8 @@ class _SegmentWork:
     def tombstone(self) -> tuple[str, dict[str, Any]]:
         assert self.content is not None  # noqa: S101  (read for every deletion)
         log = self.segment.file.name.log
-        known = {sink: self.cursors.cursor(sink, log).cursor for sink in self.cursors.sinks}
+        cursors = self.handler.cursors
+        known = {sink: cursors.cursor(sink, log).cursor for sink in cursors.sinks}
         cursor = {sink: 0 if one is None else one.seq for sink, one in known.items()}
         return SEGMENT_DELETED, proofs.segment_details(
             self.segment, self.content, cursor=cursor, policy=self.policy

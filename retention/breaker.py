@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 _BACKWARDS_ALLOWED: Final = dt.timedelta(minutes=5)
+_CHECKS: Final = ("index", "auto", "none")  # the strictest first
 _FORWARDS_ALLOWED: Final = dt.timedelta(days=1)
 
 
@@ -203,8 +204,8 @@ def _changes(before: Policy, policy: Policy) -> Iterator[str]:
         "max_delete_fraction": (before.max_delete_fraction, policy.max_delete_fraction)
         if policy.max_delete_fraction > before.max_delete_fraction
         else None,
-        "verify_before_delete": ("index", "none")
-        if (before.verify_before_delete, policy.verify_before_delete) == ("index", "none")
+        "verify_before_delete": (before.verify_before_delete, policy.verify_before_delete)
+        if _CHECKS.index(policy.verify_before_delete) > _CHECKS.index(before.verify_before_delete)
         else None,
     }
     for name, change in lowered.items():

@@ -143,6 +143,13 @@ def _names(pattern: Sequence[str], path: Sequence[str]) -> bool:
     return _names(pattern[1:], path[1:])
 
 
+def _instant(timestamp: float) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromtimestamp(timestamp, dt.UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def _unsafe(path: Path, state: os.stat_result) -> str:
     if stat.S_ISLNK(state.st_mode):
         return "it is a symbolic link"
@@ -170,13 +177,16 @@ class _Reader:
     ) -> AdoptedFile:
         present = tuple(form for form in COMPRESSIONS if form in forms)
         state, adopter = forms[present[0]]
+        modified_at = _instant(state.st_mtime)
         file = AdoptedFile(
             plain.with_name(plain.name + present[0]),
             present,
             state.st_size,
             adopter,
-            dt.datetime.fromtimestamp(state.st_mtime, dt.UTC),
+            modified_at or dt.datetime.max.replace(tzinfo=dt.UTC),
         )
+        if modified_at is None:
+            return replace(file, damage="its modification time is beyond the year 9999")
         try:
             return self._facts(file)
         except Stopped:

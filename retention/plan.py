@@ -163,17 +163,6 @@ class DirectoryPlan(Plan):
             "over_bytes": self.over_bytes,
         }
 
-    def explain(self) -> list[str]:
-        """Describe the plan for people, one line for each file."""
-        width = max((len(action.name) for action in self.actions), default=0)
-        lines = [
-            f"{action.action:8} {action.name:{width}}  {action.reason}: {action.detail}"
-            for action in self.actions
-        ]
-        if not self.sinks:
-            lines.append("no sink is configured: nothing waits for being shipped")
-        return lines + [f"refused  {refusal.kind}: {refusal.detail}" for refusal in self.refusals]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexPlan(Plan):

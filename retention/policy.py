@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Compression = Literal["zstd", "gzip"]
-Check = Literal["none", "index"]
+Check = Literal["auto", "index", "none"]
 Shipped = Literal["required", "not_required"]
 
 _DURATION: Final = re.compile(r"([0-9]{1,9})([dhms])", re.ASCII)
@@ -83,7 +83,8 @@ class Policy:
                                    compressing and reading then take that much memory
     keep_at_least                  number of newest segments of a log that are never deleted
     max_delete_fraction            a run that would delete a larger share of a log's segments stops
-    verify_before_delete           "index": count a segment's records in every sink before deleting
+    verify_before_delete           "index": count a segment's records in every sink before deleting;
+                                   "auto": in every sink that can be asked; "none": trust cursors
     max_total_bytes                limit for the directory's segments and adopted files; beyond it
                                    the oldest are deleted early, unless a rule other than age keeps
                                    them
@@ -107,8 +108,10 @@ class Policy:
         float, "fraction of a log's segments; a run that would delete more stops (exit code 4)"
     ] = 0.5
     verify_before_delete: Annotated[
-        Check, "`index`: count the records in every sink before they are deleted"
-    ] = "none"
+        Check,
+        "count the records in the sinks before they are deleted: `index` in every sink, `auto` in "
+        "those that can be asked, `none` in no sink",
+    ] = "auto"
     max_total_bytes: Annotated[
         int | None, "total size of segments and adopted files above which the oldest go earlier"
     ] = None
@@ -131,7 +134,7 @@ class Policy:
         if self.verify_before_delete not in get_args(Check):
             raise PolicyError(
                 f"verify_before_delete is {self.verify_before_delete!r}",
-                hint="Use 'index' to count the records there first, or 'none'.",
+                hint="Use 'index' or 'auto' to count the records there first, or 'none'.",
             )
         if self.max_total_bytes is not None and (
             type(self.max_total_bytes) is not int or self.max_total_bytes < 1

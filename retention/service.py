@@ -98,8 +98,13 @@ class RunResult(Generic[P]):
 
     @property
     def totals(self) -> dict[str, int]:
-        """Count by action, and the bytes freed on disk; of a dry run those of deletions only."""
-        verbs = Counter(step.action.action for step in self.steps)
+        """Count what was done, and the bytes freed on disk; of a dry run, what would be.
+
+        What failed counts as kept.  Of compression a dry run does not know what it frees.
+        """
+        verbs = Counter(
+            step.action.action if self.dry_run or step.done else "keep" for step in self.steps
+        )
         freed = sum(step.freed_bytes for step in self.steps)
         if self.dry_run:
             freed = sum(action.size_bytes for action in self.plan.only("delete"))

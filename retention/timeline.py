@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from retention.subjects import AdoptedFile, Segment
 
@@ -33,14 +33,6 @@ class Due:
     compress: int = 0
     delete: int = 0
     freed_bytes: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "day": self.day.isoformat(),
-            "compress": self.compress,
-            "delete": self.delete,
-            "freed_bytes": self.freed_bytes,
-        }
 
 
 def timeline(plan: Plan) -> tuple[Due, ...]:

@@ -137,13 +137,14 @@ def test_elasticsearch(tmp_path: Path) -> None:
 
 
 def test_retention(tmp_path: Path) -> None:
-    looked, held = Document.read(ROOT / "docs/retention.md").run(tmp_path)
+    looked, held, planned = Document.read(ROOT / "docs/retention.md").run(tmp_path)
     assert "ACTION  SEGMENT" in looked
     assert '"schema":"auditctl.prune/1"' in looked
     assert re.search(r"active +keeps +it is its log's newest segment", looked)
     assert "actor=alice" in held
     types = [record.event_type for record in auditlog.read(tmp_path / "audit")]
     assert types.count("retention.hold_added") == 2
+    assert planned.startswith("keep queen-rbee@hive1.")
 
 
 def test_migrate_from_filebeat_and_cron(tmp_path: Path) -> None:

@@ -224,7 +224,10 @@ def _show(result: RunResult[DirectoryPlan], *, as_json: bool) -> None:
     for step in result.failures:
         render.print_text(f"failed   {step.action.name}: {step.error}")
     for refusal in plan.refusals:
-        render.print_text(render.paint(f"refused  {refusal.kind}: {refusal.detail}", "yellow"))
+        # A run that was refused shows its plan alone, so this one was confirmed.
+        verb = "refused" if result.dry_run else "confirmed"
+        line = f"{verb:8} {refusal.kind}: {refusal.detail}"
+        render.print_text(render.paint(line, "yellow"))
     _print_timeline(timeline(plan))
     totals = result.totals
     verb = "would be " if result.dry_run else ""

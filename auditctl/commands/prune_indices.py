@@ -54,14 +54,14 @@ def prune_indices(
         except Refused as refused:
             if isinstance(refused.plan, IndexPlan):
                 steps = tuple(map(Step, refused.plan.actions))
-                _show(RunResult(refused.plan, steps, dry_run=False), as_json=as_json)
+                _show(RunResult(refused.plan, steps, dry_run=False), confirm=False, as_json=as_json)
             raise
-        _show(result, as_json=as_json)
+        _show(result, confirm=confirm and not dry_run, as_json=as_json)
         codes.append(_code(result, confirm=confirm))
     return max(codes)
 
 
-def _show(result: RunResult[IndexPlan], *, as_json: bool) -> None:
+def _show(result: RunResult[IndexPlan], *, confirm: bool, as_json: bool) -> None:
     if as_json:
         render.print_json(result.to_json(), indent=True)
         return
@@ -84,7 +84,8 @@ def _show(result: RunResult[IndexPlan], *, as_json: bool) -> None:
     for error in result.errors:
         render.print_line(f"failed   {error}")
     for refusal in plan.refusals:
-        render.print_line(render.paint(f"refused  {refusal.kind}: {refusal.detail}", "yellow"))
+        line = f"{'confirmed' if confirm else 'refused':8} {refusal.kind}: {refusal.detail}"
+        render.print_line(render.paint(line, "yellow"))
     done = sum(step.done for step in result.steps)
     planned = len(plan.only("delete"))
     if plan.announces and (result.dry_run or result.announced):

@@ -1,23 +1,26 @@
-"""Count records where they were shipped to, for retention's ``verify_before_delete``.
+"""Count records in the sinks they were shipped to, for retention's ``verify_before_delete``.
 
-A record is accounted for when the sink has it, when it lies in the sink's quarantine because the
-sink refused it for good, or when its index was deleted by policy.
+A record is accounted for when the sink has it, when it is in the sink's quarantine because the sink
+rejected it permanently, or when its index was deleted by policy.
 
 Invariants (tests of the same name in tests/auditctl/composition/test_index_count.py):
   counts       every sink kind counts exactly the records of the log in the range
-  quarantined  what the sink refused is accounted for once, an alarm about the log is not
+  quarantined  what the sink rejected is accounted for once, an alarm about the log is not
   retired      what was in an index that retention deleted is accounted for
   unreachable  a sink that cannot be asked is an error, never a number
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from auditctl.composition.sinks import daily_index, elasticsearch_credentials, unanswered_hint
 from auditctl.errors import CommandFailed
+from auditlog.errors import AuditLogError
+from auditlog.format.segment_names import LogId
 from auditlog.reading.deleted_indices import DeletedIndices
 from shippers.quarantine.store import history_path
 
@@ -27,16 +30,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditctl.config.sinks import ElasticsearchConfig, SinkConfig, SqliteConfig
-    from auditlog.format.segment_names import LogId
 
 __all__ = ["SinkCounts"]
+
+_logger = logging.getLogger("auditlog.retention")
 
 _HINT: Final = "The sink's user needs the privilege read on its indices."
 _REFUSED: Final = ("refused", "tampered", "not_a_record")
 
 
 class SinkCounts:
-    """The configured sinks, asked one count at a time.  Connects when it is first asked."""
+    """Counts records in the configured sinks, with one connection for each request."""
 
     def __init__(
         self,
@@ -49,9 +53,9 @@ class SinkCounts:
         self._state_dir = state_dir
 
     def count(self, sink: str, log: LogId, first_seq: int, last_seq: int, *, day: dt.date) -> int:
-        """How many records from ``first_seq`` to ``last_seq`` of a day the sink accounts for.
+        """Count the records from ``first_seq`` to ``last_seq`` of a day that the sink accounts for.
 
-        Raises CommandFailed, ConfigError, ShipperError, OSError when that cannot be told.
+        Raises CommandFailed, ConfigError, ShipperError, OSError when it cannot be asked.
         """
         config = self._sinks.get(sink)
         if config is None:
@@ -66,6 +70,23 @@ class SinkCounts:
         else:
             stored = _in_elasticsearch(config, log, first_seq, last_seq)
         return stored + self._quarantined(sink, str(log), first_seq, last_seq)
+
+    def can_count(self, sink: str) -> bool:
+        """Whether the sink can be asked: a file always can, a cluster if it answers and permits.
+
+        A file that is missing cannot have the records, so counting in it is an error.
+        """
+        config = self._sinks.get(sink)
+        if config is None:
+            return False
+        if config.kind == "sqlite":
+            return True
+        try:
+            _in_elasticsearch(config, LogId("auditlog", "none"), 1, 1)
+        except AuditLogError as error:
+            _logger.warning("records are deleted by what was acknowledged alone: %s", error)
+            return False
+        return True
 
     def _quarantined(self, sink: str, log: str, first_seq: int, last_seq: int) -> int:
         path = self._state_dir / "quarantine" / f"{sink}.ndjson"
@@ -89,7 +110,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _in_sqlite(config: SqliteConfig, log: LogId, first_seq: int, last_seq: int) -> int:
-    # Imported here since only who asks a file needs it.
+    # Imported here since only counting in a file needs it.
     import sqlite3  # noqa: PLC0415  (see above)
 
     try:
@@ -105,7 +126,7 @@ def _in_sqlite(config: SqliteConfig, log: LogId, first_seq: int, last_seq: int) 
         raise CommandFailed(
             f"sink {config.name}: its records cannot be counted ({error})",
             path=config.path,
-            hint="Nothing was deleted for which that matters.",
+            hint="Nothing was deleted that depends on it.",
         ) from error
     return int(row[0])
 
@@ -113,7 +134,7 @@ def _in_sqlite(config: SqliteConfig, log: LogId, first_seq: int, last_seq: int) 
 def _in_elasticsearch(
     config: ElasticsearchConfig, log: LogId, first_seq: int, last_seq: int
 ) -> int:
-    # Imported here since only who asks a cluster needs the client.
+    # Imported here since only counting in a cluster needs the client.
     from shippers.sinks.elasticsearch.connection import FAILURES, Connection, trouble  # noqa: PLC0415  (see above)
 
     query = {

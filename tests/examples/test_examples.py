@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import auditlog
+from tests.support.logs import write_log
 
 ROOT: Final = Path(__file__).parents[2]
 SERVERS: Final = {"asgi_app.py", "wsgi_app.py"}  # tests/auditlog/bridges/test_servers.py runs them
@@ -38,6 +40,7 @@ def test_every_example_is_run() -> None:
     run_here = {
         "logging_handler.py",
         "prometheus_metrics.py",
+        "retention_run.py",
         "ship_directory.py",
         "structlog_processor.py",
         "tracing.py",
@@ -64,6 +67,14 @@ def test_ship_directory(tmp_path: Path) -> None:
     again = run("ship_directory.py", tmp_path / "audit")
     assert again.startswith("3 shipped"), "what was shipped before is not shipped again"
     assert again.count("pool.drained") == 2
+
+
+def test_retention_run(tmp_path: Path) -> None:
+    at = dt.datetime.now(dt.UTC) - dt.timedelta(days=120)
+    built = write_log(tmp_path / "audit", segments=3, days=50, at=at)
+    printed = run("retention_run.py", built.directory).splitlines()
+    assert printed[2].startswith(f"keep     {built.names[2]}  active: ")
+    assert printed[-1].startswith("1 keep, 1 compress, 1 delete, ")
 
 
 def test_structlog_processor(tmp_path: Path) -> None:

@@ -242,6 +242,8 @@ def test_goes_on(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     ] * 3
     assert [step.action.name for step in result.failures] == names(daily, 1, 5)
     assert "Permission denied" in result.failures[0].error
+    counted = {name: result.totals[name] for name in ("keep", "compress", "delete")}
+    assert counted == {"keep": 5, "compress": 2, "delete": 3}, "what failed was not done"
     assert not result.ok
     monkeypatch.undo()
     assert run(daily).ok

@@ -114,6 +114,7 @@ def test_per_log() -> None:
     ("before", "policy"),
     [
         (Policy(verify_before_delete="index"), POLICY),
+        (POLICY, Policy(verify_before_delete="none")),
         (POLICY, Policy(max_total_bytes=1 << 20)),
         (Policy(max_total_bytes=2 << 20), Policy(max_total_bytes=1 << 20)),
     ],

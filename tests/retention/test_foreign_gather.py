@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
+import tempfile
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +27,6 @@ from tests.support.logs import write_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def look(
@@ -206,6 +207,19 @@ def test_a_young_file_is_read_where_it_may_have_to_go_for_its_size(tmp_path: Pat
             tmp_path, policy, sinks=(), state_dir=tmp_path / "state", holds=(), now=NOW
         )
         assert [file.content is not None for file in facts.adopted] == [is_read] * 2
+
+
+def test_a_modification_time_beyond_all_dates_is_doubt_about_that_file_alone() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:  # which keeps such a time
+        old = leave(Path(place), "old.ndjson", 40 * DAY)
+        leave(Path(place), "other.ndjson", 40 * DAY)
+        os.utime(old, (253402300900, 253402300900))  # in the year 10000
+        assert old.stat().st_mtime > 253402300800
+        _, adopted = look(Path(place), foreign_policy(Path(place)))
+    assert {file.name: file.damage for file in adopted} == {
+        "old.ndjson": "its modification time is beyond the year 9999",
+        "other.ndjson": "",
+    }
 
 
 def test_a_file_that_is_young_or_being_written_is_told_of(tmp_path: Path) -> None:

@@ -79,13 +79,6 @@ def test_the_json_is_the_documented_object() -> None:
     assert (foreign["log"], foreign["records"], foreign["segment"]) == (None, None, "x.log")
 
 
-def test_the_explanation_has_a_line_for_each_file_and_names_a_missing_gate() -> None:
-    lines = plan(facts_of(segment(0), segment(1)), POLICY, NO_GATE, (), START + 999 * DAY).explain()
-    assert lines[0].startswith("delete   queen-rbee@hive1.2026-08-01.0001.ndjson  age: last record")
-    assert "active" in lines[1]
-    assert "no sink is configured" in lines[2]
-
-
 @settings(max_examples=20)
 @given(any_input)
 def test_same(given_input: Input) -> None:

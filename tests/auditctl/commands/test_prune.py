@@ -144,7 +144,10 @@ def test_the_circuit_breaker_stops_with_4_until_confirmed(
     assert run(*arguments, "--dry-run").code == 4
     refused_json = run(*arguments, "--json")
     assert refused_json.json["refusals"]
-    assert run(*arguments, "--confirm").code == 0
+    confirmed = run(*arguments, "--confirm")
+    assert confirmed.code == 0
+    assert "confirmed too_many_deletes: " in confirmed.out
+    assert "refused" not in confirmed.out
     assert not built.paths[0].exists()
 
 
@@ -234,7 +237,8 @@ def test_a_sink_that_left_the_configuration_needs_a_person(
 
     def configure(*sinks: str) -> None:
         tables = (f"[sinks.{s}]\nkind = 'sqlite'\npath = '{tmp_path}/{s}.sqlite'\n" for s in sinks)
-        config.write_text(f"directories = ['{built.directory}']\n" + "".join(tables))
+        trusting = "[retention]\nverify_before_delete = 'none'\n"
+        config.write_text(f"directories = ['{built.directory}']\n{trusting}" + "".join(tables))
         for sink in sinks:
             CursorStore(built.directory / ".auditlog").save(
                 sink,

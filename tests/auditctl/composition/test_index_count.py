@@ -115,14 +115,17 @@ def test_unreachable(tmp_path: Path) -> None:
     assert not (tmp_path / "none.sqlite").exists()
 
 
-def test_prune_counts_before_it_deletes(run: Callable[..., Result], tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["[retention]\nverify_before_delete = 'index'\n", ""])
+def test_prune_counts_before_it_deletes(
+    run: Callable[..., Result], tmp_path: Path, setting: str
+) -> None:
     """The cursor says that everything arrived; somebody took a record out of the index since."""
     built = write_log(tmp_path / "audit", records=3, segments=5, days=20)
     config = tmp_path / "c.toml"
     config.write_text(
         f"directories = ['{built.directory}']\nstate_dir = '{tmp_path}/state'\n"
         f"[sinks.main]\nkind = 'sqlite'\npath = '{tmp_path}/x.sqlite'\n"
-        "[retention]\nverify_before_delete = 'index'\n"
+        f"{setting}"
     )
     at = (START + dt.timedelta(days=100)).isoformat()
     (sink,) = make_sinks([SqliteConfig("main", tmp_path / "x.sqlite")])
@@ -143,3 +146,34 @@ def test_prune_counts_before_it_deletes(run: Callable[..., Result], tmp_path: Pa
     sink.close()
     assert run("prune", "--config", config, "--at", at).code == 0
     assert not built.paths[0].exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "deleted"),
+    [
+        ("kind = 'sqlite'\npath = 'none.sqlite'", False),
+        ("kind = 'elasticsearch'\nurls = ['http://127.0.0.1:1']", True),
+    ],
+)
+def test_by_default_a_forged_cursor_does_not_let_records_go_that_a_sink_could_be_asked_for(
+    run: Callable[..., Result],
+    tmp_path: Path,
+    *,
+    kind: str,
+    deleted: bool,
+) -> None:
+    """A cluster that does not answer is not counted in, so that its cursor decides as before."""
+    built = write_log(tmp_path / "audit", records=3, segments=5, days=20)
+    config = tmp_path / "c.toml"
+    kind = kind.replace("none.sqlite", f"{tmp_path}/none.sqlite")
+    config.write_text(
+        f"directories = ['{built.directory}']\nstate_dir = '{tmp_path}/state'\n"
+        f"[sinks.main]\n{kind}\n"
+    )
+    last, size = built.headers[-1], built.paths[-1].stat().st_size
+    forged = Cursor(built.log, built.names[-1].logical, size, last.seq, last.hash, START)
+    CursorStore(tmp_path / "state").save("main", forged)
+    at = (START + dt.timedelta(days=100)).isoformat()
+    result = run("prune", "--config", config, "--at", at)
+    assert built.paths[0].exists() != deleted
+    assert ("deleted by what was acknowledged alone" in result.err) == deleted
