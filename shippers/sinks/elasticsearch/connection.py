@@ -31,7 +31,7 @@ from shippers.errors import SinkRefused
 from shippers.outcome import DeliveryOutcome, retry
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 
-__all__ = ["FAILURES", "Connection", "Credentials", "trouble"]
+__all__ = ["FAILURES", "Connection", "Credentials", "trouble", "was_cut_off"]
 
 FAILURES: Final = (elasticsearch.ApiError, elasticsearch.TransportError)
 """The errors of a request; ``trouble`` translates them."""
@@ -118,6 +118,17 @@ def trouble(error: BaseException | None) -> DeliveryOutcome:
         return retry(f"cannot connect: {_tls_reason(error)}")
     cause = _system_error(error)
     return retry(f"cannot connect: {type(error).__name__ if cause is None else cause.strerror}")
+
+
+def was_cut_off(error: BaseException) -> bool:
+    """Whether a request ended without an answer, after some of it may have been sent.
+
+    A smaller one may be answered in time.  Not so where no connection was made at all.
+    """
+    if isinstance(error, elasticsearch.ConnectionTimeout):
+        return True
+    cut = (ConnectionResetError, BrokenPipeError, TimeoutError)
+    return any(isinstance(cause, cut) for cause in _causes(error))
 
 
 def _refusal(error: elasticsearch.ApiError) -> DeliveryOutcome:

@@ -5,6 +5,9 @@ timeout, 429, 5xx, credentials, index blocks.  There are two exceptions.  After 
 halved, down to one item.  After 409 a document is a duplicate, since its id is made of its content;
 for a record the stored hash decides between a duplicate and tampering.
 
+A request that timed out or was reset may have been too large for the way to the server, so the next
+ones have half its size, and grow again slowly.
+
 A record of an index that retention deleted is final and is not sent, since a create would make the
 index again.
 
@@ -42,13 +45,22 @@ from shippers.sinks.elasticsearch.bulk import (
     index_of,
     judge,
 )
-from shippers.sinks.elasticsearch.connection import FAILURES, Connection, Credentials, trouble
+from shippers.sinks.elasticsearch.connection import (
+    FAILURES,
+    Connection,
+    Credentials,
+    trouble,
+    was_cut_off,
+)
 from shippers.sinks.elasticsearch.document_template import template_for
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 
 __all__ = ["ElasticsearchSink"]
 
 _logger = logging.getLogger("auditlog.shippers.elasticsearch")
+
+_LEAST_BODY_BYTES: Final = 1 << 14
+_GROWTH: Final = 16  # by a sixteenth with every body that is taken
 
 _NDJSON: Final = {"Accept": "application/json", "Content-Type": "application/x-ndjson"}
 
@@ -76,6 +88,7 @@ class ElasticsearchSink:
         self._options = options
         self._retired = retired
         self._max_body_bytes = options.max_body_bytes
+        self._body_bytes = options.max_body_bytes  # smaller after requests that were cut off
         self._prepared: set[str] = set()  # sources whose template was looked at
         self._template_lock = threading.Lock()
         self._logged: set[str] = set()
@@ -152,25 +165,34 @@ class ElasticsearchSink:
 
     def _send(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
         body = bulk_body(items, self._options.index_prefix)
-        if len(body) > self._max_body_bytes and len(items) > 1:
+        if len(body) > self._body_bytes and len(items) > 1:
             return self._halve(items)
         try:
             response = self.connection.request("POST", "/_bulk", PARAMS, _NDJSON, body)
         except FAILURES as error:
-            if not isinstance(error, elasticsearch.ApiError) or error.status_code != 413:
-                return [self._troubled(error)] * len(items)
-            if len(items) == 1:
-                return [quarantined("the server refuses this one record as too large", 413)]
-            self._max_body_bytes = min(self._max_body_bytes, len(body) // 2)
-            return self._halve(items)
+            if isinstance(error, elasticsearch.ApiError) and error.status_code == 413:
+                if len(items) == 1:
+                    return [quarantined("the server refuses this one record as too large", 413)]
+                self._max_body_bytes = min(self._max_body_bytes, len(body) // 2)
+                self._body_bytes = min(self._body_bytes, self._max_body_bytes)
+                return self._halve(items)
+            if was_cut_off(error):  # the next attempt is smaller
+                self._body_bytes = min(self._body_bytes, max(_LEAST_BODY_BYTES, len(body) // 2))
+            return [self._troubled(error)] * len(items)
+        if 2 * len(body) >= self._body_bytes:
+            grown = self._body_bytes + self._body_bytes // _GROWTH
+            self._body_bytes = min(self._max_body_bytes, grown)
         outcomes = judge(items, response)
-        if CONFLICT in outcomes:
+        if any(outcome is CONFLICT for outcome in outcomes):
             self._resolve(items, outcomes)
         return outcomes
 
     def _halve(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
         middle = len(items) // 2
-        return self._deliver_part(items[:middle]) + self._deliver_part(items[middle:])
+        first = self._deliver_part(items[:middle])
+        if not any(outcome.final for outcome in first):
+            return first + [first[-1]] * (len(items) - middle)  # the rest would fare no better
+        return first + self._deliver_part(items[middle:])
 
     def _troubled(self, error: BaseException) -> DeliveryOutcome:
         outcome = trouble(error)
