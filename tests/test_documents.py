@@ -111,6 +111,21 @@ def test_evidence(tmp_path: Path) -> None:
     assert (tmp_path / "alice.csv").read_text("utf-8").count("\n") == 3
 
 
+def test_prove_a_record(tmp_path: Path) -> None:
+    printed = Document.read(DOCS / "prove-a-record.md").run(tmp_path)
+    assert "quorum w1" in printed[3]
+    assert "witnessed through seq 10 at " in printed[4]
+    assert " by w1" in printed[4]
+    assert printed[5].startswith("c2sp.org/tlog-proof@v1\nindex 5\n")
+    assert "ok     record 6 of audit.example.com/hive1/queen-rbee@hive1; witnessed at " in printed[6]
+    assert "FAILED the line is not record 6" in printed[7]
+    assert printed[7].endswith("exit code 1\n")
+    assert "FAILED" not in printed[8]
+    assert "is not signed any more" in printed[9]
+    assert "root_mismatch: a record from 1 to" in printed[10]
+    assert printed[10].endswith("exit code 1\n")
+
+
 def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUDITLOG_METRICS", "")  # its port may be taken on the host of the tests
     (printed,) = Document.read(ROOT / "docs/agent.md").run(tmp_path)
