@@ -117,7 +117,9 @@ def test_prove_a_record(tmp_path: Path) -> None:
     assert "witnessed through seq 10 at " in printed[4]
     assert " by w1" in printed[4]
     assert printed[5].startswith("c2sp.org/tlog-proof@v1\nindex 5\n")
-    assert "ok     record 6 of audit.example.com/hive1/queen-rbee@hive1; witnessed at " in printed[6]
+    assert (
+        "ok     record 6 of audit.example.com/hive1/queen-rbee@hive1; witnessed at " in printed[6]
+    )
     assert "FAILED the line is not record 6" in printed[7]
     assert printed[7].endswith("exit code 1\n")
     assert "FAILED" not in printed[8]

@@ -40,6 +40,7 @@ from shippers.service import lock_shipping
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from auditctl.agent.evidence import EvidenceStatus
     from auditctl.agent.metrics_server import MetricsServer
     from auditctl.config.model import Config
     from auditlog import durable_fs
@@ -110,6 +111,10 @@ class Agent:
 
     def verification(self) -> VerificationStatus | None:
         return self._services.verification()
+
+    def evidence(self) -> EvidenceStatus | None:
+        evidence = self._services.evidence()
+        return None if evidence is None else evidence.status()
 
     def about(self) -> About:
         return self._about

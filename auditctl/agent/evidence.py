@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditlog.durable_fs import Locked
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["EvidencePart"]
 
 _logger = logging.getLogger("auditlog.evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceStatus:
+    """How far each log is signed and witnessed; ``trouble`` says why nothing is, else it is ""."""
+
+    logs: tuple[LogEvidence, ...]
+    trouble: str = ""
 
 
 class EvidencePart:
@@ -43,14 +52,16 @@ class EvidencePart:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def status(self) -> tuple[LogEvidence, ...]:
-        return self._service.status()
+    def status(self) -> EvidenceStatus:
+        return EvidenceStatus(self._service.status(), self.trouble)
 
     def unready(self) -> list[str]:
         """Why what is written may not be signed, a sentence each."""
         reasons = [f"evidence: {self.trouble}"] if self.trouble else []
         return reasons + [
-            f"evidence of {each.log}: {each.trouble}" for each in self.status() if each.trouble
+            f"evidence of {each.log}: {each.trouble}"
+            for each in self._service.status()
+            if each.trouble
         ]
 
     def _run(self) -> None:

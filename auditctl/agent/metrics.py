@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from auditctl.agent.evidence import EvidenceStatus
+    from auditlog.evidence.service import LogEvidence
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
     from shippers.stats import LogStats, ShippingStats, SinkStats
@@ -71,6 +73,8 @@ def metric_families(
     retention: Status | None,
     verification: VerificationStatus | None,
     now: dt.datetime,
+    *,
+    evidence: EvidenceStatus | None = None,
 ) -> Iterator[MetricFamily]:
     """Those of the parts that run."""
     yield from _of_agent(about)
@@ -82,6 +86,8 @@ def metric_families(
         yield from _of_retention(retention)
     if verification is not None:
         yield from _of_verification(verification)
+    if evidence is not None:
+        yield from _of_evidence(evidence)
 
 
 def _plain(kind: Literal["counter", "gauge"], name: str, text: str, value: float) -> MetricFamily:
@@ -301,4 +307,31 @@ def _of_verification(status: VerificationStatus) -> Iterator[MetricFamily]:
         "verification_overdue_seconds",
         "How much longer than verify_every that is.",
         status.overdue.total_seconds(),
+    )
+
+
+def _of_evidence(status: EvidenceStatus) -> Iterator[MetricFamily]:
+    gauges: tuple[tuple[str, str, Callable[[LogEvidence], float | None]], ...] = (
+        ("signed_records", "Records in the newest checkpoint.", lambda e: e.signed_seq),
+        (
+            "witnessed_records",
+            "Records in the newest checkpoint that a quorum of witnesses cosigned.",
+            lambda e: e.witnessed_seq,
+        ),
+        (
+            "witnessed_timestamp_seconds",
+            "When a witness last cosigned that. Absent before.",
+            lambda e: None if e.witnessed_at is None else e.witnessed_at.timestamp(),
+        ),
+    )
+    for name, text, value in gauges:
+        samples = tuple(
+            ((entry.log,), figure) for entry in status.logs if (figure := value(entry)) is not None
+        )
+        yield MetricFamily("gauge", f"auditlog_evidence_{name}", text, ("log",), samples)
+    yield _plain(
+        "gauge",
+        "evidence_troubled",
+        "Logs that are not signed or cosigned, for a reason.",
+        sum(bool(entry.trouble) for entry in status.logs) + bool(status.trouble),
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from auditctl.agent.evidence import EvidenceStatus
     from auditctl.agent.metrics import About
     from auditctl.config.model import Address
     from auditlog.verification.continuous import VerificationStatus
@@ -55,6 +56,10 @@ class Observed(Protocol):
 
     def verification(self) -> VerificationStatus | None:
         """The state of continuous verification; None where it does not run."""
+        ...
+
+    def evidence(self) -> EvidenceStatus | None:
+        """How far each log is signed and witnessed; None where nothing is signed."""
         ...
 
     def about(self) -> About:
@@ -155,6 +160,11 @@ class _AgentCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         of, now = self._observed, dt.datetime.now(dt.UTC)
         for family in metric_families(
-            of.about(), of.shipping(), of.retention(), of.verification(), now
+            of.about(),
+            of.shipping(),
+            of.retention(),
+            of.verification(),
+            now,
+            evidence=of.evidence(),
         ):
             yield family.metric()

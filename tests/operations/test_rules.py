@@ -228,6 +228,17 @@ CASES: Final = [
         (6, 10), (5, 11), of(AGENT),
     ),
     Case(
+        "AuditEvidenceTroubled",
+        {f"auditlog_evidence_troubled{{{AGENT}}}": "0 1x9 0x5"},
+        (6, 10), (5, 11), of(AGENT),
+    ),
+    # In steps of a minute: the last cosignature was at minute 0.
+    Case(
+        "AuditNotWitnessed",
+        {f"auditlog_evidence_witnessed_timestamp_seconds{{{AGENT}}}": "0x75 4560x5"},
+        (66, 75), (60, 65, 76), of(AGENT),
+    ),
+    Case(
         "AuditTamperAlarm",
         {f"auditlog_shipper_tamper_alarms_total{{{SINK}}}": "_ 1x5 0x5"},
         (1, 6), (0, 7), of(SINK),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from auditctl.agent.evidence import EvidenceStatus
 from auditctl.agent.metrics import About
+from auditlog.evidence.service import LogEvidence
 from auditlog.verification.continuous import Alarm, VerificationStatus
 from retention.schedule import Status
 from shippers.stats import LogStats, ShippingStats, SinkStats
 
-__all__ = ["ABOUT", "NOON", "RETENTION", "SHIPPING", "VERIFICATION"]
+__all__ = ["ABOUT", "EVIDENCE", "NOON", "RETENTION", "SHIPPING", "VERIFICATION"]
 
 NOON: Final = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
@@ -79,4 +81,20 @@ VERIFICATION: Final = VerificationStatus(
         Alarm("/audit", "queen-rbee@hive1", "missing_segment", "", 7, "records 7 to 9 are missing"),
     ),
     verified_records=30,
+)
+EVIDENCE: Final = EvidenceStatus(
+    tuple(
+        LogEvidence(
+            log=log,
+            origin=f"audit.example.com/{log}",
+            read_seq=12 * scale,
+            signed_seq=10 * scale,
+            signed_at=NOON,
+            witnessed_seq=9 * scale,
+            witnessed_at=NOON,
+            witnesses=("w1", "w3"),
+            trouble="" if scale == 1 else "records 25 to 29 are missing",
+        )
+        for scale, log in enumerate(_LOGS, 1)
+    )
 )

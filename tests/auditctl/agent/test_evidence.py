@@ -29,14 +29,14 @@ def test_signs(tmp_path: Path) -> None:
     services.start()
     evidence = services.evidence()
     assert evidence is not None
-    eventually(lambda: any(e.log == LOG and e.signed_seq == 10 for e in evidence.status()))
+    eventually(lambda: any(e.log == LOG and e.signed_seq == 10 for e in evidence.status().logs))
     eventually(lambda: shipped(tmp_path) >= 10)
     assert evidence.unready() == []
     assert "signs" in list(services.describe())
     log.append(5)
-    eventually(lambda: any(e.log == LOG and e.read_seq == 15 for e in evidence.status()))
+    eventually(lambda: any(e.log == LOG and e.read_seq == 15 for e in evidence.status().logs))
     services.stop()
-    assert next(e.signed_seq for e in evidence.status() if e.log == LOG) == 15
+    assert next(e.signed_seq for e in evidence.status().logs if e.log == LOG) == 15
 
 
 def test_signs_nothing_without_a_key(tmp_path: Path) -> None:

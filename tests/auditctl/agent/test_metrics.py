@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from auditctl.agent.metrics import MetricFamily, metric_families
-from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING, VERIFICATION
+from tests.support.snapshots import ABOUT, EVIDENCE, NOON, RETENTION, SHIPPING, VERIFICATION
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 # Given by the Prometheus client, for every process alike.
@@ -21,7 +21,8 @@ OF_PROCESS = {
 
 def everything() -> dict[str, MetricFamily]:
     return {
-        f.served_name: f for f in metric_families(ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON)
+        f.served_name: f
+        for f in metric_families(ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON, evidence=EVIDENCE)
     }
 
 
@@ -47,7 +48,7 @@ def test_balance() -> None:
 def test_names() -> None:
     units = "total|records|bytes|seconds|segments|requests|entries|info"
     states = "shipper_logs|shipper_sink_troubled|retention_refused|retention_running"
-    states += "|verification_alarms"
+    states += "|verification_alarms|evidence_troubled"
     name = re.compile(
         rf"auditlog_(?:(?:(?:shipper|retention|agent)_)?[a-z_]+_(?:{units})|{states})"
     )

@@ -13,11 +13,12 @@ from auditctl.agent.metrics import metric_families
 from auditctl.agent.metrics_server import MetricsServer
 from auditctl.config.model import Address, Config
 from auditctl.errors import CommandFailed
-from tests.support.snapshots import ABOUT, NOON, RETENTION, SHIPPING, VERIFICATION
+from tests.support.snapshots import ABOUT, EVIDENCE, NOON, RETENTION, SHIPPING, VERIFICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from auditctl.agent.evidence import EvidenceStatus
     from auditctl.agent.metrics import About
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
@@ -42,6 +43,9 @@ class Agent:
 
     def verification(self) -> VerificationStatus | None:
         return VERIFICATION
+
+    def evidence(self) -> EvidenceStatus | None:
+        return EVIDENCE
 
     def retention(self) -> Status | None:
         return RETENTION if self.retains else None
@@ -79,7 +83,9 @@ def test_what_is_served_is_what_the_families_say() -> None:
     with serving(Agent()) as url:
         text = get(f"{url}/metrics")
     served = {family.name: family for family in text_string_to_metric_families(text)}
-    expected = list(metric_families(ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON))
+    expected = list(
+        metric_families(ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON, evidence=EVIDENCE)
+    )
     for family in expected:
         found = served.pop(family.name)
         assert (found.type, found.documentation) == (family.kind, family.text)
