@@ -1,10 +1,12 @@
-"""How far a sink has durably acknowledged a log: written by shippers, read by retention.
+"""Store how far each sink has durably acknowledged each log.
+
+Shippers write these cursors; retention reads them.
 
     <state_dir>/cursors/<sink>/<log>.cursor         the newest
     <state_dir>/cursors/<sink>/<log>.cursor.prev    the one before
-    <state_dir>/source-cursors/<sink>/<source>.cursor (.prev)   of sources that are no audit log
+    <state_dir>/source-cursors/<sink>/<source>.cursor (.prev)   of other sources
 
-The latter lie apart and say what they are, so that nobody takes one for the cursor of a log.
+Cursors of other sources are kept apart and name their kind, so that none is read as that of a log.
 
 A cursor file is one line of JSON, a space, and the CRC-32 of that JSON in hex.  It is replaced by
 write, fsync, rename, directory fsync, so that a crash leaves the old or the new one.
@@ -50,8 +52,8 @@ class Cursor:
 
     ``segment`` is the logical (plain) name of the segment that holds the record, ``offset`` the
     byte after its LF in the uncompressed segment, ``hash`` its hash; ``at`` when it was written.
-    ``gaps`` are the exceptions: the first and last number of what was not in the files when it was
-    its turn.  Should it come back, the sink does not have it.
+    ``gaps`` are exceptions: ranges of numbers (first, last) that were missing in the files when
+    they were due.  If their records come back, the sink does not have them.
     """
 
     log: str
@@ -71,7 +73,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class SourceCursor:
-    """How far a source that is no audit log has got; ``place`` (JSON) means what its kind says."""
+    """The position in a source that is not an audit log; its kind defines ``place`` (JSON)."""
 
     kind: str
     source: str
@@ -91,7 +93,7 @@ class CursorStore:
         self._source_directory = Path(state_dir) / "source-cursors"
 
     def path(self, sink: str, log: LogId | str) -> Path:
-        """Where the cursor lies.  Raises InvalidName for a sink or log that is no file name."""
+        """The path of the cursor.  Raises InvalidName for what cannot be a file name."""
         if _SINK.fullmatch(sink) is None:
             raise InvalidName(
                 f"the sink name {sink!r} is not usable in a path",
@@ -220,7 +222,7 @@ def _sealed(fields: dict[str, Any]) -> bytes:
 
 
 def _opened(text: bytes) -> dict[str, Any]:
-    """Raises ValueError when a byte of it is not as it was written."""
+    """Check the CRC and parse.  Raises ValueError."""
     body, space, crc = text.removesuffix(b"\n").rpartition(b" ")
     if not space or not text.endswith(b"\n") or crc != b"%08x" % zlib.crc32(body):
         raise ValueError("the checksum does not match")

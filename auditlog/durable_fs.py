@@ -1,9 +1,9 @@
-"""The one place that makes things durable: every fsync, rename, unlink and flock of the project.
+"""Write, sync, rename, remove and lock files; the only module of the project that does so.
 
-What "durable" needs on Linux (fsync(2), rename(2), open(2)): the file's bytes are synced through
-its own descriptor; the name is synced through the directory's.  fdatasync also writes the size, so
-an append needs no full fsync.  A descriptor whose sync failed is never synced again: the kernel
-reports a lost page once and then calls it clean (fsync(2), NOTES).
+To be durable on Linux (fsync(2), rename(2), open(2)), the bytes of a file are synced through its
+own descriptor, and its name through the descriptor of its directory.  fdatasync also writes the
+size, so an append needs no full fsync.  A descriptor whose sync failed is never synced again: the
+kernel reports a lost page once and then calls it clean (fsync(2), NOTES).
 
 Nothing here retries or hides an error; callers get OSError as it comes.
 """
@@ -59,10 +59,10 @@ def fdatasync(fd: int) -> None:
 
 
 def sync_content(path: str | os.PathLike[str]) -> None:
-    """Make durable what can be read in the file, whoever wrote it.
+    """Sync bytes that another process may have written.
 
-    A process that was killed before its sync leaves bytes that everyone reads, and that are gone
-    after a power loss: who builds on having read them syncs them first.
+    A process that was killed before its sync leaves bytes that can be read, but that a power loss
+    removes.  Sync them before anything is built on having read them.
     """
     fd = open_read(path)
     try:
@@ -119,7 +119,7 @@ def make_directory(path: str | os.PathLike[str], mode: int = 0o700) -> None:
             path.chmod(made & stat.S_ISGID | mode)
         fsync_directory(path.parent)
     except BaseException:
-        # One that stayed would be taken as it is next time: with that mode, and never synced.
+        # Otherwise the next call would find it and leave it with the wrong mode, and unsynced.
         with suppress(OSError):  # another process has put something in it already
             path.rmdir()
         raise
@@ -164,9 +164,9 @@ def _check_owner(path: str | os.PathLike[str], uid: int) -> None:
 
 
 def _open(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
-    """As open(2), never as the standard input, output or error that a process has closed.
+    """As open(2), but never use descriptor 0, 1 or 2, even in a process that has closed them.
 
-    What a library writes to its standard error would go into a log otherwise.
+    Otherwise a library's message to standard error would be written into the log.
     """
     fd = os.open(path, flags, mode)
     if fd > _STDERR:
@@ -197,14 +197,14 @@ def open_read(path: str | os.PathLike[str]) -> int:
 
 
 def open_for_writing_elsewhere(path: str | os.PathLike[str]) -> bool:
-    """Whether any process has the file open for writing, as far as the kernel tells.
+    """Whether another process has the file open for writing, as far as the kernel reports it.
 
-    It refuses a read lease on such a file (fcntl(2), F_SETLEASE).  A file system without leases,
-    or a file of another user, tells nothing: False.
+    The kernel refuses a read lease on such a file (fcntl(2), F_SETLEASE).  Returns False on file
+    systems without leases and for files of another user, where the kernel does not report it.
     """
     fd = open_read(path)
     try:
-        # Who opens it for writing at this moment breaks the lease: by a signal that is ignored.
+        # A process that opens it now breaks the lease, which sends a signal: choose an ignored one.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
@@ -246,7 +246,7 @@ def unlink(path: str | os.PathLike[str]) -> None:
 
 
 def _shared(directory: Path) -> bool:
-    """Whether the group of the directory is meant to read what is made in it: set-group-id."""
+    """Whether the group of the directory may read new files in it (set-group-id and readable)."""
     mode = directory.stat().st_mode
     return bool(mode & stat.S_ISGID and mode & stat.S_IRGRP)
 
@@ -283,7 +283,7 @@ def replace_durably(
 
 
 class Locked(OSError):
-    """Another open file description holds the lock; ``holder`` is what it wrote into the file."""
+    """Another open file description holds the lock; ``holder`` is the text in the lock file."""
 
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), str(path))
@@ -291,7 +291,7 @@ class Locked(OSError):
 
 
 class FileLock:
-    """An exclusive flock(2) on a file that says who holds it.  Raises Locked, or OSError.
+    """Hold an exclusive flock(2) on a file whose text names the holder.  Raises Locked, OSError.
 
     The kernel drops the lock when the process ends, however it ends.  The file itself stays: were
     it removed, two processes could hold locks on two files of one name.

@@ -1,7 +1,7 @@
-"""What can go wrong in a log, one class a cause.
+"""Define the errors of the package, one class for each cause.
 
 Every error says what happened, where (path, offset, seq) and what to do next.  None of them
-ever carries a record's payload: an error text ends up in places an audit log must not leak to.
+ever contains the payload of a record: error texts end up in places that must not receive it.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class UnsafePath(AuditLogError):
 
 
 class NoLog(AuditLogError):
-    """There is no log in a directory, nor a trace of one that was there."""
+    """The directory has no log, and no trace of an earlier one."""
 
 
 class LogLocked(AuditLogError):

@@ -1,13 +1,12 @@
-"""Files of JSON lines that other programs write: what tells one from another, how far one was
-shipped, and when a line was written.  Pure.
+"""Identify files of JSON lines of other programs, positions in them, and times of lines.  Pure.
 
     {"files": [[first_hash, offset, line_at, line_hash, seal], …]}      in the source's cursor
 
-Shippers write such a cursor and retention reads it, as auditlog.cursors has it for our own logs.
+Shippers write these cursors and retention reads them, as with those of our own logs (cursors).
 
 Invariants (tests of the same name in tests/auditlog/format/test_foreign_files.py):
   round_trip   what was encoded is decoded, and what is damaged is refused
-  no_instant   what is no time of an event gives none, whatever it is
+  no_instant   a value that is not a plausible timestamp gives None, whatever its type
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ __all__ = [
 ]
 
 FIRST_LINE_BYTES: Final = 1 << 16
-"""How much of a file's first line tells it from others."""
+"""The first bytes of a file's first line identify it: at most this many."""
 
 EARLIEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-"""What is before it is taken for no time of an event."""
+"""An earlier time is not taken for the time of an event."""
 
 _UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
 """Below each limit, how many of a number's unit are a second; 1e11 s is the year 5138."""
@@ -45,8 +44,10 @@ _NUMBER: Final = re.compile(r"\d{9,19}(\.\d{1,9})?", re.ASCII)
 
 
 class FilePlace(NamedTuple):
-    """Everything before ``offset`` is behind it; ``line_at`` and ``line_hash`` are those of the
-    last line before it.  ``seal`` is the signature of a compressed file that it is the end of.
+    """A position: all bytes before ``offset`` were shipped.
+
+    ``line_at`` and ``line_hash`` are offset and hash of the last line before it.  ``seal`` is the
+    signature of a compressed file that was shipped to its end.
     """
 
     first_hash: str
@@ -61,7 +62,7 @@ def encode_places(places: Iterable[FilePlace]) -> dict[str, Any]:
 
 
 def decode_places(value: Mapping[str, Any]) -> list[FilePlace]:
-    """Raises ValueError when it is not what encode_places made."""
+    """The reverse of encode_places.  Raises ValueError."""
     try:
         places = [FilePlace(*fields) for fields in value["files"]]
     except (KeyError, TypeError) as error:
@@ -95,9 +96,11 @@ def value_at(value: Any, field: str) -> Any:
 
 
 def instant_of(given: Any) -> dt.datetime | None:
-    """The instant of a value, or None: RFC 3339 (without a zone it is UTC), a number of seconds,
-    milliseconds, microseconds or nanoseconds since 1970, such a number as text, or one of these as
-    the member ``$date`` of an object (MongoDB).
+    """Convert a timestamp; None for anything else.
+
+    Accepted are RFC 3339 (UTC without a zone), a number of seconds, milliseconds, microseconds or
+    nanoseconds since 1970, such a number as text, and one of these as the member ``$date`` of an
+    object (MongoDB).
 
     >>> instant_of(1_790_000_000).isoformat()
     '2026-09-21T14:13:20+00:00'
@@ -114,5 +117,5 @@ def instant_of(given: Any) -> dt.datetime | None:
             unit = next((unit for limit, unit in _UNITS if abs(given) < limit), 0.0)
             return dt.datetime.fromtimestamp(given / unit, dt.UTC) if unit else None
     except (ValueError, OverflowError, OSError):
-        pass  # no instant, as any other text
+        pass  # not a timestamp
     return None

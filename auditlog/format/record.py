@@ -1,4 +1,4 @@
-"""One record, one line: how it is built, taken apart and checked.  Pure.
+"""Build, parse and check records: one line of JSON each.  Pure.
 
     {"v":1,"log":"queen-rbee@hive1","seq":42,"prev_hash":"<64 hex>","@timestamp":"…Z",
      "event_type":"…","service":"…","host":"…",…caller's fields…,"hash":"<64 hex>"}LF
@@ -69,7 +69,7 @@ TIMESTAMP_AND_TYPE: Final = (
     rb'([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}\.[0-9]{6}Z)",'
     rb'"event_type":"([a-z][a-z0-9_.]{0,63})",'
 )
-"""A pattern of what stands behind ``"@timestamp":"`` in every line."""
+"""Matches the bytes behind ``"@timestamp":"`` in every line."""
 
 _HEADER: Final = re.compile(
     rb'\{"v":1,"log":"([A-Za-z0-9._@+-]+)","seq":([1-9][0-9]{0,18}),"prev_hash":"([0-9a-f]{64})",'
@@ -79,7 +79,7 @@ _SUFFIX: Final = re.compile(rb',"hash":"([0-9a-f]{64})"\}\n')
 
 
 class Header(NamedTuple):
-    """What the chain and the shippers need of a line, read without parsing its JSON."""
+    """The members that the chain and the shippers need, read without parsing the JSON."""
 
     log: str
     seq: int
@@ -111,12 +111,12 @@ def seal(prefix: bytes, seq: int, prev_hash: str, timestamp: str, body: bytes) -
 
 
 def line_hash(line: bytes) -> str:
-    """What the line's hash has to be; the line comes with its LF."""
+    """Compute the hash of a line with its LF."""
     return sha256(memoryview(line)[:-SUFFIX_BYTES]).hexdigest()
 
 
 def parse_header(line: bytes) -> Header | None:
-    """The header of a line with its LF; None when the line is not built like a record."""
+    """Parse the header of a line with its LF; None when it does not have the form of a record."""
     head = _HEADER.match(line)
     tail = _SUFFIX.fullmatch(line, max(0, len(line) - SUFFIX_BYTES))
     if head is None or tail is None or head.end() > tail.start() + 1:
@@ -170,7 +170,7 @@ def parse_timestamp(text: str) -> dt.datetime:
 
 @dataclass(frozen=True)
 class Record:
-    """One record as it stands in the file.
+    """One record as it is in the file.
 
     ``line`` is the raw line with its LF and ``header`` what was read off it; ``fields`` is the
     whole JSON object, parsed on first use.
@@ -226,7 +226,7 @@ class Record:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """The JSON object.  Raises LogDamaged when the line, although intact, is none."""
+        """The JSON object.  Raises LogDamaged when an intact line is not valid JSON."""
         try:
             parsed: dict[str, Any] = orjson.loads(self.line)
         except orjson.JSONDecodeError:

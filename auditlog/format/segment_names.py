@@ -108,7 +108,7 @@ class SegmentName:
 
     @property
     def logical(self) -> str:
-        """The plain form's name: what the segment is called in proofs, cursors and reports."""
+        """The name of the plain form, which proofs, cursors and reports use."""
         return f"{self.log}.{self.day.isoformat()}.{self.part:04d}.ndjson"
 
     def next_part(self) -> SegmentName:

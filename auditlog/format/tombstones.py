@@ -1,4 +1,4 @@
-"""What retention recorded about the segments and indices it deleted.  Pure.
+"""Parse tombstones: the records of retention about segments and indices it deleted.  Pure.
 
 A tombstone is a record of type retention.segment_deleted in a log of the service ``retention`` in
 the same directory; its details name the segment and the two ends of its chain.  One of type
@@ -6,7 +6,7 @@ retention.index_deleted names a daily index of a sink instead.
 
 Invariants (tests of the same name in tests/auditlog/format/test_tombstones.py):
   proven    only a record whose own hash is right counts as a tombstone
-  complete  a tombstone without one of its fields is none
+  complete  a record that lacks a field of a tombstone is not one
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Tombstone:
         numbers = (self.first_seq, self.last_seq)
         texts = (self.log, self.segment, self.first_prev_hash, self.last_hash, self.deleted_at)
         if not all(type(number) is int for number in numbers) or not 1 <= numbers[0] <= numbers[1]:
-            raise ValueError(f"records {self.first_seq!r} to {self.last_seq!r} are no range")
+            raise ValueError(f"records {self.first_seq!r} to {self.last_seq!r} are not a range")
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("a name or a hash is not text")
 
@@ -139,7 +139,7 @@ def _details(header: Header, line: bytes, event_type: str) -> dict[str, Any] | N
         return None
     try:
         details = decode(line).fields.get("details")
-    except LogDamaged:  # altered, or not JSON: no proof of anything
+    except LogDamaged:  # altered, or not JSON: it proves nothing
         return None
     return details if isinstance(details, dict) else None
 

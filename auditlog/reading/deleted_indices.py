@@ -1,13 +1,13 @@
-"""Which indices retention deleted in a sink, so that nothing makes them again.
+"""List the indices that retention deleted in a sink, so that no shipper creates them again.
 
-The tombstones in ``retention@<host>`` are the only memory of it: they are durable before an index
-goes, no retention ever deletes them, and they outlive a state directory.  They are read again only
-when a retention log has changed, so that a shipper can ask before every request.
+The tombstones in ``retention@<host>`` are the only source: they are durable before an index is
+deleted, retention never deletes them, and they do not depend on a state directory.  They are read
+again only when a retention log has changed, so a shipper can ask before every request.
 
 Invariants (tests of the same name in tests/auditlog/reading/test_deleted_indices.py):
-  told_at_once   what became durable a moment ago is known, whichever process wrote it
-  elsewhere      an index of the same name in another cluster is not taken for it
-  kept           a log that cannot be read for a while makes nothing known unknown
+  told_at_once   a tombstone is known as soon as it is durable, whichever process wrote it
+  elsewhere      an index of the same name in another cluster does not count
+  kept           a log that cannot be read for a while does not make a known deletion unknown
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The newest records of directories' logs, and those that come after, through rotation.
+"""Read the newest records of logs, and follow those that are appended, through rotation.
 
-For people who look, not for shipping: a line that is no record is told and stepped over, and the
-chain between records is not checked.
+For display, not for shipping: a line that is not a record is reported and skipped, and the chain
+between records is not checked.
 
 Invariants (tests of the same name in tests/auditlog/reading/test_follow.py):
   newest       the last n records over all logs, in the order of their timestamps
-  seamless     what is written after the first look comes once, through rotation and compression
-  whole        a line without its LF waits for it
+  seamless     a later record is returned exactly once, through rotation and compression
+  whole        a line is not returned before its LF is written
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _STEP_BYTES: Final = 1 << 16
 
 @dataclass(slots=True)
 class Follower:
-    """Reads directories; ``damaged`` is told segment and offset of each line that is no record.
+    """Follows the logs of several directories.
 
-    ``wanted`` chooses logs by id.
+    ``damaged`` is called with segment and offset of each line that is not a record; ``wanted``
+    chooses logs by id.
     """
 
     directories: Sequence[Path]
@@ -45,7 +46,7 @@ class Follower:
 
     @property
     def positions(self) -> Mapping[LogId, tuple[SegmentName, int]]:
-        """The segment and the byte in it up to which each log was looked at."""
+        """For each log the segment, and the offset in it, up to which it was read."""
         return dict(self._positions)
 
     def newest(self, count: int) -> list[Record]:
@@ -65,7 +66,7 @@ class Follower:
         return list(deque(merged, maxlen=count)) if count else []
 
     def poll(self) -> list[Record]:
-        """What was written since newest or the last poll.  Raises OSError, LogDamaged."""
+        """The records written since newest or the last poll.  Raises OSError, LogDamaged."""
         fresh: list[list[Record]] = []
         for log, segments in self._logs():
             found: list[tuple[int, bytes, SegmentFile]] = []

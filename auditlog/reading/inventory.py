@@ -1,4 +1,4 @@
-"""Which segments lie in a directory, by their names alone.
+"""List the segments of a directory by their names.
 
 A segment that is being compressed, or whose original was not unlinked yet, exists in two forms;
 it is listed once, by the form a reader should take: plain first, since retention removes the plain
@@ -53,7 +53,7 @@ class SegmentFile:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The segments by log, in write order, and the files that are none."""
+    """The segments by log, in write order, and all other files (foreign)."""
 
     directory: Path
     logs: Mapping[LogId, tuple[SegmentFile, ...]]
@@ -63,10 +63,10 @@ class Inventory:
 def scan(directory: str | os.PathLike[str]) -> Inventory:
     """List the directory.  Raises OSError; a file that vanishes meanwhile is left out.
 
-    A directory is not read in one instant (readdir(3): what is made or removed meanwhile may be
-    given or not): of a segment that is compressed just then, neither form may be seen.  So it is
-    listed until nothing new is there: the new form of such a segment is there to stay, so the next
-    listing has it.
+    Reading a directory is not atomic: readdir(3) may or may not return a file that is created or
+    removed meanwhile, so of a segment that is being compressed neither form may be seen.  The
+    directory is listed again until a listing has nothing new: the new form of such a segment stays,
+    so the next listing has it.
     """
     directory = Path(directory)
     # By logical name, since that is a text: it is hashed and compared a hundred thousand times.

@@ -1,4 +1,4 @@
-"""Read records back: over segments, plain or compressed, while they are written and moved.
+"""Read records from segments, plain or compressed, while they are written and compressed.
 
 Invariants (tests of the same name in tests/auditlog/reading/test_reader.py):
   all_forms   plain, .zst and .gz give the same lines
@@ -68,11 +68,11 @@ def open_any_form(segment: SegmentFile) -> tuple[io.BufferedReader, Path]:
 def iter_lines(
     stream: BinaryIO, offset: int = 0, *, path: Path | None = None
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, line) from where the stream stands; ``offset`` is that place's number.
+    """Yield (offset, line) from the position of the stream, whose offset is ``offset``.
 
-    A line comes with its LF; what follows the last LF comes without.  One of more than 256 KiB,
-    which is no record, comes without some of its middle.  Raises LogDamaged, naming ``path``, when
-    compressed bytes cannot be decompressed.
+    Lines include their LF; the bytes after the last LF are a line without one.  A line of more than
+    256 KiB, which cannot be a record, is yielded without a part of its middle.  Raises LogDamaged,
+    naming ``path``, when compressed bytes cannot be decompressed.
     """
     rest, left_out = b"", 0
     for chunk in _chunks(stream, path):
@@ -165,7 +165,7 @@ def _ends_of_compressed(stream: BinaryIO, path: Path) -> tuple[bytes, bytes, int
 
 
 def segments_of(path: str | os.PathLike[str]) -> tuple[SegmentFile, ...]:
-    """The segments a path stands for: one file, or all of a directory, log by log.
+    """The segments at a path: one file, or all of a directory, log by log.
 
     Raises AuditLogError when the path is neither, OSError as it comes.
     """
@@ -180,7 +180,7 @@ def segments_of(path: str | os.PathLike[str]) -> tuple[SegmentFile, ...]:
 def read(path: str | os.PathLike[str]) -> Iterator[Record]:
     """Iterate over the records of a segment, or of every log in a directory.
 
-    Each record's hash is checked; the chain between records is verify's work.  A torn tail of an
+    Each record's hash is checked, not the chain between records (see verify).  A torn tail of the
     newest segment ends its log.  Raises LogDamaged at a line that is not an intact record.
 
     >>> sum(1 for _ in read("/var/log/llama-orch/audit"))  # doctest: +SKIP

@@ -1,7 +1,7 @@
-"""Check one log's records in order and say exactly what is wrong.  Pure.
+"""Check the records of one log in order and report each problem with its place.  Pure.
 
-Lines go in, findings come out.  After a finding the check goes on, so that one changed record is
-one finding and not an avalanche; but nothing behind the first finding counts as verified.
+After a finding the check goes on, so that one changed record is one finding and not an avalanche;
+but no record behind the first finding counts as verified.
 
 Invariants (tests of the same name in tests/auditlog/verification/test_chain.py):
   every_byte    changing any byte of any whole line is found, and named with the right line
@@ -82,12 +82,12 @@ class Finding:
 
     @property
     def fatal(self) -> bool:
-        """Whether it makes the log not ok; a torn tail is what a crash leaves, and repaired."""
+        """Whether the log is not ok; a torn tail is normal after a crash, and open repairs it."""
         return self.kind != "torn_tail"
 
 
 class Intact(NamedTuple):
-    """So many records, each intact and following the one before, of one segment's day."""
+    """A run of records, each the intact successor of the one before, all of the segment's day."""
 
     first_seq: int
     prev_hash: str
@@ -97,7 +97,7 @@ class Intact(NamedTuple):
 
 @dataclass(slots=True)
 class ChainCheck:
-    """The check of one log.  ``whole`` is false where only a part of the log is given.
+    """Checks one log.  ``whole`` is false when only a part of the log is given.
 
     Call ``segment``, then ``line`` for each of its lines, and so on; in the end ``finish``.
     ``suspect_records`` are the lines from the first finding on, its own included.
@@ -142,7 +142,7 @@ class ChainCheck:
         return "" if self._seen is None else self._seen.logical
 
     def segment(self, name: SegmentName) -> None:
-        """What follows is this segment's."""
+        """Start the next segment: the lines that follow belong to it."""
         self.segments += 1
         self._name, self._day = name.logical, name.day.isoformat()
         self._day_bytes = self._day.encode("ascii")
@@ -161,9 +161,9 @@ class ChainCheck:
             self._look_closely(line, offset, last_of_log=last_of_log)
 
     def join(self, intact: Intact, end: int) -> bool:
-        """Whether the segment's next lines, up to byte ``end``, simply go on with the log.
+        """Accept lines up to byte ``end``, which a worker has checked, if they continue the log.
 
-        If so they are done; if not nothing has changed, and they have to be given line by line.
+        Returns False, with nothing changed, when they do not; then they have to be given to line.
         """
         if self._broken or self._at_start or self._strange:
             return False
@@ -179,7 +179,7 @@ class ChainCheck:
         return True
 
     def _follows(self, line: bytes) -> bool:
-        """Whether the line is simply the next record, with nothing wrong before it."""
+        """Fast path: accept the line if it is the next record and no finding is pending."""
         if self._broken or self._at_start or self._strange:
             return False
         expected = self._expected
@@ -268,7 +268,7 @@ class ChainCheck:
         self.suspect_records += 1
 
     def _begin(self, header: Header, line: bytes, offset: int) -> None:
-        """Relate a segment's first record to what came before it."""
+        """Check that a segment's first record continues the segment before it."""
         if line_hash(line) != header.hash:
             self._follow_tombstones()  # its number may be what was changed; the next record joins
             return
@@ -292,7 +292,7 @@ class ChainCheck:
         self._lost = False
 
     def _follow_tombstones(self, until: int | None = None) -> None:
-        """Step over what was deleted on record, up to ``until`` and not over this segment."""
+        """Skip segments that have tombstones, up to number ``until`` and not past this segment."""
         if self._expected is None:
             return
         for tombstone in self.tombstones:

@@ -1,15 +1,16 @@
-"""Is a line simply the record that comes next, or are many?  The quick check of them.  Pure.
+"""Check quickly whether lines are the next records of a log.  Pure.
 
-Nearly every line of a log is the intact next record, and what such a line starts and ends with is
-known before it is read.  For many lines it is put together and compared at once: what stands around
-each seam, where one line states its hash and the next one names it.
+Fast path: a result other than None is returned only if every line would pass parse_header and
+check_link, at a third to a sixth of their cost.  None means that the lines have to be checked with
+those two, which say what is wrong.
 
-A yes says of each line what parse_header and check_link say of it, at a third to a sixth of their
-price.  None is no verdict: they then say what each line is.
+Nearly every line is the intact next record, and the bytes such a line starts and ends with are
+known before it is read.  For many lines these bytes are built at once and compared at once: the
+ends of all lines, each with the start of the line behind it.
 
 Invariants (tests of the same name in tests/auditlog/verification/test_fast_path.py):
-  same_verdict   it is yes where parse_header and check_link accept every line, and nowhere else
-  every_byte     changing any byte of any line takes the yes away
+  same_verdict   lines are accepted if and only if parse_header and check_link accept every one
+  every_byte     lines with any byte changed are not accepted
 """
 
 from __future__ import annotations
@@ -30,15 +31,14 @@ _AFTER_START: Final = re.compile(TIMESTAMP_AND_TYPE)
 
 
 def following_start(prefix: bytes, seq: int, prev_hash: str) -> bytes:
-    """What the line of the record ``seq`` behind ``prev_hash`` can only start with."""
+    """The bytes that the line of record ``seq`` behind ``prev_hash`` has to start with."""
     return prefix + f'{seq},"prev_hash":"{prev_hash}","@timestamp":"'.encode("ascii")
 
 
 def check_following(line: bytes, start: bytes) -> tuple[str, re.Match[bytes]] | None:
-    """Whether one line, LF included, is the next record.
+    """Check one line, LF included; ``start`` comes from following_start.
 
-    ``start`` comes from following_start.  Returns the hash of a line that is simply the intact next
-    record, with a match whose groups are its timestamp and event type.
+    Returns the hash of the line and a match whose groups are its timestamp and event type.
     """
     if not line.startswith(start) or len(line) > MAX_RECORD_BYTES + 1:
         return None
@@ -54,7 +54,7 @@ def check_following(line: bytes, start: bytes) -> tuple[str, re.Match[bytes]] | 
 
 
 def line_ends(block: bytes, most: int) -> list[int]:
-    """The places behind the first LFs of the block, ``most`` of them or fewer."""
+    """The offsets behind the first LFs of the block, at most ``most`` of them."""
     ends: list[int] = []
     end = 0
     while len(ends) < most and (end := block.find(b"\n", end) + 1):
@@ -63,7 +63,7 @@ def line_ends(block: bytes, most: int) -> list[int]:
 
 
 class Chained(NamedTuple):
-    """The hash of each line, and a match whose groups are its timestamp and event type."""
+    """For each line its hash, and a match whose groups are its timestamp and event type."""
 
     hashes: list[str]
     found: list[re.Match[bytes]]
@@ -72,10 +72,10 @@ class Chained(NamedTuple):
 def follow(
     block: bytes, ends: Sequence[int], prefix: bytes, seq: int, prev_hash: str
 ) -> Chained | None:
-    """Whether many lines are the records from ``seq`` on, the first of them behind ``prev_hash``.
+    """Check many lines: the records from ``seq`` on, the first of them behind ``prev_hash``.
 
-    ``ends`` come from line_ends; what is behind the last of them is not looked at.  ``prefix`` is
-    the log's (record.log_prefix).
+    ``ends`` come from line_ends; bytes behind the last of them are ignored.  ``prefix`` comes from
+    record.log_prefix.
     """
     start = following_start(prefix, seq, prev_hash)
     if not ends or not block.startswith(start) or not _well_cut(block, ends, len(start)):
@@ -106,7 +106,7 @@ def follow(
 
 
 def _well_cut(block: bytes, ends: Sequence[int], start_bytes: int) -> bool:
-    """Whether no line is too short or too long for a record, or holds what none may hold."""
+    """Whether every line has a possible length and no NUL or CR."""
     sizes = list(map(sub, ends, (0, *ends[:-1])))
     if min(sizes) < start_bytes + SUFFIX_BYTES or max(sizes) > MAX_RECORD_BYTES + 1:
         return False
@@ -114,10 +114,10 @@ def _well_cut(block: bytes, ends: Sequence[int], start_bytes: int) -> bool:
 
 
 def _seams(block: bytes, tails: Sequence[int], start_bytes: int) -> bytes:
-    """Every line's end with the next one's start, and the last one's end.
+    """The end of every line with the start of the next one, and the end of the last, joined.
 
-    As well cut lines are at least as long as both together, each piece has its full length, and
-    what is equal as a whole is equal piece by piece.
+    Every line is at least as long as one start and one end (_well_cut), so each piece has its full
+    length, and joined pieces that are equal are equal piece by piece.
     """
     reach = SUFFIX_BYTES + start_bytes
     pieces = [block[tail : tail + reach] for tail in tails]

@@ -1,4 +1,4 @@
-"""Check the logs in a directory, or one segment: was anything changed, removed or reordered?
+"""Verify the logs of a directory, or one segment: find changed, removed and reordered records.
 
 Reads files only; needs no key, no lock and no index.  The checking itself is in chain (pure).
 
@@ -42,7 +42,7 @@ _PACE_LINES: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What was found in one log.
+    """The result for one log.
 
     ``verified_through_seq`` is the last record before the first finding; ``suspect_records`` are
     the lines from there on.  ``deleted`` are the segments that tombstones account for.  Findings
@@ -64,7 +64,7 @@ class LogReport:
 
     @classmethod
     def of(cls, check: ChainCheck) -> LogReport:
-        """What a check that has finished came to."""
+        """The result of a check that has finished."""
         return cls(
             check.log,
             check.segments,

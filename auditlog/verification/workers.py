@@ -1,16 +1,16 @@
 """Check stretches of a segment in other processes, so that a log is verified by several cores.
 
-A stretch is whole lines of a plain segment.  Another process tells whether each of its lines is
-simply the next record after the one before, and between which hashes; the chain's own check then
-only has to join the stretches.  A stretch of which that cannot be said is read again line by line,
-so that a report is the same however many processes there were.
+A stretch is a run of whole lines of a plain segment.  A worker process checks that each line is the
+successor of the one before, and returns the hashes at both ends; the check of the chain then only
+joins the stretches.  A stretch that fails is read again line by line in the calling process, so the
+report is the same with any number of processes.
 
-The processes run ``work`` with the same interpreter: a question a line on their stdin, an answer a
-line on their stdout.  They end when their stdin does.
+The processes run ``work`` with the same interpreter: one request a line on stdin, one response a
+line on stdout.  They end at the end of stdin.
 
 Invariants (tests of the same name in tests/auditlog/verification/test_workers.py):
-  same_report   whatever is wrong with a log, its report does not depend on the number of processes
-  fallen_back   a process that dies costs time and changes no report
+  same_report   the report does not depend on the number of processes, whatever the damage
+  fallen_back   a process that dies costs time and does not change the report
   flat          memory does not grow with the log
 """
 
@@ -41,7 +41,7 @@ _MAX_LINE_BYTES: Final = 1 << 20
 
 
 def check_stretch(log: str, day: str, lines: Iterable[bytes]) -> Intact | None:
-    """What joins the lines to the rest of the log; None unless each simply follows the one before.
+    """Check the lines against each other; None unless each is the successor of the one before.
 
     ``day`` is the segment's, as in 2026-11-23.
     """
@@ -64,9 +64,9 @@ def check_stretch(log: str, day: str, lines: Iterable[bytes]) -> Intact | None:
 
 
 def cuts(stream: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int]]:
-    """Stretches of a stream of ``size`` bytes from ``start`` on, each from a line's start to a LF.
+    """Cut a stream of ``size`` bytes into stretches of whole lines, from ``start`` on.
 
-    What is too little for a stretch, or has no line end, is left at the end.
+    A rest that is too short for a stretch, or has no LF, is left at the end.
     """
     while start + STRETCH_BYTES <= size:
         stream.seek(start + STRETCH_BYTES - 1)
@@ -79,7 +79,7 @@ def cuts(stream: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 class Workers:
-    """So many processes that check stretches, asked in turn; to be used in ``with``."""
+    """A pool of processes that check stretches in turn; used in ``with``."""
 
     def __init__(self, processes: int) -> None:
         # Isolated, and with our own path: nothing is imported from where the logs happen to be.
@@ -92,7 +92,7 @@ class Workers:
                 [sys.executable, "-I", "-c", code],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                process_group=0,  # a terminal's Ctrl-C is for whoever started them, and ends them
+                process_group=0,  # Ctrl-C goes to the parent, which ends them
             )
             for _ in range(processes)
         ]
@@ -115,7 +115,7 @@ class Workers:
     def checked(
         self, path: Path, log: str, day: str, stretches: Iterable[tuple[int, int]]
     ) -> Iterator[tuple[int, int, Intact | None]]:
-        """Each stretch in order, with its answer; None: look at it yourself."""
+        """Yield each stretch in order with its result; None: the caller has to check it."""
         asked: deque[tuple[int, int, subprocess.Popen[bytes]]] = deque()
         try:
             for number, stretch in enumerate(stretches):
@@ -129,7 +129,7 @@ class Workers:
             while asked:
                 yield _next(asked)
         finally:
-            while asked:  # left in the middle: the answers are not for the next who asks
+            while asked:  # left early: do not leave responses for the next caller
                 _next(asked)
 
 
@@ -146,7 +146,7 @@ def _ask(process: subprocess.Popen[bytes], question: dict[str, Any]) -> None:
         process.stdin.write(orjson.dumps(question) + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
-        return  # it is gone, and so will be its answer
+        return  # the process has died; there will be no response
 
 
 def _answer(process: subprocess.Popen[bytes]) -> Intact | None:
@@ -163,11 +163,11 @@ def _close(pipe: IO[bytes] | None) -> None:
         try:
             pipe.close()
         except BrokenPipeError:
-            return  # a question that nobody will read any more
+            return  # a request that the process did not read
 
 
 def work() -> None:
-    """Answer questions until there are no more; what each of the processes runs."""
+    """The main loop of a worker process: answer requests until the end of stdin."""
     answers = sys.stdout.buffer
     for line in sys.stdin.buffer:
         question = orjson.loads(line)
@@ -178,6 +178,6 @@ def work() -> None:
             lines = (line for _, line in iter_lines(io.BytesIO(content)))
             found = check_stretch(question["log"], question["day"], lines)
         except OSError:
-            found = None  # compressed or deleted meanwhile: whoever asked looks for itself
+            found = None  # compressed or deleted meanwhile: the caller checks it
         answers.write(orjson.dumps(None if found is None else list(found)) + b"\n")
         answers.flush()

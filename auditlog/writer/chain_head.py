@@ -84,7 +84,7 @@ class ChainHead:
 
     @property
     def records(self) -> int:
-        """How many the segment has."""
+        """Number of records in the segment."""
         return self.seq - self._before_segment
 
     @property
@@ -141,7 +141,7 @@ class ChainHead:
         commit = self._open
         if commit is None or end - commit.offset > MAX_COMMIT_BYTES:
             commit = self._new_commit(seq)
-        # A signal handler may raise after any call: the only one stands behind the last change.
+        # A signal handler may raise after any call, so the only call comes after the last change.
         self.seq = seq
         self.hash = digest
         self.size = commit.end = end
@@ -177,7 +177,7 @@ class ChainHead:
         self.commits.popleft()
 
     def _check_fits(self, body: bytes) -> None:
-        """Refuse what is too large before a segment is opened for it, whose record comes first."""
+        """Refuse a record that is too large before a segment is opened for it."""
         line, _ = seal(self._prefix, self.seq + 2, self.hash, format_ns(0), body)
         if len(line) > MAX_RECORD_BYTES + 1:
             raise too_large(len(line))
@@ -251,10 +251,10 @@ def next_segment(
 
 
 def _with_clock_at(body: bytes, clock_at: str) -> bytes:
-    """Add what the clock really said to the details, which are a body's last member.
+    """Add the actual clock reading to the details, which are the last member of a body.
 
-    A body that has such a member keeps its own: log.clock_stepped says the same, and an index
-    refuses a document that names one member twice.
+    A body that already has the member keeps its own (log.clock_stepped has the same reading): an
+    index refuses a document with a duplicate member.
     """
     if b'"clock_at":' in body:
         return body

@@ -1,11 +1,11 @@
-"""Time for a log: the wall clock as it is read, and whether somebody moved it.
+"""Read the wall clock, and detect when it was stepped.
 
-The boot clock runs through suspend and is moved by nobody (clock_gettime(2), CLOCK_BOOTTIME), so
-the wall clock was stepped when the distance between the two changes.
+The boot clock also runs through suspend and cannot be set (clock_gettime(2), CLOCK_BOOTTIME): when
+the difference between the two clocks changes, the wall clock was stepped.
 
 Invariants (tests of the same name in tests/auditlog/writer/test_clock.py):
   noticed   a step of more than a second, in either direction, is reported once, with its size
-  calm      time that passes, also through suspend, is no step
+  calm      time that passes, also in suspend, is not reported as a step
 """
 
 from __future__ import annotations

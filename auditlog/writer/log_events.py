@@ -1,6 +1,6 @@
-"""What happens to the log itself, as bodies of chained records (``log.…``).  Pure.
+"""Build the bodies of records about the log itself (``log.…``).  Pure.
 
-No caller can emit a type that starts with ``log.``, so these records say what the library saw.
+Callers cannot emit a type that starts with ``log.``, so these records are the library's own.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def recovered(service_host: str, torn: Torn) -> bytes:
 
 
 def events_refused(service_host: str, count: int) -> bytes:
-    """So many events were refused since the record before, because the queue was full."""
+    """Number of events that were refused since the last such record."""
     return _body("log.events_refused", service_host, {"count": count}, "error")
 
 

@@ -1,4 +1,4 @@
-"""Find where a log goes on when it is opened: read its tail, cut what a crash tore, refuse damage.
+"""Recover a log when it is opened: read its end, cut a torn tail, refuse damage.
 
     <dir>/.auditlog/<segment>.<offset>.<digest>.torn    bytes that were cut, kept for whoever asks
 
@@ -6,10 +6,10 @@ Only the last commit's worth of bytes is read, so opening takes as long for 1 Gi
 
 Invariants (tests of the same name in tests/auditlog/writer/test_recovery.py):
   goes_on        after a cut at any byte the log goes on behind its last whole record
-  keeps_bytes    what is cut is kept aside first, durably
+  keeps_bytes    bytes that are cut are kept aside first, durably
   refuses        on damage nothing is changed, and the error names the place
   not_forgotten  a newest segment that is gone is noticed
-  durable_base   what the log goes on behind is durable before anything is written behind it
+  durable_base   the records before the end are durable before anything is written behind them
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ def recover(directory: Path, log: LogId) -> Recovered:
 
 
 def _make_durable(directory: Path, segment: SegmentName | None) -> None:
-    """Sync what was read: a writer that was killed may have written it, or its name, and no more.
+    """Sync the segment that was read: a writer that was killed may have written it without syncing.
 
-    What is acknowledged later stands behind it, perhaps in another segment, and would be lost with
-    it.  Raises LogFailed.
+    Records that are acknowledged later come behind it, and a power loss would take both.  Raises
+    LogFailed.
     """
     place = directory if segment is None else directory / segment.logical
     try:
@@ -116,11 +116,13 @@ def _make_durable(directory: Path, segment: SegmentName | None) -> None:
             durable_fs.sync_content(place)
         durable_fs.fsync_directory(directory)
         if segment is None:
-            with suppress(PermissionError):  # whoever made it where we may not look, made it last
+            with suppress(
+                PermissionError
+            ):  # not ours to read; its owner created the directory before
                 durable_fs.fsync_directory(directory.parent)
     except OSError as error:
         raise LogFailed(
-            "what the log goes on behind cannot be made durable",
+            "the end of the log cannot be made durable",
             path=place,
             errno=error.errno,
             hint="Mend the disk, then open the log again.",
@@ -172,7 +174,7 @@ def _cut(directory: Path, segment: SegmentFile, end: int) -> Torn:
         stream.seek(end)
         torn = stream.read(segment.size_bytes - end)
     digest = sha256(torn).hexdigest()
-    # The digest in the name keeps apart what was cut at the same place by two crashes.
+    # The digest in the name keeps the tails of two crashes at the same offset apart.
     kept = directory / STATE_DIRECTORY / f"{segment.name.logical}.{end}.{digest[:12]}.torn"
     durable_fs.replace_durably(kept, torn)
     durable_fs.truncate(segment.path, end)

@@ -1,4 +1,4 @@
-"""A log's own health, as figures that any metrics library can take.  Pure."""
+"""Report the health of an open log as plain figures.  Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a log's end after a crash: what stands, what is torn, what is damage.  Pure.
+"""Find the intact, torn and damaged parts of a segment's end after a crash.  Pure.
 
 A commit is one write of at most MAX_COMMIT_BYTES, and the next one starts only when the last is
 durable.  So a crash tears at most that much, at the very end, and leaves there a prefix of the

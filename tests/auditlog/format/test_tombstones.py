@@ -103,7 +103,7 @@ def test_complete_also_for_an_index(name: str, value: object) -> None:
 @pytest.mark.parametrize(("first", "last"), [(0, 5), (-3, 5), (6, 5)])
 def test_a_range_that_is_none_is_refused(first: int, last: int) -> None:
     assert parsed(line_of({**DETAILS, "first_seq": first, "last_seq": last})) is None
-    with pytest.raises(ValueError, match="no range"):
+    with pytest.raises(ValueError, match="not a range"):
         Tombstone("a@b", first, last, "s", "", "", "")
 
 
