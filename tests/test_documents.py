@@ -106,7 +106,7 @@ def test_evidence(tmp_path: Path) -> None:
     _, exported, checked, verified, _ = Document.read(DOCS / "evidence.md").run(tmp_path)
     digest = exported.split()[-1]
     assert "ok: complete and unchanged" in checked
-    assert checked.split()[-1] == verified.split()[-1] == digest
+    assert checked.split()[0] == verified.split()[-1] == digest
     assert (tmp_path / "alice.parquet").read_bytes()[:4] == b"PAR1"
     assert (tmp_path / "alice.csv").read_text("utf-8").count("\n") == 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import hashlib
 import io
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from auditctl.output.new_file import new_file
 from auditctl.query.files import FileSearch
 from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
+from auditlog.reading.registry import sightings_by_directory
 from retention.holds import HoldStore
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ def export(
         HoldStore(config.state_directory()).load(),
         query,
         None if query is None else (lambda: source.records(parsed, scope)),
+        sightings_by_directory(directories, config.state_directory()),
     )
     manifest, digest = write_bundle(target, asked, now)
     _bundle_summary(target, manifest, digest, as_json=as_json)
@@ -146,16 +149,22 @@ def _bundle_summary(target: Path, manifest: Manifest, digest: str, *, as_json: b
     findings = sum(len(log.findings) for log in manifest.logs)
     if as_json:
         found = {"file": str(target), "records": manifest.records, "logs": len(manifest.logs)}
-        _summary({**found, "manifest_sha256": digest, "findings": findings}, as_json=True)
+        digests = {"sha256": _sha256(target), "manifest_sha256": digest}
+        _summary({**found, **digests, "findings": findings}, as_json=True)
         return
     held = (
         f"{render.count(manifest.records, 'record')} of {render.count(len(manifest.logs), 'log')}"
     )
     render.print_line(f"{target}: {held}")
-    render.print_line(f"SHA-256 of its MANIFEST.json: {digest}")
+    render.print_line(f"SHA-256 of the file: {_sha256(target)}")
     if findings:
         problem = render.count(findings, "finding")
         render.say(f"auditctl: the logs are not whole: {problem}, named in MANIFEST.json.")
+
+
+def _sha256(target: Path) -> str:
+    with target.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _summary(found: dict[str, object], *, as_json: bool) -> None:

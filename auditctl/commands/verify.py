@@ -237,7 +237,7 @@ def _verify_export(path: Path, *, as_json: bool) -> int:
         render.print_text(f"{render.paint('FAILED', 'red')} {render.clean(problem)}")
     for log in found.logs.logs:
         _print_log(log)
-    render.print_line(f"SHA-256 of its MANIFEST.json: {found.manifest_sha256}")
+    render.print_line(f"SHA-256 of the file: {found.sha256}")
     return ExitCode.OK if found.ok else ExitCode.FAILED
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import orjson
@@ -34,16 +34,22 @@ __all__ = ["ArchiveReport", "is_archive", "verify_archive"]
 
 _HINT: Final = "Name an archive that auditctl export has made, as it was made."
 _CHUNK_BYTES: Final = 1 << 18
+_LONGEST_MANIFEST_BYTES: Final = 64 << 20
+_LONGEST_HEADER_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """``logs`` as verify reports them; ``problems`` are sentences about the archive itself."""
+    """``logs`` as verify reports them; ``problems`` are sentences about the archive itself.
+
+    ``sha256`` is that of the archive's file.
+    """
 
     logs: Report
     problems: tuple[str, ...]
     manifest: Manifest
     manifest_sha256: str
+    sha256: str = ""
 
     @property
     def ok(self) -> bool:
@@ -55,6 +61,7 @@ class ArchiveReport:
             "ok": self.ok,
             "archive": {
                 "problems": list(self.problems),
+                "sha256": self.sha256,
                 "manifest_sha256": self.manifest_sha256,
                 "created_at": self.manifest.created_at,
             },
@@ -70,13 +77,17 @@ def verify_archive(path: Path) -> ArchiveReport:
     """Raises ArchiveDamaged for what is no export, or is one no longer; OSError."""
     reading = _Reading()
     try:
-        with _open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with (
+            _open(path) as stream,
+            tarfile.open(fileobj=stream, mode="r|", tarinfo=_BoundedHeader) as tar,
+        ):
             for member in tar:
                 reading.member(
                     member.name.partition("/")[2],
                     tar.extractfile(member) if member.isreg() else None,
                 )
-        return reading.report()
+        with path.open("rb") as file:
+            return replace(reading.report(), sha256=hashlib.file_digest(file, "sha256").hexdigest())
     except (tarfile.TarError, NotWhole) as error:
         raise ArchiveDamaged("it cannot be read to its end", path=path, hint=_HINT) from error
     except ArchiveDamaged as error:
@@ -85,6 +96,21 @@ def verify_archive(path: Path) -> ArchiveReport:
 
 def _open(path: Path) -> BinaryIO:
     return open_segment(path) if path.name.endswith(".zst") else path.open("rb")
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    """Refuses extended headers (names, PAX records) of a size that no export has.
+
+    tarfile reads them whole into memory, whatever size they state.
+    """
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+        if self.type not in tarfile.SUPPORTED_TYPES or (
+            self.type not in tarfile.REGULAR_TYPES and self.size > _LONGEST_HEADER_BYTES
+        ):
+            raise tarfile.ReadError("a header is too long")
+        found: tarfile.TarInfo | None = super()._proc_member(tar)  # type: ignore[misc]  # not in the stubs
+        return found
 
 
 class _Hashing:
@@ -100,6 +126,15 @@ class _Hashing:
         self.digest.update(chunk)
         self.size += len(chunk)
         return chunk
+
+    def all_of(self, longest_bytes: int) -> bytes:
+        """Everything, unless it is longer than allowed.  Raises ArchiveDamaged."""
+        found = bytearray()
+        while chunk := self.read(_CHUNK_BYTES):
+            found += chunk
+            if len(found) > longest_bytes:
+                raise ArchiveDamaged(f"its manifest is longer than {longest_bytes} bytes")
+        return bytes(found)
 
     def drain(self) -> None:
         while self.read(_CHUNK_BYTES):
@@ -123,7 +158,7 @@ class _Reading:
             raise ArchiveDamaged(f"{name} is in it twice", hint=_HINT)
         hashing = _Hashing(content)
         if name == "MANIFEST.json":
-            text = b"".join(iter(lambda: hashing.read(_CHUNK_BYTES), b""))
+            text = hashing.all_of(_LONGEST_MANIFEST_BYTES)
             self.manifest_sha256 = hashing.digest.hexdigest()
             try:
                 self.manifest = Manifest.from_json(orjson.loads(text))
@@ -168,6 +203,10 @@ class _Reading:
             self.manifest_sha256,
         )
 
+    def _kinds(self, log: str) -> set[str]:
+        check = self.checks.get(log)
+        return set() if check is None else {finding.kind for finding in check.findings}
+
     def _problems(self, manifest: Manifest) -> list[str]:
         listed = {file.name: (file.bytes, file.sha256) for file in manifest.files}
         problems = [f"{name}: it is missing" for name in sorted(listed.keys() - self.seen)]
@@ -180,7 +219,15 @@ class _Reading:
             for name in sorted(listed.keys() & self.seen.keys())
             if listed[name] != self.seen[name]
         ]
+        problems += [
+            f"{log.log}: when it was exported: {finding['kind']}: {finding['detail']}"
+            for log in manifest.logs
+            for finding in log.findings
+            if finding["kind"] not in self._kinds(log.log)  # those are reported again
+        ]
         for log in manifest.logs:
+            if not log.segments:
+                continue
             check = self.checks.get(log.log)
             if check is None or (check.last_seq, check.head_hash) != (log.last_seq, log.head_hash):
                 problems.append(f"{log.log}: it does not end where the manifest says")

@@ -20,7 +20,7 @@ import io
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
@@ -31,8 +31,10 @@ import zstandard
 from auditctl.errors import CommandFailed
 from auditctl.export.manifest import ExportedLog, File, Manifest, readme
 from auditctl.output.new_file import new_file
+from auditlog.errors import LogDamaged
 from auditlog.format.record import format_timestamp, line_hash, parse_header
 from auditlog.format.tombstones import by_log
+from auditlog.reading.head_note import known_head
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form
 from auditlog.reading.tombstone_scan import tombstones_in
@@ -41,8 +43,8 @@ from auditlog.verification.chain import ChainCheck
 if TYPE_CHECKING:
     from auditctl.query.scope import Scope
     from auditlog.format.record import Record
-    from auditlog.format.segment_names import LogId
-    from auditlog.format.tombstones import Tombstone
+    from auditlog.format.segment_names import SegmentName
+    from auditlog.reading.registry import Sighting
     from retention.holds import Hold
 
 __all__ = ["Asked", "write_bundle"]
@@ -53,20 +55,25 @@ _CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to export; ``answers`` gives the records that answer ``query``, where there is one."""
+    """What to export; ``answers`` gives the records that answer ``query``, where there is one.
+
+    ``known`` is what is known of the logs besides their files, by directory, so that what is
+    missing is a finding.
+    """
 
     directories: Sequence[Path]
     scope: Scope
     holds: Sequence[Hold] = ()
     query: str | None = None
     answers: Callable[[], Iterable[Record]] | None = None
+    known: Mapping[Path, Sequence[Sighting]] = field(default_factory=dict)
 
 
 def write_bundle(target: Path, asked: Asked, now: dt.datetime) -> tuple[Manifest, str]:
-    """The manifest, and the SHA-256 of its file.
+    """Write the export; return its manifest, and the SHA-256 of the manifest's file.
 
-    Raises BadPath as new_file, CommandFailed when there is nothing to export,
-    LogDamaged for a segment that cannot be decompressed, OSError.
+    A segment that cannot be decompressed is exported up to the damage, and its file as it is.
+    Raises BadPath as new_file, CommandFailed when there is nothing to export, OSError.
     """
     compressor = zstandard.ZstdCompressor(level=6, write_checksum=True)
     name = target.name.partition(".tar")[0]
@@ -123,6 +130,7 @@ class _Writer:
         for directory in asked.directories:
             found = scan(directory).logs
             tombstones = by_log(tombstones_in(found))
+            known = asked.known.get(directory, ())
             # Who checks reads from the first to the last: proofs before what they prove.
             for log in sorted(found, key=lambda log: (log.service != "retention", log)):
                 proofs = log.service == "retention"
@@ -134,36 +142,47 @@ class _Writer:
                     if proofs or asked.scope.has_day(segment.name.day)
                 ]
                 if segments:
-                    yield self._log(log, segments, tombstones.get(str(log), ()))
+                    whole = proofs or len(segments) == len(found[log])
+                    check = ChainCheck(str(log), tombstones.get(str(log), ()), whole=whole)
+                    newest = known_head(directory, log)
+                    here = [sighting for sighting in known if sighting.log == str(log)]
+                    yield self._log(
+                        check, segments, newest if whole else None, here if whole else []
+                    )
+            for name in sorted({sighting.log for sighting in known} - {*map(str, found)}):
+                if asked.scope.has_log(name):
+                    check = ChainCheck(name, tombstones.get(name, ()))
+                    yield self._log(check, [], None, [s for s in known if s.log == name])
 
     def _log(
-        self, log: LogId, segments: Sequence[SegmentFile], tombstones: tuple[Tombstone, ...]
+        self,
+        check: ChainCheck,
+        segments: Sequence[SegmentFile],
+        newest: SegmentName | None,
+        known: Sequence[Sighting],
     ) -> ExportedLog:
-        check = ChainCheck(str(log), tombstones, whole=False)
         ends = _Ends()
         names = []
         for segment in segments:
             check.segment(segment.name)
             with tempfile.TemporaryFile(dir=self.scratch) as scratch:
-                stream, path = open_any_form(segment)
-                with stream:
-                    tee = cast("BinaryIO", _Tee(stream, scratch))
-                    for offset, line in iter_lines(tee, path=path):
-                        if not line.endswith(b"\n") and segment is segments[-1]:
-                            scratch.truncate(offset)  # being written, or what a crash left
-                            break
-                        check.line(line, offset)
-                        ends.line(line)
+                try:
+                    self._copy(segment, scratch, check, ends, last=segment is segments[-1])
+                except LogDamaged as error:
+                    check.unreadable(error.reason)
+                    with segment.path.open("rb") as file:
+                        self._add_file(f"damaged/{segment.path.name}", file)
                 names.append(self._add_file(f"logs/{segment.name.logical}", scratch))
-        check.finish()
+        check.finish(newest, known)
         return ExportedLog(
-            log=str(log),
+            log=check.log,
             segments=tuple(names),
             records=ends.records,
             first_seq=ends.first_seq,
             last_seq=ends.last_seq,
             first_prev_hash=ends.first_prev_hash,
             head_hash=ends.head_hash,
+            begins=_begins(check, ends),
             findings=tuple(
                 {"kind": f.kind, "segment": f.segment, "line": f.line, "detail": f.detail}
                 for f in check.findings
@@ -174,6 +193,24 @@ class _Writer:
                 for t in check.deleted
             ),
         )
+
+    @staticmethod
+    def _copy(
+        segment: SegmentFile, scratch: BinaryIO, check: ChainCheck, ends: _Ends, *, last: bool
+    ) -> None:
+        """Copy whole lines; what a crash left behind the last one is not evidence.
+
+        Raises LogDamaged behind what could be decompressed.
+        """
+        stream, path = open_any_form(segment)
+        with stream:
+            tee = cast("BinaryIO", _Tee(stream, scratch))
+            for offset, line in iter_lines(tee, path=path):
+                if not line.endswith(b"\n") and last:
+                    scratch.truncate(offset)
+                    break
+                check.line(line, offset)
+                ends.line(line)
 
     def _answers(self, records: Iterable[Record]) -> int:
         count = 0
@@ -231,6 +268,20 @@ class _Ends:
             self.first_seq, self.first_prev_hash = header.seq, header.prev_hash
         self.records += 1
         self.last_seq, self.head_hash = header.seq, header.hash
+
+
+def _begins(check: ChainCheck, ends: _Ends) -> str:
+    """Why the exported part of a log begins where it does, for people."""
+    if not ends.records:
+        return "no record of it is here"
+    before = ends.first_seq - 1
+    if not before:
+        return "from its first record"
+    if not check.whole:
+        return f"records up to {before} were not asked for"
+    if any(finding.seq is not None and finding.seq <= before for finding in check.findings):
+        return f"records before {ends.first_seq} are missing"
+    return f"records up to {before} were deleted under policy"
 
 
 def _file_json(file: File) -> dict[str, object]:

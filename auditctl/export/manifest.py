@@ -33,7 +33,8 @@ class ExportedLog:
     """A log's exported part; the numbers are those of the records that are intact.
 
     ``segments`` are paths inside the export, in the order of writing; ``findings`` are those of
-    verify, as in its JSON, and ``deleted`` the segments that tombstones account for.
+    verify, as in its JSON, ``deleted`` the segments that tombstones account for; ``begins`` is why
+    the part begins where it does.
     """
 
     log: str
@@ -43,6 +44,7 @@ class ExportedLog:
     last_seq: int
     first_prev_hash: str
     head_hash: str
+    begins: str = ""
     findings: tuple[Mapping[str, Any], ...] = ()
     deleted: tuple[Mapping[str, Any], ...] = ()
 
@@ -105,16 +107,18 @@ def readme(manifest: Manifest) -> str:
         "",
         "How to check it, on any computer with Python 3, offline:",
         "",
-        "    python3 check.py",
+        "    sha256sum ARCHIVE.tar.zst       compare this with what you were told, not with",
+        "                                    anything that a program from the archive prints",
+        "    python3 -I check.py             says ok, or what is wrong",
         "",
-        "It says ok, or what is wrong, and prints the SHA-256 of MANIFEST.json. Compare that with",
-        "the one you were told by whoever gave you this. check.py is short: read it.",
+        "check.py is short: read it.",
         "",
         "What is here:",
         "",
         "    logs/*.ndjson    the log files, byte for byte: one record a line, as JSON",
         "    MANIFEST.json    every file with its size and SHA-256, every log with its ends",
         "    check.py         the check",
+        "    damaged/         files that could not be decompressed, as they are",
     ]
     if manifest.answers is not None:
         lines += [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import subprocess
 import sys
@@ -40,7 +41,8 @@ def test_a_bundle_is_what_verify_takes(
     assert "ok     queen-rbee@hive1: 20 records in 2 segments" in verified.out
     assert digest in verified.out
     found = run("verify", target, "--json").json
-    assert (found["ok"], found["archive"]["manifest_sha256"]) == (True, digest)
+    assert (found["ok"], found["archive"]["sha256"]) == (True, digest)
+    assert digest == hashlib.sha256(target.read_bytes()).hexdigest()
     again = run("export", built.directory, "-o", target)
     assert (again.code, "it is there already" in again.err) == (2, True)
 
