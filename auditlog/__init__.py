@@ -15,7 +15,18 @@ True
 Importing it costs next to nothing: what a name stands for is loaded when it is first used.
 """
 
+import os
 from importlib import import_module
+
+# The distribution django-auditlog has a package of the same name; its apps.py here means that both
+# were installed into one place, and that each has overwritten files of the other.
+_directory = os.path.dirname(__file__)  # noqa: PTH120  (pathlib would cost its import)
+if os.path.exists(f"{_directory}/apps.py"):  # noqa: PTH110  (as above)
+    raise ImportError(
+        f"{_directory} holds files of two distributions, llama-orch-auditlog and"
+        " django-auditlog, which both name their package auditlog. Install one of them alone, or"
+        " each in an environment of its own; see docs/beside-django-auditlog.md."
+    )
 
 TYPE_CHECKING = False  # typing's own would cost the import of typing
 if TYPE_CHECKING:
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
         ForkedLog,
         InvalidEvent,
         InvalidName,
+        InvalidOption,
         LogClosed,
         LogDamaged,
         LogFailed,
@@ -37,9 +49,9 @@ if TYPE_CHECKING:
         UnsafePath,
     )
     from auditlog.events.actor import Actor, Resource
-    from auditlog.events.context import bind
-    from auditlog.format.record import Record
-    from auditlog.reading.reader import read
+    from auditlog.events.context import bind, bind_context, carry_context, unbind_context
+    from auditlog.reading.event_record import EventRecord as Record
+    from auditlog.reading.selection import read
     from auditlog.verification.verify import Report, verify
     from auditlog.writer.flush_policy import FlushPolicy
     from auditlog.writer.lifetime import close_all
@@ -47,6 +59,8 @@ if TYPE_CHECKING:
     from auditlog.writer.opening import open_log as open  # noqa: A004  (as io.open and gzip.open: auditlog.open)
     from auditlog.writer.stats import Stats
     from auditlog.writer.ticket import Ticket
+
+    __version__: str
 
 __all__ = [
     "Actor",
@@ -57,6 +71,7 @@ __all__ = [
     "ForkedLog",
     "InvalidEvent",
     "InvalidName",
+    "InvalidOption",
     "Log",
     "LogClosed",
     "LogDamaged",
@@ -72,10 +87,13 @@ __all__ = [
     "Ticket",
     "UnsafePath",
     "bind",
+    "bind_context",
+    "carry_context",
     "close_all",
     "events",
     "open",
     "read",
+    "unbind_context",
     "verify",
 ]
 
@@ -83,26 +101,34 @@ _HOMES = {
     "Actor": "events.actor",
     "FlushPolicy": "writer.flush_policy",
     "Log": "writer.log",
-    "Record": "format.record",
+    "Record": "reading.event_record:EventRecord",
     "Report": "verification.verify",
     "Resource": "events.actor",
     "Stats": "writer.stats",
     "Ticket": "writer.ticket",
     "bind": "events.context",
+    "bind_context": "events.context",
+    "carry_context": "events.context",
     "close_all": "writer.lifetime",
     "events": "events",
-    "open": "writer.opening",
-    "read": "reading.reader",
+    "open": "writer.opening:open_log",
+    "read": "reading.selection",
+    "unbind_context": "events.context",
     "verify": "verification.verify",
 }
-"""The module of each name; what is not here is an error."""
+"""The module of each name, and its name there where that is another; the others are errors."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    found: object
+    if name == "__version__":
+        found = import_module("importlib.metadata").version("llama-orch-auditlog")
+    elif name in __all__:
+        home, _, theirs = _HOMES.get(name, "errors").partition(":")
+        module = import_module(f"{__name__}.{home}")
+        found = module if name == "events" else getattr(module, theirs or name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
-    found = module if name == "events" else getattr(module, "open_log" if name == "open" else name)
     globals()[name] = found
     return found
 

@@ -7,6 +7,7 @@ ever contains the payload of a record: error texts end up in places that must no
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ __all__ = [
     "ForkedLog",
     "InvalidEvent",
     "InvalidName",
+    "InvalidOption",
     "LogClosed",
     "LogDamaged",
     "LogFailed",
@@ -26,6 +28,15 @@ __all__ = [
     "RecordTooLarge",
     "UnsafePath",
 ]
+
+
+# Every module of ours imports this one, so it notices that the package's __init__ is a stranger's.
+if not hasattr(sys.modules["auditlog"], "_HOMES"):
+    raise ImportError(
+        f"{Path(__file__).parent} holds files of two distributions, llama-orch-auditlog and"
+        " django-auditlog, which both name their package auditlog. Install one of them alone, or"
+        " each in an environment of its own; see docs/beside-django-auditlog.md."
+    )
 
 
 class AuditLogError(Exception):
@@ -80,6 +91,10 @@ class AuditLogError(Exception):
 
 class InvalidName(AuditLogError, ValueError):
     """A service, host, instance or segment name that the naming does not allow."""
+
+
+class InvalidOption(AuditLogError, ValueError):
+    """An argument of this library that is out of its range or of no use."""
 
 
 class InvalidEvent(AuditLogError, ValueError):

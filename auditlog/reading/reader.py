@@ -31,7 +31,7 @@ __all__ = [
     "iter_lines",
     "open_any_form",
     "open_segment",
-    "read",
+    "records_of",
     "segments_of",
 ]
 
@@ -177,27 +177,22 @@ def segments_of(path: str | os.PathLike[str]) -> tuple[SegmentFile, ...]:
     return (SegmentFile(name, path.parent, size, (name.compression,)),)
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[Record]:
-    """Iterate over the records of a segment, or of every log in a directory.
+def records_of(segment: SegmentFile, *, last: bool) -> Iterator[Record]:
+    """Yield the records of a segment; a torn tail of the ``last`` one of a log ends it.
 
-    Each record's hash is checked, not the chain between records (see verify).  A torn tail of the
-    newest segment ends its log.  Raises LogDamaged at a line that is not an intact record.
-
-    >>> sum(1 for _ in read("/var/log/llama-orch/audit"))  # doctest: +SKIP
+    Each record's hash is checked, not the chain between records (see verify).  Raises LogDamaged at
+    a line that is not an intact record.
     """
-    segments = segments_of(path)
-    newest = {segment.name.log: segment for segment in segments}
-    for segment in segments:
-        try:
-            stream, form = open_any_form(segment)
-        except FileNotFoundError as error:
-            raise AuditLogError(
-                "the segment was deleted while it was about to be read",
-                path=segment.path,
-                hint="Read again.",
-            ) from error
-        with stream:
-            for offset, line in iter_lines(stream, path=form):
-                if not line.endswith(b"\n") and segment is newest[segment.name.log]:
-                    break
-                yield decode(line, path=form, offset=offset)
+    try:
+        stream, form = open_any_form(segment)
+    except FileNotFoundError as error:
+        raise AuditLogError(
+            "the segment was deleted while it was about to be read",
+            path=segment.path,
+            hint="Read again.",
+        ) from error
+    with stream:
+        for offset, line in iter_lines(stream, path=form):
+            if last and not line.endswith(b"\n"):
+                return
+            yield decode(line, path=form, offset=offset)

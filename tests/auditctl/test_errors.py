@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug import Response
 
-from auditlog.reading.reader import read
+from auditlog.reading.selection import read
 from auditlog.verification.verify import verify
 from auditlog.writer.opening import open_log
 from tests.support.logs import LogBuilder, write_log

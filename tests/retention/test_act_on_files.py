@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditlog.reading.reader import read
+from auditlog.reading.selection import read
 from auditlog.verification.verify import verify
 from retention.act import FileHandler, act
 from retention.holds import Hold, HoldStore

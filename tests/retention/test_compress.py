@@ -14,7 +14,8 @@ import zstandard
 from auditlog import durable_fs
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import SegmentFile, scan
-from auditlog.reading.reader import Bounds, bounds, read
+from auditlog.reading.reader import Bounds, bounds
+from auditlog.reading.selection import read
 from retention.compress import Compressed, compress, remove_stale
 from retention.content import Identity
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped

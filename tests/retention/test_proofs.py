@@ -18,7 +18,7 @@ from auditlog.format.record import format_timestamp, parse_header
 from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import SEGMENT_DELETED, parse_tombstone
 from auditlog.reading.inventory import scan
-from auditlog.reading.reader import read
+from auditlog.reading.selection import read
 from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.writer.opening import open_log
 from retention.content import inspect

@@ -10,7 +10,7 @@ import pytest
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.tombstones import SEGMENT_DELETED
 from auditlog.reading.inventory import scan
-from auditlog.reading.reader import read
+from auditlog.reading.selection import read
 from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.verify import verify
 from retention.errors import Busy, RetentionError, StateDamaged

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from auditlog.reading.reader import read
+from auditlog.reading.selection import read
 from auditlog.verification.verify import verify
 from auditlog.writer.opening import open_log
 from tests.support.unmeasured import unmeasured

@@ -17,7 +17,7 @@ from auditlog.evidence.witness import Witness, WitnessedLogs, open_state
 from auditlog.evidence.witness_client import fetch_checkpoint, request_body
 from auditlog.evidence.witness_server import WitnessServer
 from auditlog.reading.inventory import scan
-from auditlog.reading.reader import read
+from auditlog.reading.selection import read
 from auditlog.writer.opening import open_log
 from tests.support.trees import ORIGIN, leaves_of, signed
 
