@@ -8,6 +8,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
 TEXT: Final = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+NO_NEWS: Final = {"__init__.py", "__main__.py"}
+"""Modules that only collect or start others."""
 
 
 def test_every_path_it_names_exists() -> None:
@@ -37,3 +39,25 @@ def test_the_modules_it_calls_pure_say_so() -> None:
     assert len(named) >= 15
     silent = [path.name for path in named if "Pure" not in path.read_text("utf-8")[:400]]
     assert not silent
+
+
+def test_every_module_is_named_in_the_row_of_its_room() -> None:
+    """A module that is moved, renamed, made or removed changes its room's row."""
+    rows = re.findall(r"^\| `([\w/]+)/` \| (\S.*) \| ([\w, ]+) \|$", TEXT, re.MULTILINE)
+    named = {f"{room}/{name}.py" for room, _, names in rows for name in names.split(", ")}
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("auditlog", "shippers", "retention", "auditctl")
+        for path in (ROOT / package).rglob("*.py")
+        if path.name not in NO_NEWS
+    }
+    assert sorted(there - named) == [], "add these to the rows of their rooms in ARCHITECTURE.md"
+    assert sorted(named - there) == [], "take these out of their rows in ARCHITECTURE.md"
+
+
+def test_the_picture_names_rooms_that_are_there() -> None:
+    (picture,) = re.findall(r"```mermaid\n(.*?)```", TEXT, re.DOTALL)
+    rooms = re.findall(r"[a-z]+(?:/[a-z_]+)*/", picture)
+    assert len(rooms) > 10
+    there = [f"{path.relative_to(ROOT).as_posix()}/" for path in ROOT.glob("*/**/")]
+    assert [room for room in rooms if not any(each.endswith(room) for each in there)] == []

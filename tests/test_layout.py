@@ -175,6 +175,29 @@ def test_every_exception_to_a_check_has_its_reason(path: Path) -> None:
         assert len(rest.strip(" #()")) > 5, f"{name_of(path)}:{number} does not say why"
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for type checking count: modules in a circle can only be understood together."""
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES}
+    modules = {name.removesuffix(".__init__"): path for path, name in names.items()}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        imported = graph.setdefault(name, set())
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                full = [f"{node.module}.{alias.name}" for alias in node.names]
+                imported.update(each if each in modules else node.module for each in full)
+            elif isinstance(node, ast.Import):
+                imported.update(alias.name for alias in node.names)
+        graph[name] = (imported & modules.keys()) - {name}
+    while leaves := [name for name, imported in graph.items() if not imported]:
+        for leaf in leaves:
+            del graph[leaf]
+        graph = {name: imported & graph.keys() for name, imported in graph.items()}
+    # Whatever only imports a circle is no part of it.
+    importers = {each for imported in graph.values() for each in imported}
+    assert not graph.keys() & importers
+
+
 def test_importing_auditlog_stays_light() -> None:
     code = (
         "import sys; from auditlog import *; "

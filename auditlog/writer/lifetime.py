@@ -21,19 +21,32 @@ import os
 import sys
 import warnings
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from auditlog.errors import AuditLogError
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from auditlog.writer.log import Log
+    from auditlog.format.segment_names import LogId
 
 __all__ = ["close_all", "closed", "opened"]
 
 _logger = logging.getLogger("auditlog")
-_open_logs: weakref.WeakSet[Log] = weakref.WeakSet()
+
+
+class OpenLog(Protocol):
+    """A log, as far as the end of its process is concerned."""
+
+    @property
+    def id(self) -> LogId: ...
+
+    def close(self, timeout: dt.timedelta | float | None = None) -> None: ...
+
+    def disown(self) -> None: ...
+
+
+_open_logs: weakref.WeakSet[OpenLog] = weakref.WeakSet()
 _finalized_pid = 0
 
 
@@ -50,7 +63,7 @@ def close_all(timeout: dt.timedelta | float | None = None) -> None:
             _logger.error("%s: %s", log.id, error)  # noqa: TRY400  (no traceback at exit)
 
 
-def opened(log: Log) -> None:
+def opened(log: OpenLog) -> None:
     """Close this log when the process ends, if nobody has done it before."""
     global _finalized_pid  # noqa: PLW0603  (once for each process, children included)
     _open_logs.add(log)
@@ -61,7 +74,7 @@ def opened(log: Log) -> None:
         util.Finalize(None, _at_exit, exitpriority=0)
 
 
-def closed(log: Log) -> None:
+def closed(log: OpenLog) -> None:
     """This log is closed: nothing is left to do for it."""
     _open_logs.discard(log)
 
