@@ -15,27 +15,40 @@ ACTORS = tuple(
 PROMPT_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
+def typed(number: int, actor: Actor) -> Event:
+    """One event of the vocabulary, built here: that is part of what a service pays."""
+    return TaskSubmitted(
+        actor=actor,
+        task_id=f"task-{number}",
+        model_ref="hf:meta-llama/Llama-3.1-8B-Instruct",
+        prompt_length=1234,
+        prompt_hash=PROMPT_HASH,
+        max_tokens=512,
+        correlation_id=f"req-{number}",
+    )
+
+
 def events(count: int) -> Iterator[Event]:
-    """Each is built when it is asked for: making the event is part of what a service pays."""
     for number in range(count):
-        yield TaskSubmitted(
-            actor=ACTORS[number & 31],
-            task_id=f"task-{number}",
-            model_ref="hf:meta-llama/Llama-3.1-8B-Instruct",
-            prompt_length=1234,
-            prompt_hash=PROMPT_HASH,
-            max_tokens=512,
-            correlation_id=f"req-{number}",
-        )
+        yield typed(number, ACTORS[number & 31])
 
 
-def fields(number: int) -> dict[str, Any]:
-    """The same event as the plain mapping that another logging library is given."""
+def user_of(number: int) -> str:
+    """One of 10,000 users."""
+    return f"user-{number % 10_000}"
+
+
+def address_of(number: int) -> str:
+    user = number % 10_000
+    return f"10.{user >> 8}.{user & 255}.7"
+
+
+def natural(number: int) -> dict[str, Any]:
+    """The same event as plain mappings, as callers of emit by name and of others have it."""
     return {
-        "event_type": "task_submitted",
         "actor": {
-            "user_id": f"user-{1 + (number & 31)}",
-            "ip": f"10.0.0.{1 + (number & 31)}",
+            "user_id": user_of(number),
+            "ip": address_of(number),
             "auth_method": "bearer_token",
         },
         "resource": {"resource_type": "task", "resource_id": f"task-{number}"},
