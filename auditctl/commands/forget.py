@@ -29,9 +29,16 @@ if TYPE_CHECKING:
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option("--reason", type=TEXT, required=True, help="Why nobody needs to look for it.")
+@click.option("--force", is_flag=True, help="Even if nothing on this host knows the log.")
 @json_option("auditctl.forget/1")
 def forget(
-    log: str, directory: Path | None, *, config_path: Path | None, reason: str, as_json: bool
+    log: str,
+    directory: Path | None,
+    *,
+    config_path: Path | None,
+    reason: str,
+    force: bool,
+    as_json: bool,
 ) -> int:
     """Record that a log was retired on purpose.
 
@@ -52,13 +59,15 @@ def forget(
             return ExitCode.REFUSED
     known = sightings_by_directory(directories, config.state_directory())
     seen = [one for each in known.values() for one in each if one.log == log]
-    if not seen:
+    if not seen and not force:
         raise CommandFailed(
             f"nothing knows a log {log}, or it was forgotten before",
-            hint="See auditctl status for the logs that are missing.",
+            hint="See auditctl status for the logs that are missing. A log that only a sink has"
+            " needs --force.",
         )
-    home = next(place for place, each in known.items() if any(one.log == log for one in each))
-    through_seq = max(one.seq for one in seen)
+    homes = (place for place, each in known.items() if any(one.log == log for one in each))
+    home = next(homes, directories[0])
+    through_seq = max((one.seq for one in seen), default=0)
     details = {
         "log": log,
         "through_seq": through_seq,
@@ -77,6 +86,7 @@ def forget(
 
 def _print(log: str, through_seq: int, seen: Sequence[Sighting]) -> None:
     upto = f" up to seq {through_seq}" if through_seq else ""
-    render.print_line(f"{render.clean(log)} is forgotten{upto}; it was known from:")
+    source = "; it was known from:" if seen else ""
+    render.print_line(f"{render.clean(log)} is forgotten{upto}{source}")
     for one in seen:
         render.print_line(f"  {render.clean(one.source)}")

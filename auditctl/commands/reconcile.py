@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from auditctl.config.sinks import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
+from auditctl.fleet.sources import open_source
 from auditctl.options import (
     DIRECTORY,
     DURATION,
@@ -28,15 +30,21 @@ from auditctl.output import render
 from auditctl.output.log_lines import log_to_stderr
 from auditlog import durable_fs
 from auditlog.cursors import CursorStore
+from auditlog.errors import InvalidName
+from auditlog.format.segment_names import LogId
 from auditlog.reading.deleted_indices import DeletedIndices
+from auditlog.reading.inventory import scan
+from auditlog.reading.registry import forgotten_logs
+from shippers.reconcile.receipt import LogReceipt
 from shippers.reconcile.reconciliation import Reconciliation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from auditctl.config.model import Config
     from auditctl.config.sinks import SinkConfig
-    from shippers.reconcile.receipt import LogReceipt, Receipt
+    from auditctl.fleet.judgement import LogSummary
+    from shippers.reconcile.receipt import Receipt
 
 __all__ = ["compare_with", "print_receipt", "reconcile"]
 
@@ -108,7 +116,12 @@ def reconcile(
             ca_file=ca_file,
         )
         made = compare_with(
-            asked, directories, config, ship=not dry_run, give_up_after=give_up_after
+            asked,
+            directories,
+            config,
+            ship=not dry_run,
+            whole_host=directory is None,
+            give_up_after=give_up_after,
         )
         if receipt is not None:
             content = orjson.dumps(made.to_json(), option=orjson.OPT_INDENT_2) + b"\n"
@@ -127,11 +140,14 @@ def compare_with(
     config: Config | None,
     *,
     ship: bool,
+    whole_host: bool,
     give_up_after: dt.timedelta = dt.timedelta(seconds=60),
 ) -> Receipt:
     """Compare the directories with one sink.
 
     With a configuration, records that the sink's cursor has not passed are pending, and no fault.
+    ``whole_host``: the directories have all logs of their hosts, so one that only the sink has is
+    missing here; else it is mentioned, since it may lie in another directory.
     """
     store = None if config is None else CursorStore(config.state_directory())
 
@@ -160,11 +176,35 @@ def compare_with(
             retired=retired,
             give_up_after=give_up_after,
         )
-        return made.run(dt.datetime.now(dt.UTC))
+        receipt = made.run(dt.datetime.now(dt.UTC))
+        for log in _only_in_sink(sink, directories):
+            detail = f"no segment of this log is here; {sink.name} has it up to seq {log.last_seq}"
+            if whole_host:
+                lost = LogReceipt(log.log)
+                lost.add("missing_log", "", log.last_seq, detail)
+                receipt.logs.append(lost)
+            else:
+                render.say(f"auditctl: {log.log}: {detail}; does it lie in another directory?")
+        return receipt
     finally:
         read_back.close()
         if target is not None:
             target.close()
+
+
+def _only_in_sink(sink: SinkConfig, directories: Sequence[Path]) -> Iterator[LogSummary]:
+    """The logs of the directories' hosts that the sink has and the files do not."""
+    present = {log for directory in directories for log in scan(directory).logs}
+    hosts = {log.host for log in present}
+    names = {*map(str, present), *forgotten_logs(directories)}
+    source = open_source(sink)
+    try:
+        for log in source.summaries():
+            with contextlib.suppress(InvalidName):  # a document that is of no log is a stranger
+                if log.log not in names and LogId.parse(log.log).host in hosts:
+                    yield log
+    finally:
+        source.close()
 
 
 def _sinks(config: Config, name: str | None, target: str | None) -> Sequence[SinkConfig]:

@@ -139,7 +139,7 @@ def verify(
             api_key_file=api_key_file,
             ca_file=ca_file,
         )
-        receipt = compare_with(sink, directories, config, ship=False)
+        receipt = compare_with(sink, directories, config, ship=False, whole_host=path is None)
     if path is not None and config_path is None:
         directories = (path,)  # without the configuration: a copy is verified anywhere
         state_dir = None

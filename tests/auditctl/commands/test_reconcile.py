@@ -161,3 +161,33 @@ def test_the_roles_suffice_and_what_they_lack_is_said(
     finally:
         secured_elasticsearch.request("DELETE", f"/{prefix}-2026.11.23")
         secured_elasticsearch.request("DELETE", f"/_index_template/{prefix}")
+
+
+def test_a_log_that_only_the_sink_has_is_missing_on_the_host(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    """Files, notes and cursors of the log are gone: nothing but the sink remembers it."""
+    gone = write_log(built.directory, "rbee-hive@hive1", records=3)
+    write_log(built.directory, "rbee-hive@gpu-7", records=1)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'directories = ["{built.directory}"]\nstate_dir = "{tmp_path / "state"}"\n'
+        f'[sinks.main]\nkind = "sqlite"\npath = "{tmp_path / "records.sqlite"}"\n'
+    )
+    assert run("ship", "--once", "--config", config).code == 0
+    assert run("reconcile", "--config", config).code == 0
+    gone.active.unlink()
+    for path in (tmp_path / "state").rglob("rbee-hive@hive1*"):
+        path.unlink()
+    result = run("reconcile", "--config", config, "--json")
+    assert result.code == 3
+    [lost] = [log for log in result.json["logs"] if not log["ok"]]
+    assert (lost["log"], lost["findings"][0]["kind"]) == (gone.log, "missing_log")
+    assert run("verify", "--config", config, "--against", "main").code == 1
+    by_hand = run("reconcile", built.directory, "--to", tmp_path / "records.sqlite")
+    assert by_hand.code == 0, "it may lie in another directory of the host"
+    assert f"{gone.log}: no segment of this log is here" in by_hand.err
+    forgotten = ("forget", gone.log, "--config", config, "--reason", "moved")
+    assert run(*forgotten).code == 1, "nothing on the host knows it"
+    assert run(*forgotten, "--force").code == 0
+    assert run("reconcile", "--config", config).code == 0
