@@ -1,6 +1,6 @@
 """Store legal holds: which records must be kept, who asked for it, why, and until when.
 
-    <state_dir>/holds.json
+    <state_dir>/holds.json    a cache of what the logs of retention say, see HoldStore
 
 A hold keeps every whole segment that may contain a matching record: of a log that its pattern
 matches, in its time range.  Segments are matched by whole UTC days, so that a clock that was set
@@ -11,6 +11,7 @@ Invariants (tests of the same name in tests/retention/test_holds.py):
   round_trip   load returns what add was given
   never_lost   an unreadable file is an error, not an empty list
   expired      a hold protects until expires_at and not after; without one, until released
+  recorded     a hold whose release is not on record is in force, also without the file
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ from retention.errors import RetentionError, StateDamaged
 from retention.lock import locked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
 __all__ = ["Hold", "HoldStore"]
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _INSTANTS: Final = ("from_at", "until_at", "expires_at")
+_MEMBERS: Final = ("id", "owner", "reason", "logs", *_INSTANTS, "actor", "correlation_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,16 @@ class Hold:
             self.until_at is None or first_at < self.until_at
         )
 
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Hold:
+        """Do the reverse of to_json.  Raises RetentionError; TypeError, ValueError for others."""
+        given: dict[str, Any] = {name: fields.get(name) for name in _MEMBERS}
+        for name in _INSTANTS:
+            given[name] = None if given[name] is None else parse_timestamp(given[name])
+        if not all(isinstance(given[name], str) for name in ("id", "owner", "reason", "logs")):
+            raise TypeError("the id, owner, reason or logs of a hold is not text")
+        return cls(**given)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
@@ -121,23 +134,44 @@ class Hold:
 
 
 class HoldStore:
-    """The holds of one state directory."""
+    """The holds of one state directory, and those that are on record.
 
-    def __init__(self, state_dir: str | os.PathLike[str]) -> None:
+    ``recorded`` are the holds in the logs of retention (retention.proofs.recorded_holds).  They
+    are the truth, and the file is their cache: a hold that was recorded and not released is in
+    force also where the file was lost.  A hold in the file alone is in force as well, since adding
+    one writes the file first.
+    """
+
+    def __init__(self, state_dir: str | os.PathLike[str], recorded: Iterable[Hold] = ()) -> None:
         self.path = Path(state_dir) / "holds.json"
+        self._recorded = tuple(recorded)
 
     def load(self) -> tuple[Hold, ...]:
-        """Return all holds, also expired ones; none when there is no file.
+        """Return all holds, also expired ones.
 
         Raises StateDamaged when the file or one of its holds cannot be understood, OSError.
         """
+        stored = self._stored()
+        return (*stored, *(hold for hold in self._recorded if hold not in stored))
+
+    def differences(self) -> tuple[str, ...]:
+        """Say which holds are only in the file, and which only on record.  Raises as load does."""
+        stored = self._stored()
+        unrecorded = [hold.id for hold in stored if hold not in self._recorded]
+        lost = [hold.id for hold in self._recorded if hold not in stored]
+        return (
+            *(f"hold {each} is in {self.path} and not on record" for each in unrecorded),
+            *(f"hold {each} is on record and not in {self.path}" for each in lost),
+        )
+
+    def _stored(self) -> tuple[Hold, ...]:
         try:
             text = self.path.read_bytes()
         except FileNotFoundError:
             return ()
         try:
-            return tuple(_from_json(fields) for fields in orjson.loads(text)["holds"])
-        except (ValueError, KeyError, TypeError, RetentionError) as error:
+            return tuple(Hold.from_json(fields) for fields in orjson.loads(text)["holds"])
+        except (ValueError, KeyError, TypeError, AttributeError, RetentionError) as error:
             raise StateDamaged(
                 f"the holds cannot be read ({error})",
                 path=self.path,
@@ -147,12 +181,11 @@ class HoldStore:
     def add(self, hold: Hold) -> None:
         """Store a hold durably.  Raises RetentionError when the id is taken, Busy, OSError."""
         with self._lock():
-            holds = self.load()
-            if any(other.id == hold.id for other in holds):
+            if any(other.id == hold.id for other in self.load()):
                 raise RetentionError(
                     f"there is a hold {hold.id} already", path=self.path, hint="Choose another id."
                 )
-            self._save((*holds, hold))
+            self._save((*self._stored(), hold))
 
     def get(self, hold_id: str) -> Hold:
         """Return one hold.  Raises RetentionError when there is none, StateDamaged, OSError."""
@@ -164,14 +197,14 @@ class HoldStore:
         )
 
     def release(self, hold_id: str) -> Hold:
-        """Remove a hold and return it.  Raises RetentionError when there is none of that id."""
+        """Remove a hold from the file and return it.  Raises as get does, Busy."""
         with self._lock():
-            holds = self.load()
-            for hold in holds:
-                if hold.id == hold_id:
-                    self._save(tuple(other for other in holds if other is not hold))
-                    return hold
-            raise RetentionError(f"there is no hold {hold_id!r}", path=self.path)
+            released = self.get(hold_id)
+            holds = self._stored()
+            kept = tuple(hold for hold in holds if hold.id != hold_id)
+            if kept != holds:  # else it is on record alone
+                self._save(kept)
+            return released
 
     def _save(self, holds: tuple[Hold, ...]) -> None:
         content = {"v": 1, "holds": [hold.to_json() for hold in holds]}
@@ -180,10 +213,3 @@ class HoldStore:
 
     def _lock(self) -> AbstractContextManager[None]:
         return locked(self.path.with_name("holds.lock"))
-
-
-def _from_json(fields: dict[str, Any]) -> Hold:
-    instants = {
-        name: None if fields[name] is None else parse_timestamp(fields[name]) for name in _INSTANTS
-    }
-    return Hold(**{**fields, **instants})

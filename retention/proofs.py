@@ -21,11 +21,12 @@ from auditlog.errors import LogDamaged, LogFailed, LogLocked
 from auditlog.format.record import decode, format_timestamp
 from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
 from auditlog.reading.inventory import scan
-from auditlog.reading.reader import iter_lines, open_any_form
-from retention.rules import RETENTION_SERVICE
+from auditlog.reading.tombstone_scan import RETENTION_SERVICE, retention_lines
+from retention.errors import RetentionError
+from retention.holds import Hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from auditlog.writer.log import Log
@@ -40,6 +41,7 @@ __all__ = [
     "ProofLog",
     "foreign_details",
     "index_details",
+    "recorded_holds",
     "segment_details",
 ]
 
@@ -231,28 +233,40 @@ class ProofLog:
 
 def _tombstones(directory: Path) -> Iterator[_Key]:
     """Yield the key of every tombstone in the directory; a damaged record is not one."""
-    marker = b'"event_type":"retention.'
-    for log, segments in scan(directory).logs.items():
-        if log.service != RETENTION_SERVICE:
+    for header, line in retention_lines(scan(directory).logs, *_KEYS):
+        try:
+            yield _key(header.event_type, decode(line).fields["details"])
+        except (LogDamaged, KeyError, TypeError):
             continue
-        for segment in segments:
+
+
+def recorded_holds(directories: Iterable[Path]) -> tuple[Hold, ...]:
+    """Return the holds that were added and not released, as the logs of retention tell.
+
+    A record of a hold that cannot be understood counts as a hold on everything; one that was
+    altered proves nothing, and is for auditctl verify to report.  Raises OSError.
+    """
+    records: list[tuple[str, str, int, str, dict[str, Any]]] = []
+    for directory in dict.fromkeys(path.resolve() for path in directories if path.is_dir()):
+        for header, line in retention_lines(scan(directory).logs, HOLD_ADDED, HOLD_RELEASED):
             try:
-                stream, path = open_any_form(segment)
-                with stream:
-                    for _, line in iter_lines(stream, path=path):
-                        if marker in line and (key := _key_in(line)) is not None:
-                            yield key
-            except (LogDamaged, FileNotFoundError):
+                details = decode(line).fields.get("details")
+            except LogDamaged:
                 continue
-
-
-def _key_in(line: bytes) -> _Key | None:
-    try:
-        fields = decode(line).fields
-        event_type = fields["event_type"]
-        return _key(event_type, fields["details"]) if event_type in _KEYS else None
-    except (LogDamaged, KeyError, TypeError):
-        return None
+            about = details if isinstance(details, dict) else {}
+            records.append((header.timestamp, header.log, header.seq, header.event_type, about))
+    holds: dict[str, Hold] = {}
+    for timestamp, log, seq, event_type, details in sorted(records, key=lambda found: found[:3]):
+        hold_id = str(details.get("id"))
+        if event_type == HOLD_RELEASED:
+            holds.pop(hold_id, None)
+            continue
+        try:
+            holds[hold_id] = Hold.from_json(details)
+        except (ValueError, TypeError, RetentionError):
+            reason = f"record {seq} of {log} of {timestamp} cannot be understood"
+            holds[hold_id] = Hold(f"unreadable-{seq}", "unknown", reason)
+    return tuple(holds.values())
 
 
 def _key(event_type: str, details: Mapping[str, Any]) -> _Key:

@@ -244,6 +244,7 @@ class RetentionSchedule:
                 instance=self._instances.get(directory, ""),
                 stop=self._stop,
                 counter=self._counter,
+                holds_in=self._directories,
             )
         except (AuditLogError, OSError) as error:
             _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)

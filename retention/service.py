@@ -38,7 +38,7 @@ from retention.lock import locked
 from retention.memory import IndexRunStore, RunStore
 from retention.plan import DirectoryPlan, IndexPlan, Plan, Refused, plan, plan_indices
 from retention.policy import plain_name
-from retention.proofs import ProofLog
+from retention.proofs import ProofLog, recorded_holds
 from retention.rules import Finding, explain
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def run_retention(
     by: str = "schedule",
     stop: threading.Event | None = None,
     counter: RecordCounter | None = None,
+    holds_in: Sequence[Path] = (),
 ) -> RunResult[DirectoryPlan]:
     """Plan a directory, and unless ``dry_run`` compress and delete.
 
@@ -154,6 +155,7 @@ def run_retention(
     by          who ordered the run, for the tombstones
     stop        when set, the run ends within seconds and leaves nothing half done
     counter     counts records in the sinks, where the policy wants that before a deletion
+    holds_in    further directories whose retention logs have holds
 
     A simulated run is not remembered as the last one.  Raises Refused (with the plan), Busy,
     StateDamaged, RetentionError when the directory cannot be used, OSError.
@@ -166,8 +168,10 @@ def run_retention(
     if not directory.is_dir():
         raise RetentionError("there is no such directory", path=directory)
 
+    store = HoldStore(state, recorded_holds((directory, *holds_in)))
+
     def planned() -> tuple[DirectoryPlan, SinkCursors]:
-        holds = HoldStore(state).load()
+        holds = store.load()
         last_run = RunStore(state).load(directory)
         facts, cursors = gather(
             directory, policy, sinks=sinks, state_dir=state, holds=holds, now=now, stop=stop
@@ -189,7 +193,7 @@ def run_retention(
             raise Refused(decided, path=directory)
         handler = FileHandler(policy, cursors, counter)
         result = _carry_out(
-            decided, handler, ProofLog(directory, host, instance), state, by=by, stop=stop
+            decided, handler, ProofLog(directory, host, instance), store, by=by, stop=stop
         )
         if result.ok and not simulated:
             RunStore(state).save(directory, now, policy, decided.sinks, result.totals)
@@ -218,6 +222,7 @@ def run_index_retention(
     cannot be listed.
     """
     stop = stop or threading.Event()
+    store = HoldStore(state_dir, recorded_holds(directories))
 
     def planned() -> IndexPlan:
         # The cursors first: what is shipped after that only makes the plan keep more.
@@ -225,7 +230,7 @@ def run_index_retention(
         return plan_indices(
             cluster.indices(),
             policy,
-            HoldStore(state_dir).load(),
+            store.load(),
             now,
             pending_from=pending,
             last_run=IndexRunStore(state_dir).load(policy.sink),
@@ -246,7 +251,7 @@ def run_index_retention(
             raise Refused(decided)
         proof_log = ProofLog(directories[0], host, patience=_PROOF_LOG_WAIT)
         handler = IndexHandler(decided, cluster)
-        result = _carry_out(decided, handler, proof_log, state_dir, by=by, stop=stop)
+        result = _carry_out(decided, handler, proof_log, store, by=by, stop=stop)
         if result.ok:
             IndexRunStore(state_dir).save(policy, now)
         return result
@@ -291,7 +296,7 @@ def _carry_out(
     decided: P,
     handler: FileHandler | IndexHandler,
     proof_log: ProofLog,
-    state_dir: Path,
+    store: HoldStore,
     *,
     by: str,
     stop: threading.Event,
@@ -300,7 +305,7 @@ def _carry_out(
     steps: tuple[Step, ...] = ()
     try:
         with proof_log as proofs:
-            steps = act(decided, handler, proofs, HoldStore(state_dir), by=by, stop=stop)
+            steps = act(decided, handler, proofs, store, by=by, stop=stop)
     except AuditLogError as failed:
         if not steps:
             raise
@@ -335,12 +340,13 @@ def explain_subject(
     now: dt.datetime,
     *,
     name: str,
+    holds_in: Sequence[Path] = (),
 ) -> Explanation | None:
     """Explain the plan for one segment or adopted file, named in any form; None: it is not there.
 
     Writes nothing.  Raises StateDamaged, OSError.
     """
-    holds = HoldStore(state_dir).load()
+    holds = HoldStore(state_dir, recorded_holds((directory, *holds_in))).load()
     asked = plain_name(name)
     facts, cursors = gather(
         directory, policy, sinks=sinks, state_dir=state_dir, holds=holds, now=now, asked=asked

@@ -25,6 +25,7 @@ from auditctl.query.scope import Scope
 from auditctl.query.syntax import parse
 from auditlog.reading.registry import sightings_by_directory
 from retention.holds import HoldStore
+from retention.proofs import recorded_holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -98,7 +99,7 @@ def export(
     asked = Asked(
         directories,
         scope,
-        HoldStore(config.state_directory()).load(),
+        HoldStore(config.state_directory(), recorded_holds(directories)).load(),
         query,
         None if query is None else (lambda: source.records(parsed, scope)),
         sightings_by_directory(directories, config.state_directory()),

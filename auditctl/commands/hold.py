@@ -22,7 +22,7 @@ from auditctl.options import (
 from auditctl.output import render
 from auditlog.format.record import format_timestamp
 from retention.holds import Hold, HoldStore
-from retention.proofs import HOLD_ADDED, HOLD_RELEASED, ProofLog
+from retention.proofs import HOLD_ADDED, HOLD_RELEASED, ProofLog, recorded_holds
 
 if TYPE_CHECKING:
     from auditctl.config.model import Config
@@ -94,7 +94,7 @@ def add(
     config, directories = chosen(directory, config_path)
     added = Hold(hold_id, owner, reason, logs, from_at, until_at, expires_at, actor, correlation_id)
     # First the store: should recording fail, what was to be kept is kept.
-    HoldStore(config.state_directory()).add(added)
+    _store(config, directories).add(added)
     _record(config, directories[0], HOLD_ADDED, added)
     _print_holds((added,), as_json=as_json)
 
@@ -105,8 +105,7 @@ def add(
 @json_option("auditctl.hold/1")
 def list_(config_path: Path | None, *, directory: Path | None, as_json: bool) -> None:
     """Show all holds, those that ended too."""
-    config, _ = chosen(directory, config_path)
-    holds = HoldStore(config.state_directory()).load()
+    holds = _store(*chosen(directory, config_path)).load()
     if not holds and not as_json:
         render.say("There is no hold.")
         return
@@ -133,12 +132,16 @@ def release(
 ) -> None:
     """End a hold; what it kept goes by the policy from the next run on."""
     config, directories = chosen(directory, config_path)
-    store = HoldStore(config.state_directory())
+    store = _store(config, directories)
     released = store.get(hold_id)
     # First the record: no hold ends without one.
     _record(config, directories[0], HOLD_RELEASED, released, reason=reason, wait=wait)
     store.release(hold_id)
     _print_holds((released,), as_json=as_json)
+
+
+def _store(config: Config, directories: tuple[Path, ...]) -> HoldStore:
+    return HoldStore(config.state_directory(), recorded_holds(directories))
 
 
 def _record(

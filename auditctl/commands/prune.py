@@ -141,6 +141,7 @@ def prune(
                 host=config.host,
                 instance=config.retention_instance(place),
                 by=user(),
+                holds_in=config.directories,
                 counter=SinkCounts(config.sinks, state_dir, DeletedIndices(config.directories)),
             )
         except Refused as refused:
@@ -165,7 +166,13 @@ def _explain(
     name = Path(segment).name
     for place in directories:
         explained = explain_subject(
-            place, config.policy, state_dir, gate, at or dt.datetime.now(dt.UTC), name=name
+            place,
+            config.policy,
+            state_dir,
+            gate,
+            at or dt.datetime.now(dt.UTC),
+            name=name,
+            holds_in=config.directories,
         )
         if explained is not None:
             _print_explanation(explained, as_json=as_json)

@@ -31,6 +31,7 @@ from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.continuous import load_status
 from retention.holds import Hold, HoldStore
 from retention.memory import RunStore
+from retention.proofs import recorded_holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -170,7 +171,7 @@ def survey(
     configured = tuple(sink.name for sink in config.sinks)
     sinks = configured or tuple(store.sinks())
     problems: list[str] = []
-    context = _Context(store, sinks, _holds(state_dir, now, problems), now)
+    context = _Context(store, sinks, _holds(state_dir, directories, now, problems), now)
     inventories = tuple(_inventories(directories, problems))
     logs = tuple(
         _log_state(context, inventory, log, segments)
@@ -357,10 +358,14 @@ def _first_unshipped(context: _Context, log: LogId) -> SegmentName | None:
     return min(names, default=None)
 
 
-def _holds(state_dir: Path, now: dt.datetime, problems: list[str]) -> list[Hold]:
+def _holds(
+    state_dir: Path, directories: Sequence[Path], now: dt.datetime, problems: list[str]
+) -> list[Hold]:
     try:
-        return [hold for hold in HoldStore(state_dir).load() if hold.in_force(now)]
-    except AuditLogError as error:
+        store = HoldStore(state_dir, recorded_holds(directories))
+        problems += store.differences()
+        return [hold for hold in store.load() if hold.in_force(now)]
+    except (AuditLogError, OSError) as error:
         problems.append(str(error))
         return []
 

@@ -35,21 +35,24 @@ RETENTION_SERVICE: Final = "retention"
 
 
 def retention_lines(
-    logs: Mapping[LogId, tuple[SegmentFile, ...]], event_type: str
+    logs: Mapping[LogId, tuple[SegmentFile, ...]], *event_types: str
 ) -> Iterator[tuple[Header, bytes]]:
-    """Every line of that type in the logs of retention, with its header.  Raises OSError.
+    """Every line of these types in the logs of retention, with its header.  Raises OSError.
 
     The hash of a line is not checked.  A segment that cannot be read to its end gives the lines
     before the damage; reporting the damage is for the verification of that log.
     """
-    marker = f'"event_type":"{event_type}"'.encode()
+    markers = [f'"event_type":"{event_type}"'.encode() for event_type in event_types]
     for log, segments in logs.items():
         for segment in segments if log.service == RETENTION_SERVICE else ():
             try:
                 stream, path = open_any_form(segment)
                 with stream:
                     for _, line in iter_lines(stream, path=path):
-                        if marker in line and (header := parse_header(line)) is not None:
+                        if not any(marker in line for marker in markers):
+                            continue
+                        header = parse_header(line)
+                        if header is not None and header.event_type in event_types:
                             yield header, line
             except (LogDamaged, FileNotFoundError):
                 continue

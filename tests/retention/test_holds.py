@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,3 +104,17 @@ def test_a_hold_covers_what_its_time_range_touches(first: int, last: int, covere
     hours = [AT + dt.timedelta(hours=hour) for hour in (first, last)]
     assert hold.covers("queen-rbee@hive1", *hours) == covered
     assert not hold.covers("rbee-hive@hive1", *hours)
+
+
+def test_recorded(tmp_path: Path) -> None:
+    """Recorded or stored, a hold is in force; either alone is a difference."""
+    one, other = Hold("one", "legal", "audit"), Hold("other", "legal", "audit", actor="alice")
+    store = HoldStore(tmp_path, [one])
+    store.add(other)
+    assert store.load() == (other, one)
+    assert [each.split()[1] for each in store.differences()] == ["other", "one"]
+    assert HoldStore(tmp_path, [other]).differences() == ()
+    store.release("one")
+    assert store.get("one") == one, "its release is not on record"
+    with pytest.raises(RetentionError, match="already"):
+        store.add(replace(one, reason="another"))

@@ -23,8 +23,16 @@ from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.writer.opening import open_log
 from retention.content import inspect
 from retention.foreign_content import inspect_foreign
+from retention.holds import Hold
 from retention.policy import Policy
-from retention.proofs import ProofLog, foreign_details, segment_details
+from retention.proofs import (
+    HOLD_ADDED,
+    HOLD_RELEASED,
+    ProofLog,
+    foreign_details,
+    recorded_holds,
+    segment_details,
+)
 from retention.subjects import AdoptedFile, Segment, SourceProgress
 from tests.support.foreign import DAY, NOW, foreign_policy, leave
 from tests.support.logs import make_line
@@ -161,3 +169,27 @@ def test_a_tombstone_of_a_foreign_file_has_its_bytes_its_age_and_who_shipped_it(
         "shipped": [{"source": "old", "sink": "main"}],
         "policy": foreign.to_json(),
     }
+
+
+def hold_records(directory: Path, *records: tuple[str, dict[str, Any]]) -> None:
+    with ProofLog(directory, "hive1") as log:
+        for event_type, details in records:
+            log.note(event_type, ("hold", str(details.get("id"))), details, actor="alice")
+
+
+def test_the_holds_on_record_are_those_that_were_added_and_not_released(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for directory in (one, other):
+        directory.mkdir(mode=0o700)
+    at = dt.datetime(2026, 8, 1, tzinfo=dt.UTC)
+    held = Hold("a", "legal", "case", "queen-*", at, at + DAY, None, "alice", "req-1")
+    gone = Hold("b", "legal", "case")
+    hold_records(one, (HOLD_ADDED, held.to_json()), (HOLD_ADDED, gone.to_json()))
+    hold_records(one, (HOLD_RELEASED, gone.to_json()), (HOLD_ADDED, {"id": "c"}))
+    hold_records(other, (HOLD_ADDED, gone.to_json()))
+    *known, unknown = sorted(recorded_holds([one, other, tmp_path / "gone"]), key=lambda h: h.id)
+    assert known == [held, gone]
+    assert unknown.logs == "*", "what cannot be understood holds everything"
+    assert "cannot be understood" in unknown.reason
+    hold_records(other, (HOLD_RELEASED, gone.to_json()))
+    assert gone not in recorded_holds([one, other])

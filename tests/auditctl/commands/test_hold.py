@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import auditlog
 from auditlog.verification.verify import verify
 from auditlog.writer.opening import open_log
-from retention.holds import HoldStore
+from retention.holds import Hold, HoldStore
 from tests.support.logs import START, LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -123,3 +124,38 @@ def test_a_hold_that_cannot_be_recorded_is_in_force_and_is_not_released(
         assert [held.id for held in store.load()] == ["x"]
     assert run("hold", "release", "x", *where, "--reason", "y").code == 0
     assert store.load() == ()
+
+
+@pytest.mark.parametrize("lost", ["holds.json", "state"])
+def test_a_hold_outlives_its_file(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path, lost: str
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(f"directories = ['{built.directory}']\nstate_dir = '{tmp_path}/state'\n")
+    where = ("--config", config)
+    prune = ("prune", *where, "--at", AT, "--confirm", "--json")
+    assert run("hold", "add", "case-7", *where, *CASE, "--actor", "bob").code == 0
+    assert "hold case-7" not in run("status", *where).out
+    if lost == "state":
+        shutil.rmtree(tmp_path / "state")
+    else:
+        (tmp_path / "state/holds.json").unlink()
+    status = run("status", *where)
+    assert status.code == 1
+    assert "hold case-7 is on record and not in" in status.out
+    assert "case-7" in run("hold", "list", *where).out
+    kept = [a["reason"] for a in run(*prune).json["actions"] if a["log"] == built.log]
+    assert kept == ["age", "held", "held", "age", "age", "active"]
+    assert "already" in run("hold", "add", "case-7", *where, *CASE).err
+    assert run("hold", "release", "case-7", *where, "--reason", "closed").code == 0
+    assert "hold case-7" not in run("status", *where).out
+    kept = [a["reason"] for a in run(*prune).json["actions"] if a["log"] == built.log]
+    assert kept == ["age", "age", "active"]
+
+
+def test_a_hold_that_is_not_on_record_keeps_and_is_told_of(
+    run: Callable[..., Result], built: LogBuilder
+) -> None:
+    HoldStore(built.directory / ".auditlog").add(Hold("x", "legal", "audit"))
+    assert "hold x is in" in run("status", built.directory).out
+    assert reasons(run, built) == ["held"] * 5 + ["active"]
