@@ -15,6 +15,7 @@ import fcntl
 import os
 import signal
 import stat
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -280,6 +281,25 @@ def replace_durably(
         os.rename(path, keep)
     os.rename(temporary, path)
     fsync_directory(path.parent)
+
+
+def create_durably(path: str | os.PathLike[str], content: bytes) -> bool:
+    """Create a small file of mode 0600, whole or not at all; False when there is one already."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    fd = _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with _naming(temporary):
+            write_all(fd, content)
+            os.fsync(fd)
+        os.link(temporary, path)  # which, unlike rename(2), never replaces
+    except FileExistsError:
+        return False
+    finally:
+        os.close(fd)
+        os.unlink(temporary)
+    fsync_directory(path.parent)
+    return True
 
 
 class Locked(OSError):

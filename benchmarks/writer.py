@@ -132,7 +132,7 @@ def _batched_without_redaction() -> float:
     """What cleaning costs: the same with every look for secrets and controls taken out."""
     for name in ("Id", "Label", "Text"):  # before the first event is made: its code is written then
         field_kinds.KINDS[name].json = None
-    body.suspicious = lambda _text: False  # type: ignore[assignment]  # a stub
+    body.PLAIN_LENGTH = 1 << 30  # type: ignore[misc]  # a stub
     return _batched()
 
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from auditlog.events.actor import Actor, Outcome, Severity
-from auditlog.redaction.cleaning import clean_text
+from auditlog.redaction.redactor import UNCUT
 
 __all__ = [
     "HttpExchange",
@@ -296,7 +296,7 @@ def _path(path: str) -> dict[str, Any]:
         return {"path": text}
     digest = sha256(text.encode()).hexdigest()
     # Cleaned before it is cut: half a secret is not recognised as one.
-    beginning = clean_text(text[: 16 * _MAX_PATH], "path")[:_MAX_PATH]
+    beginning = UNCUT.text(text[: 16 * _MAX_PATH], "path")[:_MAX_PATH]
     return {"path": beginning, "path_length": len(text), "path_hash": f"sha256:{digest}"}
 
 

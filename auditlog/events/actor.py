@@ -18,7 +18,7 @@ from auditlog.errors import InvalidEvent
 from auditlog.events.codegen import compiled, constructor, members
 from auditlog.events.field_kinds import Address, EcsName, Id, Label, Labels, Text, Word
 from auditlog.events.frozen_class import Frozen
-from auditlog.redaction.cleaning import clean_text
+from auditlog.redaction.redactor import CHECKER, KEYLESS, Redactor
 
 __all__ = [
     "AUTH_METHODS",
@@ -47,20 +47,34 @@ SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
 class _Party(Frozen):
     """A member of the record that is an object; keeps its JSON beside its fields."""
 
-    __slots__ = ("json",)
+    __slots__ = ("_made",)
     member: ClassVar[str]
     """What the record calls it."""
 
     if TYPE_CHECKING:
 
         @property
-        def json(self) -> str:
-            """The object as it stands in a record: cleaned, absent fields left out."""
-            raise NotImplementedError
+        def _made(self) -> tuple[Redactor, str]: ...
+
+        def _json_of(self, redactor: Redactor) -> str: ...
+
+    @property
+    def json(self) -> str:
+        """The object in JSON, redacted by the default policy; absent fields left out."""
+        return self.json_for(KEYLESS)
+
+    def json_for(self, redactor: Redactor) -> str:
+        """The object as it stands in a record of the redactor's log."""
+        made = self._made
+        if made[0] is not redactor:
+            # One assignment: another thread may ask on behalf of another log at the same time.
+            made = (redactor, self._json_of(redactor))
+            object.__setattr__(self, "_made", made)
+        return made[1]
 
     @classmethod
     def _generate(cls) -> None:
-        names: dict[str, object] = {}
+        names: dict[str, object] = {"_checker": CHECKER}
         statements, pieces = members(cls.declared, cls.member)
         source = constructor(
             cls.declared,
@@ -68,11 +82,20 @@ class _Party(Frozen):
             names,
             keyword_only=cls.keyword_only,
             fill={},
-            then=[*statements, f"_self.json = '{{' + {pieces} + '}}'"],
+            then=["_self._made = (_checker, _json_of(_self, _checker))"],
         )
-        made = compiled(cls, source, names)["__new__"]
-        made.__qualname__ = cls.__qualname__  # what a TypeError about arguments names
-        cls.__new__ = staticmethod(made)  # type: ignore[method-assign]  # once per class
+        source += "\n".join(
+            [
+                "def _json_of(_self, _r):",
+                *(f"    {field.name} = _self.{field.name}" for field in cls.declared),
+                *(f"    {line}" for line in statements),
+                f"    return '{{' + {pieces} + '}}'\n",
+            ]
+        )
+        made = compiled(cls, source, names)
+        made["__new__"].__qualname__ = cls.__qualname__  # what a TypeError about arguments names
+        cls._json_of = made["_json_of"]  # type: ignore[method-assign]  # once per class
+        cls.__new__ = staticmethod(made["__new__"])  # type: ignore[method-assign]  # last: now it is ready
 
 
 class Actor(_Party):
@@ -150,7 +173,7 @@ def _from_mapping(kind: type[_Of], value: Any) -> _Of:
             ) from None
     known = [field.name for field in kind.declared]
     if strange := [key for key in value if key not in known]:
-        listed = ", ".join(sorted(repr(clean_text(str(key), where)) for key in strange))
+        listed = ", ".join(sorted(repr(KEYLESS.text(str(key), where)) for key in strange))
         raise InvalidEvent(
             f"{where} has no field {listed}", hint=f"Its fields are {', '.join(known)}."
         )

@@ -33,8 +33,8 @@ from auditlog.events.annotations import FieldSpec
 from auditlog.events.codegen import compiled, constructor, members
 from auditlog.events.field_kinds import KINDS, EcsName, FieldKind, check_text, choice
 from auditlog.events.frozen_class import Frozen, FrozenMeta
-from auditlog.redaction.cleaning import escape
-from auditlog.redaction.secret_keys import is_secret_key
+from auditlog.redaction.key_meaning import meaning
+from auditlog.redaction.redactor import KEYLESS, Redactor, escape
 
 __all__ = [
     "COMMON_FIELDS",
@@ -134,7 +134,7 @@ class Event(Frozen, metaclass=EventMeta):
 
     @classmethod
     def _generate(cls) -> None:
-        names: dict[str, object] = {"_Actor": Actor, "_Resource": Resource}
+        names: dict[str, object] = {"_Actor": Actor, "_Resource": Resource, "_keyless": KEYLESS}
         statements, pieces = members(cls.own_fields, cls.event_type)
         resource = "''"
         if cls.names is not None:
@@ -150,7 +150,7 @@ class Event(Frozen, metaclass=EventMeta):
         )
         source += "\n".join(
             [
-                "def own_json(_self):",
+                "def own_json(_self, _r=_keyless):",
                 *(f"    {field.name} = _self.{field.name}" for field in cls.own_fields),
                 *(f"    {line}" for line in statements),
                 f"    return {pieces}, {resource}\n",
@@ -162,7 +162,7 @@ class Event(Frozen, metaclass=EventMeta):
         cls.own_json = made["own_json"]  # type: ignore[method-assign]  # once per class
         cls.__new__ = staticmethod(made["__new__"])  # type: ignore[method-assign]  # last: now it is ready
 
-    def own_json(self) -> tuple[str, str]:
+    def own_json(self, redactor: Redactor = KEYLESS) -> tuple[str, str]:
         """Return what the record gets from the event's own fields: two cleaned pieces of JSON.
 
         The members of ``details`` in declared order, None left out; and the member ``resource``
@@ -189,13 +189,21 @@ def _prepare(cls: type[Event]) -> None:
         raise TypeError(f"{name}: {cls.event_type!r} cannot be the event type of a caller")
     for field in cls.declared:
         taken = field.name in COMMON_FIELDS and field not in Event.declared
-        if taken or is_secret_key(field.name, numeric=field.kind.name in _NUMERIC):
+        if taken or _names_secret(field):
             raise TypeError(f"{name}.{field.name}: the name is taken, or says that it is a secret")
     cls.own_fields = tuple(field for field in cls.declared if field.name not in COMMON_FIELDS)
     cls.own_names = frozenset(field.name for field in cls.own_fields)
     cls.required_names = frozenset(field.name for field in cls.own_fields if field.required)
     cls.loose_fields = tuple(field.name for field in cls.own_fields if field.kind.loose)
     cls.declared = (*cls.own_fields, *Event.declared)
+
+
+def _names_secret(field: FieldSpec) -> bool:
+    found = meaning(field.name)
+    if found is None or not found.sure:
+        return False
+    counts = found.plural or found.kind == "prompt"
+    return not (counts and field.kind.name in _NUMERIC)
 
 
 def _check_details(cls: type[Event], where: str, value: object) -> Mapping[str, Any]:

@@ -38,8 +38,7 @@ from auditlog.events.context import Context
 from auditlog.events.field_kinds import check_text
 from auditlog.events.values import LENIENT, REPLACED, ValueRules, cleaned
 from auditlog.events.vocabulary import EVENT_TYPES
-from auditlog.redaction.cleaning import clean_text, escape, label_json
-from auditlog.redaction.secret_text import suspicious
+from auditlog.redaction.redactor import KEYLESS, PLAIN_LENGTH, Redactor
 
 __all__ = ["encode_body", "encode_free", "service_host"]
 
@@ -59,17 +58,20 @@ def encode_body(
     service_host: str,
     context: Context | None = None,
     rules: ValueRules = LENIENT,
+    redactor: Redactor = KEYLESS,
 ) -> bytes:
     """Return the body of a typed event.  Raises InvalidEvent naming the field."""
-    details, named = event.own_json()
-    bound = None if context is None else context.details
+    details, named = event.own_json(redactor)
+    bound = _bound_details(context, redactor)
     if event.details is not None or bound or event.loose_fields:
         own = {f.name for f in event.own_fields if getattr(event, f.name) is not None}
         replaced = _replaced_in(event, rules)
-        more = _details({} if event.details is None else event.details, bound, own, rules, replaced)
+        given = {} if event.details is None else event.details
+        more = _details(given, bound, own, rules, redactor, replaced)
         if more:
             details = f"{details},{_members(more)}" if details else _members(more)
     return _encode(
+        redactor,
         event.event_type,
         service_host,
         context,
@@ -90,6 +92,7 @@ def encode_free(
     service_host: str,
     context: Context | None = None,
     rules: ValueRules = LENIENT,
+    redactor: Redactor = KEYLESS,
     actor: Actor | Mapping[str, Any] | str | None = None,
     resource: Resource | Mapping[str, Any] | None = None,
     outcome: Outcome | None = None,
@@ -126,6 +129,7 @@ def encode_free(
             service_host=service_host,
             context=context,
             rules=rules,
+            redactor=redactor,
         )
     if outcome is None:
         outcome = "success" if known is None else known.default_outcome
@@ -135,11 +139,12 @@ def encode_free(
         severity = "info" if known is None else known.default_severity
     else:
         SEVERITY.check("severity", severity)
-    bound = None if context is None else context.details
+    bound = _bound_details(context, redactor)
     given = _details(
-        check_mapping("details", {} if details is None else details), bound, (), rules, []
+        check_mapping("details", {} if details is None else details), bound, (), rules, redactor, []
     )
     return _encode(
+        redactor,
         event_type,
         service_host,
         context,
@@ -199,18 +204,23 @@ def _typed(
     return None
 
 
-def _details(
+def _bound_details(context: Context | None, redactor: Redactor) -> Mapping[str, Any] | None:
+    return context.details_for(redactor) if context is not None and context.details else None
+
+
+def _details(  # noqa: PLR0917  (keywords would cost a tenth of the call)
     given: Mapping[str, Any],
     bound: Mapping[str, Any] | None,
     own: Collection[str],
     rules: ValueRules,
+    redactor: Redactor,
     replaced: list[str],
 ) -> dict[str, Any]:
     """The details as they are recorded: cleaned, with those of the context.
 
     What was bound is left out where the details or the event's own fields have it.
     """
-    made, replaced_here = cleaned(given, "details", rules)
+    made, replaced_here = cleaned(given, "details", rules, redactor)
     if bound:
         made = {**made, **{k: v for k, v in bound.items() if k not in made and k not in own}}
     if replaced or replaced_here:
@@ -232,6 +242,7 @@ def _members(details: dict[str, Any]) -> str:
 
 
 def _encode(  # noqa: PLR0917  (keywords would cost a tenth of the call)
+    redactor: Redactor,
     event_type: str,
     service_host: str,
     context: Context | None,
@@ -250,13 +261,15 @@ def _encode(  # noqa: PLR0917  (keywords would cost a tenth of the call)
         resource = context.resource if resource is None and not named else resource
         reason = context.reason if reason is None else reason
         correlation_id = context.correlation_id if correlation_id is None else correlation_id
-    who = "" if actor is None else f'"actor":{actor.json},'
-    what = named if resource is None else f'"resource":{resource.json},'
-    why = "" if reason is None else f'"reason":"{label_json(reason, f"{event_type}.reason")}",'
+    who = "" if actor is None else f'"actor":{actor.json_for(redactor)},'
+    what = named if resource is None else f'"resource":{resource.json_for(redactor)},'
+    why = ""
+    if reason is not None:
+        why = f'"reason":"{redactor.label_json(reason, f"{event_type}.reason")}",'
     request = ""
     if correlation_id is not None:
-        if suspicious(correlation_id):
-            correlation_id = escape(clean_text(correlation_id, f"{event_type}.correlation_id"))
+        if len(correlation_id) >= PLAIN_LENGTH or redactor.odd(correlation_id):
+            correlation_id = redactor.text_json(correlation_id, f"{event_type}.correlation_id")
         request = f',"correlation_id":"{correlation_id}"'
     if details:
         details = f',"details":{{{details}}}'

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -28,6 +28,7 @@ from auditlog.errors import InvalidEvent
 from auditlog.events.actor import Actor, Resource, as_actor, as_resource
 from auditlog.events.field_kinds import check_text
 from auditlog.events.values import REPLACED, cleaned
+from auditlog.redaction.redactor import CHECKER, Redactor
 
 __all__ = [
     "Context",
@@ -45,13 +46,24 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Fields for events that have none; ``details`` are checked and cleaned already."""
+    """Fields for events that have none; ``details`` are checked, and redacted for each log."""
 
     actor: Actor | None = None
     resource: Resource | None = None
     reason: str | None = None
     correlation_id: str | None = None
-    details: Mapping[str, Any] | None = None
+    details: Mapping[str, Any] | None = field(default=None, repr=False)
+    _redacted: tuple[Redactor, Mapping[str, Any]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+
+    def details_for(self, redactor: Redactor) -> Mapping[str, Any]:
+        """The details as they stand in records of the redactor's log."""
+        redacted = self._redacted
+        if redacted is None or redacted[0] is not redactor:
+            redacted = (redactor, redactor.clean(self.details or {}, "details"))
+            object.__setattr__(self, "_redacted", redacted)
+        return redacted[1]
 
 
 _EMPTY: Final = Context()
@@ -145,7 +157,7 @@ def _added(  # noqa: PLR0917  (the fields of a context)
         raise InvalidEvent(f"details is {type(details).__name__}, not a mapping")
     kept = outer.details
     if details or more:
-        made, replaced = cleaned({**(details or {}), **more}, "details")
+        made, replaced = cleaned({**(details or {}), **more}, "details", redactor=CHECKER)
         kept = {**(kept or {}), **made, **({REPLACED: replaced} if replaced else {})}
     return Context(
         actor=outer.actor if actor is None else as_actor(actor),

@@ -24,6 +24,7 @@ from auditlog.events.reduction import reduced
 from auditlog.events.values import LENIENT, ValueRules
 from auditlog.events.vocabulary import EVENT_TYPES
 from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES, too_large
+from auditlog.redaction.redactor import KEYLESS, Redactor
 
 __all__ = ["encode"]
 
@@ -37,11 +38,12 @@ def encode(
     service_host: str,
     context: Context | None,
     rules: ValueRules = LENIENT,
+    redactor: Redactor = KEYLESS,
 ) -> tuple[bytes, bool]:
     """Return the body of the record, and whether the event is critical.  Raises InvalidEvent."""
     refusal: InvalidEvent
     try:
-        body, critical = _encode(event, fields, service_host, context, rules)
+        body, critical = _encode(event, fields, service_host, context, rules, redactor)
     except InvalidEvent as error:
         refusal = error
     else:
@@ -58,19 +60,27 @@ def encode(
     name = event.event_type if isinstance(event, Event) else event
     event_type, kept = reduced(name, fields, rules)
     kept["details"] = {**kept["details"], _REFUSED: refusal.reason}
-    return _encode(event_type, kept, service_host, context, rules)
+    return _encode(event_type, kept, service_host, context, rules, redactor)
 
 
-def _encode(
+def _encode(  # noqa: PLR0917  (those of encode)
     event: Event | str,
     fields: Mapping[str, Any],
     service_host: str,
     context: Context | None,
     rules: ValueRules,
+    redactor: Redactor,
 ) -> tuple[bytes, bool]:
     if isinstance(event, str):
         critical = EVENT_TYPES.get(event, Event).critical or fields.get("severity") == "critical"
-        body = encode_free(event, service_host=service_host, context=context, rules=rules, **fields)
+        body = encode_free(
+            event,
+            service_host=service_host,
+            context=context,
+            rules=rules,
+            redactor=redactor,
+            **fields,
+        )
         return body, critical
     if not isinstance(event, Event):
         given = f"the class {event.__name__}" if isinstance(event, type) else type(event).__name__
@@ -83,5 +93,7 @@ def _encode(
             f"{event.event_type}: a typed event carries its fields itself",
             hint="Give actor, resource, outcome and the rest to the event's constructor.",
         )
-    body = encode_body(event, service_host=service_host, context=context, rules=rules)
+    body = encode_body(
+        event, service_host=service_host, context=context, rules=rules, redactor=redactor
+    )
     return body, event.critical or event.severity == "critical"

@@ -37,8 +37,7 @@ import orjson
 
 from auditlog.errors import InvalidEvent
 from auditlog.events.values import cleaned, exception_fields
-from auditlog.redaction.cleaning import KNOWN_CLEAN, clean_text, escape, label_json
-from auditlog.redaction.secret_text import ISSUED_SK, ODD
+from auditlog.redaction.redactor import PLAIN_LENGTH, Redactor
 
 __all__ = [
     "ANY",
@@ -260,18 +259,15 @@ def _check_bool(where: str, value: object) -> bool:
     return value
 
 
-def _clean_json(value: object, where: str) -> str:
-    return orjson.dumps(cleaned(value, where)[0]).decode()
+def _clean_json(redactor: Redactor, value: object, where: str) -> str:
+    return orjson.dumps(cleaned(value, where, redactor=redactor)[0]).decode()
 
 
-# secret_text.suspicious, inlined: a call would cost as much as the look itself.  A text that is not
-# suspicious is plain ASCII without quotes and backslashes, and so is its own JSON.
-_TEXT_JSON: Final = (
-    'if _len(_v) >= 40 or _odd(_v) or "sk-" in _v and _sk(_v) or "pat-" in _v or "xox" in _v:'
-    " _v = _escape(_clean_text(_v, _where))"
-)
-_LABEL_JSON: Final = "_v = _known(_v) or _label(_v, _where)"
-_CLEANED_JSON: Final = "_v = _clean_json(_v, _where)"
+# The first look of Redactor.text, inlined: a call would cost as much as the look itself.  A plain
+# text is ASCII without quotes and backslashes, and so is its own JSON.  _r is the redactor.
+_TEXT_JSON: Final = f"if _len(_v) >= {PLAIN_LENGTH} or _r.odd(_v): _v = _r.text_json(_v, _where)"
+_LABEL_JSON: Final = "_v = _r.known.get(_v) or _r.label_json(_v, _where)"
+_CLEANED_JSON: Final = "_v = _clean_json(_r, _v, _where)"
 _NOT_TEXT: Final = "_type(_v) is not str"
 _NOT_ID: Final = "_type(_v) is not str or not _v"
 _NOT_HEX: Final = "_type(_v) is not str or not 8 <= _len(_v) <= 128 or _no_hex(_v)"
@@ -307,7 +303,7 @@ _ADDRESS: Final = FieldKind(
     # Four decimal octets without leading zeros are the canonical spelling already: ip_address,
     # which costs ten times the match, is left to the others.  Only those may need escapes.
     wrong="_type(_v) is not str or not _ipv4(_v)",
-    json="if ':' in _v: _v = _label(_v, _where)",
+    json="_v = _r.known.get(_v) or _r.label_json(_v, _where)",
     quoted=True,
     indexed="ip",
 )
@@ -405,12 +401,6 @@ KINDS: Final[Mapping[str, FieldKind]] = {
 NAMES: Final[Mapping[str, object]] = {
     "_len": len,
     "_type": type,
-    "_odd": ODD,
-    "_sk": ISSUED_SK,
-    "_known": KNOWN_CLEAN.get,
-    "_label": label_json,
-    "_escape": escape,
-    "_clean_text": clean_text,
     "_clean_json": _clean_json,
     "_no_hex": _no_hex,
     "_ipv4": _is_ipv4,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, dataclass_transform
 
 from auditlog.errors import InvalidEvent
 from auditlog.events.annotations import FieldSpec, read_fields
-from auditlog.redaction.cleaning import clean
+from auditlog.redaction.redactor import KEYLESS
 
 __all__ = ["Frozen", "FrozenMeta"]
 
@@ -134,7 +134,7 @@ def _shown(value: object) -> str:
     if isinstance(value, Frozen):
         return repr(value)
     try:
-        return repr(clean(value, ""))
+        return repr(KEYLESS.clean(value, ""))
     except InvalidEvent:
         return f"<{type(value).__name__}>"
 

@@ -24,7 +24,7 @@ from auditlog.events.base import EVENT_TYPE, LIBRARYS_OWN, OUTCOME, SEVERITY
 from auditlog.events.field_kinds import check_text
 from auditlog.events.values import LENIENT, REPLACED, ValueRules, cleaned
 from auditlog.events.vocabulary import EVENT_TYPES
-from auditlog.redaction.cleaning import clean_text
+from auditlog.redaction.redactor import KEYLESS, UNCUT
 
 __all__ = ["PLAIN_TYPE", "reduced"]
 
@@ -86,7 +86,7 @@ def _is_free(event_type: object) -> bool:
 
 
 def _short(text: str, most_bytes: int) -> str:
-    if len(orjson.dumps(clean_text(text, ""))) > most_bytes:
+    if len(orjson.dumps(KEYLESS.text(text, ""))) > most_bytes:
         raise InvalidEvent("too long")
     return text
 
@@ -99,7 +99,7 @@ def _cut(details: Mapping[Any, Any], rules: ValueRules) -> dict[str, Any]:
     omitted = 0
     for name, value in details.items():
         try:
-            made, notes = cleaned({_short_key(name): _shortened(value)}, "details", rules)
+            made, notes = cleaned({_short_key(name): _shortened(value)}, "details", rules, UNCUT)
         except InvalidEvent:  # redaction could not bring it down to a size
             omitted += 1
             continue

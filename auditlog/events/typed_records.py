@@ -17,6 +17,7 @@ from auditlog.events.actor import Actor, Resource
 from auditlog.events.annotations import FieldSpec
 from auditlog.events.base import Event
 from auditlog.events.vocabulary import EVENT_TYPES
+from auditlog.redaction.visible import reveal_all
 
 __all__ = ["actor_of", "event_of", "resource_of"]
 
@@ -25,12 +26,12 @@ _Of = TypeVar("_Of", Actor, Resource)
 
 def actor_of(fields: Mapping[str, Any]) -> Actor | None:
     """Return the actor of a record, None where it has none that can be read."""
-    return _party(Actor, fields.get("actor"))
+    return _party(Actor, reveal_all(fields.get("actor")))
 
 
 def resource_of(fields: Mapping[str, Any]) -> Resource | None:
     """Return the resource of a record, None where it has none that can be read."""
-    return _party(Resource, fields.get("resource"))
+    return _party(Resource, reveal_all(fields.get("resource")))
 
 
 def event_of(fields: Mapping[str, Any]) -> Event | None:
@@ -39,6 +40,7 @@ def event_of(fields: Mapping[str, Any]) -> Event | None:
     None for a type that no class is defined for, and for a record that lacks what the class
     requires.  Classes of the program's own are found, too.
     """
+    fields = reveal_all(fields)
     event_type = fields.get("event_type")
     kind = EVENT_TYPES.get(str(event_type)) or _own_types().get(str(event_type))
     if kind is None:
@@ -47,7 +49,7 @@ def event_of(fields: Mapping[str, Any]) -> Event | None:
     own = _checked(kind.own_fields, details)
     for name in own:
         del details[name]
-    resource = resource_of(fields)
+    resource = _party(Resource, fields.get("resource"))
     if kind.names is not None and resource is not None:
         implied = {"resource_type": kind.names[0], "resource_id": str(own.get(kind.names[1]))}
         if resource == Resource(**implied):
@@ -55,7 +57,7 @@ def event_of(fields: Mapping[str, Any]) -> Event | None:
     try:
         return kind(
             **own,
-            actor=actor_of(fields),
+            actor=_party(Actor, fields.get("actor")),
             resource=resource,
             outcome=fields.get("outcome"),
             reason=fields.get("reason"),

@@ -41,7 +41,7 @@ from uuid import UUID
 import orjson
 
 from auditlog.errors import InvalidEvent, RecordTooLarge
-from auditlog.redaction.cleaning import clean
+from auditlog.redaction.redactor import KEYLESS, Redactor
 
 __all__ = ["LENIENT", "REPLACED", "Conversion", "ValueRules", "cleaned", "exception_fields"]
 
@@ -66,7 +66,9 @@ class ValueRules(NamedTuple):
 LENIENT: Final = ValueRules()
 
 
-def cleaned(value: Any, where: str, rules: ValueRules = LENIENT) -> tuple[Any, list[str]]:
+def cleaned(
+    value: Any, where: str, rules: ValueRules = LENIENT, redactor: Redactor = KEYLESS
+) -> tuple[Any, list[str]]:
     """Return the redacted JSON value, and what was replaced in it: "ratio was nan".
 
     Paths are below ``where``.
@@ -75,7 +77,7 @@ def cleaned(value: Any, where: str, rules: ValueRules = LENIENT) -> tuple[Any, l
     RecordTooLarge.
     """
     try:
-        return clean(value, where), []
+        return redactor.clean(value, where), []
     except RecordTooLarge:
         raise
     except InvalidEvent:
@@ -83,7 +85,7 @@ def cleaned(value: Any, where: str, rules: ValueRules = LENIENT) -> tuple[Any, l
             raise
     conversion = Conversion(rules)
     made = conversion.convert(value, "")
-    return clean(made, where), clean(conversion.replaced, where)
+    return redactor.clean(made, where), redactor.clean(conversion.replaced, where)
 
 
 def exception_fields(error: BaseException) -> dict[str, str]:

@@ -25,7 +25,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict, Unpack
@@ -48,6 +48,10 @@ from auditlog.events.encode import encode
 from auditlog.events.values import LENIENT, ValueRules
 from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES
 from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import STATE_DIRECTORY
+from auditlog.redaction.installation_key import InstallationKey
+from auditlog.redaction.policy import Policy
+from auditlog.redaction.redactor import Redactor
 from auditlog.writer import lifetime, log_events
 from auditlog.writer.chain_head import ChainHead
 from auditlog.writer.clock import SECOND_NS, WallClock, to_ns
@@ -84,6 +88,7 @@ class Options:
     file_mode: int
     clock: Callable[[], int]
     values: ValueRules = LENIENT
+    redaction: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
         if self.max_segment_bytes <= MAX_RECORD_BYTES or self.max_queue_bytes <= MAX_RECORD_BYTES:
@@ -122,6 +127,8 @@ class Log:
         self._comfortable_bytes = options.max_queue_bytes - MAX_RECORD_BYTES - 1
         self._service_host = service_host(log_id.service, log_id.host)
         self._lock = threading.RLock()
+        self._key = InstallationKey(directory / STATE_DIRECTORY)
+        self._redactor = Redactor(options.redaction, self._key.read_or_make)
         self._interrupted = owned_by_caller(self._lock)
         self._reopening = threading.Lock()
         self._deferred: deque[tuple[bytes, Ticket]] = deque()
@@ -293,6 +300,7 @@ class Log:
                 durable_seq=commits.durable_seq,
                 space=self._space.level,
                 failed=commits.failure is not None,
+                redactions=dict(self._redactor.counts),
             )
 
     # From event to queue ---------------------------------------------------------------------
@@ -319,6 +327,7 @@ class Log:
             service_host=self._service_host,
             context=bound,
             rules=self._options.values,
+            redactor=self._redactor,
         )
         at_once = self._policy.at_once(critical, durable)
         if at_once and not in_coroutine:
@@ -473,7 +482,13 @@ class Log:
                 torn.kept,
             )
         return self._append(
-            log_events.opened(me, recovered, pid=os.getpid(), flush=self._policy.mode)
+            log_events.opened(
+                me,
+                recovered,
+                pid=os.getpid(),
+                flush=self._policy.mode,
+                redaction_key=self._key.id(),
+            )
         )
 
     def _wait(self, commit: Commit, timeout: dt.timedelta | float | None) -> bool:

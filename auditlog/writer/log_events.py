@@ -42,15 +42,25 @@ def segment_opened(
     return _body("log.segment_opened", service_host, details)
 
 
-def opened(service_host: str, recovered: Recovered, *, pid: int, flush: str) -> bytes:
+def opened(
+    service_host: str,
+    recovered: Recovered,
+    *,
+    pid: int,
+    flush: str,
+    redaction_key: str | None = None,
+) -> bytes:
     """The log goes on: with which run before, up to which record that one was durable.
 
     ``previous_closed`` is false when that run was killed or lost power; whatever it had
-    acknowledged has a number up to ``previous_seq``.
+    acknowledged has a number up to ``previous_seq``.  ``redaction_key`` names the key that its
+    fingerprints are made with.
     """
     details: dict[str, Any] = {"pid": pid, "flush": flush}
     if recovered.seq:
         details |= {"previous_closed": recovered.closed, "previous_seq": recovered.seq}
+    if redaction_key is not None:
+        details["redaction_key"] = redaction_key
     return _body("log.opened", service_host, details)
 
 

@@ -24,6 +24,7 @@ from auditlog.errors import LogLocked
 from auditlog.events.values import ValueRules
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY
+from auditlog.redaction.policy import Policy
 from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.disk_space import Watermarks
 from auditlog.writer.flush_policy import FlushPolicy
@@ -51,6 +52,7 @@ def open_log(
     group_readable: bool = False,
     default: Callable[[Any], Any] | None = None,
     strict: bool = False,
+    redaction: Policy | None = None,
     clock: Callable[[], int] = time.time_ns,
 ) -> Log:
     """Open the log of one service on one host for writing, recovering it from a crash first.
@@ -66,6 +68,8 @@ def open_log(
     group_readable        0750 and 0640 instead of 0700 and 0600, for a shipper of another user
     default               called with a value of details that has no JSON spelling, as in json.dumps
     strict                refuse such values, and all that would be converted (docs/events.md)
+    redaction             what is taken out of events before they are recorded; see
+                          auditlog.redaction.Policy
     clock                 nanoseconds since the epoch (for simulations)
 
     Raises InvalidName, UnsafePath, LogLocked (naming the holder), LogDamaged (nothing was
@@ -81,6 +85,7 @@ def open_log(
         file_mode=file_mode,
         clock=clock,
         values=ValueRules(default, strict),
+        redaction=redaction or Policy.default(),
     )
     log_id = LogId(service, host or os.uname().nodename, instance or "")
     if options.flush.mode == "disabled":

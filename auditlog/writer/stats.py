@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from auditlog.writer.disk_space import Level
 
@@ -32,3 +33,5 @@ class Stats:
     durable_seq: int
     space: Level
     failed: bool
+    redactions: Mapping[str, int] = field(default_factory=dict)
+    """How often each rule of the redaction policy took something out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import string
+from random import Random
 
 from hypothesis import strategies as st
 
@@ -13,7 +14,16 @@ _URLSAFE = _BASE62 + "-_"
 
 
 def _run(alphabet: str, low: int, high: int) -> st.SearchStrategy[str]:
-    return st.text(st.sampled_from(alphabet), min_size=low, max_size=high)
+    """Random characters, as issuers draw them: never forty times the same letter."""
+    return st.builds(_drawn, st.just(alphabet), st.integers(low, high), st.integers(0, 2**32))
+
+
+def _drawn(alphabet: str, length: int, seed: int) -> str:
+    random = Random(seed)
+    while True:
+        text = "".join(random.choices(alphabet, k=length))
+        if length < 12 or (any(c.isdigit() for c in text) and any(c.isalpha() for c in text)):
+            return text
 
 
 # Random text long enough that it stands nowhere else in a record by chance, and is no prose.
@@ -40,7 +50,7 @@ _PEMS = st.builds(
     _run(_BASE64, 20, 63),
     st.shared(st.sampled_from(["", "RSA ", "EC ", "OPENSSH "]), key="pem"),
 )
-_AWS_SECRETS = st.builds("{}aZ3".format, _run(_BASE64, 37, 37))
+_AWS_SECRETS = st.builds("{}aZ3".format, _run(_BASE62, 37, 37))
 
 STANDING_ALONE = st.one_of(_PREFIXED, _JWTS, _PEMS, _AWS_SECRETS)
 """Recognised wherever they stand between other words."""
@@ -98,12 +108,15 @@ SECRET_KEYS = [
     "aws_secret_access_key", "access_key", "session_token", "sessionToken", "ACCESS_TOKEN",
     "client_secret", "password_hash", "refresh-token", "tokens", "secret_id", "prompt",
     "system_prompt", "db.password", "userPassword", "JWT", "passphrase", "signing_key",
+    "pin", "cvv", "otp_code",
+    "contraseña", "пароль", "mot de passe", "verificationCode", "hmacKey", "webhook_url",
 ]  # fmt: skip
 HARMLESS_KEYS = [
     "token_fingerprint", "token_prefix", "token_count", "token_type", "token_id", "expires_at",
     "session_id", "key_id", "public_key", "prompt_hash", "prompt_length", "auth_method", "key",
     "monkey", "author", "tokenizer", "compass", "secretary", "keyboard", "max_retries", "path",
-    "access_key_id", "api_key_fingerprint", "bypass_reason",
+    "access_key_id", "api_key_fingerprint", "bypass_reason", "token_owner", "password_changed_at",
+    "eos_token", "boarding_pass", "cookie_consent", "authorization_decision", "secret_version",
 ]  # fmt: skip
 
 UNSAFE = [

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from auditlog.errors import InvalidEvent
 from auditlog.events.field_kinds import KINDS, NAMES, FieldKind
 from auditlog.events.values import cleaned
+from auditlog.redaction.redactor import KEYLESS
 from tests.support.secrets import HIDDEN, SECRETS
 
 _VALUES = st.one_of(
@@ -40,7 +41,7 @@ def _says(expression: str, value: object) -> bool:
 
 def _json(kind: FieldKind, value: object) -> str:
     """The value as it stands in a record."""
-    names = {"_v": value, "_where": "x"}
+    names = {"_v": value, "_where": "x", "_r": KEYLESS}
     exec(kind.json or "", dict(NAMES), names)
     return f'"{names["_v"]}"' if kind.quoted else str(names["_v"])
 

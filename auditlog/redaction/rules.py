@@ -1,0 +1,116 @@
+"""The table of rules: their names, what each finds, and the class it can be switched off by.  Pure.
+
+A rule's name stands in ``[redacted:<rule>]``, in the counter of redactions, in what ``auditctl
+redact --explain`` prints, and in the documentation, whose table is made from this one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from auditlog.redaction.formats import FORMATS
+
+__all__ = [
+    "CLASSES",
+    "DEFAULT_CLASSES",
+    "NO_DERIVATIVE",
+    "OPTIONAL_CLASSES",
+    "RULES",
+    "Rule",
+    "table",
+]
+
+CLASSES: Final = {
+    "keys": "members of mappings whose key means a secret",
+    "pairs": "key=value, key: value and the like in texts",
+    "formats": "tokens whose prefix, alphabet and length are known",
+    "urls": "passwords and tokens in URLs, and URLs that are secrets",
+    "headers": "Bearer and Basic with what follows them",
+    "commands": "options and arguments of command lines",
+    "sql": "passwords in SQL statements",
+    "markup": "elements of XML and HTML",
+    "private_keys": "private keys in PEM, PuTTY and SSH2 form",
+    "structures": "name/value, field/old/new, pairs, argument lists, tables",
+    "json": "JSON inside of texts",
+    "cards": "card numbers with a valid check digit (off by default)",
+    "iban": "IBANs with valid check digits (off by default)",
+    "email": "e-mail addresses (off by default)",
+    "ip": "IP addresses, cut to their network (off by default)",
+}
+"""What a policy can switch off or on as a whole."""
+
+OPTIONAL_CLASSES: Final = frozenset({"cards", "iban", "email", "ip"})
+DEFAULT_CLASSES: Final = frozenset(CLASSES) - OPTIONAL_CLASSES
+
+
+class Rule(NamedTuple):
+    """One line of the table; ``derivative`` tells whether a fingerprint may be recorded."""
+
+    name: str
+    found_by: str
+    finds: str
+    derivative: bool
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule("password", "keys, pairs, structures, sql", "passwords and passphrases, in 30 languages", False),
+    Rule("pin", "keys, pairs, structures", "PINs and PUKs", False),
+    Rule("otp", "keys, pairs, structures", "one-time, verification, backup and recovery codes", False),
+    Rule("cvv", "keys, pairs, structures", "security codes of cards", False),
+    Rule("card", "keys, pairs, structures, cards", "card numbers", False),
+    Rule("iban", "keys, pairs, structures, iban", "IBANs", False),
+    Rule("identity_number", "keys, pairs, structures", "social security, tax, passport numbers", False),
+    Rule("prompt", "keys, structures", "prompts of a language model", False),
+    Rule("password_hash", "keys, pairs, formats", "hashes of passwords, which can be tried out", False),
+    Rule("pin_hash", "keys, pairs", "hashes of PINs", False),
+    Rule("otp_hash", "keys, pairs", "hashes of one-time codes", False),
+    Rule("cvv_hash", "keys, pairs", "hashes of security codes", False),
+    Rule("card_hash", "keys, pairs", "hashes of card numbers", False),
+    Rule("identity_number_hash", "keys, pairs", "hashes of identity numbers", False),
+    Rule("token", "keys, pairs, structures", "access, refresh, session and reset tokens", True),
+    Rule("secret", "keys, pairs, structures", "client and shared secrets, seeds, key tables", True),
+    Rule("key", "keys, pairs, structures", "API, private, signing and encryption keys", True),
+    Rule("credentials", "keys, pairs, structures", "Authorization headers and credentials", True),
+    Rule("cookie", "keys, pairs, structures", "values of cookies", True),
+    Rule("connection_string", "keys, pairs, structures", "connection strings and DSNs", True),
+    Rule("secret_url", "keys, pairs, structures", "webhooks, magic links, signed URLs", True),
+    Rule("custom", "keys, pairs, structures", "keys that the policy adds", True),
+    Rule("url_password", "urls", "scheme://user:PASSWORD@host", False),
+    Rule("url_token", "urls", "https://TOKEN@host", True),
+    Rule("url_parameter", "pairs", "?key=, ?code=, ?sig= with a random value", True),
+    Rule("webhook", "urls", "paths of webhooks of Slack, Teams, Discord and others", True),
+    Rule("bearer", "headers", "Bearer TOKEN outside of a header", True),
+    Rule("basic", "headers", "Basic with user:password in base64", False),
+    Rule("encoded_credentials", "formats", "user:password in base64, standing alone", False),
+    Rule("spoken", "pairs", "your code is 482913", False),
+    Rule("command_line", "commands", "curl -u, mysql -p, sshpass -p and 60 programs more", False),
+    Rule("private_key", "private_keys", "private keys", True),
+    Rule("jwt", "formats", "JSON Web Tokens", True),
+    Rule("random_40", "formats", "40 random characters: AWS secret keys and others", True),
+    Rule("email", "email", "e-mail addresses", True),
+    Rule("ip", "ip", "IP addresses: the last octet, or all but 48 bits, become 0", False),
+)  # fmt: skip
+"""Every rule but those of the table of formats."""
+
+NO_DERIVATIVE: Final = frozenset(rule.name for rule in RULES if not rule.derivative)
+"""What these find can be guessed: nothing derived from it is recorded."""
+
+
+DRAWN_AT_RANDOM: Final = frozenset(row.rule for row in FORMATS) - NO_DERIVATIVE | {
+    "private_key",
+    "email",
+}
+"""What these find may have a fingerprint however it looks; the others only what looks strong."""
+
+
+def table() -> list[Rule]:
+    """Every rule once, the formats with the issuers they belong to."""
+    known = {rule.name for rule in RULES}
+    issuers: dict[str, list[str]] = {}
+    for row in FORMATS:
+        if row.rule not in known:
+            issuers.setdefault(row.rule, []).append(row.issuer)
+    return [
+        *RULES,
+        *(Rule(name, "formats", ", ".join(issuer), True) for name, issuer in issuers.items()),
+    ]

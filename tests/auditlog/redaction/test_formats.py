@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from auditlog.redaction.formats import FORMATS, Format, find_formats
+
+_BEFORE_AND_AFTER = st.sampled_from(
+    [("", ""), ("see ", " now"), ('"', '"'), ("x=", "&y=1"), ("%3D", "")]
+)
+
+
+def _rules(text: str) -> set[str]:
+    hits: list[tuple[int, int, str]] = []
+    find_formats(text, hits)
+    return {rule for _, _, rule in hits}
+
+
+@pytest.mark.parametrize("row", FORMATS, ids=lambda row: f"{row.rule}: {row.issuer}")
+@given(st.data(), _BEFORE_AND_AFTER)
+@settings(max_examples=5, suppress_health_check=list(HealthCheck), deadline=None)
+def test_found(row: Format, data: st.DataObject, around: tuple[str, str]) -> None:
+    pattern = re.sub(r"\{(\d+),\d+\}", r"{\1}", row.pattern)  # the least length
+    example = data.draw(st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True))
+    assume(row.check is None or row.check(example))
+    text = example.join(around)
+    hits: list[tuple[int, int, str]] = []
+    find_formats(text, hits)
+    left = list(text)
+    for start, end, _ in hits:
+        left[start:end] = "*" * (end - start)
+    assert example[len(example) // 2 : -2] not in "".join(left)
+
+
+@pytest.mark.parametrize("row", FORMATS, ids=lambda row: f"{row.rule}: {row.issuer}")
+@given(st.data())
+@settings(max_examples=5, suppress_health_check=list(HealthCheck), deadline=None)
+def test_near_miss(row: Format, data: st.DataObject) -> None:
+    """Of the least length, but one: too short to be one of them."""
+    pattern = re.sub(r"\{(\d+),\d+\}", r"{\1}", row.pattern)
+    example = data.draw(st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True))
+    assert row.rule not in _rules(example[: min(10, len(example) // 2)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "ghp_installation_instructions_for_all",
+            "npm_installedpackages12",
+            "sk-learn-model-v1-2024",
+        ),
+        *(
+            "hf_hub_download_and_upload_folder",
+            "glpat-short",
+            "AKIATOOSHORT",
+            "task-sk-0123456789abcdef",
+        ),
+        *(
+            "secret_management_in_kubernetes_clusters",
+            "key-0123456789abcdef",
+            "eyJ.eyJ",
+            "v2.local.host",
+        ),
+        *("QmYwAPJzv5CZsnAzt8auVZRn1nsPoRaN4kqV9xYz", "s.abcdefghijklmnopqrstuvwx", "dp.pt.short"),
+        *("xai-grok-beta-2024-11-05-preview-model", "gsk_document_processing_pipeline"),
+    ],
+)
+def test_a_name_that_begins_like_a_token_is_left_alone(text: str) -> None:
+    assert _rules(text) == set()
