@@ -22,6 +22,7 @@ Invariants (tests of the same name in tests/shippers/sources/ndjson/test_file.py
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -31,7 +32,7 @@ import orjson
 from auditlog.errors import LogDamaged
 from auditlog.format.foreign_files import FIRST_LINE_BYTES, FilePlace, first_line_hash, line_hash
 from shippers.batch import DocumentBatch
-from shippers.sources.ndjson.file_bytes import FileBytes, FileState
+from shippers.sources.ndjson.file_bytes import FileBytes, FileState, other_format
 from shippers.sources.ndjson.line import Line, LineFormat, to_document
 from shippers.sources.ndjson.overlong import Overlong
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = ["FileHarvester"]
+
+_logger = logging.getLogger("auditlog.shippers")
 
 _OBJECT_SETTLES_SECONDS: Final = 5.0
 _TAIL_SETTLES_SECONDS: Final = 300.0
@@ -95,6 +98,7 @@ class FileHarvester:
         self._just_written = False
         self._unfinished = False
         self._end = ""
+        self._format = ""  # why it is not shipped
         self._damage: tuple[str, LogDamaged] | None = None
         self._line_bytes = 400  # how long lines are here, to read about as many as are asked for
         self._overlong: Overlong | None = None
@@ -124,6 +128,8 @@ class FileHarvester:
 
     def lag_bytes(self) -> int:
         """Bytes behind the place; of a compressed file all while it is not at its end."""
+        if self._format:
+            return 0
         if self.state.compression:
             return 0 if self.exhausted else self.state.size_bytes
         return max(0, self.state.size_bytes - self._offset)
@@ -217,6 +223,8 @@ class FileHarvester:
     def _find_place(self, file: FileBytes) -> bool:
         """Compare the file with the place; false while it has no whole first line."""
         beginning = file.read_at(0, FIRST_LINE_BYTES)
+        if self._is_other_format(beginning):
+            return False
         first = first_line_hash(beginning)
         if first is None:
             file.check_whole()
@@ -246,6 +254,14 @@ class FileHarvester:
         self._offset = 0 if best is None else best.offset
         self._checked = True
         return True
+
+    def _is_other_format(self, beginning: bytes) -> bool:
+        """Log once for each content that it is not shipped."""
+        before = self._format
+        self._format = "" if self.state.compression else other_format(beginning)
+        if self._format and self._format != before:
+            _logger.warning("%s is not shipped: it is %s", self.state.path, self._format)
+        return bool(self._format)
 
     def _restart(self) -> None:
         """Another content under the same name or inode."""

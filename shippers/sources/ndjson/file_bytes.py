@@ -21,19 +21,27 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
 
-__all__ = ["FileBytes", "FileState", "compression_of"]
+__all__ = ["FileBytes", "FileState", "compression_of", "other_format"]
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What a listing says of a file; ``key`` is (device, inode), ``mtime`` in seconds."""
+    """A file as a listing shows it; ``key`` is (device, inode), ``mtime`` in seconds.
+
+    ``target`` is what is opened if ``path`` is a symbolic link.
+    """
 
     path: Path
     key: tuple[int, int]
     size_bytes: int
     mtime: float
+    target: Path | None = None
+
+    @property
+    def opened_path(self) -> Path:
+        return self.target or self.path
 
     @property
     def compression(self) -> str:
@@ -50,6 +58,30 @@ def compression_of(path: Path) -> str:
     return path.suffix if path.suffix in {".gz", ".zst"} else ""
 
 
+_FORMATS: Final = {
+    b"\xfd7zXZ\0": "xz",
+    b"BZh": "bzip2",
+    b"\x1f\x8b": "gzip, and not named so",
+    b"\x28\xb5\x2f\xfd": "zstd, and not named so",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"PK\x03\x04": "zip",
+    b"\x7fELF": "a program",
+    b"LPKSHHRH": "a systemd journal",
+    b"SQLite format 3\0": "an SQLite database",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def other_format(beginning: bytes) -> str:
+    """The format of a file that does not hold lines of text; "" if it may."""
+    for magic, name in _FORMATS.items():
+        if beginning.startswith(magic):
+            return name
+    head = beginning.lstrip(b"\0")[:4096]  # a hole at the beginning is left by a truncation
+    return "binary" if 10 * head.count(0) > len(head) else ""
+
+
 class FileBytes:
     """An open file.  Raises FileNotFoundError if the path is not that file any more, OSError."""
 
@@ -57,7 +89,7 @@ class FileBytes:
         self._path = state.path
         self._compression = state.compression
         self._packed: ForwardReader | None = None
-        self._fd = os.open(state.path, _FLAGS)
+        self._fd = os.open(state.opened_path, _FLAGS)
         try:
             self._check(state)
             if self._compression:

@@ -27,6 +27,9 @@ class NdjsonOptions:
     name: Annotated[str, "unique name of the source; its indices are `llama-orch-<name>-<day>`"]
     paths: Annotated[tuple[str, ...], "absolute glob patterns of files, `**` included"]
     host: str
+    exclude: Annotated[
+        tuple[str, ...], "patterns of files to leave out; without a slash, of their names"
+    ] = ()
     timestamp_field: Annotated[
         str, "member that holds the time of the event; dots separate nested members"
     ] = "@timestamp"
@@ -36,5 +39,7 @@ class NdjsonOptions:
         check_source_name(self.name)
         if not self.paths or not all(path.startswith("/") for path in self.paths):
             raise ValueError("a source needs at least one path, and each has to begin with /")
+        if not all(path.startswith("/") or "/" not in path for path in self.exclude):
+            raise ValueError("a pattern in exclude has to begin with /, or has no / at all")
         if not 1 << 10 <= self.max_line_bytes <= 64 << 20:
             raise ValueError("max_line_bytes has to be between 1 KiB and 64 MiB")

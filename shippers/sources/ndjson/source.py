@@ -14,10 +14,8 @@ Invariants (tests of the same name in tests/shippers/sources/ndjson/test_source.
 from __future__ import annotations
 
 import datetime as dt
-import glob
 import logging
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,6 +28,7 @@ from shippers.sources.ndjson.file import FileHarvester
 from shippers.sources.ndjson.file_bytes import FileState
 from shippers.sources.ndjson.line import LineFormat
 from shippers.sources.ndjson.options import NdjsonOptions
+from shippers.sources.ndjson.patterns import base_of, find
 from shippers.sources.ndjson.places import Places
 from shippers.stats import Counts
 
@@ -44,7 +43,6 @@ __all__ = ["FileFeed", "NdjsonSource"]
 
 _logger = logging.getLogger("auditlog.shippers")
 
-_FORMS: Final = ("", ".gz", ".zst")
 _UNPACKED_AT_ONCE: Final = 4
 
 Sighting = dict[tuple[int, int], FileState]
@@ -56,13 +54,14 @@ class NdjsonSource:
     def __init__(self, options: NdjsonOptions) -> None:
         self.name = options.name
         self.options = options
-        self._bases = tuple(dict.fromkeys(_base(path) for path in options.paths))
+        self._bases = tuple(dict.fromkeys(base_of(path) for path in options.paths))
         self._directories = self._bases
         self._unreadable: dict[Path, str] = {}
+        self._not_followed: set[Path] = set()
 
     @property
     def directories(self) -> Sequence[Path]:
-        """What the patterns begin with, and wherever files were found."""
+        """The directories in front of the patterns, and all in which a file would match."""
         return self._directories
 
     def look(self, changed: Collection[Path] | None, *, strict: bool = False) -> Sequence[Sighting]:
@@ -70,15 +69,12 @@ class NdjsonSource:
             return ()
         for base in self._bases:
             self._check(base, strict=strict)
-        found: Sighting = {}
-        for pattern in self.options.paths:
-            for form in _FORMS:
-                for path in glob.iglob(pattern + form, recursive=True):  # noqa: PTH207  (absolute)
-                    if (state := _state(path)) is not None:
-                        found.setdefault(state.key, state)
-        parents = {state.path.parent for state in found.values()}
-        self._directories = tuple(dict.fromkeys((*self._bases, *sorted(parents))))
-        return (found,)
+        found = find(self.options.paths, self.options.exclude)
+        self._directories = tuple(dict.fromkeys((*self._bases, *sorted(found.directories))))
+        for link in sorted(set(found.not_followed) - self._not_followed):
+            _logger.warning("%s is not followed: it is another user's link to a file", link)
+        self._not_followed = set(found.not_followed)
+        return (found.files,)
 
     def feed(self, context: FeedContext) -> FileFeed:
         return FileFeed(self.options, context)
@@ -159,7 +155,7 @@ class FileFeed:
             else:
                 woken.append(self._begin(key, state).lane)
         woken += [followed.lane for followed in self._begin_packed()]
-        self._by_path = {str(f.harvester.state.path): f for f in self._files.values()}
+        self._by_path = {str(f.harvester.state.opened_path): f for f in self._files.values()}
         return woken
 
     def lane_of(self, name: str) -> Lane[FilePlace | None] | None:
@@ -227,7 +223,7 @@ class FileFeed:
             ended=self._wake_packed,
         )
         followed = self._files[key] = _Followed(Lane(name, harvester, None), harvester)
-        self._by_path[str(state.path)] = followed
+        self._by_path[str(state.opened_path)] = followed
         return followed
 
     def _known(self, first_hash: str) -> list[FilePlace]:
@@ -248,7 +244,7 @@ class FileFeed:
 
     def _wake_packed(self) -> None:
         for followed in self._begin_packed():
-            self._context.wake(str(followed.harvester.state.path))
+            self._context.wake(str(followed.harvester.state.opened_path))
 
     def _retire(self, key: tuple[int, int], followed: _Followed) -> None:
         lane, harvester = followed.lane, followed.harvester
@@ -270,20 +266,3 @@ class FileFeed:
         base = followed.harvester.base
         if base is not None and base.seal not in self._sealed:
             self._left.discard(base)
-
-
-def _base(pattern: str) -> Path:
-    """The directory in front of the first part of a pattern that is not a plain name."""
-    parts = Path(pattern).parts[:-1]
-    plain = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Path(*parts[:plain])
-
-
-def _state(path: str) -> FileState | None:
-    try:
-        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116  (thousands of them)
-    except OSError:
-        return None  # gone since the listing
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return FileState(Path(path), (found.st_dev, found.st_ino), found.st_size, found.st_mtime)

@@ -390,3 +390,46 @@ def test_impossible_options_are_refused(wrong: dict[str, Any]) -> None:
     fields = {"name": "app", "paths": ("/var/log/*.log",), "host": "hive1", **wrong}
     with pytest.raises(ValueError, match=r"name|path|max_line_bytes"):
         NdjsonOptions(**fields)
+
+
+def test_files_that_only_links_name_are_shipped_while_they_grow(
+    tmp_path: Path, running: Start
+) -> None:
+    app = App(tmp_path / "pods", "0.log")
+    app.write(2)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "web.log").symlink_to(app.path)
+    sink = FakeSink()
+    running(ndjson_service(tmp_path / "logs", sink, tmp_path / "state"))
+    eventually(lambda: len(sink.documents) == 2)
+    app.write(3)
+    eventually(lambda: found(sink) == sorted(app.lines))
+    paths = {orjson.loads(d.line)["auditlog"]["source"]["path"] for d in sink.documents.values()}
+    assert paths == {str(tmp_path / "logs" / "web.log")}
+
+
+@pytest.mark.parametrize(
+    ("content", "format_name"),
+    [
+        (b"\xfd7zXZ\x00\x00\x04", "xz"),
+        (b"BZh91AY&SY", "bzip2"),
+        (gzip.compress(b'{"a":1}\n', mtime=0), "gzip, and not named so"),
+        (b"\xff\xfe{\x00}\x00\n\x00", "UTF-16"),
+        (b"\x01\x02\x00\x00\x00\x00text\n" * 9, "binary"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_once_and_not_shipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, format_name: str
+) -> None:
+    app = App(tmp_path / "logs")
+    app.write(2)
+    other = tmp_path / "logs" / "app.log.1"
+    other.write_bytes(content)
+    sink = FakeSink()
+    for _ in range(2):
+        shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+        assert shipping.run_once().complete
+        assert shipping.stats().logs[0].lag_bytes == 0
+    assert found(sink) == app.lines
+    said = [record.message for record in caplog.records if str(other) in record.message]
+    assert said == [f"{other} is not shipped: it is {format_name}"] * 2
