@@ -43,7 +43,7 @@ def check_following(line: bytes, start: bytes) -> tuple[str, re.Match[bytes]] | 
     if not line.startswith(start) or len(line) > MAX_RECORD_BYTES + 1:
         return None
     found = _AFTER_START.match(line, len(start))
-    if found is None or found.end() > len(line) - SUFFIX_BYTES + 1:
+    if found is None:  # it does not reach into the line's end: see follow
         return None
     digest = sha256(line[:-SUFFIX_BYTES]).hexdigest()
     if not line.endswith(f',"hash":"{digest}"}}\n'.encode("ascii")):
@@ -95,7 +95,7 @@ def follow(
     seams[-1] = f',"hash":"{hashes[-1]}"}}\n'
     if _seams(block, tails, len(start)) != "".join(seams).encode("ascii"):
         return None
-    # No match reaches into a line's end: the only ," in one is before event_type, not before hash.
+    # No match reaches into a line's end: a match ends with ", and a line's end holds that nowhere.
     found = []
     for begin in begins:
         match = _AFTER_START.match(block, begin + len(start))

@@ -139,6 +139,7 @@ def test_the_same_protection_is_not_less() -> None:
 def test_a_refusal_names_what_changed_and_for_which_logs() -> None:
     logs, before = ["a@b", "c@d"], Policy(keep_at_least=2)
     (refusal,) = harsher(logs, replace(POLICY, max_total_bytes=7), before)
+    assert refusal.to_json() == {"kind": "harsher_policy", "detail": refusal.detail}
     assert refusal.detail == (
         "since the last run keep_at_least went from 2 to 1, "
         "max_total_bytes went from unlimited to 7, and segments would be deleted"
@@ -169,6 +170,10 @@ def test_less_protection_than_the_cursors_of_a_first_run_tell_of() -> None:
     gate = SinkCursors(others=("old",))
     decided = plan(NOT_MUCH, POLICY, gate, (), NOW)
     assert kinds(decided) == ["sink_removed"]
+    assert decided.refusals[0].detail.startswith("old once received records")
+    waited = replace(LAST, sinks=("old",))
+    decided = plan(NOT_MUCH, POLICY, SinkCursors(), (), NOW, last_run=waited)
+    assert decided.refusals[0].detail.startswith("the last run waited for old")
     assert kinds(plan(NOT_MUCH, POLICY, gate, (), NOW, last_run=LAST)) == []  # it was confirmed
 
 

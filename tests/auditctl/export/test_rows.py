@@ -47,3 +47,4 @@ def test_ecs(body: dict[str, Any]) -> None:
     assert document["service"] == {"name": "queen-rbee"}
     assert document["auditlog"]["details"] == body["details"]
     assert document["auditlog"]["log"] == "queen-rbee@hive1"
+    assert document["auditlog"]["outcome"] == decode(line).fields["outcome"]

@@ -52,6 +52,7 @@ def test_no_gaps() -> None:
 def test_a_gap_of_years_is_not_filled() -> None:
     far = counted("hour", record(), record(at=START + dt.timedelta(days=4000)))
     assert len(far.groups()) <= module._MAX_GAPS + 1
+    assert (module._MAX_GAPS, module._MAX_KEYS) == (1000, 100_000), "as the manual says"
 
 
 def test_the_most_frequent_come_first_and_what_has_none_has_a_key() -> None:

@@ -105,6 +105,7 @@ def test_line_ends_stop_at_the_last_lf() -> None:
     assert line_ends(b"a\n\nbc\nd", 9) == [2, 3, 6]
     assert line_ends(b"a\n\nbc\nd", 2) == [2, 3]
     assert line_ends(b"abc", 9) == []
+    assert line_ends(b"\na\n", 9) == [1, 3]
 
 
 @pytest.mark.parametrize("first", [9, 97, 998, 9_999])
@@ -117,6 +118,13 @@ def test_where_numbers_grow_by_a_digit_there_is_no_verdict(first: int) -> None:
         )
         for seq, line in enumerate(lines, first)
     ), "line by line they follow"
+
+
+@pytest.mark.parametrize("first", [6, 96, 996])
+def test_up_to_the_last_number_of_as_many_digits_there_is_a_verdict(first: int) -> None:
+    block = b"".join(made(first, 4))
+    assert followed(block, first, BEFORE) == accepted(block, first, BEFORE)
+    assert followed(block, first, BEFORE) is not None
 
 
 def accepted_hash(lines: list[bytes], first: int) -> str:
@@ -215,6 +223,13 @@ def test_what_no_line_may_hold_is_refused_also_where_it_is_sealed(
     seen = followed(first + second, 42, BEFORE)
     assert (seen is not None) == holds
     assert seen == accepted(first + second, 42, BEFORE)
+    quick = check_following(first, following_start(PREFIX, 42, BEFORE))
+    assert (quick is not None) == holds
+    before_it, digest = make_line(LOG, 41, "cd" * 32)
+    first, before = seal(PREFIX, 42, digest, AT, b'"event_type":"x","d":"%b"' % content)
+    block = before_it + first + make_line(LOG, 43, before)[0]
+    assert (followed(block, 41, "cd" * 32) is not None) == holds
+    assert (followed(before_it + first, 41, "cd" * 32) is not None) == holds
 
 
 def test_one_line_passes_nothing_that_the_full_check_refuses() -> None:

@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shippers.item import Document
 from shippers.outcome import INDEXED, OutcomeKind
 from shippers.sinks.elasticsearch.bulk import (
     CONFLICT,
     bulk_body,
+    document_id,
     documents_prefix,
     index_name,
+    index_of,
     judge,
 )
 from tests.support.shipments import shipments
@@ -250,3 +253,22 @@ def test_the_name_of_an_index_has_the_day_in_it() -> None:
     assert index_name("llama-orch-audit", "2026-11-23") == "llama-orch-audit-2026.11.23"
     assert documents_prefix("llama-orch-audit", "journal") == "llama-orch-journal"
     assert documents_prefix("audits", "journal") == "audits-journal"
+
+
+def test_an_item_of_a_source_goes_into_the_index_of_that_source_and_day() -> None:
+    at = "2026-11-23T07:12:00.000000Z"
+    document = Document("journal", "journal:1", at, b'{"@timestamp":"x"}\n')
+    items = [RECORDS[0], document, RECORDS[1]]
+    lines = bulk_body(items, "llama-orch-audit").splitlines(keepends=True)
+    assert lines[1::2] == [each.line for each in items]
+    places = [orjson.loads(line)["create"] for line in lines[0::2]]
+    assert places == [
+        {"_index": index_of(each, "llama-orch-audit"), "_id": each.id} for each in items
+    ]
+    assert [place["_index"] for place in places] == [
+        "llama-orch-audit-2026.11.23",
+        "llama-orch-journal-2026.11.23",
+        "llama-orch-audit-2026.11.23",
+    ]
+    assert RECORDS[0].header is not None
+    assert document_id(RECORDS[0].header) == IDS[0]
