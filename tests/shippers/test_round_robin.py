@@ -74,3 +74,9 @@ def test_once(live: list[bool]) -> None:
     assert not turns
     with pytest.raises(IndexError):
         turns.take()
+
+
+def test_a_live_lane_is_first_and_then_it_is_the_turn_of_a_backlog() -> None:
+    backlog, live, other = Waiting(), Waiting(live=True), Waiting(live=True)
+    turns = turns_of([backlog, live, other])
+    assert [turns.take() for _ in range(3)] == [live, backlog, other]

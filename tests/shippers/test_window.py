@@ -152,3 +152,23 @@ def test_counts_move_only_with_the_prefix() -> None:
     assert (window.tally.total, window.position.seq) == (1, 1)
     window.settle(first, [INDEXED])
     assert (window.tally.indexed, window.tally.duplicate, window.position.seq) == (3, 1, 4)
+
+
+def test_a_batch_that_was_passed_has_nothing_left_to_settle() -> None:
+    window, batch = Window(Position()), batch_of(RECORDS[:2], Position(), "s")
+    window.add(batch)
+    assert window.settle(batch, [INDEXED, retry("busy")]) is False
+    assert window.settle(batch, [INDEXED]) is True
+    assert window.settle(batch, []) is True
+    assert window.open_indices(batch) == []
+    with pytest.raises(ValueError, match="1 outcomes for 0 items"):
+        window.settle(batch, [INDEXED])
+
+
+def test_a_rewind_forgets_how_much_is_held() -> None:
+    window, batch = Window(Position()), batch_of(RECORDS[:2], Position(), "s")
+    batch.size_bytes = 7
+    window.add(batch)
+    assert window.size_bytes == 7
+    window.rewind()
+    assert window.size_bytes == 0

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shippers.item import Document
-from shippers.quarantine.entry import Entry, decode, encode
+from shippers.quarantine.entry import Entry, decode, encode, entry_id
 from tests.support.shipments import shipments
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -28,6 +29,23 @@ def test_round_trip(kind: str, reason: str, offset: int, line: bytes, segment: s
     stored = decode(encode(entry, "main", NOW))
     assert (stored.key, stored.line, stored.alarm) == (entry.key, line, kind != "refused")
     assert (stored.fields["sink"], stored.fields["reason"]) == ("main", reason)
+    assert stored.fields["v"] == 1
+    assert stored.id == entry_id(encode(entry, "main", NOW))
+
+
+def test_an_id_is_the_beginning_of_the_hash_of_the_line() -> None:
+    """People type it, and scripts hold it."""
+    assert entry_id(b"a line\n") == sha256(b"a line\n").hexdigest()[:16]
+
+
+def test_an_alarm_and_the_record_at_its_place_are_two_entries() -> None:
+    def key(kind: str, reason: str, offset: int = 0) -> object:
+        return Entry(kind, reason, LOG, SEGMENT, offset, 7).key
+
+    assert key("refused", "one") == key("tampered", "other"), "one record, however often it fails"
+    assert key("refused", "one") != key("chain_break", "one")
+    assert key("chain_break", "one") != key("chain_break", "other")
+    assert key("refused", "one") != key("refused", "one", offset=5)
 
 
 def test_records_and_documents_can_be_delivered_again() -> None:

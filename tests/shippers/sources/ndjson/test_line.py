@@ -127,7 +127,7 @@ def test_where_a_line_comes_from_is_told_under_a_name_of_our_own() -> None:
         b'{"_id":"x"}',
         b'{"auditlog":{"mine":1}}',
         b'{"auditlog.mine":1}',
-        orjson.dumps({f"k{n}": n for n in range(400)}),
+        orjson.dumps({f"k{n}": n for n in range(301)}),
     ],
 )
 def test_an_object_that_no_index_can_hold_is_kept_whole_elsewhere(content: bytes) -> None:
@@ -192,6 +192,10 @@ def test_a_byte_order_mark_at_the_beginning_of_a_file_is_no_part_of_its_first_li
         ('"at noon"', NOW_TEXT, "2026-11-23"),
         ('"1970-01-01T00:00:00Z"', NOW_TEXT, "2026-11-23"),
         ('"2027-01-01T00:00:00Z"', NOW_TEXT, "2026-11-23"),
+        ('"1999-12-31T23:59:59.999999Z"', NOW_TEXT, "2026-11-23"),
+        ('"2000-01-01T00:00:00Z"', "2000-01-01T00:00:00Z", "2000-01-01"),
+        ('"2026-11-24T12:00:00.000005Z"', "2026-11-24T12:00:00.000005Z", "2026-11-24"),
+        ('"2026-11-24T12:00:00.000006Z"', NOW_TEXT, "2026-11-23"),
         ('"9999-12-31T23:59:59-14:00"', NOW_TEXT, "2026-11-23"),
         ("1e300", NOW_TEXT, "2026-11-23"),
         ("true", NOW_TEXT, "2026-11-23"),
@@ -259,3 +263,8 @@ def test_a_file_of_the_rust_crate_reads_as_it_is() -> None:
         assert found["@timestamp"] == found["timestamp"]
         assert found["event"]["actor"]["auth_method"] == "bearer_token"
         assert content[1:] in made.line
+
+
+def test_an_object_of_300_members_is_as_it_is() -> None:
+    _, found, _ = document(orjson.dumps({f"k{n}": n for n in range(300)}))
+    assert found["k299"] == 299

@@ -29,3 +29,8 @@ def test_bounded(given: list[FilePlace]) -> None:
         kept.discard(place)
     assert not kept
     assert not kept.of("a")
+
+
+def test_1024_places_are_kept() -> None:
+    kept = Places(FilePlace(str(n), 0, 0, "x") for n in range(1030))
+    assert [place.first_hash for place in kept.all()] == [str(n) for n in range(6, 1030)]
