@@ -5,9 +5,10 @@
 
 Survivors are printed, and docs/mutation-testing.md gets a new line for each module tried.
 
-A mutant is tried with the tests of the module's own test file (``TESTS`` names others) that execute
-the changed line.  It is killed when one of them fails or computes far too long.  equivalent.toml
-names the mutants that no test can kill because they behave like the original, each with a reason.
+A mutant is tried with the tests that execute the changed line: those of the module's own test file
+and of the files that its header names for its invariants.  It is killed when one of them fails or
+computes far too long.  equivalent.toml names the mutants that no test can kill because they behave
+like the original, each with a reason.
 
 A change inside a function is made in a process forked when the tests are collected, by giving the
 function its other code: that costs no import.  A change of what runs at import, and a mutant that
@@ -55,8 +56,6 @@ ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("auditlog", "shippers", "retention", "auditctl")
 REPORT: Final = ROOT / "docs/mutation-testing.md"
 EQUIVALENT: Final = Path(__file__).with_name("equivalent.toml")
-TESTS: Final[dict[str, tuple[str, ...]]] = {}
-"""Test files of modules whose own test file is not named after them."""
 ENOUGH: Final = 0.95
 PATIENCE_SECONDS: Final = 120.0
 """How long a mutant may take, beside ten times the computing time of the unchanged module."""
@@ -328,9 +327,20 @@ def survivors(work: Mapping[int, Callable[[], int]], jobs: int, seconds: float) 
     return ended_well
 
 
-def result_of(module: str, jobs: int) -> Result:
+def tests_of(module: str) -> list[str]:
+    """The module's own test file, and those that its header names."""
     path = Path(module)
-    files = TESTS.get(module, (f"tests/{path.parent}/test_{path.name}",))
+    header = ast.get_docstring(ast.parse((ROOT / module).read_text("utf-8"))) or ""
+    named = re.findall(r"\(tests of the same name in\s+([\w/]+\.py)\)", header)
+    files = dict.fromkeys([f"tests/{path.parent}/test_{path.name}", *named])
+    there = [name for name in files if (ROOT / name).exists()]
+    if not there:
+        raise SystemExit(f"mutants: {module} has no test file of its own")
+    return there
+
+
+def result_of(module: str, jobs: int) -> Result:
+    files = tests_of(module)
     found = list(mutants((ROOT / module).read_text("utf-8")))
     with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as says:
 
