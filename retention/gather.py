@@ -41,7 +41,7 @@ from retention.subjects import DirectoryFacts, Segment, SinkCursor, SinkCursors
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from auditlog.cursors import Cursor
@@ -67,6 +67,7 @@ def gather(
     now: dt.datetime,
     asked: str | None = None,
     stop: threading.Event | None = None,
+    witnessed: Mapping[str, int] | None = None,
 ) -> tuple[DirectoryFacts, SinkCursors]:
     """Read what a plan of the directory needs.
 
@@ -97,6 +98,7 @@ def gather(
         tuple(sinks),
         {**reader.cursors.cursors, **reader.doubtful},
         tuple(sorted(set(store.sinks()) - set(sinks))),
+        witnessed,
     )
     if any(hold.reads_records for hold in reader.holds):
         for log, segments in logs.items():

@@ -102,6 +102,7 @@ class Group:
 
     cursors        the sinks' cursors in the log; a cursor that does not fit the log has a problem
     misfits        by the number of newer segments: why a segment does not fit its neighbour
+    witnessed_seq  the last record of the log that a quorum cosigned; None: no witness is waited for
     pending_from   the first day of which records may be missing in the sink; None: none are
     holds          those in force at ``now``
     """
@@ -118,6 +119,7 @@ class Group:
     holds: tuple[Hold, ...] = ()
     cursors: tuple[tuple[str, SinkCursor], ...] = ()
     misfits: Mapping[int, str] = field(default_factory=dict)
+    witnessed_seq: int | None = None
     pending_from: dt.date | None = None
 
 
@@ -142,6 +144,7 @@ def log_group(
             (sink, _checked(cursors.cursor(sink, log), log, segments)) for sink in cursors.sinks
         ),
         misfits=_misfits(segments),
+        witnessed_seq=None if cursors.witnessed is None else cursors.witnessed.get(str(log), 0),
     )
 
 
@@ -273,7 +276,17 @@ def _protected(subject: Subject, newer: int, group: Group) -> Verdict | None:
         return Verdict("keep", "proof", "it holds the tombstones of deleted segments")
     if type(subject) is AdoptedFile and group.is_counted:
         return Verdict("keep", "not_in_index", _UNCOUNTED)
+    if type(subject) is Segment and (lacking := _not_witnessed(subject, group)):
+        return Verdict("keep", "not_witnessed", lacking)
     return None
+
+
+def _not_witnessed(subject: Segment, group: Group) -> str:
+    """Return what a quorum of witnesses has not cosigned of it, "" when it has all of it."""
+    through = group.witnessed_seq
+    if through is None or (subject.bounds is not None and subject.bounds.last_seq <= through):
+        return ""
+    return f"a quorum of witnesses has cosigned the log through seq {through}, and not all of it"
 
 
 _UNCOUNTED: Final = (

@@ -125,6 +125,7 @@ class RetentionSchedule:
     """Runs retention over directories with one policy, in the background, until it is stopped.
 
     ``indices`` is called after the directories, to delete old indices; it returns error messages.
+    ``witnessed`` gives what run_retention takes under that name, for each run anew.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class RetentionSchedule:
         instances: Mapping[Path, str] | None = None,
         counter: RecordCounter | None = None,
         indices: Callable[[dt.datetime, threading.Event], Sequence[str]] | None = None,
+        witnessed: Callable[[], Mapping[str, int] | None] = lambda: None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._directories = tuple(directories)
@@ -150,6 +152,7 @@ class RetentionSchedule:
         self._instances = instances or {}
         self._counter = counter
         self._indices = indices
+        self._witnessed = witnessed
         self._clock = clock
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -245,6 +248,7 @@ class RetentionSchedule:
                 stop=self._stop,
                 counter=self._counter,
                 holds_in=self._directories,
+                witnessed=self._witnessed(),
             )
         except (AuditLogError, OSError) as error:
             _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)

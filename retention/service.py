@@ -42,7 +42,7 @@ from retention.proofs import ProofLog, recorded_holds
 from retention.rules import Finding, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from retention.act import IndexCluster, RecordCounter
     from retention.plan import Action
@@ -143,6 +143,7 @@ def run_retention(
     stop: threading.Event | None = None,
     counter: RecordCounter | None = None,
     holds_in: Sequence[Path] = (),
+    witnessed: Mapping[str, int] | None = None,
 ) -> RunResult[DirectoryPlan]:
     """Plan a directory, and unless ``dry_run`` compress and delete.
 
@@ -156,6 +157,7 @@ def run_retention(
     stop        when set, the run ends within seconds and leaves nothing half done
     counter     counts records in the sinks, where the policy wants that before a deletion
     holds_in    further directories whose retention logs have holds
+    witnessed   the last record of each log that a quorum cosigned; None: no witness is waited for
 
     A simulated run is not remembered as the last one.  Raises Refused (with the plan), Busy,
     StateDamaged, RetentionError when the directory cannot be used, OSError.
@@ -174,7 +176,14 @@ def run_retention(
         holds = store.load()
         last_run = RunStore(state).load(directory)
         facts, cursors = gather(
-            directory, policy, sinks=sinks, state_dir=state, holds=holds, now=now, stop=stop
+            directory,
+            policy,
+            sinks=sinks,
+            state_dir=state,
+            holds=holds,
+            now=now,
+            stop=stop,
+            witnessed=witnessed,
         )
         return (
             plan(facts, policy, cursors, holds, now, last_run=last_run, simulated=simulated),
@@ -341,6 +350,7 @@ def explain_subject(
     *,
     name: str,
     holds_in: Sequence[Path] = (),
+    witnessed: Mapping[str, int] | None = None,
 ) -> Explanation | None:
     """Explain the plan for one segment or adopted file, named in any form; None: it is not there.
 
@@ -349,7 +359,14 @@ def explain_subject(
     holds = HoldStore(state_dir, recorded_holds((directory, *holds_in))).load()
     asked = plain_name(name)
     facts, cursors = gather(
-        directory, policy, sinks=sinks, state_dir=state_dir, holds=holds, now=now, asked=asked
+        directory,
+        policy,
+        sinks=sinks,
+        state_dir=state_dir,
+        holds=holds,
+        now=now,
+        asked=asked,
+        witnessed=witnessed,
     )
     decided = plan(facts, policy, cursors, holds, now, simulated=True)
     for action in decided.actions:

@@ -318,11 +318,14 @@ class SinkCursors:
     """The configured sinks and their cursors.  Without sinks nothing waits for being shipped.
 
     ``others`` are sinks that once acknowledged something and are not configured now.
+    ``witnessed`` says through which record a quorum of witnesses cosigned each log; None where no
+    trust policy is configured, so that nothing waits for witnesses.
     """
 
     sinks: tuple[str, ...] = ()
     cursors: Mapping[tuple[str, LogId], SinkCursor] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    witnessed: Mapping[str, int] | None = None
 
     def cursor(self, sink: str, log: LogId) -> SinkCursor:
         return self.cursors.get((sink, log), SinkCursor())

@@ -20,6 +20,7 @@ from auditctl.composition.index_count import SinkCounts
 from auditctl.composition.index_retention import IndexRetention
 from auditctl.composition.sinks import make_sinks
 from auditctl.composition.sources import make_sources
+from auditctl.composition.witnessed import witnessed_seqs
 from auditctl.errors import ConfigError
 from auditlog.reading.deleted_indices import DeletedIndices
 from auditlog.verification.continuous import ContinuousVerification
@@ -230,4 +231,5 @@ def _schedule(config: Config) -> RetentionSchedule:
             config.sinks, config.state_directory(), DeletedIndices(config.directories)
         ),
         indices=IndexRetention(config).scheduled,
+        witnessed=lambda: witnessed_seqs(config),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from auditctl.composition.index_count import SinkCounts
+from auditctl.composition.witnessed import witnessed_seqs
 from auditctl.errors import BadPath
 from auditctl.exit_codes import ExitCode
 from auditctl.options import (
@@ -143,6 +144,7 @@ def prune(
                 by=user(),
                 holds_in=config.directories,
                 counter=SinkCounts(config.sinks, state_dir, DeletedIndices(config.directories)),
+                witnessed=witnessed_seqs(config),
             )
         except Refused as refused:
             _show_plan(refused.plan, as_json=as_json)
@@ -173,6 +175,7 @@ def _explain(
             at or dt.datetime.now(dt.UTC),
             name=name,
             holds_in=config.directories,
+            witnessed=witnessed_seqs(config),
         )
         if explained is not None:
             _print_explanation(explained, as_json=as_json)

@@ -252,6 +252,25 @@ def test_what_is_not_shipped_is_neither_compressed_nor_deleted() -> None:
     assert verdicts(decided)[1] == "delete age"
 
 
+def test_what_no_quorum_has_witnessed_is_compressed_and_not_deleted() -> None:
+    facts = facts_of(
+        segment(0, forms=FORMS_ZST), segment(1, forms=FORMS_ZST), segment(2), segment(3)
+    )
+    first, second = (each.bounds.last_seq for each in facts.segments[LOG][:2] if each.bounds)
+    for through, expected in (
+        (0, ["keep not_witnessed", "keep not_witnessed"]),
+        (first, ["delete age", "keep not_witnessed"]),
+        (second - 1, ["delete age", "keep not_witnessed"]),
+        (second, ["delete age", "delete age"]),
+    ):
+        gate = SinkCursors(witnessed={str(LOG): through})
+        decided = plan(facts, POLICY, gate, (), START + 999 * DAY)
+        assert verdicts(decided) == [*expected, "compress age", "keep active"]
+    unknown = plan(facts, POLICY, SinkCursors(witnessed={}), (), START + 999 * DAY)
+    assert verdicts(unknown)[0] == "keep not_witnessed", "a log that was never signed"
+    assert "through seq 0" in unknown.actions[0].detail
+
+
 def test_what_a_sink_was_not_given_is_kept_when_it_is_put_back() -> None:
     facts = facts_of(segment(0), segment(1), segment(2), segment(3))
     cursor = replace(cursor_at(facts.segments[LOG][2], 30), gaps=((11, 20),))

@@ -10,7 +10,7 @@ import pytest
 from auditlog.evidence.note import Key
 from auditlog.evidence.policy import TrustPolicy
 from auditlog.evidence.proof_state import ProofState
-from tests.support.logs import write_log
+from tests.support.logs import LogBuilder, write_log
 from tests.support.witnesses import our_witness
 
 if TYPE_CHECKING:
@@ -103,6 +103,42 @@ def test_with_a_witness_everything_that_was_signed_is_witnessed(
     refused = run("verify", "--proof", proof, "--policy", policy, line, "--json")
     assert refused.code == 1
     assert refused.json["ok"] is False
+
+
+def test_retention_deletes_nothing_that_no_quorum_has_witnessed(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    log = LogBuilder(tmp_path / "audit", "rbee-hive@hive1")
+    for _ in range(3):
+        log.append(5)
+        log.rotate(days=1)
+    log.append()
+    log.compress(0)
+    log.compress(1)
+
+    def reasons() -> list[str]:
+        asked = ("--dry-run", "--at", "2028-01-01T00:00:00Z", "--json")
+        actions = run("prune", *asked).json["actions"]
+        return [f"{a['action']} {a['reason']}" for a in actions if a["log"] == "rbee-hive@hive1"]
+
+    assert reasons() == ["delete age", "delete age", "delete age", "keep active"]
+    keys = make_key(run)
+    with our_witness(tmp_path / "w1", keys) as witness:
+        policy = tmp_path / "trust.policy"
+        lines = [f"log {key}" for key in keys]
+        policy.write_text(
+            "\n".join([*lines, f"witness w1 {witness.key} {witness.url}", "quorum w1", ""])
+        )
+        with config.open("a") as stream:
+            stream.write(f'[evidence]\npolicy = "{policy}"\n')
+        assert reasons() == [
+            "keep not_witnessed",
+            "keep not_witnessed",
+            "compress age",
+            "keep active",
+        ]
+        run("evidence", "sign", "--wait", "60s")
+        assert reasons() == ["delete age", "delete age", "delete age", "keep active"]
 
 
 def test_prove_says_when_a_record_is_in_no_checkpoint_yet(
