@@ -46,6 +46,8 @@ __all__ = ["Delivery", "DeliveryOptions"]
 _logger = logging.getLogger("auditlog.shippers")
 
 _STOP_SECONDS: Final = 3.0
+_ADAPTIVE_SECONDS: Final = 0.1
+_ADAPTIVE_MAX_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ class DeliveryOptions:
     slow_batch                    a batch that takes longer than this is followed by smaller ones
     held_bytes                    read and not passed, over all logs of a sink
     save_interval                 how often a log's cursor is written, at most
-    linger                        how long the first new record of a log waits for others
+    linger                        how long the first new record of a log waits for others; None is
+                                  adaptive: one that comes alone is sent at once, and while more
+                                  keep coming, about ten batches a second are sent over all logs
     backoff                       delays after a failure
     """
 
@@ -63,7 +67,7 @@ class DeliveryOptions:
     slow_batch: dt.timedelta = dt.timedelta(seconds=2)
     held_bytes: int = 8 << 20
     save_interval: dt.timedelta = dt.timedelta(seconds=0.5)
-    linger: dt.timedelta = dt.timedelta(0)
+    linger: dt.timedelta | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
     def __post_init__(self) -> None:
@@ -71,7 +75,7 @@ class DeliveryOptions:
             raise ValueError("a batch needs at least one record, and must fit into held_bytes")
         if min(self.save_interval, self.slow_batch) <= dt.timedelta(0):
             raise ValueError("save_interval and slow_batch must be positive")
-        if self.linger < dt.timedelta(0):
+        if self.linger is not None and self.linger < dt.timedelta(0):
             raise ValueError("linger must not be negative")
 
 
@@ -125,7 +129,7 @@ class Delivery:
         self.stalled = ""
         self._reporter = Reporter(sink)
         self._options = options
-        self._linger_seconds = options.linger.total_seconds()
+        self._linger_seconds = None if options.linger is None else options.linger.total_seconds()
         self._size = BatchSize(
             options.batch_records,
             options.batch_bytes,
@@ -363,11 +367,18 @@ class Delivery:
             return None
         if batch is not None and not retried:
             self._reporter.read(lane.name, batch)
-            lingers = self._linger_seconds and not self._drain and lane.live
-            if lingers and lane.lag_bytes() < self._size.bytes:
+            seconds = 0.0 if self._drain or not lane.live else self._seconds_between_batches()
+            if seconds and lane.lag_bytes() < self._size.bytes:
                 # A program that writes all the time would have each record sent alone otherwise.
-                lane.linger(time.monotonic() + self._linger_seconds)
+                lane.linger(time.monotonic() + seconds)
         return batch
+
+    def _seconds_between_batches(self) -> float:
+        """How long a lane that was just read lingers; adaptive, it is longer the more lanes do."""
+        if self._linger_seconds is not None:
+            return self._linger_seconds
+        lingering = sum(lane.lingers for lane in self._lanes())
+        return min(_ADAPTIVE_MAX_SECONDS, _ADAPTIVE_SECONDS * (1 + lingering))
 
     def _settle(self, completed: _Completed) -> None:
         lane, batch, outcomes = completed.work.lane, completed.work.batch, completed.outcomes

@@ -158,6 +158,11 @@ class Lane(Generic[P]):
         return self._retry_at or self._linger_until or None
 
     @property
+    def lingers(self) -> bool:
+        """Whether it waits so that more records share its next batch."""
+        return bool(self._linger_until)
+
+    @property
     def ready(self) -> bool:
         """Whether a batch can be taken now."""
         if self._retry_at or self._linger_until or (self._failures and self._in_flight):

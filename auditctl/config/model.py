@@ -116,7 +116,12 @@ class Config:
         _to_in_flight,
         "size of what was read and is not acknowledged yet, over all logs of a sink",
     ] = 8 << 20
-    linger: Annotated[dt.timedelta, "time that a batch may wait to become fuller"] = dt.timedelta(0)
+    linger: Annotated[
+        dt.timedelta | None,
+        "time that a batch may wait to become fuller; `0s`: it never waits",
+        "adaptive: about ten batches a second while records keep coming, and a record that comes "
+        "alone does not wait",
+    ] = None
     sinks: tuple[SinkConfig, ...] = ()
     sources: tuple[SourceConfig, ...] = ()
     policy: Policy = field(default_factory=Policy)

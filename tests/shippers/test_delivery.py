@@ -33,7 +33,13 @@ THROTTLED = retry("busy", 429, throttled=True)
 
 
 def service(
-    directory: Path, sink: FakeSink, state: Path, *, records: int = 50, held_bytes: int = 32 << 20
+    directory: Path,
+    sink: FakeSink,
+    state: Path,
+    *,
+    records: int = 50,
+    held_bytes: int = 32 << 20,
+    linger: dt.timedelta | None = None,
 ) -> ShippingService:
     options = DeliveryOptions(
         batch_records=records,
@@ -41,6 +47,7 @@ def service(
         held_bytes=held_bytes,
         slow_batch=dt.timedelta(hours=1),  # a machine that stands still is no slow sink
         save_interval=dt.timedelta(milliseconds=1),
+        linger=linger,
         backoff=HASTY,
     )
     return ShippingService([directory], [sink], state, ShippingOptions(delivery=options))
@@ -85,7 +92,7 @@ def test_what_was_just_written_goes_beside_backlogs_to_a_slow_sink(
         begun.set()
 
     sink = FakeSink(answer=answer, max_in_flight=1)
-    shipping = service(tmp_path / "logs", sink, tmp_path / "state")
+    shipping = service(tmp_path / "logs", sink, tmp_path / "state", linger=dt.timedelta(0))
     running(shipping)
     assert begun.wait(60)
     for expected in (2, 3, 4):
@@ -163,6 +170,34 @@ def test_records_that_linger_are_sent_together(
     elapsed = time.monotonic() - began
     assert elapsed >= linger
     assert sink.deliveries - before <= elapsed / linger + 2
+
+
+def test_by_default_a_lone_record_is_sent_at_once_and_a_stream_in_few_batches(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path / "logs", records=3)
+    source = LogDirectories([tmp_path / "logs"])
+    sink = FakeSink()
+    with at_work(
+        Delivery(sink, tmp_path / "state", DeliveryOptions(), [source]), source
+    ) as delivery:
+        eventually(lambda: len(sink.stored) == 3)
+        delivery.wake(str(log.active))  # a wait that follows the first batch comes to its end
+        time.sleep(0.3)
+        began = time.monotonic()
+        log.append(1)
+        delivery.wake(str(log.active))
+        eventually(lambda: len(sink.stored) == 4)
+        alone, before = time.monotonic() - began, sink.deliveries
+        began = time.monotonic()
+        for _ in range(150):
+            log.append(1)
+            delivery.wake(str(log.active))
+            time.sleep(0.005)
+        eventually(lambda: len(sink.stored) == 154)
+        elapsed = time.monotonic() - began
+        assert sink.deliveries - before <= elapsed / 0.1 + 2
+        assert alone < 60  # it came without another record; how fast is for a benchmark
 
 
 @contextmanager
