@@ -105,6 +105,23 @@ def test_the_oldest_of_all_logs_go_until_the_rest_fits() -> None:
     assert "199 bytes above" in decided.actions[0].detail
 
 
+def test_no_more_goes_than_has_to() -> None:
+    facts = facts_of(segment(0, forms=ZST), segment(2), segment(9))
+    sizes = [found.file.size_bytes for found in facts.segments[segment(0).file.name.log]]
+    fits = sum(sizes)
+    for limit, gone, over in (
+        (fits, [], 0),
+        (fits - 1, [0], 0),
+        (fits - sizes[0], [0], 0),
+        (fits - sizes[0] - 1, [0, 1], 0),
+        (sizes[2], [0, 1], 0),
+        (sizes[2] - 1, [0, 1], 1),
+    ):
+        policy = Policy(max_total_bytes=limit, max_delete_fraction=1.0)
+        decided = plan(facts, policy, NO_GATE, (), START + 10 * DAY)
+        assert (for_size(decided), decided.over_bytes) == (gone, over), limit
+
+
 def test_adopted_files_are_counted_and_go_in_their_turn() -> None:
     adopter = ForeignPolicy("*.ndjson", Policy(), "not_required")
     old, new = (

@@ -290,6 +290,86 @@ def test_what_cannot_be_read_is_one_finding() -> None:
     assert (check.verified_through_seq, check.last_seq) == (1, 6)
 
 
+def with_strange(strange: int, gone: int) -> list[bytes]:
+    """Record 1, strange lines, and the records from 2 on less the first ``gone``."""
+    return [LINES[0], *[b"nonsense\n"] * strange, *LINES[1 + gone :]]
+
+
+@pytest.mark.parametrize("strange", [1, 2, 3])
+def test_a_strange_line_stands_for_no_record_for_one_or_for_two(strange: int) -> None:
+    for gone in range(2 * strange + 1):
+        check = checked({1: with_strange(strange, gone)})
+        assert kinds(check) == ["not_a_record"] * strange, gone
+        assert [finding.seq for finding in check.findings] == list(range(2, 2 + strange))
+        assert (check.last_seq, check.verified_through_seq) == (9, 1)
+    check = checked({1: with_strange(strange, 2 * strange + 1)})
+    assert kinds(check) == ["not_a_record"] * strange + ["seq_gap"]
+    assert check.findings[-1].detail == (f"records {2 + strange} to {2 * strange + 2} are missing")
+
+
+@pytest.mark.parametrize("strange", [1, 2, 3])
+def test_strange_lines_at_a_segments_end_stand_for_as_many_records(strange: int) -> None:
+    for gone in range(2 * strange + 2):
+        lines = with_strange(strange, gone)
+        check = checked({1: lines[: 1 + strange], 2: lines[1 + strange :]})
+        missing = ["missing_segment"] if gone > 2 * strange else []
+        assert kinds(check) == ["not_a_record"] * strange + missing, gone
+        assert check.last_seq == 9
+    assert check.findings[-1].detail.startswith(f"records 2 to {2 * strange + 2} are missing")
+    assert check.findings[-1].seq == 2
+
+
+def test_a_record_after_strange_lines_must_still_follow_the_one_before_them() -> None:
+    other = make_line(LOG, 2, "ab" * 32)[0]
+    check = checked({1: [LINES[0], b"nonsense\n", other]})
+    assert kinds(check) == ["not_a_record", "chain_break"]
+
+
+@pytest.mark.parametrize(
+    ("following", "expected"),
+    [
+        (4, []),
+        (5, []),
+        (9, []),
+        (3, ["seq_repeat"]),
+        (1, ["seq_repeat"]),
+    ],
+)
+def test_what_follows_a_segment_that_cannot_be_read_to_its_end(
+    following: int, expected: list[str]
+) -> None:
+    """Any records may have been lost, and none may come again."""
+    check = ChainCheck(LOG)
+    check.segment(name(1))
+    for line in LINES[:3]:
+        check.line(line, 0)
+    check.unreadable("the compressed segment cannot be decompressed")
+    check.segment(name(2))
+    check.line(LINES[following - 1], 0)
+    check.finish()
+    assert kinds(check) == ["not_a_record", *expected]
+    assert check.findings[0].seq == 4
+    assert (check.verified_through_seq, check.head_segment) == (3, name(2).logical)
+
+
+def test_the_place_of_a_finding_is_its_segment_line_offset_and_number() -> None:
+    check = checked({1: [*LINES[:2], b"x\n", LINES[3]], 2: LINES[4:6]})
+    (found,) = check.findings
+    offset = len(LINES[0]) + len(LINES[1])
+    assert (found.segment, found.line, found.offset, found.seq) == (name(1).logical, 3, offset, 3)
+    assert found.detail == "the line is not a record"
+    assert (check.records, check.suspect_records, check.segments) == (6, 4, 2)
+    assert (check.first_seq, check.last_seq, check.verified_through_seq) == (1, 6, 2)
+
+
+def test_a_part_of_a_log_begins_where_it_begins() -> None:
+    check = checked({2: SEGMENTS[2], 3: SEGMENTS[3]}, whole=False)
+    assert kinds(check) == []
+    assert (check.first_seq, check.last_seq, check.verified_through_seq) == (4, 9, 9)
+    assert kinds(checked({}, whole=False)) == []
+    assert kinds(checked({2: SEGMENTS[2]})) == ["missing_segment"]
+
+
 def test_bounded() -> None:
     check = ChainCheck(LOG)
     check.segment(name(1))

@@ -64,6 +64,22 @@ def test_a_policy_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None
         FlushPolicy(**fields)
 
 
+def test_the_defaults_are_a_tenth_of_a_second_a_thousand_events_and_half_a_commit() -> None:
+    assert MAX_COMMIT_BYTES == 1 << 20, "how much a crash can tear belongs to the format"
+    delay = dt.timedelta(milliseconds=100)
+    assert FlushPolicy() == FlushPolicy("immediate", delay, 1000, 1 << 19)
+    assert FlushPolicy.batched() == FlushPolicy("batched", delay, 1000, 1 << 19)
+    assert FlushPolicy.hybrid() == FlushPolicy("hybrid", delay, 1000, 1 << 19)
+
+
+def test_the_least_and_the_largest_limits_are_allowed() -> None:
+    instant = dt.timedelta(microseconds=1)
+    least = FlushPolicy("batched", instant, 1, 1)
+    assert least.due_at(5, events=1, queued_bytes=0) < 5
+    assert least.due_at(5, events=0, queued_bytes=1) < 5
+    assert FlushPolicy(max_bytes=MAX_COMMIT_BYTES).max_bytes == MAX_COMMIT_BYTES
+
+
 def test_delays_may_be_given_in_seconds() -> None:
     assert FlushPolicy.batched(max_delay=0.25).max_delay == dt.timedelta(milliseconds=250)
     assert FlushPolicy.hybrid(max_delay=dt.timedelta(seconds=2)).mode == "hybrid"
