@@ -77,6 +77,9 @@ class DisabledLog(Log):
     def reopen(self) -> None:
         """Nothing can fail."""
 
+    def disown(self) -> None:
+        """Nothing is held that a forked child would have to give up."""
+
     def stats(self) -> Stats:
         return Stats(
             log=str(self.id),

@@ -28,9 +28,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypedDict, Unpack
+from typing import Any, Final, Protocol, Self, TypedDict, Unpack
 
-from auditlog import durable_fs
 from auditlog.errors import (
     AuditLogError,
     BufferFull,
@@ -64,7 +63,15 @@ from auditlog.writer.ticket import Commit, Ticket, Waiter, seconds
 
 __all__ = ["Acquire", "EventFields", "Log", "Options"]
 
-Acquire = Callable[[LogId], tuple[LogId, durable_fs.FileLock, Recovered]]
+
+class Locks(Protocol):
+    """The lock of a log, or of a log and its successor."""
+
+    def release(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+Acquire = Callable[[LogId], tuple[LogId, Locks, Recovered]]
 """Takes the lock of a log and recovers it; with instance "auto" it chooses the instance."""
 
 _UNNOTICED_NS: Final = 60 * SECOND_NS
@@ -118,7 +125,7 @@ class Log:
     """
 
     def __init__(self, directory: Path, log_id: LogId, acquire: Acquire, options: Options) -> None:
-        self.id = log_id
+        self.id = self._wanted = log_id
         self.directory = directory
         self._acquire = acquire
         self._options = options
@@ -280,6 +287,11 @@ class Log:
                 )
             self._begin()
 
+    def _record_successor(self, successor: str) -> None:
+        """Record that another log goes on in the place of this one (see opening)."""
+        with self._lock:
+            self._append(log_events.succeeded(self._service_host, successor, self._clock.read()))
+
     def stats(self) -> Stats:
         """Figures for a metrics library."""
         commits, head = self._commits, self._head
@@ -438,7 +450,9 @@ class Log:
 
         Raises what ``acquire`` raises, and LogFailed.
         """
-        self.id, lock, recovered = self._acquire(self.id)
+        self.id, lock, recovered = self._acquire(self._wanted)
+        if self._wanted.instance == "auto":
+            self._wanted = self.id  # reopen keeps the slot
         self._head = ChainHead(self.id, self._service_host, self._options.max_segment_bytes)
         self._commits = GroupCommit(
             self.directory,

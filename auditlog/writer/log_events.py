@@ -25,6 +25,7 @@ __all__ = [
     "recovered",
     "segment_opened",
     "space_low",
+    "succeeded",
 ]
 
 
@@ -57,11 +58,20 @@ def opened(
     fingerprints are made with.
     """
     details: dict[str, Any] = {"pid": pid, "flush": flush}
+    if recovered.predecessor is not None:
+        names = ("predecessor", "predecessor_seq", "predecessor_hash")
+        details |= dict(zip(names, recovered.predecessor, strict=True))
     if recovered.seq:
         details |= {"previous_closed": recovered.closed, "previous_seq": recovered.seq}
     if redaction_key is not None:
         details["redaction_key"] = redaction_key
     return _body("log.opened", service_host, details)
+
+
+def succeeded(service_host: str, successor: str, now_ns: int) -> bytes:
+    """This log lies in the future of the clock; ``successor`` is written instead."""
+    details = {"successor": successor, "clock_at": format_ns(now_ns)}
+    return _body("log.succeeded", service_host, details, "error")
 
 
 def closed(service_host: str) -> bytes:

@@ -8,33 +8,40 @@ Invariants (tests of the same name in tests/auditlog/writer/test_opening.py):
   one_writer   a second writer is refused at once, in this process and in another
   named        the error names the pid that holds the log and hints at instance=
   lowest_slot  instance="auto" takes the lowest slot that is free
+  succeeded    a log more than a day ahead of the clock is continued in a successor, named in both
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from auditlog import durable_fs
-from auditlog.errors import LogLocked
+from auditlog.errors import LogDamaged, LogLocked
 from auditlog.events.values import ValueRules
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY
 from auditlog.redaction.policy import Policy
+from auditlog.writer.clock import SECOND_NS, day_of
 from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.disk_space import Watermarks
 from auditlog.writer.flush_policy import FlushPolicy
-from auditlog.writer.log import Log, Options
+from auditlog.writer.log import Locks, Log, Options
 from auditlog.writer.recovery import Recovered, recover
 from auditlog.writer.ticket import seconds
 
 __all__ = ["lock_log", "lock_path", "open_log"]
 
 _MAX_SLOTS: Final = 1000
+_PLAUSIBLE_NS: Final = 1_767_225_600 * SECOND_NS  # 2026-01-01
+
+_logger = logging.getLogger("auditlog")
 
 
 def open_log(
@@ -92,18 +99,95 @@ def open_log(
         return DisabledLog(log_id, options.values)
     path = Path(directory).absolute()
 
-    def acquire(wanted: LogId) -> tuple[LogId, durable_fs.FileLock, Recovered]:
+    def acquire(wanted: LogId) -> tuple[LogId, Locks, Recovered]:
         durable_fs.make_directory(path, directory_mode)
         durable_fs.check_directory(path)
         durable_fs.make_directory(path / STATE_DIRECTORY, directory_mode)
         locked, lock = lock_log(path, wanted)
         try:
-            return locked, lock, recover(path, locked)
+            recovered = recover(path, locked)
         except BaseException:
             lock.release()
             raise
+        if not _is_ahead(recovered, clock()):
+            return locked, lock, recovered
+        return _succeed(path, locked, lock, recovered, options)
 
     return Log(path, log_id, acquire, options)
+
+
+def _is_ahead(recovered: Recovered, now_ns: int) -> bool:
+    """Whether the log was written with a clock that was more than a day ahead.
+
+    A clock from before this library existed is wrong itself, as at the boot of a host whose clock
+    has no battery: then the log goes on with the day that it has.
+    """
+    if recovered.segment is None or now_ns < _PLAUSIBLE_NS:
+        return False
+    return recovered.segment.day - day_of(now_ns) > dt.timedelta(days=1)
+
+
+def _succeed(
+    path: Path, log_id: LogId, lock: durable_fs.FileLock, recovered: Recovered, options: Options
+) -> tuple[LogId, Locks, Recovered]:
+    """Go on in another log, since every record of this one would get the same day and time.
+
+    The successor is named in both chains; retention, shipping and verification treat both as any
+    log.  The lock of the first one stays taken: it stands for the service.
+    """
+    separator = "-" if log_id.instance else ""
+    for number in range(1, _MAX_SLOTS + 1):
+        name = f"{log_id.instance}{separator}s{number}"
+        successor, second = lock_log(path, LogId(log_id.service, log_id.host, name))
+        try:
+            found = recover(path, successor)
+            if not found.seq:
+                _name_successor(path, (log_id, lock, recovered), successor, options)
+                _, lock = lock_log(path, log_id)
+                last = recover(path, log_id)
+                found = replace(found, predecessor=(str(log_id), last.seq, last.hash))
+        except BaseException:
+            second.release()
+            lock.release()
+            raise
+        if not _is_ahead(found, options.clock()):
+            return successor, _TwoLocks(lock, second), found
+        second.release()
+    raise LogDamaged("every successor of this log lies in the future, too", path=path)
+
+
+def _name_successor(
+    path: Path,
+    acquired: tuple[LogId, durable_fs.FileLock, Recovered],
+    successor: LogId,
+    options: Options,
+) -> None:
+    """Record in the log which one goes on in its place; releases the lock."""
+    log_id, _, recovered = acquired
+    _logger.error(
+        "%s was written with a clock that was ahead, up to %s; from now on %s is written instead",
+        log_id,
+        recovered.timestamp,
+        successor,
+    )
+    log = Log(path, log_id, lambda _: acquired, options)
+    log._record_successor(str(successor))  # noqa: SLF001  (of the same room)
+    log.close()
+
+
+class _TwoLocks:
+    """The locks of a log and of its successor, held and released together."""
+
+    def __init__(self, *locks: durable_fs.FileLock) -> None:
+        self._locks = locks
+
+    def release(self) -> None:
+        for lock in self._locks:
+            lock.release()
+
+    def abandon(self) -> None:
+        for lock in self._locks:
+            lock.abandon()
 
 
 def lock_path(directory: Path, log: LogId) -> Path:

@@ -50,7 +50,8 @@ class Recovered:
     ``segment`` is the last one with a record in it (None: the log is new), ``size`` its bytes,
     ``seq``, ``hash`` and ``timestamp`` its last record's.  ``appendable`` is false for a compressed
     one.  ``closed`` says whether the last record is log.closed (None: unknown).  ``empty`` is the
-    newest segment where that has no whole record, as a crash leaves it.
+    newest segment where that has no whole record, as a crash leaves it.  ``predecessor`` is the log
+    that this one succeeds (see opening), with the number and hash of its last record.
     """
 
     segment: SegmentName | None = None
@@ -61,6 +62,7 @@ class Recovered:
     appendable: bool = True
     closed: bool | None = None
     empty: SegmentName | None = None
+    predecessor: tuple[str, int, str] | None = None
     torn: Torn | None = None
 
 

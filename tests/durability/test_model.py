@@ -43,7 +43,7 @@ class Writer(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp(dir=shm if os.access(shm, os.W_OK) else None))
         self.lives = 0
         self.directory = self.home / "0"
-        self.now_ns = NOON_NS
+        self.now_ns = self.latest_ns = NOON_NS
         self.number = 0
         self.promised: list[int] = []
         self.hashes: dict[int, tuple[int, str]] = {}
@@ -54,6 +54,8 @@ class Writer(RuleBasedStateMachine):
 
     @initialize()
     def open_it(self) -> None:
+        # A clock that is further behind makes another log go on: see test_opening.
+        self.now_ns = max(self.now_ns, self.latest_ns - DAY_NS)
         self.log = auditlog.open(
             self.directory,
             service="queen-rbee",
@@ -97,6 +99,7 @@ class Writer(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 3600, 43_200, 86_400, 365 * 86_400, -2, -3600, -86_400]))
     def step_clock(self, seconds: int) -> None:
         self.now_ns += seconds * SECOND_NS
+        self.latest_ns = max(self.latest_ns, self.now_ns)
 
     @rule()
     def close_and_open(self) -> None:
@@ -145,6 +148,7 @@ class Writer(RuleBasedStateMachine):
         assert self.log is not None
         if rotate:
             self.now_ns += DAY_NS
+            self.latest_ns = max(self.latest_ns, self.now_ns)
 
         def failing(*arguments: object) -> None:
             raise OSError(5, "Input/output error")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,3 +222,59 @@ def test_another_user_s_lock_is_a_matter_of_rights_and_not_of_holders(
     (public_directory / ".auditlog").mkdir(mode=0o755)
     lock_log(public_directory, LOG)[1].release()
     assert as_nobody(lambda: lock_log(public_directory, LOG)).startswith("PermissionError")
+
+
+NOON_NS = 1_795_435_200_000_000_000  # 2026-11-23T12:00:00Z
+DAY_NS = 86_400_000_000_000
+
+
+def open_at(directory: Path, now_ns: int, **options: Any) -> auditlog.Log:
+    return auditlog.open(
+        directory, service="queen-rbee", host="hive1", clock=lambda: now_ns, **options
+    )
+
+
+@pytest.mark.parametrize("instance", [None, "worker", "auto"])
+def test_succeeded(tmp_path: Path, instance: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    """A clock that was years ahead for one start: later records have the right time again."""
+    with open_at(tmp_path, NOON_NS + 2000 * DAY_NS, instance=instance) as log:
+        first = str(log.id)
+        ahead = log.emit("years.ahead")
+    successor = first + ("-s1" if instance else "+s1")
+    for life in range(2):
+        with open_at(tmp_path, NOON_NS + life * DAY_NS, instance=instance) as log:
+            assert str(log.id) == successor
+            log.emit("right.time")
+            if instance != "auto":
+                with pytest.raises(auditlog.LogLocked):  # the service's own log stays taken
+                    open_at(tmp_path, NOON_NS + 3000 * DAY_NS, instance=instance)
+    assert f"{successor} is written instead" in caplog.text
+    records = list(auditlog.read(tmp_path))
+    days = [record.at.date().isoformat() for record in records if record.event_type == "right.time"]
+    assert days == ["2026-11-23", "2026-11-24"]
+    [named] = [record for record in records if record.event_type == "log.succeeded"]
+    assert (named.log, named.fields["details"]["successor"]) == (first, successor)
+    last = max((r for r in records if r.log == first), key=lambda record: record.seq)
+    opened = next(r for r in records if r.log == successor and r.event_type == "log.opened")
+    assert opened.fields["details"]["predecessor"] == first
+    assert opened.fields["details"]["predecessor_seq"] == last.seq > ahead.seq
+    assert opened.fields["details"]["predecessor_hash"] == last.hash
+    assert auditlog.verify(tmp_path).ok
+
+
+def test_succeeded_not_where_the_clock_is_a_day_behind_or_was_never_set(tmp_path: Path) -> None:
+    """A host without a clock of its own boots in 1970."""
+    for now_ns in (NOON_NS, NOON_NS - DAY_NS, 3 * DAY_NS, NOON_NS):
+        with open_at(tmp_path, now_ns) as log:
+            assert str(log.id) == "queen-rbee@hive1"
+    assert auditlog.verify(tmp_path).ok
+
+
+def test_succeeded_again_where_the_successor_is_ahead_as_well(tmp_path: Path) -> None:
+    ids = []
+    for days in (3000, 2000, 0, 2000, 0, 3000):
+        with open_at(tmp_path, NOON_NS + days * DAY_NS) as log:
+            log.emit("some.event")
+            ids.append(log.id.instance)
+    assert ids == ["", "s1", "s2", "s1", "s2", ""]
+    assert auditlog.verify(tmp_path).ok
