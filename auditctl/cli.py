@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "tail": "Show the newest records, and follow what is written.",
     "search": "Find records by what they say.",
     "export": "Hand records to an auditor, or to another program.",
+    "redact": "Try the redaction of events on a text or NDJSON.",
     "report": "Write a page on a period: who did what, what was refused, is it proven.",
     "verify": "Prove that logs are complete and unchanged, or show where not.",
     "status": "Show each log's state, problems first.",

@@ -23,7 +23,7 @@ from auditlog import errors as log_errors
 from auditlog.verification.chain import Kind
 from retention import errors as retention_errors
 from shippers import errors as shipper_errors
-from tests.support import settings_reference
+from tests.support import redaction_reference, settings_reference
 from tests.support.documents import Block, Document
 from tests.support.logs import LogBuilder
 from tests.support.operations import missing
@@ -99,6 +99,21 @@ def test_fleet(tmp_path: Path) -> None:
     assert "exit code 1" in named
     metrics = (tmp_path / "fleet.prom").read_text("utf-8")
     assert 'auditlog_fleet_needs_person{name="rbee-hive@hive1"} 0' in metrics
+
+
+def test_redaction(tmp_path: Path) -> None:
+    tried, counted = Document.read(DOCS / "redaction.md").run(tmp_path)
+    assert "password=[redacted:password]" in tried
+    assert '"token_owner":"alice","max_tokens":512' in tried
+    assert "[redacted:command_line]" in tried
+    assert "employee" in counted
+    assert "custom" in counted
+    content = b"".join(path.read_bytes() for path in (tmp_path / "audit").glob("*.ndjson"))
+    assert b"EMP-[redacted:employee] came in" in content
+
+
+def test_the_table_of_redaction_rules_is_current() -> None:
+    assert redaction_reference.rules_table() in (DOCS / "redaction.md").read_text("utf-8")
 
 
 def test_evidence(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
     prometheus_client.REGISTRY.register(LogCollector(log))
 
-Needs prometheus-client.  The only label is ``log``; a process writes few.
+Needs prometheus-client.  The labels are ``log``, of which a process writes few, and ``rule``.
 
 Invariants (tests of the same name in tests/auditlog/bridges/test_prometheus.py):
   names   every name begins with auditlog_writer_ and ends in its unit or total
@@ -49,6 +49,15 @@ class LogCollector(Collector):
             for stats in every:
                 counter.add_metric([stats.log], getattr(stats, counts))
             yield counter
+        redactions = CounterMetricFamily(
+            "auditlog_writer_redactions",
+            "Secrets taken out of events, by the rule that found them.",
+            labels=["log", "rule"],
+        )
+        for stats in every:
+            for rule, count in sorted(stats.redactions.items()):
+                redactions.add_metric([stats.log, rule], count)
+        yield redactions
         for name, help_text, measures in (
             ("queued_records", "Records that are not durable yet.", "queued"),
             ("queued_bytes", "Bytes that are not durable yet.", "queued_bytes"),

@@ -21,7 +21,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["LOW_ENTROPY", "STEM", "Meaning", "meaning", "words"]
+__all__ = ["LOW_ENTROPY", "Meaning", "meaning", "words"]
 
 
 class Meaning(NamedTuple):
@@ -158,8 +158,10 @@ _ENDS: Final[tuple[tuple[str, str], ...]] = (
     ("authtoken", "token"),
     ("token", "token"),
 )
+_ANY_END: Final = tuple(ending for ending, _ in _ENDS)
 # A word that begins so goes on with the rest as a word of its own: passwordhash, passwordreset.
 _BEGINS: Final = ("password", "passwd", "passphrase")
+_ANY_BEGINNING: Final = (*_BEGINS, "token", "secret")
 
 _ABOUT: Final = _set(
     "accepted accessor active age alg algo algorithm allowed analysis arn at attempt attempts "
@@ -227,17 +229,17 @@ _FACT_BEFORE: Final[dict[str, frozenset[str]]] = {
 _NOT_PASS: Final = re.compile(r"(?:by|com|encom|over|sur|tres|under|im)pass(?:es)?")
 _HIDDEN_HASH: Final = frozenset({"password", "pin", "otp", "cvv", "card", "identity_number"})
 
-STEM: Final = re.compile(
+_STEM: Final = re.compile(
     "pass|pwd|pw|secret|token|key|auth|cookie|cred|jw[tes]|otp|pin|puk|tan|mfa|2fa|factor|code|cv[vc]|card"
     "|iban|ss[ni]|social|national|taxid|tax_id|tax-id|licen|steuer|sozial|saml|assert|bearer|csrf"
     "|xsrf|verifier|ticket|tgt|geheim|secreto|segre|sekret|mnemonic|seed|phrase|kube|docker|netrc"
     "|private|psk|xprv|nsec|zugang|anmelde|identifiants|sid|sess|connection|connstr|dsn"
-    "|jdbc|hook|link|sas|signed|prompt|wort|mdp|secreto|contrase|clave|senha|wacht|has[l\u0142]|hesl"
-    "|l[o\u00f6]senord|adgang|kode|salasana|parol|jelsz|[s\u015f]ifre|lozinka|geslo|slapt|matkhau"
-    "|sandi|jeton|kredit|pat\\b|blob|material|masterauth|[\u0370-\ufffd]",
-    re.IGNORECASE,
+    "|jdbc|hook|link|sas|signed|prompt|wort|mdp|secreto|contrase|clave|senha|wacht|hasl|hesl"
+    "|losenord|adgang|kode|salasana|parol|jelsz|sifre|lozinka|geslo|slapt|matkhau"
+    "|sandi|jeton|kredit|pat|blob|material|masterauth|otc|response|cid2|ccn|accountn|logindata"
+    "|loggedin|url"
 )
-"""Part of every key that has a meaning; a key without one needs no further look."""
+"""Part of every key in ASCII that has a meaning, in lower case; others need no further look."""
 
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD: Final = re.compile(r"[^\W\d_]+|[0-9]+")
@@ -265,7 +267,7 @@ def _plain(word: str) -> str:
 @lru_cache(maxsize=4096)
 def meaning(key: str) -> Meaning | None:
     """What stands under the key: a kind of secret, or None for anything else."""
-    if STEM.search(key) is None:
+    if key.isascii() and _STEM.search(key.lower()) is None:
         return None
     parts = words(key)
     found = _last_noun(parts)
@@ -306,6 +308,8 @@ def _last_noun(parts: list[str]) -> tuple[str, int, int, bool] | None:
             if size == 2 and parts[end - 1] in ("key", "keys") and parts[start] in _KEY_QUALIFIERS:
                 return "key", start, end, parts[end - 1] == "keys"
         word = parts[end - 1]
+        if not word.endswith(_ANY_END) and not word.startswith(_ANY_BEGINNING):
+            continue
         if _NOT_PASS.fullmatch(word):
             continue
         for ending, kind in _ENDS:

@@ -36,6 +36,10 @@ _CLASSES: Final = str.maketrans(
     | {chr(c): "u" for c in range(65, 91)}
     | {chr(c): "l" for c in range(97, 123)}
 )
+_DIGIT: Final = re.compile(r"[0-9]")
+_LETTER: Final = re.compile(r"[^\W\d_]")
+_BLANK: Final = re.compile(r"\s")
+_SIGN: Final = re.compile(r"[\W_]")
 _CHANGES: Final = re.compile(r"(?<=d)(?=[ul])|(?<=u)(?=[dl])|(?<=l)(?=[du])")
 _HEX: Final = re.compile(r"[0-9a-f-]+|[0-9A-F-]+")
 _DATED: Final = re.compile(r"\d{4}-\d\d-\d\d")
@@ -75,11 +79,11 @@ def changes(text: str) -> int:
 
 def looks_random(text: str, least: int = 16) -> bool:
     """Whether the text is long and mixed enough to be a token; hex digits alone are a digest."""
-    if len(text) < least or not any(c.isdigit() for c in text[:512]):
+    if len(text) < least or _DIGIT.search(text, 0, 512) is None:
         return False
     if _HEX.fullmatch(text) or _DATED.search(text, 0, 64) or " " in text or "://" in text:
         return False
-    letters = sum(c.isalnum() for c in text[:512])
+    letters = min(len(text), 512) - len(_SIGN.findall(text, 0, 512))
     return letters * 4 >= min(len(text), 512) * 3 and changes(text) * 10 >= letters * 3
 
 
@@ -96,11 +100,11 @@ def strong(text: str) -> bool:
 
 def guessed_password(text: str) -> bool:
     """Whether a short text under a key of unsure meaning looks like a password."""
-    if len(text) < 6 or any(c.isspace() for c in text[:64]) or text[0] in "/~" or "://" in text:
+    if len(text) < 6 or _DIGIT.search(text, 0, 64) is None or text[0] in "/~" or "://" in text:
         return False
     if _HEX.fullmatch(text) or _DATED.search(text, 0, 64):
         return False
-    return any(c.isdigit() for c in text[:64]) and any(c.isalpha() for c in text[:64])
+    return _LETTER.search(text, 0, 64) is not None and _BLANK.search(text, 0, 64) is None
 
 
 def basic_credentials(encoded: str, *, after_scheme: bool) -> bool:

@@ -31,7 +31,7 @@ import orjson
 
 from auditlog.errors import InvalidEvent, RecordTooLarge
 from auditlog.format.record import MAX_RECORD_BYTES
-from auditlog.redaction.key_meaning import Meaning
+from auditlog.redaction.key_meaning import Meaning, meaning
 from auditlog.redaction.looks import is_fact, is_redacted, strong
 from auditlog.redaction.optional import find_optional, truncated
 from auditlog.redaction.policy import Policy
@@ -112,7 +112,8 @@ class Redactor:
         self._key: bytes | None = None
         self._classes = self.policy.classes
         self._optional = self.policy.classes & OPTIONAL_CLASSES
-        self._meaning = self.policy.meaning
+        own = self.policy.secret_keys or self.policy.harmless_keys
+        self._meaning = self.policy.meaning if own else meaning
         patterns = {name: re.compile(pattern) for name, pattern in self.policy.patterns}
         self._search = TextSearch(self._meaning, self._classes, patterns)
         self._lock = threading.Lock()

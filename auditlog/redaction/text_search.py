@@ -79,6 +79,7 @@ _LINE: Final = re.compile(r"[^\r\n]+")
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)*%?(?:ms|us|ns|s|m|h|d|k|K|M|x)?")
 _DIGITS: Final = re.compile(r"\d[\d -]{1,30}\d")
 _LETTERS: Final = re.compile(r"[^\W\d_]{1,24}[.,:;!?)]{0,2}")
+_SCOPE: Final = re.compile(r"[A-Za-z]{1,32}:")
 _PATH: Final = re.compile(r"[/~.]|[A-Za-z]:[\\/]")
 _BEFORE: Final = re.compile(r"[^\W_]{1,24}$")
 _ENTRY: Final = re.compile(r"([^=;,\s]{1,128})=([^;\s]{1,8192})")
@@ -157,6 +158,8 @@ def hides(found: Meaning, key: str, value: str) -> bool:
 
 def _hides_number(found: Meaning, key: str, value: str) -> bool:
     kind = found.kind
+    if kind == "custom":
+        return True
     if kind in ("pin", "otp", "cvv", "card", "iban", "identity_number"):
         return len(value) >= 3 and value.isdigit()
     if kind == "password":
@@ -334,6 +337,10 @@ class TextSearch:
             return position
         if found.kind in ("credentials", "cookie") and ("=" not in separator or spaced):
             return _header_value(text, position, found, hits)
+        if not spaced and separator == ":" and _SCOPE.match(text, position) is not None:
+            return position
+        if key[-3:] in ("pwd", "PWD") and _PATH.match(text, position) is not None:
+            return position
         scheme = _SCHEME.match(text, position)
         value = _BEGINNING.match(text, scheme.end() if scheme else position)
         if value is None:

@@ -16,7 +16,7 @@ def served(*logs: auditlog.Log) -> dict[tuple[str, str], float]:
     registry.register(LogCollector(*logs))
     families = text_string_to_metric_families(generate_latest(registry).decode())
     samples = [sample for family in families for sample in family.samples]
-    assert all(list(sample.labels) == ["log"] for sample in samples)
+    assert all({"log"} <= set(sample.labels) <= {"log", "rule"} for sample in samples)
     return {(sample.name, sample.labels["log"]): sample.value for sample in samples}
 
 
@@ -53,3 +53,13 @@ def test_importing_auditlog_imports_no_bridge() -> None:
     code = "import sys, auditlog; print([name for name in sys.modules if '.bridges' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_redactions_are_counted_by_rule(log: auditlog.Log) -> None:
+    log.emit("pool.drained", details={"password": "hunter33y", "pin": 4711, "note": "pin: 4712"})
+    registry = CollectorRegistry()
+    registry.register(LogCollector(log))
+    exposed = generate_latest(registry).decode()
+    for rule, count in (("password", 1), ("pin", 2)):
+        labels = f'log="{log.id}",rule="{rule}"'
+        assert f"auditlog_writer_redactions_total{{{labels}}} {count}.0" in exposed
