@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "demo": "See the whole pipeline run, with crashes, in a minute.",
     "emit": "Append one event to a log; returns when it is durable.",
     "tail": "Show the newest records, and follow what is written.",
-    "search": "Find records by what they say.",
+    "search": "Find records by their content.",
     "export": "Hand records to an auditor, or to another program.",
     "redact": "Try the redaction of events on a text or NDJSON.",
     "report": "Write a page on a period: who did what, what was refused, is it proven.",
@@ -38,7 +38,7 @@ COMMANDS: Final = {
     "witness": "Remember other hosts' checkpoints, so that they cannot change their past.",
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",
     "reconcile": "Prove that a sink holds what the files hold; ship what is missing.",
-    "quarantine": "See what no retry could deliver, and move it on once its cause is mended.",
+    "quarantine": "Show records that no retry could deliver, and deliver them later.",
     "prune": "Compress and delete old segments that every sink has acknowledged.",
     "hold": "Keep segments from retention, with a reason.",
     "agent": "Run shippers and retention as one service.",
@@ -126,7 +126,7 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) 
 def root() -> None:
     """Audit logs that survive crashes, reach the index exactly once and prove what was deleted.
 
-    Data goes to stdout, talk to stderr. Every command that prints data has --json.
+    Data goes to stdout, messages to stderr. Every command that prints data has --json.
     """
 
 

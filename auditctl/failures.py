@@ -95,7 +95,7 @@ def _explained(error: BaseException) -> Failure:
 def _explain_os_error(error: OSError) -> str:
     where = error.filename2 or error.filename
     name = "" if where is None else f"{where if isinstance(where, str) else Path(where)}: "
-    hint = _OS_HINTS.get(error.errno or 0, "Nothing more is known; the system log may say more.")
+    hint = _OS_HINTS.get(error.errno or 0, "See the system log.")
     return f"{name}{error.strerror}. {hint}"
 
 
@@ -103,6 +103,6 @@ def _explain_unforeseen(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return (
-        f"unexpected {type(error).__name__}{place}. This is a mistake in auditctl; please report "
+        f"unexpected {type(error).__name__}{place}. This is a bug in auditctl; please report "
         "it with the output of the same command under AUDITLOG_DEBUG=1."
     )

@@ -190,5 +190,5 @@ def _templates() -> Traversable:
     if beside.is_dir():
         return beside
     raise CommandFailed(
-        "the units are missing from this installation", hint="Install the package anew."
+        "the units are missing from this installation", hint="Install the package again."
     )

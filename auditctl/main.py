@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _replace_closed_streams() -> None:
-    """Whoever closes one wants nothing of it; open(2) would give its number to the next file."""
+    """Replace closed streams, since open(2) would give their numbers to the next files."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
@@ -83,7 +83,7 @@ def _interrupted() -> int:
 
 
 def _pipe_closed() -> int:
-    """Whoever read our output has seen enough: say nothing, and nothing at exit either."""
+    """The reader of our output has closed it: print nothing, also at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -65,7 +65,9 @@ class _Instant(click.ParamType):  # type: ignore[type-arg]  # as above
         try:
             instant = dt.datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no instant; write it like 2026-12-24T00:00:00Z.", param, ctx)
+            self.fail(
+                f"{value!r} is not a timestamp; write it like 2026-12-24T00:00:00Z.", param, ctx
+            )
         if instant.tzinfo is None:
             self.fail(f"{value!r} has no time zone; add Z for UTC.", param, ctx)
         return instant.astimezone(dt.UTC)

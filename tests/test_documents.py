@@ -94,7 +94,7 @@ def test_search(tmp_path: Path) -> None:
 
 def test_fleet(tmp_path: Path) -> None:
     _, shown, named, _ = Document.read(DOCS / "fleet.md").run(tmp_path)
-    assert "ok nothing needs a person" in shown
+    assert "ok nothing needs attention" in shown
     assert "gpu-7: missing: no record of it" in named
     assert "exit code 1" in named
     metrics = (tmp_path / "fleet.prom").read_text("utf-8")

@@ -192,7 +192,7 @@ class Agent:
                 self._reload()
             if watchdog is not None:
                 if stuck := self._services.stuck(watchdog / 4):
-                    _logger.error("%s does not come round; the watchdog is not told", stuck)
+                    _logger.error("%s is stuck; the watchdog is not told", stuck)
                 else:
                     self._notifier.alive()
             if self._notifier.listening:
@@ -228,7 +228,7 @@ class Agent:
         self._running("reloaded")
 
     def _refused(self, error: AuditLogError | OSError) -> None:
-        _logger.error("the configuration is not taken, the one before stays at work: %s", error)
+        _logger.error("the new configuration is refused, the previous one stays in use: %s", error)
         self._about = replace(self._about, failed_reloads=self._about.failed_reloads + 1)
         self._state = "running"
         self._notifier.ready("the new configuration was refused; see the log")

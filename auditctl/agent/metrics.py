@@ -98,27 +98,27 @@ def _of_agent(about: About) -> Iterator[MetricFamily]:
     yield MetricFamily(
         "gauge",
         "auditlog_build_info",
-        "1, with the version of auditlog and of Python that runs.",
+        "1, labelled with the versions of auditlog and Python.",
         ("python", "version"),
         (((platform.python_version(), about.version), 1),),
     )
     yield _plain(
         "gauge",
         "agent_start_timestamp_seconds",
-        "When the agent was started.",
+        "Time when the agent was started.",
         about.started_at.timestamp(),
     )
     yield MetricFamily(
         "counter",
         "auditlog_agent_reloads",
-        "Configurations that SIGHUP brought, taken (success) or refused (failure).",
+        "Reloads of the configuration, by result.",
         ("result",),
         ((("success",), about.reloads), (("failure",), about.failed_reloads)),
     )
     yield _plain(
         "gauge",
         "agent_config_loaded_timestamp_seconds",
-        "When the configuration that is at work was read.",
+        "Time when the current configuration was read.",
         about.loaded_at.timestamp(),
     )
 
@@ -129,7 +129,7 @@ def _of_shipping(stats: ShippingStats) -> Iterator[MetricFamily]:
     yield _plain(
         "counter",
         "shipper_watcher_rebuilds",
-        "Times that watching the directories had to begin anew.",
+        "Restarts of the directory watcher.",
         stats.watcher_rebuilds,
     )
 
@@ -163,8 +163,13 @@ def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
             for outcome in _OUTCOMES
         ),
     )
-    yield total("gauge", "pending_records", "Read and without final outcome.", lambda e: e.pending)
-    yield total("counter", "retried_records", "Deliveries to be made again.", lambda e: e.retries)
+    yield total(
+        "gauge",
+        "pending_records",
+        "Records read that have no final outcome yet.",
+        lambda e: e.pending,
+    )
+    yield total("counter", "retried_records", "Records to be delivered again.", lambda e: e.retries)
     yield total("counter", "chain_breaks", "Alarms about a log itself.", lambda e: e.chain_breaks)
     yield total(
         "counter",
@@ -181,7 +186,7 @@ def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
     yield total(
         "counter",
         "bad_lines",
-        "Lines of other programs that are no JSON object, delivered as text.",
+        "Lines of other programs that are not JSON objects, delivered as text.",
         lambda e: e.bad_lines,
     )
     yield total(
@@ -193,7 +198,7 @@ def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
     yield total(
         "counter",
         "source_restarts",
-        "Times that reading a file or journal had to begin anew.",
+        "Restarts of reading a file or journal.",
         lambda e: e.restarts,
     )
     for name, text, value in _SINK_GAUGES:
@@ -204,18 +209,22 @@ def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
 
 
 _SINK_GAUGES: Final[tuple[tuple[str, str, Callable[[SinkStats], float | None]], ...]] = (
-    ("in_flight_requests", "Deliveries under way.", lambda sink: sink.in_flight),
-    ("in_flight_records", "Records that they carry.", lambda sink: sink.in_flight_records),
-    ("in_flight_bytes", "Bytes of these records.", lambda sink: sink.in_flight_bytes),
-    ("held_bytes", "Read, without final outcome, held in memory.", lambda sink: sink.held_bytes),
+    ("in_flight_requests", "Requests in flight.", lambda sink: sink.in_flight),
+    ("in_flight_records", "Records in requests in flight.", lambda sink: sink.in_flight_records),
+    (
+        "in_flight_bytes",
+        "Bytes of records in requests in flight.",
+        lambda sink: sink.in_flight_bytes,
+    ),
+    ("held_bytes", "Bytes in memory that have no final outcome yet.", lambda sink: sink.held_bytes),
     ("quarantine_entries", "Entries in the quarantine.", lambda sink: sink.quarantine_entries),
     ("quarantine_bytes", "Size of the quarantine.", lambda sink: sink.quarantine_bytes),
     (
         "last_success_timestamp_seconds",
-        "When a record last got a final outcome; absent before the first.",
+        "Time of the last final outcome; absent before the first.",
         lambda sink: None if sink.last_success_at is None else sink.last_success_at.timestamp(),
     ),
-    ("sink_troubled", "1 while nothing moves, for a reason.", lambda sink: bool(sink.trouble)),
+    ("sink_troubled", "1 while nothing can be delivered.", lambda sink: bool(sink.trouble)),
 )
 
 
@@ -239,10 +248,13 @@ def _of_logs(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
 
 
 def _of_retention(status: Status) -> Iterator[MetricFamily]:
-    yield _plain("counter", "retention_runs", "Runs, one a directory.", status.runs)
+    yield _plain("counter", "retention_runs", "Runs, counted for each directory.", status.runs)
     yield _plain("counter", "retention_failures", "Runs and segments that failed.", status.failures)
     yield _plain(
-        "gauge", "retention_refused", "1 while the circuit breaker asks a person.", status.refused
+        "gauge",
+        "retention_refused",
+        "1 while the circuit breaker waits for confirmation.",
+        status.refused,
     )
     yield _plain("gauge", "retention_running", "1 during a run.", status.running)
     for name, text, at in (
@@ -277,7 +289,7 @@ def _of_retention(status: Status) -> Iterator[MetricFamily]:
     yield _plain(
         "gauge",
         "retention_over_bytes",
-        "Bytes above max_total_bytes that no rule lets go.",
+        "Bytes above max_total_bytes that cannot be deleted yet.",
         status.over_bytes,
     )
     yield _plain(

@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class names it so)
-        """A scrape every few seconds is no news."""
+        """Log no requests: a scrape comes every few seconds."""
 
 
 def _answer(
@@ -140,7 +140,7 @@ def _answer(
         return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)
     if path == "/healthz":
         stuck = observed.stuck()
-        return _state(f"{stuck} does not come round\n" if stuck else "", "ok\n")
+        return _state(f"{stuck} is stuck\n" if stuck else "", "ok\n")
     if path == "/readyz":
         return _state("".join(f"{reason}\n" for reason in observed.unready()), "ready\n")
     return HTTPStatus.NOT_FOUND, _TEXT, b"there are /metrics, /healthz and /readyz\n"

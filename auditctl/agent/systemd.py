@@ -45,7 +45,9 @@ class Notifier:
     def reloading(self) -> None:
         """Has to be followed by ``ready``, whatever comes of the reload."""
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send("RELOADING=1", f"MONOTONIC_USEC={usec}", "STATUS=reading the configuration anew")
+        self._send(
+            "RELOADING=1", f"MONOTONIC_USEC={usec}", "STATUS=reading the configuration again"
+        )
 
     def stopping(self) -> None:
         self._send("STOPPING=1", "STATUS=stopping")

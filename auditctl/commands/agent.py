@@ -23,7 +23,7 @@ _GC_THRESHOLDS: Final = (20_000, 20, 100)
 
 @click.command
 @config_option
-@click.option("--only", type=click.Choice(["ship", "retain"]), help="Run just this part.")
+@click.option("--only", type=click.Choice(["ship", "retain"]), help="Run only this service.")
 def agent(config_path: Path | None, *, only: str | None) -> int:
     """Run shippers and retention as one service.
 

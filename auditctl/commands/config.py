@@ -52,7 +52,9 @@ def init(target: Path | None) -> None:
 
 @config.command
 @config_option
-@click.option("--only", type=click.Choice(["ship", "retain"]), help="For an agent of this part.")
+@click.option(
+    "--only", type=click.Choice(["ship", "retain"]), help="Check for an agent with the same --only."
+)
 def check(config_path: Path | None, *, only: str | None) -> None:
     """Check whether the agent could start with this configuration.
 
@@ -69,7 +71,7 @@ def check(config_path: Path | None, *, only: str | None) -> None:
                 render.say(f"auditctl: warning: {warning}.")
     for directory in loaded.directories:
         if not directory.is_dir():
-            render.say(f"auditctl: {directory}: not there yet; the agent would wait for it.")
+            render.say(f"auditctl: {directory}: does not exist yet; the agent would wait for it.")
     if loaded.directories or loaded.sources:
         loaded.state_directory()
     else:
@@ -85,7 +87,7 @@ def check(config_path: Path | None, *, only: str | None) -> None:
 @config_option
 @json_option("auditctl.config/1")
 def show(config_path: Path | None, *, as_json: bool) -> None:
-    """Show every setting's effective value and where it comes from; secrets are hidden."""
+    """Show the effective value and origin of every setting; secrets are hidden."""
     loaded = load(config_path)
     values = _effective(loaded)
     origins = {key: _origin(loaded, key) for key in values}

@@ -78,7 +78,7 @@ def export(
     if form is None:
         raise click.UsageError(f"{target} does not say what it is to be; give --format")
     if form == "parquet" and str(target) == "-":
-        raise click.UsageError("Parquet is no stream; give -o a file")
+        raise click.UsageError("Parquet cannot be streamed; give -o FILE")
     now = dt.datetime.now(dt.UTC)
     scope = Scope.asked_for(logs, since, until, now)
     config, directories = chosen(directory, config_path)

@@ -145,7 +145,7 @@ def _print(found: FleetReport, *, show_all: bool) -> None:
         problems = "; ".join(map(render.clean, line.problems))
         render.print_text(f"{render.paint('problem', 'red')} {render.clean(line.name)}: {problems}")
     if not needing:
-        render.print_line(f"{render.paint('ok', 'green')} nothing needs a person")
+        render.print_line(f"{render.paint('ok', 'green')} nothing needs attention")
     if show_all:
         head = ("NAME", "RECORDS", "SEQ", "LAST RECORD")
         rows = [_row(line, found.at) for line in found.lines]

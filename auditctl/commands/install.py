@@ -14,27 +14,31 @@ from auditctl.output import render
 
 @click.command
 @click.option(
-    "--root", type=PATH, default=Path("/"), help="Below this directory, such as an image."
+    "--root", type=PATH, default=Path("/"), help="Install below this directory, such as an image."
 )
 @click.option(
-    "--user", type=TEXT, default="auditlog", help="Who ships: reads audit logs, changes none."
+    "--user",
+    type=TEXT,
+    default="auditlog",
+    help="User of the shipper: reads audit logs, cannot change them.",
 )
-@click.option(
-    "--writer", type=TEXT, default="llama-orch", help="Who writes: the user of the services."
-)
+@click.option("--writer", type=TEXT, default="llama-orch", help="User of the services that write.")
 @click.option(
     "--service",
     "services",
     type=TEXT,
     multiple=True,
     default=("queen-rbee", "rbee-hive"),
-    help="A service that writes, for its drop-in; may be given several times.",
+    help="Service that writes, for its drop-in; may be repeated.",
 )
 @click.option(
-    "--directory", type=TEXT, default="/var/log/llama-orch/audit", help="Where audit logs are."
+    "--directory",
+    type=TEXT,
+    default="/var/log/llama-orch/audit",
+    help="Directory of the audit logs.",
 )
 @click.option("--program", type=TEXT, help="Path of auditctl on that host instead of this one's.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @json_option("auditctl.install/1")
 def install(
     *,

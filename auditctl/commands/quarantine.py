@@ -56,7 +56,7 @@ _directory = click.option(
 
 @click.group
 def quarantine() -> None:
-    """See what no retry could deliver, and move it on once its cause is mended."""
+    """Show records that no retry could deliver, and deliver them later."""
 
 
 @quarantine.command("list")

@@ -39,18 +39,26 @@ _AT_ONCE: Final = 100  # so many records are shown the moment they are found
 _ROWS: Final = 20
 
 
-@click.command(short_help="Find records by what they say.")
+@click.command(short_help="Find records by their content.")
 @click.argument("query", metavar="QUERY")
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @scope_options
 @click.option(
-    "--correlation-id", "--correlation", type=TEXT, metavar="ID", help="Only of one request."
+    "--correlation-id",
+    "--correlation",
+    type=TEXT,
+    metavar="ID",
+    help="Only records of one request.",
 )
-@click.option("-n", "--limit", type=click.IntRange(min=1), help="Stop after so many.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), help="Stop after this number of records."
+)
 @click.option("-r", "--reverse", is_flag=True, help="Newest first.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
-@click.option("-c", "--count", "only_count", is_flag=True, help="Print only how many there are.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Print new records as they are written, until Ctrl-C."
+)
+@click.option("-c", "--count", "only_count", is_flag=True, help="Print only the number of records.")
 @click.option(
     "--by", type=TEXT, metavar="FIELD", help="Count by event_type, actor, hour, day or any field."
 )
@@ -60,7 +68,7 @@ _ROWS: Final = 20
     type=click.Choice(["short", "verbose", "json"]),
     default="short",
     show_default=True,
-    help="A line for people, every value on a line, or the records as they stand in the file.",
+    help="One line, one value a line, or the record as it is in the file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="-o json; of counts, auditctl.search/1.")
 @click.option(
@@ -70,15 +78,17 @@ _ROWS: Final = 20
     default="files",
     metavar="WHERE",
     show_default=True,
-    help="Where to look: files, sink (the configured one), a sink's name, a URL, or FILE.sqlite.",
+    help="Where to search: files, sink (the configured one), a sink's name, a URL, or FILE.sqlite.",
 )
-@click.option("--verified", is_flag=True, help="Only what the chain proves; says what it does not.")
+@click.option(
+    "--verified", is_flag=True, help="Only records that the chain proves; reports the others."
+)
 def search(query: str, directory: Path | None, **options: Any) -> int:
-    """Find records by what they say.
+    """Find records by their content.
 
     QUERY is made of tests like actor.user_id=alice, event_type~^auth_, details.tries>3,
-    outcome!=success, joined by and, or, not and parentheses; a word alone is found in any value; ''
-    is every record. It looks at DIR, or at all configured directories, in the order of time. Times
+    outcome!=success, joined by and, or, not and parentheses; a word alone matches any value; ''
+    matches every record. Searches DIR, or all configured directories, in the order of time. Times
     are UTC.
 
     \b
@@ -136,7 +146,7 @@ class _Asked:
         else:
             self._show_all(records)
             if not self._shown and not self.as_json:
-                render.say("auditctl: no record answers the query.")
+                render.say("auditctl: no record matches.")
         if self.unproven:
             return ExitCode.PARTLY
         return ExitCode.DATA if self.damaged else ExitCode.OK
@@ -145,9 +155,9 @@ class _Asked:
         counting = self.only_count or self.by is not None
         for wrong, reason in (
             (self.only_count and self.by is not None, "--count and --by are two answers; give one"),
-            (self.follow and counting, "--follow shows records; it has nothing to count to"),
+            (self.follow and counting, "--follow shows records; it cannot count them"),
             (self.follow and (self.reverse or self.limit is not None), "--follow has no end"),
-            (self.follow and self.until is not None, "--follow goes on for ever, --until does not"),
+            (self.follow and self.until is not None, "--follow has no end, --until has"),
             (self.follow and self.verified, "--verified proves what is there; it cannot follow"),
             (self.source != "files" and self.follow, "--follow reads files"),
             (self.source != "files" and self.verified, "--verified reads files, with their chain"),
@@ -225,7 +235,7 @@ class _Asked:
                     if record.header.timestamp >= scope.since and holds(record):
                         yield record
                 except LogDamaged:
-                    self._tell(record.log, 0, f"record {record.seq} is no JSON")
+                    self._tell(record.log, 0, f"record {record.seq} is not JSON")
 
     def _tell(self, place: str, offset: int, reason: str) -> None:
         self.damaged += 1

@@ -74,7 +74,7 @@ def _screen(found: Survey) -> Iterator[str]:
     if not counted or (found.retention and not found.logs):
         yield "There is no log yet."
     if counted and not found.all_problems:
-        yield f"{render.paint('ok', 'green')} {', '.join(counted)}, nothing needs a person"
+        yield f"{render.paint('ok', 'green')} {', '.join(counted)}, nothing needs attention"
     yield from _logs(found, room)
     for source in found.sources:
         yield from render.wrapped(f"source {source.source}: {_moved(source, found.at)}", room)

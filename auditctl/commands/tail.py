@@ -38,7 +38,9 @@ _LOOK_SECONDS: Final = 0.25
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option("-n", "--lines", default=10, show_default=True, type=click.IntRange(min=0))
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Print new records as they are written, until Ctrl-C."
+)
 @click.option("--query", metavar="QUERY", default="", help="Only what answers it; see search.")
 @click.option(
     "--log",
@@ -55,7 +57,7 @@ _LOOK_SECONDS: Final = 0.25
     type=click.Choice(["short", "verbose", "json"]),
     default="short",
     show_default=True,
-    help="A line for people, every value on a line, or the records as they stand in the file.",
+    help="One line, one value a line, or the record as it is in the file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
 def tail(

@@ -52,7 +52,11 @@ if TYPE_CHECKING:
     help="Compare with this sink as well.",
 )
 @click.option(
-    "--jobs", metavar="N", type=click.IntRange(1, 64), default=1, help="So many processes; 1."
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Number of worker processes (default 1).",
 )
 @click.option(
     "--policy",

@@ -88,7 +88,7 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
         "the configuration cannot be read",
         path=error.filename or path,
         errno=error.errno,
-        hint="Name another file with --config, or mend its path and permissions.",
+        hint="Name another file with --config, or correct its path and permissions.",
     )
 
 
@@ -134,7 +134,7 @@ def read_environment(
         if key is None:
             known = [*variables, *(_variable("sinks", "main", key) for key in sections["sinks"])]
             raise ConfigError(
-                f"the environment variable {name} is no setting",
+                f"the environment variable {name} is not a setting",
                 hint=f"The nearest is {nearest(name, known)}; unset it if it is not meant for us.",
             )
         settings[key] = Given(environ[name], f"environment {name}")

@@ -52,13 +52,13 @@ def judge_filesystem(where: str, kind: str) -> CheckResult:
     """By the type in /proc/self/mountinfo (proc(5))."""
     check = "file system"
     if kind in _VOLATILE:
-        mend = "Put the directory on a disk: what is here is gone at the next start."
+        mend = "Put the directory on a disk: files in memory are lost at the next start."
         return CheckResult(check, "fail", f"{where} is {kind}, in memory", mend)
     if kind in _REMOTE or kind.startswith("fuse."):
-        mend = "Use a local disk: locks and syncs over the network promise less than they say."
+        mend = "Use a local disk: locks and syncs over the network are not reliable."
         return CheckResult(check, "warn", f"{where} is {kind}, over the network", mend)
     if kind in ("overlay", "overlayfs", "aufs"):
-        mend = "Mount a volume there: a container's own layer goes with the container."
+        mend = "Mount a volume there: a container's own layer is removed with it."
         return CheckResult(check, "warn", f"{where} is {kind}, a container's layer", mend)
     return CheckResult(check, "ok", f"{where} is {kind}")
 
@@ -81,10 +81,10 @@ def judge_syncs(where: str, times: Sequence[dt.timedelta]) -> CheckResult:
     slowest = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
     took = f"{where}: a write is on disk in {_ms(median)} ms (p50), {_ms(slowest)} ms (p99)"
     if median < _IMPOSSIBLE:
-        mend = "That is faster than any disk: look whether it, or the hypervisor, ignores flushes."
+        mend = "That is faster than any disk: check whether it, or the hypervisor, ignores flushes."
         return CheckResult("sync", "warn", took, mend)
     if slowest > _SLOW:
-        mend = "Each immediate event waits so long: use a faster disk, or flush='hybrid'."
+        mend = "Each immediate event waits that long: use a faster disk, or flush='hybrid'."
         return CheckResult("sync", "warn", took, mend)
     return CheckResult("sync", "ok", took)
 

@@ -28,11 +28,13 @@ def _clock() -> CheckResult:
     timex = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes = 0: only look
     state = ctypes.CDLL(None).adjtimex(timex)
     if state < 0:
-        mend = "Look yourself: timedatectl"
-        return CheckResult("clock", "warn", "the kernel does not tell whether it is right", mend)
+        mend = "Check with timedatectl"
+        return CheckResult(
+            "clock", "warn", "the kernel does not say whether it is synchronised", mend
+        )
     if state == _TIME_ERROR:
-        mend = "timedatectl set-ntp true; in a virtual machine the host may keep its time instead."
-        return CheckResult("clock", "warn", "the kernel says that nothing keeps it right", mend)
+        mend = "timedatectl set-ntp true; in a virtual machine the host may keep the time instead."
+        return CheckResult("clock", "warn", "it is not synchronised", mend)
     return CheckResult("clock", "ok", "synchronised")
 
 

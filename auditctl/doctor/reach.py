@@ -53,7 +53,7 @@ def check_reach(config: Config, root: Path = Path("/")) -> Iterator[CheckResult]
 
 
 def _asked(config: Config, sink: SinkConfig) -> str:
-    """Which setting has retention ask the sink's cluster; "": none."""
+    """The setting by which retention asks the sink's cluster; "": none."""
     policies = (config.policy, *(policy for _, policy in config.policy.overrides))
     if sink.kind == "elasticsearch":
         if any(policy.verify_before_delete == "index" for policy in policies):

@@ -48,7 +48,7 @@ def check_units(root: Path = Path("/")) -> Iterator[CheckResult]:
         installation = _installed(units, drop_ins)
         steps = installation.plan(root)
     except (AuditLogError, OSError, UnicodeDecodeError) as error:
-        mend = "Look at it, then lay it out anew: auditctl install"
+        mend = "Look at it, then install the units again: auditctl install"
         yield CheckResult("units", "fail", f"{units} cannot be compared: {error}", mend)
         return
     mend = f"{_command(installation, root)} && systemctl daemon-reload"
@@ -57,7 +57,7 @@ def check_units(root: Path = Path("/")) -> Iterator[CheckResult]:
         if step.state == "create":
             yield CheckResult("units", "fail", f"{step.path} is missing", mend)
         elif step.state == "update":
-            own = f"{mend}; what is to differ belongs into: systemctl edit {step.path.name}"
+            own = f"{mend}; put local changes into a drop-in: systemctl edit {step.path.name}"
             detail = f"{step.path} is not what auditctl install writes"
             yield CheckResult("units", "warn", detail, own if step.path.parent == units else mend)
         wrong = wrong or step.state in ("create", "update")

@@ -153,7 +153,7 @@ class _Reading:
 
     def member(self, name: str, content: IO[bytes] | None) -> None:
         if content is None:
-            raise ArchiveDamaged("it holds something that is no plain file", hint=_HINT)
+            raise ArchiveDamaged("it holds something that is not a plain file", hint=_HINT)
         if name in self.seen:
             raise ArchiveDamaged(f"{name} is in it twice", hint=_HINT)
         hashing = _Hashing(content)
@@ -174,7 +174,7 @@ class _Reading:
         try:
             segment = SegmentName.parse(name.removeprefix("logs/"))
         except InvalidName:
-            raise ArchiveDamaged(f"{name} is no segment", hint=_HINT) from None
+            raise ArchiveDamaged(f"{name} is not a segment", hint=_HINT) from None
         log = str(segment.log)
         if log not in self.checks:
             proofs = by_log(self.tombstones).get(log, ())

@@ -156,7 +156,7 @@ def print_json(value: Any, *, indent: bool = False) -> None:
 
 
 def say(text: str) -> None:
-    """One line of talk."""
+    """Print one message to stderr."""
     sys.stderr.write(f"{text}\n")
 
 

@@ -54,7 +54,7 @@ class Grouping:
         return self.by in _STEPS
 
     def add(self, record: Record) -> None:
-        """Raises LogDamaged for a record that is no JSON."""
+        """Raises LogDamaged for a record that is not JSON."""
         key = self._key(record)
         if key not in self.counts and len(self.counts) >= _MAX_KEYS:
             key = _OTHER

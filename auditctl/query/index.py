@@ -64,7 +64,7 @@ class IndexSearch:
                     if scope.since <= record.header.timestamp < scope.until and holds(record):
                         yield record
                 except LogDamaged:
-                    self._told(f"document {record.log}:{record.seq} is no JSON")
+                    self._told(f"document {record.log}:{record.seq} is not JSON")
         except FAILURES as error:
             outcome = trouble(error)
             raise CommandFailed(

@@ -58,7 +58,7 @@ class SqliteSearch:
                         if scope.since <= header.timestamp < scope.until and holds(record):
                             yield record
                     except LogDamaged:
-                        self.trouble(str(self.path), 0, f"{record.log}:{record.seq} is no JSON")
+                        self.trouble(str(self.path), 0, f"{record.log}:{record.seq} is not JSON")
         except sqlite3.Error as error:
             raise CommandFailed(
                 f"it cannot be searched ({error})",

@@ -282,7 +282,7 @@ def _checked(test: Test, at: int) -> Test:
         try:
             re.compile(test.value)
         except re.error as error:
-            raise _wrong(f"{test.value!r} is no regular expression ({error.msg})", at) from None
+            raise _wrong(f"{test.value!r} is not a regular expression ({error.msg})", at) from None
         except RecursionError:
             raise _wrong("the regular expression is nested too deeply", at) from None
     if test.field == "@timestamp" and test.op in ("<", "<=", ">", ">="):

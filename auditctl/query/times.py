@@ -55,7 +55,7 @@ def parse_time(text: str, now: dt.datetime, *, end: bool = False) -> dt.datetime
         day = _day(words, now)
         return day + _DAY if day is not None and end else day or _instant(words, now)
     except (ValueError, OverflowError):
-        raise QueryError(f"{text!r} is no time", hint=_HINT) from None
+        raise QueryError(f"{text!r} is not a time", hint=_HINT) from None
 
 
 def _day(words: str, now: dt.datetime) -> dt.datetime | None:

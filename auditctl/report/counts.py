@@ -85,7 +85,7 @@ class EventCounts:
         return self.refusals.total()
 
     def add(self, record: Record) -> None:
-        """Count one record.  Raises LogDamaged, having counted nothing, when it is no JSON."""
+        """Count one record.  Raises LogDamaged, having counted nothing, when it is not JSON."""
         fields = record.fields
         self.records += 1
         header = record.header

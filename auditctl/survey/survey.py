@@ -216,7 +216,7 @@ def _inventories(directories: Sequence[Path], problems: list[str]) -> Iterator[I
             yield scan(directory)
         except OSError as error:
             problems.append(
-                f"{directory}: {error.strerror}; nothing in it is shipped, checked or retained."
+                f"{directory}: {error.strerror}; nothing in it is shipped, verified or retained."
                 " Is it mounted?"
             )
 

@@ -38,6 +38,7 @@ EXPECTED = {
     "ForkedLog": ExitCode.FAILED,
     "InvalidEvent": ExitCode.DATA,
     "InvalidName": ExitCode.DATA,
+    "InvalidOption": ExitCode.FAILED,
     "LogClosed": ExitCode.FAILED,
     "LogDamaged": ExitCode.DATA,
     "LogFailed": ExitCode.FAILED,

@@ -346,14 +346,14 @@ def test_keeps(config: Path, old: LogBuilder, tmp_path: Path, supervisor: Superv
             supervisor.until("RELOADING=1")
             supervisor.until("READY=1")
             config.write_text(good)
-            refused = [line for line in said(config).splitlines() if "is not taken" in line]
+            refused = [line for line in said(config).splitlines() if "is refused" in line]
             assert len(refused) == count
             assert words in refused[-1]
             assert f'auditlog_agent_reloads_total{{result="failure"}} {count}.0' in metrics(config)
         old.append(5)
         eventually(lambda: len(in_sink(tmp_path)) == 85)
         assert metrics(config, "readyz") == "ready\n"
-    assert said(config).count("the one before stays at work") == len(wrong)
+    assert said(config).count("the previous one stays in use") == len(wrong)
     assert "Traceback" not in said(config)
 
 
@@ -380,7 +380,7 @@ def test_the_watchdog_is_told_only_while_the_loops_come_round(
         pipe = tmp_path / "state/cursors/main/rbee-hive@gpu1.cursor"
         os.mkfifo(pipe)
         write_log(tmp_path / "audit", "rbee-hive@gpu1", records=5)
-        eventually(lambda: "delivery to main does not come round" in said(config))
+        eventually(lambda: "delivery to main is stuck" in said(config))
         supervisor.silent_for(1)
         os.close(os.open(pipe, os.O_WRONLY))
         supervisor.until("WATCHDOG=1")

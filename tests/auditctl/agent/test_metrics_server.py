@@ -122,7 +122,7 @@ def test_stuck() -> None:
             "sink main: cannot connect\nsink copy: no answer\n",
         )
         agent.stuck_loop = "delivery to main"
-        assert failure(f"{url}/healthz") == (503, "delivery to main does not come round\n")
+        assert failure(f"{url}/healthz") == (503, "delivery to main is stuck\n")
         assert failure(f"{url}/")[0] == 404
 
 

@@ -60,7 +60,7 @@ def test_check_says_which_directory_is_not_there_yet(
     (tmp_path / "audit").rmdir()
     result = run("config", "check", "--config", config)
     assert result.code == 0
-    assert f"{tmp_path}/audit: not there yet" in result.err
+    assert f"{tmp_path}/audit: does not exist yet" in result.err
 
 
 def test_show_tells_every_value_and_its_origin_and_no_secret(

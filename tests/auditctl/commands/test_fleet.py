@@ -30,7 +30,7 @@ def sink(run: Callable[..., Result], tmp_path: Path) -> Path:
 def test_a_whole_fleet_needs_nobody(run: Callable[..., Result], sink: Path) -> None:
     result = run("fleet", sink, "--all")
     assert result.code == 0
-    assert "ok nothing needs a person" in result.out
+    assert "ok nothing needs attention" in result.out
     assert re.search(r"queen-rbee@hive1 +40 +1-40 ", result.out)
     assert "0 of 2 lines need a person" in result.err
 

@@ -61,4 +61,4 @@ def test_a_time_that_is_none_is_named(run: Callable[..., Result], tmp_path: Path
     write_log(tmp_path, records=1)
     result = run("report", tmp_path, "--since", "soon", "--json")
     assert result.code in (2, 65)
-    assert "'soon' is no time" in result.err
+    assert "'soon' is not a time" in result.err

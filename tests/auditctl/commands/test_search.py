@@ -172,7 +172,7 @@ def test_a_line_that_is_no_record_is_said_and_makes_the_code_65(
 def test_nothing_found_is_said_to_people(run: Callable[..., Result], built: LogBuilder) -> None:
     result = run("search", "actor=bob", built.directory)
     assert (result.code, result.out) == (0, "")
-    assert "no record answers" in result.err
+    assert "no record matches" in result.err
     assert run("search", "actor=bob", built.directory, "--json").err == ""
 
 
@@ -180,12 +180,12 @@ def test_nothing_found_is_said_to_people(run: Callable[..., Result], built: LogB
     ("arguments", "words"),
     [
         (["actr=alice"], "there is no field 'actr'"),
-        (["", "--since", "tomorrow"], "'tomorrow' is no time"),
+        (["", "--since", "tomorrow"], "'tomorrow' is not a time"),
         (["", "--since", "today", "--until", "yesterday"], "swap --since and --until"),
         (["", "--count", "--by", "hour"], "give one"),
         (["", "--by", "huor"], "no field"),
         (["", "--follow", "--reverse"], "--follow has no end"),
-        (["", "--follow", "--until", "now"], "for ever"),
+        (["", "--follow", "--until", "now"], "has no end, --until has"),
         (["", "--source", "x.sqlite", "--verified"], "reads files"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_host_with_other_sources_alone_has_a_state(
     before = run("status", "--config", config)
     assert (before.code, before.err) == (0, "")
     assert before.out == (
-        "ok 1 other source, nothing needs a person\nsource worker: main nothing yet\n"
+        "ok 1 other source, nothing needs attention\nsource worker: main nothing yet\n"
     )
     assert run("ship", "--config", config, "--once").code == 0
     after = run("status", "--config", config)

@@ -14,7 +14,7 @@ from shippers.sinks.sqlite.sink import SqliteSink
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.elasticsearch import Cluster
+    from tests.support.elasticsearch import Cluster, SecuredCluster
 
 
 @pytest.mark.parametrize(("status", "state"), [(200, "ok"), (503, "warn")])
@@ -64,6 +64,25 @@ def test_an_elasticsearch_that_is_there(elasticsearch: Cluster) -> None:
     assert found["version"].state == "ok"
     assert found["privileges"].state == "warn"  # security is off there
     assert not any(finding.state == "fail" for finding in found.values())
+
+
+def test_a_cluster_set_up_as_documented_needs_nothing(
+    secured_elasticsearch: SecuredCluster, tmp_path: Path
+) -> None:
+    """The shipper's user may not see templates and versions; that is no problem."""
+    password = tmp_path / "es.password"
+    password.touch(0o600)
+    password.write_text(secured_elasticsearch.users["shipper"].password)
+    sink = ElasticsearchConfig(
+        name="main",
+        urls=(secured_elasticsearch.url,),
+        ca_file=secured_elasticsearch.ca_file,
+        username="shipper",
+        password_file=password,
+    )
+    found = list(check_sink(sink))
+    assert [(each.state, each.detail) for each in found if each.state != "ok"] == []
+    assert any("set-up user" in each.detail for each in found)
 
 
 def test_the_host(tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def test_foreign(tmp_path: Path, built: LogBuilder) -> None:
     (tmp_path / "text.tar.zst").write_bytes(b"no archive at all")
     without = {name: c for name, c in original.items() if not name.endswith("MANIFEST.json")}
     for path, words in (
-        (pack(tmp_path / "link.tar.zst", original, link), "no plain file"),
+        (pack(tmp_path / "link.tar.zst", original, link), "not a plain file"),
         (pack(tmp_path / "none.tar.zst", without), "no MANIFEST.json"),
-        (pack(tmp_path / "other.tar.zst", {"case/logs/strange": b"x"}), "is no segment"),
+        (pack(tmp_path / "other.tar.zst", {"case/logs/strange": b"x"}), "is not a segment"),
         (pack(tmp_path / "json.tar.zst", {"case/MANIFEST.json": b"{}"}), "cannot be understood"),
         (pack(tmp_path / "text.tar.zst", {"case/MANIFEST.json": b"{"}), "not JSON"),
         (tmp_path / "cut.tar.zst", "cannot be read to its end"),

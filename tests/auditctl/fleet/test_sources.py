@@ -14,7 +14,7 @@ from auditctl.config.sinks import sink_for_target
 from auditctl.fleet.ranges import Count, find_irregularities
 from auditctl.fleet.sources import FleetSource, open_source
 from auditlog.format.record import format_timestamp, parse_header
-from shippers.batch import Shipment
+from shippers.item import Shipment
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.sqlite.sink import SqliteSink

@@ -75,7 +75,7 @@ def test_what_a_text_means(text: str, query: Query) -> None:
         ("=1", "'=' stands where a test is missing"),
         ("not", "a test is missing"),
         ('""', "an empty text stands in every record"),
-        ("reason~[", "is no regular expression"),
+        ("reason~[", "is not a regular expression"),
         ("evnt_type=x", "Did you mean event_type\\?"),
         ("tries=3", "as in details.tries"),
         ("details.=3", "no field"),

@@ -65,5 +65,5 @@ def test_utc(text: str, instant: str) -> None:
      "999999w ago", "2026-11-23T", "-2", "\u0661\u0662:\u0660\u0660"],
 )  # fmt: skip
 def test_refused(text: str) -> None:
-    with pytest.raises(QueryError, match="is no time"):
+    with pytest.raises(QueryError, match="is not a time"):
         parse_time(text, NOW)
