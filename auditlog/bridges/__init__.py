@@ -1,5 +1,5 @@
-"""From other libraries into the log: logging, structlog, ASGI; and its health to Prometheus.
+"""Connect other libraries to the log: logging, structlog, ASGI, WSGI, Django, Celery, Prometheus.
 
-Nothing here is imported by ``import auditlog``, and each module needs its library only where it is
+``import auditlog`` imports nothing of this, and each module needs its library only where it is
 used: ``from auditlog.bridges.asgi import AuditMiddleware``.
 """

@@ -1,4 +1,4 @@
-"""ASGI middleware: who asked for what, from where, and what came of it.
+"""Record every request and WebSocket connection of an ASGI application.
 
     app = AuditMiddleware(app, lambda: auditlog.open(…), actor=actor_of)
 
@@ -24,11 +24,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import inspect
-import re
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from auditlog.bridges.asgi_exchange import (
     HttpExchange,
@@ -40,8 +38,10 @@ from auditlog.bridges.asgi_exchange import (
     headers_of,
 )
 from auditlog.bridges.client_address import TrustedProxies
+from auditlog.bridges.http_request import chosen_id
+from auditlog.bridges.log_source import GivenLog, LogSource
 from auditlog.bridges.outage import Outage
-from auditlog.errors import AuditLogError, ForkedLog, LogClosed, LogFailed
+from auditlog.errors import AuditLogError, LogFailed
 from auditlog.events.actor import Actor, Outcome, Severity, as_actor
 from auditlog.events.context import bind
 from auditlog.writer.log import Log
@@ -49,10 +49,7 @@ from auditlog.writer.log import Log
 __all__ = ["AuditMiddleware"]
 
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-Who: TypeAlias = Actor | Mapping[str, Any] | None
-
-_CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_FOR_GOOD: Final = (LogFailed, LogClosed, ForkedLog)
+Who: TypeAlias = Actor | Mapping[str, Any] | str | None
 
 
 class AuditMiddleware:
@@ -76,7 +73,7 @@ class AuditMiddleware:
     def __init__(
         self,
         app: App,
-        log: Log | Callable[[], Log],
+        log: GivenLog,
         *,
         actor: Callable[[Scope], Who | Awaitable[Who]] | None = None,
         correlation_headers: Iterable[str] = ("x-request-id", "x-correlation-id"),
@@ -86,8 +83,7 @@ class AuditMiddleware:
         timeout: dt.timedelta | float = 10.0,
     ) -> None:
         self.app = app
-        self._log = log if isinstance(log, Log) else None
-        self._open = None if isinstance(log, Log) else log
+        self._source = LogSource(log)
         self._actor = actor
         self._id_headers = tuple(name.lower().encode("ascii") for name in correlation_headers)
         if not self._id_headers:
@@ -97,7 +93,6 @@ class AuditMiddleware:
         self.fail_closed = fail_closed
         self._timeout = timeout.total_seconds() if isinstance(timeout, dt.timedelta) else timeout
         self._outage = Outage("asgi")
-        self._lost_for_good = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -113,7 +108,7 @@ class AuditMiddleware:
         correlation_id = self._correlation_id(scope)
         client_ip = self._client_ip(scope)
         exchange = kind(self, scope, send, client_ip, (self._id_headers[0], correlation_id))
-        if self.fail_closed and self._lost_for_good:
+        if self.fail_closed and self._source.down:
             self._outage.lost(LogFailed("the log takes no more events"))
             await exchange.refuse()
             return
@@ -152,38 +147,40 @@ class AuditMiddleware:
         """Whether the event is durable; if not, that was said on the logger."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._opened().aemit(
+                await (await self._log()).aemit(
                     event_type, actor=actor, outcome=outcome, severity=severity, details=details
                 )
         except (AuditLogError, OSError) as error:  # a TimeoutError is an OSError, too
-            self._lost_for_good = isinstance(error, _FOR_GOOD)
+            self._source.lost(error)
             self._outage.lost(error)
             return False
+        self._source.recorded()
         self._outage.recorded()
         return True
 
-    def _opened(self) -> Log:
-        if self._log is None:
-            assert self._open is not None, "either was given"  # noqa: S101  (for the type checker)
-            self._log = self._open()
-        return self._log
+    async def _log(self) -> Log:
+        """The log; where it has to be reopened, the event loop goes on meanwhile."""
+        if self._source.ready or self._source.current is None:
+            return self._source.get()
+        return await asyncio.to_thread(self._source.get)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def opening() -> Message:
             message = await receive()
-            if message["type"] == "lifespan.startup" and self._open is not None:
-                self._opened()  # what cannot be opened shall not start
+            if message["type"] == "lifespan.startup" and self._source.opens:
+                self._source.get()  # what cannot be opened shall not start
             return message
 
         async def closing(message: Message) -> None:
-            if message["type"].startswith("lifespan.shutdown.") and self._log is not None:
+            log = self._source.current
+            if message["type"].startswith("lifespan.shutdown.") and log is not None:
                 try:
-                    if self._open is not None:
-                        self._log.close()
+                    if self._source.opens:
+                        self._source.close()
                     else:
                         # Servers end with the signal that stopped them, which runs no exit handler;
                         # whoever opened the log may still close it.
-                        await asyncio.to_thread(self._log.flush)
+                        await asyncio.to_thread(log.flush)
                 except AuditLogError as error:
                     self._outage.lost(error)
             await send(message)
@@ -191,11 +188,9 @@ class AuditMiddleware:
         await self.app(scope, opening, closing)
 
     def _correlation_id(self, scope: Scope) -> str:
-        for wanted in self._id_headers:
-            for value in headers_of(scope, wanted):
-                if _CORRELATION_ID.fullmatch(value) is not None:
-                    return value
-        return uuid.uuid4().hex
+        return chosen_id(
+            value for wanted in self._id_headers for value in headers_of(scope, wanted)
+        )
 
     def _client_ip(self, scope: Scope) -> str | None:
         client = scope.get("client")

@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from hashlib import sha256
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+from auditlog.bridges.http_request import (
+    NOT_RECORDED,
+    exception_type,
+    judged,
+    path_details,
+)
 from auditlog.events.actor import Actor, Outcome, Severity
-from auditlog.redaction.redactor import UNCUT
 
 __all__ = [
     "HttpExchange",
@@ -34,8 +38,6 @@ _WHOLE_BODY: Final = frozenset({"http.response.pathsend"})
 _WEBSOCKET_ANSWERS: Final = frozenset(
     {"websocket.accept", "websocket.close", "websocket.http.response.start"}
 )
-_MAX_PATH: Final = 1024
-_NOT_RECORDED: Final = b"The request could not be recorded in the audit log.\n"
 _TRY_AGAIN_LATER: Final = 1013  # close code, registered with IANA for RFC 6455
 
 
@@ -119,7 +121,7 @@ class _Exchange:
         scope = self._scope
         known = {
             "method": str(scope["method"])[:32] if "method" in scope else None,
-            **_path(str(scope.get("path", ""))),
+            **path_details(str(scope.get("path", ""))),
             "route": getattr(scope.get("route"), "path", None),
             "client_ip": self._client_ip,
             "duration_ms": round((time.perf_counter() - self._started) * 1000, 3),
@@ -186,7 +188,7 @@ class HttpExchange(_Exchange):
             "failure",
             "warning" if canceled else "error",
             status=self._status,
-            exception=_type_of(error),
+            exception=exception_type(error),
         )
 
     async def refuse(self) -> None:
@@ -196,11 +198,11 @@ class HttpExchange(_Exchange):
             "status": 503,
             "headers": [
                 (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", str(len(_NOT_RECORDED)).encode("ascii")),
+                (b"content-length", str(len(NOT_RECORDED)).encode("ascii")),
             ],
         }
         await self._send(self._with_id(start))
-        await self._send({"type": "http.response.body", "body": _NOT_RECORDED})
+        await self._send({"type": "http.response.body", "body": NOT_RECORDED})
 
     async def _send_start(self) -> None:
         if self._start is not None:
@@ -210,7 +212,7 @@ class HttpExchange(_Exchange):
     async def _record_response(self, **details: Literal[True] | None) -> bool:
         await self._ask_for_actor()
         self._recorded = True
-        outcome, severity = _judged(self._status)
+        outcome, severity = judged(self._status)
         return await self._record("http.request", outcome, severity, status=self._status, **details)
 
 
@@ -259,7 +261,7 @@ class WebSocketExchange(_Exchange):
             "failure",
             "warning" if isinstance(error, asyncio.CancelledError) else "error",
             close_code=self._close_code,
-            exception=_type_of(error),
+            exception=exception_type(error),
         )
 
     async def refuse(self) -> None:
@@ -269,7 +271,7 @@ class WebSocketExchange(_Exchange):
             return
         start = {"type": "websocket.http.response.start", "status": 503, "headers": []}
         await self._send(self._with_id(start))
-        await self._send({"type": "websocket.http.response.body", "body": _NOT_RECORDED})
+        await self._send({"type": "websocket.http.response.body", "body": NOT_RECORDED})
 
     async def _record_answer(self, **details: Any) -> bool:
         return await self._record(
@@ -287,28 +289,3 @@ def headers_of(scope: Scope, wanted: bytes) -> list[str]:
         for name, value in scope.get("headers", ())
         if bytes(name).lower() == wanted
     ]
-
-
-def _path(path: str) -> dict[str, Any]:
-    """The path, of a long one the beginning, so that no path makes a record too large."""
-    text = path.encode("utf-8", "backslashreplace").decode()
-    if len(text) <= _MAX_PATH:
-        return {"path": text}
-    digest = sha256(text.encode()).hexdigest()
-    # Cleaned before it is cut: half a secret is not recognised as one.
-    beginning = UNCUT.text(text[: 16 * _MAX_PATH], "path")[:_MAX_PATH]
-    return {"path": beginning, "path_length": len(text), "path_hash": f"sha256:{digest}"}
-
-
-def _judged(status: int | None) -> tuple[Outcome, Severity]:
-    if status is None or status >= 500:
-        return "failure", "error"
-    if status in (401, 403, 429):
-        return "failure", "warning"
-    return ("failure" if status >= 400 else "success"), "info"
-
-
-def _type_of(error: BaseException) -> dict[str, str]:
-    """An exception by its type: its message may quote what was sent."""
-    kind = type(error)
-    return {"type": f"{kind.__module__}.{kind.__qualname__}"}

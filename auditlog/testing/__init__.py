@@ -33,6 +33,7 @@ from auditlog.format.record import (
 )
 from auditlog.format.segment_names import LogId
 from auditlog.reading.event_record import EventRecord
+from auditlog.redaction.policy import Policy
 from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.ticket import Ticket
 
@@ -45,8 +46,8 @@ _HEAD: Final = ("v", "log", "seq", "prev_hash", "@timestamp", "service", "host",
 class MemoryLog(DisabledLog):
     """A log that keeps its records in memory.  Any thread may emit."""
 
-    def __init__(self, log_id: LogId, rules: ValueRules) -> None:
-        super().__init__(log_id, rules)
+    def __init__(self, log_id: LogId, rules: ValueRules, redaction: Policy) -> None:
+        super().__init__(log_id, rules, redaction)
         self.records: list[EventRecord] = []
         self._adding = threading.Lock()
         self._prefix = log_prefix(str(log_id))
@@ -116,9 +117,11 @@ def capture(
     host: str = "localhost",
     default: Callable[[Any], Any] | None = None,
     strict: bool = False,
+    redaction: Policy | None = None,
 ) -> Iterator[Captured]:
-    """Give a log in memory and what is emitted to it; ``default`` and ``strict`` as in open."""
-    log = MemoryLog(LogId(service, host, ""), ValueRules(default, strict))
+    """Give a log in memory and what is emitted to it; the options are those of auditlog.open."""
+    rules = ValueRules(default, strict)
+    log = MemoryLog(LogId(service, host, ""), rules, redaction or Policy.default())
     try:
         yield Captured(log)
     finally:

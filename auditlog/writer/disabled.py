@@ -17,6 +17,8 @@ from auditlog.events.encode import encode
 from auditlog.events.values import ValueRules
 from auditlog.format.record import GENESIS_HASH
 from auditlog.format.segment_names import LogId, SegmentName
+from auditlog.redaction.policy import Policy
+from auditlog.redaction.redactor import Redactor
 from auditlog.writer.log import EventFields, Log
 from auditlog.writer.stats import Stats
 from auditlog.writer.ticket import Commit, Ticket
@@ -27,9 +29,10 @@ __all__ = ["DisabledLog"]
 class DisabledLog(Log):
     """Checks each event as a log does, writes nothing, and needs no directory."""
 
-    def __init__(self, log_id: LogId, rules: ValueRules) -> None:
+    def __init__(self, log_id: LogId, rules: ValueRules, redaction: Policy) -> None:
         self.id = log_id
         self._rules = rules
+        self._redactor = Redactor(redaction)
         self._service_host = service_host(log_id.service, log_id.host)
         self._commit = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0, 1)
         self._commit.done = True
@@ -47,7 +50,12 @@ class DisabledLog(Log):
         **fields: Unpack[EventFields],
     ) -> Ticket:
         body, _ = encode(
-            event, fields, service_host=self._service_host, context=current(), rules=self._rules
+            event,
+            fields,
+            service_host=self._service_host,
+            context=current(),
+            rules=self._rules,
+            redactor=self._redactor,
         )
         return self._keep(body)
 

@@ -96,7 +96,7 @@ def open_log(
     )
     log_id = LogId(service, host or os.uname().nodename, instance or "")
     if options.flush.mode == "disabled":
-        return DisabledLog(log_id, options.values)
+        return DisabledLog(log_id, options.values, options.redaction)
     path = Path(directory).absolute()
 
     def acquire(wanted: LogId) -> tuple[LogId, Locks, Recovered]:

@@ -38,6 +38,9 @@ def details_of(audit: Path, event_type: str) -> dict[str, object]:
 
 def test_every_example_is_run() -> None:
     run_here = {
+        "celery_tasks.py",
+        "django_project.py",
+        "fastapi_app.py",
         "logging_handler.py",
         "prometheus_metrics.py",
         "retention_run.py",
@@ -95,3 +98,22 @@ def test_tracing_with_the_real_sdk(tmp_path: Path) -> None:
 def test_prometheus_metrics(tmp_path: Path) -> None:
     printed = run("prometheus_metrics.py", tmp_path / "audit")
     assert 'auditlog_writer_durable_records_total{log="queen-rbee@hive1"} 3.0' in printed
+
+
+def test_django_project(tmp_path: Path) -> None:
+    assert run("django_project.py", tmp_path / "audit") == "200 alice orders/<int:number>\n"
+
+
+def test_celery_tasks(tmp_path: Path) -> None:
+    assert run("celery_tasks.py", tmp_path / "audit").splitlines() == [
+        "shipped",
+        "order.shipped success alice req-1",
+        "celery.task_succeeded success alice req-1",
+        "celery.task_failed failure alice req-1",
+    ]
+
+
+def test_fastapi_app(tmp_path: Path) -> None:
+    lines = run("fastapi_app.py", tmp_path / "audit").splitlines()
+    assert lines.count("http.request alice acme") == 2
+    assert {"order.read alice acme", "report.read alice acme"} <= set(lines)
