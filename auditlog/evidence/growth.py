@@ -1,8 +1,9 @@
 """Read a log's new records into its tree: through rotation, compression and deletion under policy.
 
-Only what is durable is read: the newest segment is synced first, since a signature must not name
-a record that a power loss takes back.  A record that is missing without a tombstone, or a line that
-is no record, stops the growth with an error; it goes on by itself once the log is whole again.
+Only what is durable is read: a segment is synced first, the newest one before each read, since a
+signature must not name a record that a power loss takes back.  A record that is missing without a
+tombstone, or a line that is no record, stops the growth with an error; it goes on by itself once
+the log is whole again.
 
 Invariants (tests of the same name in tests/auditlog/evidence/test_growth.py):
   every_line   the tree has the lines of the log in their order, in whatever form the segments are
@@ -56,7 +57,7 @@ class Growth:
         self._path = Path()
         self._plain = False
         self._rest = b""  # of a compressed segment: the beginning of the next line
-        self._named = False  # the name of the open segment is durable
+        self._named = False  # the open segment was synced once, and so was its name
         self._done = False  # the segment was read to its end, and another one follows it
         self.sealed = False
         self.critical = False
@@ -170,7 +171,7 @@ class Growth:
         end = block.rfind(b"\n") + 1
         if self._plain:
             self._stream.seek(self._offset + end)
-            if end and newest:
+            if end and (newest or not self._named):
                 self._make_durable(self._stream)
             ended = len(block) < _BLOCK_BYTES
         else:

@@ -1,0 +1,57 @@
+"""What the signer of a log does while its system calls are recorded (tests/durability)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from auditlog.errors import LogDamaged
+from auditlog.evidence.growth import Growth
+from auditlog.evidence.note import Signer, encode_base64
+from auditlog.evidence.proof_state import ProofState
+from auditlog.evidence.signer import LogSigner
+from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import scan
+from tests.support.forked import at_barrier
+from tests.support.logs import LogBuilder
+
+__all__ = ["AT", "LOG", "opened", "story"]
+
+LOG = "queen-rbee@hive1"
+AT = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+_KEY = Signer("audit.example.com/hive1", bytes(range(32)))
+
+
+def opened(place: Path) -> tuple[LogSigner, Growth]:
+    signer = LogSigner(ProofState(place / "state", machine=""), LOG, _KEY)
+    growth = Growth(LOG, signer.tree, lambda: ())
+    segments = scan(place / "audit").logs.get(LogId.parse(LOG), ())
+    with suppress(LogDamaged):  # what nobody synced; its writer would cut it off
+        if segments:
+            growth.advance(segments)
+    return signer, growth
+
+
+def story(place: str, acks: str) -> None:
+    """Write and sign by turns, with a restart of the signer between; each checkpoint is noted.
+
+    The builder does not sync what it writes: nothing but the signer does.
+    """
+    at_barrier()
+    noted = os.open(acks, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    Path(place, "audit").mkdir()
+    log = LogBuilder(Path(place, "audit"), LOG)
+    for turn in range(5):
+        log.append(60)
+        if turn == 2:
+            log.rotate()
+            log.append(5)
+        signer, growth = opened(Path(place))
+        signed = signer.sign(AT)
+        assert signed is not None
+        root = encode_base64(signed.checkpoint.root)
+        os.writev(noted, [f"ack {signed.checkpoint.size} {root}\n".encode()])
+        growth.close()
+        signer.close()
