@@ -211,14 +211,14 @@ class ProofLog:
 
     def _open(self) -> Log:
         # Imported here since most runs delete nothing, and need no writer.
-        from auditlog.writer.opening import open_log  # noqa: PLC0415  (see above)
+        from auditlog.writer.opening import OwnService, open_log  # noqa: PLC0415  (see above)
 
         deadline = time.monotonic() + self._patience.total_seconds()
         while True:
             try:
                 return open_log(
                     self._directory,
-                    service=RETENTION_SERVICE,
+                    service=OwnService(RETENTION_SERVICE),
                     host=self._host,
                     instance=self._instance or None,
                     flush="batched",  # with immediate, emit would wait for a full disk

@@ -33,7 +33,7 @@ from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EVIDENCE_SERVICE, witnessed
 from auditlog.format.record import format_timestamp
 from auditlog.reading.inventory import scan
-from auditlog.writer.opening import open_log
+from auditlog.writer.opening import OwnService, open_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -252,7 +252,7 @@ def _restart(config: Config, directory: Path, state: ProofState, log: str, reaso
         "last_checkpoint": newest.note.lines() if newest is not None else [],
     }
     # First the record: no tree begins anew without one.
-    with open_log(directory, service=EVIDENCE_SERVICE, host=config.host) as record:
+    with open_log(directory, service=OwnService(EVIDENCE_SERVICE), host=config.host) as record:
         record.emit(
             "evidence.restarted",
             actor={"user_id": user(), "auth_method": "internal"},

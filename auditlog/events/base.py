@@ -39,8 +39,9 @@ from auditlog.redaction.redactor import KEYLESS, Redactor, escape
 __all__ = [
     "COMMON_FIELDS",
     "EVENT_TYPE",
-    "LIBRARYS_OWN",
     "OUTCOME",
+    "RESERVED_SERVICES",
+    "RESERVED_TYPES",
     "SEVERITY",
     "Event",
     "check_mapping",
@@ -49,8 +50,11 @@ __all__ = [
 EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 """What the name of an event type looks like."""
 
-LIBRARYS_OWN: Final = "log."
-"""How the types start that only the library writes."""
+RESERVED_SERVICES: Final = frozenset({"retention", "evidence", "witness"})
+"""The services of the library itself, whose logs contain tombstones, holds and checkpoints."""
+
+RESERVED_TYPES: Final = ("log.", *(f"{service}." for service in sorted(RESERVED_SERVICES)))
+"""The beginnings of the event types that only the library writes."""
 
 _NUMERIC: Final = ("Count", "Number", "int", "float")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -185,7 +189,7 @@ def _prepare(cls: type[Event]) -> None:
     name = cls.__name__
     if "event_type" not in cls.__dict__:
         cls.event_type = _CAMEL.sub("_", name).lower()
-    if EVENT_TYPE.fullmatch(cls.event_type) is None or cls.event_type.startswith(LIBRARYS_OWN):
+    if EVENT_TYPE.fullmatch(cls.event_type) is None or cls.event_type.startswith(RESERVED_TYPES):
         raise TypeError(f"{name}: {cls.event_type!r} cannot be the event type of a caller")
     for field in cls.declared:
         taken = field.name in COMMON_FIELDS and field not in Event.declared

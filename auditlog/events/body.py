@@ -28,8 +28,8 @@ from auditlog.events.actor import (
 )
 from auditlog.events.base import (
     EVENT_TYPE,
-    LIBRARYS_OWN,
     OUTCOME,
+    RESERVED_TYPES,
     SEVERITY,
     Event,
     check_mapping,
@@ -112,7 +112,7 @@ def encode_free(
         _refuse_strange(event_type, strange)
     known = EVENT_TYPES.get(event_type) if isinstance(event_type, str) else None
     if known is None:
-        _check_type(event_type)
+        _check_type(event_type, service_host)
     elif (event := _typed(known, details, context)) is not None:
         own, more = event
         return encode_body(
@@ -159,18 +159,22 @@ def encode_free(
     )
 
 
-def _check_type(event_type: object) -> None:
+def _check_type(event_type: object, service_host: str) -> None:
     if not isinstance(event_type, str) or EVENT_TYPE.fullmatch(event_type) is None:
         given = "" if isinstance(event_type, str) else f" but {type(event_type).__name__}"
         raise InvalidEvent(
             f"the event type is not a name like pool.drained{given}",
             hint="A lower-case letter, then up to 63 lower-case letters, digits, _ and dots.",
         )
-    if event_type.startswith(LIBRARYS_OWN):
-        raise InvalidEvent(
-            f"{event_type}: types that start with log. are the library's own",
-            hint="Choose another first word.",
-        )
+    if event_type.startswith(RESERVED_TYPES):
+        own = event_type.partition(".")[0]
+        # Only the library can open the log of one of its services (writer.opening.OwnService).
+        if own == "log" or not service_host.startswith(f'"service":"{own}"'):
+            raise InvalidEvent(
+                f"{event_type}: types that start with {own}. are the library's own",
+                hint="log., retention., evidence. and witness. are reserved: "
+                "choose another first word.",
+            )
 
 
 def _typed(

@@ -20,7 +20,7 @@ import orjson
 
 from auditlog.errors import InvalidEvent
 from auditlog.events.actor import as_actor, as_resource
-from auditlog.events.base import EVENT_TYPE, LIBRARYS_OWN, OUTCOME, SEVERITY
+from auditlog.events.base import EVENT_TYPE, OUTCOME, RESERVED_TYPES, SEVERITY
 from auditlog.events.field_kinds import check_text
 from auditlog.events.values import LENIENT, REPLACED, ValueRules, cleaned
 from auditlog.events.vocabulary import EVENT_TYPES
@@ -80,7 +80,7 @@ def _is_free(event_type: object) -> bool:
     return (
         isinstance(event_type, str)
         and EVENT_TYPE.fullmatch(event_type) is not None
-        and not event_type.startswith(LIBRARYS_OWN)
+        and not event_type.startswith(RESERVED_TYPES)
         and event_type not in EVENT_TYPES
     )
 

@@ -328,12 +328,12 @@ class EvidenceService:
             _logger.warning("a checkpoint of %s is signed, but not on record: %s", log, error)
 
     def _open_log(self) -> Log:
-        from auditlog.writer.opening import open_log  # noqa: PLC0415  (only who signs needs it)
+        from auditlog.writer.opening import OwnService, open_log  # noqa: PLC0415  (only who signs needs it)
 
         directory = self._directories[0]
         return open_log(
             directory,
-            service=EVIDENCE_SERVICE,
+            service=OwnService(EVIDENCE_SERVICE),
             host=self._host,
             flush="batched",
             block_timeout=_PATIENCE_SECONDS,

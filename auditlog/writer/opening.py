@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from auditlog import durable_fs
-from auditlog.errors import LogDamaged, LogLocked
+from auditlog.errors import InvalidName, LogDamaged, LogLocked
+from auditlog.events.base import RESERVED_SERVICES
 from auditlog.events.values import ValueRules
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY
@@ -36,12 +37,18 @@ from auditlog.writer.log import Locks, Log, Options
 from auditlog.writer.recovery import Recovered, recover
 from auditlog.writer.ticket import seconds
 
-__all__ = ["lock_log", "lock_path", "open_log"]
+__all__ = ["OwnService", "lock_log", "lock_path", "open_log"]
 
 _MAX_SLOTS: Final = 1000
 _PLAUSIBLE_NS: Final = 1_767_225_600 * SECOND_NS  # 2026-01-01
 
 _logger = logging.getLogger("auditlog")
+
+
+class OwnService(str):
+    """The name of one of the library's own services, whose logs a caller cannot open."""
+
+    __slots__ = ()
 
 
 def open_log(
@@ -82,6 +89,11 @@ def open_log(
     Raises InvalidName, UnsafePath, LogLocked (naming the holder), LogDamaged (nothing was
     changed), LogFailed when the first records cannot be made durable, OSError, ValueError.
     """
+    if service in RESERVED_SERVICES and not isinstance(service, OwnService):
+        raise InvalidName(
+            f"the service {service} is the library's own",
+            hint="retention, evidence and witness are reserved: choose another name.",
+        )
     directory_mode, file_mode = (0o750, 0o640) if group_readable else (0o700, 0o600)
     options = Options(
         flush=FlushPolicy.named(flush) if isinstance(flush, str) else flush,

@@ -20,7 +20,7 @@ from auditlog.format.tombstones import SEGMENT_DELETED, parse_tombstone
 from auditlog.reading.inventory import scan
 from auditlog.reading.selection import read
 from auditlog.reading.tombstone_scan import tombstones_in
-from auditlog.writer.opening import open_log
+from auditlog.writer.opening import OwnService, open_log
 from retention.content import inspect
 from retention.foreign_content import inspect_foreign
 from retention.holds import Hold
@@ -98,7 +98,7 @@ def test_a_tombstone_says_who_and_what(daily: LogBuilder) -> None:
 
 def test_a_log_that_another_process_writes_is_an_error(daily: LogBuilder) -> None:
     with (
-        open_log(daily.directory, service="retention", host="hive1"),
+        open_log(daily.directory, service=OwnService("retention"), host="hive1"),
         ProofLog(daily.directory, "hive1") as proofs,
         pytest.raises(LogLocked),
     ):

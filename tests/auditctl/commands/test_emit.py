@@ -124,3 +124,19 @@ def test_a_missing_parent_is_not_created(run: Callable[..., Result], tmp_path: P
     assert result.code == 2
     assert f"{tmp_path}/typo: there is no such directory" in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--service", "retention", "pool.drained"),
+        ("--service", "queen-rbee", "retention.segment_deleted"),
+    ],
+)
+def test_a_tombstone_cannot_be_emitted(
+    run: Callable[..., Result], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    refused = run("emit", tmp_path / "audit", *arguments)
+    assert refused.code == 65
+    assert "own. " in refused.err
+    assert "reserved" in refused.err

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-import auditlog
 from auditctl.config.model import Config
 from auditctl.config.sinks import SinkConfig, SqliteConfig
 from auditctl.survey.survey import Survey, survey
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import SegmentName
+from auditlog.writer.opening import OwnService, open_log
 from retention.holds import Hold, HoldStore
 from retention.memory import RunStore
 from retention.policy import Policy
@@ -232,7 +232,7 @@ def test_missing(tmp_path: Path) -> None:
     built.paths[1].unlink()
     (problem,) = look(tmp_path, sinks=()).logs[0].problems
     assert problem.startswith("part 2 of 2026-11-23 is gone and no tombstone says why")
-    with auditlog.open(tmp_path, service="retention", host="hive1") as log:
+    with open_log(tmp_path, service=OwnService("retention"), host="hive1") as log:
         details = {
             "log": built.log,
             "segment": built.names[1].logical,

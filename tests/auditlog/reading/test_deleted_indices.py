@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-import auditlog
 from auditlog.format.tombstones import INDEX_DELETED
 from auditlog.reading import deleted_indices
 from auditlog.reading.deleted_indices import DeletedIndices
 from auditlog.reading.tombstone_scan import index_tombstones
+from auditlog.writer.opening import OwnService, open_log
+from tests.support.logs import write_log
 
 
 def bury(directory: Path, day: str, host: str = "hive1", **details: Any) -> None:
@@ -23,7 +24,7 @@ def bury(directory: Path, day: str, host: str = "hive1", **details: Any) -> None
         "index": f"llama-orch-audit-{day}",
         "uuid": "abc",
     }
-    with auditlog.open(directory, service="retention", host=host) as log:
+    with open_log(directory, service=OwnService("retention"), host=host) as log:
         log.emit(INDEX_DELETED, details={**index, **details})
 
 
@@ -93,8 +94,8 @@ def test_an_incomplete_tombstone_is_none(tmp_path: Path, details: dict[str, Any]
 
 
 def test_only_retention_and_only_an_intact_record_speaks(tmp_path: Path) -> None:
-    with auditlog.open(tmp_path, service="web", host="hive1") as log:
-        log.emit(INDEX_DELETED, details={"sink": "main", "urls": [], "index": "i", "uuid": "u"})
+    details = {"sink": "main", "urls": [], "index": "i", "uuid": "u"}
+    write_log(tmp_path, "web@hive1").append(event_type=INDEX_DELETED, details=details)
     bury(tmp_path, "2026.01.01")
     (segment,) = tmp_path.glob("retention@*")
     segment.write_bytes(segment.read_bytes().replace(b"2026.01.01", b"2026.01.02"))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import auditlog
+from auditlog.errors import InvalidEvent, InvalidName
 from auditlog.format.segment_names import LogId
 from auditlog.writer import opening
 from auditlog.writer.opening import lock_log, lock_path
@@ -278,3 +279,30 @@ def test_succeeded_again_where_the_successor_is_ahead_as_well(tmp_path: Path) ->
             ids.append(log.id.instance)
     assert ids == ["", "s1", "s2", "s1", "s2", ""]
     assert auditlog.verify(tmp_path).ok
+
+
+@pytest.mark.parametrize("service", ["retention", "evidence", "witness"])
+def test_the_librarys_own_services_and_types_cannot_be_written_by_a_caller(
+    tmp_path: Path, service: str
+) -> None:
+    with pytest.raises(InvalidName, match="own") as refused:
+        auditlog.open(tmp_path / "audit", service=service, host="h")
+    assert "choose another name" in (refused.value.hint or "")
+    assert not (tmp_path / "audit").exists()
+    with (
+        auditlog.open(tmp_path / "audit", service="queen-rbee", host="h") as log,
+        pytest.raises(InvalidEvent, match="the library's own"),
+    ):
+        log.emit(f"{service}.segment_deleted", details={"log": "x@h"})
+    with opening.open_log(tmp_path / "audit", service=opening.OwnService(service), host="h") as log:
+        log.emit(f"{service}.noted").wait()
+        with pytest.raises(InvalidEvent, match="the library's own"):
+            log.emit("log.opened")
+
+
+def test_a_service_named_log_cannot_write_the_records_of_the_log_itself(tmp_path: Path) -> None:
+    with (
+        auditlog.open(tmp_path / "audit", service="log", host="h") as log,
+        pytest.raises(InvalidEvent, match="the library's own"),
+    ):
+        log.emit("log.recovered")
