@@ -21,8 +21,10 @@ import orjson
 from auditlog import durable_fs
 from auditlog.format.foreign_files import (
     EARLIEST,
+    EMPTY_CHAIN,
     FIRST_LINE_BYTES,
     FilePlace,
+    chained,
     first_line_hash,
     instant_of,
     line_hash,
@@ -94,6 +96,7 @@ class _Reading:
         self._first_at: dt.datetime | None = None
         self._last_at: dt.datetime | None = None
         self._last: tuple[int, bytes] | None = None
+        self._before = ""  # the chain before the last line
         self._matches: set[str] = set()
 
     def feed(self, piece: bytes) -> None:
@@ -121,6 +124,10 @@ class _Reading:
         if not content.strip():
             return
         self._lines += 1
+        if self._last is None:
+            self._before = EMPTY_CHAIN
+        else:
+            self._before = chained(self._before, line_hash(self._last[1]))
         self._last = (self._offset + len(line.rstrip(b"\r")) - len(content), content)
         at = _time(content, self._fields)
         if at is None:
@@ -138,7 +145,8 @@ class _Reading:
         if self._last is not None:
             first = first_line_hash(self._beginning) or line_hash(self._beginning)
             line_at, line = self._last
-            end = FilePlace(first, self._size_bytes, line_at, line_hash(line))
+            hashed = line_hash(line)
+            end = FilePlace(first, self._size_bytes, line_at, hashed, before=self._before)
         return ForeignContent(
             self._size_bytes,
             self._digest.hexdigest(),

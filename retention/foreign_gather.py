@@ -223,7 +223,11 @@ def _lacks(places: Iterable[FilePlace], end: FilePlace | None) -> str:
     if end is None:
         return ""  # nothing to ship
     of_this = [place for place in places if place.first_hash == end.first_hash]
-    if any((place.line_at, place.line_hash) == (end.line_at, end.line_hash) for place in of_this):
+    if any(
+        (place.line_at, place.line_hash) == (end.line_at, end.line_hash)
+        and place.before in ("", end.before)  # old places do not tell what lay before
+        for place in of_this
+    ):
         return ""
     if not of_this:
         return "it has shipped nothing of this file"

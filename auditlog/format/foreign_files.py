@@ -1,6 +1,6 @@
 """Identify files of JSON lines of other programs, positions in them, and times of lines.  Pure.
 
-    {"files": [[first_hash, offset, line_at, line_hash, seal], …]}      in the source's cursor
+    {"files": [[first_hash, offset, line_at, line_hash, seal, before], …]}   in the source's cursor
 
 Shippers write these cursors and retention reads them, as with those of our own logs (cursors).
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EARLIEST",
+    "EMPTY_CHAIN",
     "FIRST_LINE_BYTES",
     "FilePlace",
+    "chained",
     "decode_places",
     "encode_places",
     "first_line_hash",
@@ -47,7 +49,8 @@ class FilePlace(NamedTuple):
     """A position: all bytes before ``offset`` were shipped.
 
     ``line_at`` and ``line_hash`` are offset and hash of the last line before it.  ``seal`` is the
-    signature of a compressed file that was shipped to its end.
+    signature of a compressed file that was shipped to its end.  ``before`` is the chained hash of
+    all lines before the last one; "" in places of older versions.
     """
 
     first_hash: str
@@ -55,6 +58,7 @@ class FilePlace(NamedTuple):
     line_at: int
     line_hash: str
     seal: str = ""
+    before: str = ""
 
 
 def encode_places(places: Iterable[FilePlace]) -> dict[str, Any]:
@@ -67,10 +71,19 @@ def decode_places(value: Mapping[str, Any]) -> list[FilePlace]:
         places = [FilePlace(*fields) for fields in value["files"]]
     except (KeyError, TypeError) as error:
         raise ValueError("the cursor does not hold the places of files") from error
-    kinds = (str, int, int, str, str)
+    kinds = (str, int, int, str, str, str)
     if not all(list(map(type, place)) == list(kinds) for place in places):
         raise ValueError("the cursor does not hold the places of files")
     return places
+
+
+EMPTY_CHAIN: Final = sha256().hexdigest()
+"""``before`` of a place behind the first line."""
+
+
+def chained(before: str, line: str) -> str:
+    """The chained hash of some lines and of one more, from its line_hash."""
+    return sha256(f"{before}{line}".encode("ascii")).hexdigest()
 
 
 def line_hash(content: bytes) -> str:

@@ -6,6 +6,10 @@ program may truncate and refill the file at any moment, but never restores the o
 lines are unchanged after a read, they were unchanged during it.  Otherwise the bytes read are
 dropped, and the file is read from its beginning; lines delivered before are duplicates by their id.
 
+A place that was reached earlier, in this file or in one that begins alike, counts only if all lines
+before it are the same: the file is read up to there without giving lines out, and a chained hash of
+the lines is compared.
+
 A line is given out once its LF is there.  The bytes behind the last LF are given out when nothing
 is likely to follow: in a compressed file at once, a whole JSON object after five seconds without a
 write, and anything else after five minutes.
@@ -30,7 +34,14 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from auditlog.errors import LogDamaged
-from auditlog.format.foreign_files import FIRST_LINE_BYTES, FilePlace, first_line_hash, line_hash
+from auditlog.format.foreign_files import (
+    EMPTY_CHAIN,
+    FIRST_LINE_BYTES,
+    FilePlace,
+    chained,
+    first_line_hash,
+    line_hash,
+)
 from shippers.batch import DocumentBatch
 from shippers.sources.ndjson.file_bytes import FileBytes, FileState, other_format
 from shippers.sources.ndjson.line import Line, LineFormat, to_document
@@ -61,11 +72,15 @@ class _Replaced(Exception):
     """The file has another content than when its place was found."""
 
 
+class _Unlike(Exception):
+    """The file is another one than that of the place which was compared."""
+
+
 class FileHarvester:
     """Reads one file, from a place on.  Not thread-safe: it belongs to one loop.
 
     ``known`` gives the places that were reached in files that begin with the same line; ``ended``
-    is told of the end of a compressed file.
+    is called at the end of a compressed file, ``opened`` before each read.
     """
 
     def __init__(
@@ -78,6 +93,7 @@ class FileHarvester:
         max_line_bytes: int,
         known: Callable[[str], Iterable[FilePlace]],
         ended: Callable[[], None] = lambda: None,
+        opened: Callable[[FileHarvester], None] = lambda _: None,
     ) -> None:
         self.state = state
         self.restarts = 0
@@ -89,6 +105,7 @@ class FileHarvester:
         self._max_line_bytes = max_line_bytes
         self._known = known
         self._ended = ended
+        self._note_opened = opened
         self._place = start
         self._first_hash = ""
         self._first_bytes = 0  # how much of the file shows that it begins with that line
@@ -102,6 +119,9 @@ class FileHarvester:
         self._damage: tuple[str, LogDamaged] | None = None
         self._line_bytes = 400  # how long lines are here, to read about as many as are asked for
         self._overlong: Overlong | None = None
+        self._chain = ""  # of the lines before the offset; "" behind a place that does not tell
+        self._target: FilePlace | None = None  # a place that is compared while reading up to it
+        self._unlike: set[FilePlace] = set()
 
     @property
     def position(self) -> FilePlace | None:
@@ -118,6 +138,11 @@ class FileHarvester:
         """The signature of a compressed file that was read to its end, and is as it was."""
         return self._end if self._end == self.state.signature else ""
 
+    @property
+    def can_close(self) -> bool:
+        """Whether the file can be opened again later by its name, and is cheap to open."""
+        return self._open is not None and not self.gone and not self.state.compression
+
     def drained(self) -> bool:
         """Whether nothing more is likely to come: no name leads here, and all of it was read."""
         if not self.gone or self._open is None:
@@ -132,7 +157,8 @@ class FileHarvester:
             return 0
         if self.state.compression:
             return 0 if self.exhausted else self.state.size_bytes
-        return max(0, self.state.size_bytes - self._offset)
+        reached = self._offset if self._target is None else self._target.offset
+        return max(0, self.state.size_bytes - reached)
 
     def seen(self, state: FileState | None) -> bool:
         """Take note of what a listing says: None when no name leads here any more.
@@ -152,6 +178,7 @@ class FileHarvester:
     def rewind(self, position: FilePlace | None) -> None:
         """Read again from the place, or from what was known before."""
         self._place, self._first_hash, self._offset, self._overlong = position, "", 0, None
+        self._target = None
         self._checked = self.exhausted = False
 
     def close(self) -> None:
@@ -200,7 +227,9 @@ class FileHarvester:
             return self._read_lines(file, batch, max(max_bytes, 1), max_records)
         except _Replaced:
             self._restart()
-            return batch
+        except _Unlike:
+            self._checked, self._offset = False, 0
+        return batch
 
     # -- which file, and where in it -------------------------------------------------------
 
@@ -211,6 +240,7 @@ class FileHarvester:
                 self._open = FileBytes(self.state)
             except FileNotFoundError:
                 return None  # renamed or removed since the listing; the next one says which
+        self._note_opened(self)
         return self._open
 
     def _close_if_old(self) -> None:
@@ -249,10 +279,15 @@ class FileHarvester:
             for place in (*places, *self._known(first))
             if place.first_hash == first and self._fits(file, place)
         ]
-        best = max(fitting, key=lambda place: place.offset, default=None)
+        likely = [place for place in fitting if place not in self._unlike]
+        best = max(likely, key=lambda place: place.offset, default=None)
+        self._checked, self._target = True, None
+        if best is not None and best.before and best != self._place:
+            # Other files may begin and end alike: read up to it, and compare what lies before.
+            self._target, best = best, None
         self._place = self.base = best
         self._offset = 0 if best is None else best.offset
-        self._checked = True
+        self._chain = EMPTY_CHAIN if best is None else _chain_behind(best)
         return True
 
     def _is_other_format(self, beginning: bytes) -> bool:
@@ -267,7 +302,8 @@ class FileHarvester:
         """Another content under the same name or inode."""
         self.restarts += 1
         self._place, self._first_hash, self._offset, self._overlong = None, "", 0, None
-        self._checked = False
+        self._checked, self._target = False, None
+        self._unlike.clear()
 
     def _bytes_at(self, file: FileBytes, offset: int, size: int) -> bytes:
         """What stands there.  Raises _Replaced."""
@@ -350,12 +386,22 @@ class FileHarvester:
         self._add(batch, line, end, now)
 
     def _add(self, batch: _Lines, line: Line, end: int, now: dt.datetime) -> None:
+        before, self._chain = self._chain, self._chain and chained(self._chain, line.digest)
+        if (target := self._target) is not None:
+            if line.offset < target.line_at:
+                return
+            self._target = None
+            if (line.offset, line.digest, before) != (*target[2:4], target.before):
+                self._unlike.add(target)
+                raise _Unlike
+            self._place = self.base = target
+            return
         document, wrong = to_document(line, self._form, now)
         batch.bad_lines += bool(wrong)
         batch.cut_lines += line.cut
         batch.size_bytes += len(document.line)
         batch.items.append(document)
-        self._place = FilePlace(self._first_hash, end, line.offset, line.digest)
+        self._place = FilePlace(self._first_hash, end, line.offset, line.digest, before=before)
         batch.positions.append(self._place)
 
     def _scan_overlong(self, file: FileBytes, overlong: Overlong, batch: _Lines) -> _Lines | None:
@@ -399,6 +445,10 @@ class FileHarvester:
         if idle >= (_GONE_SETTLES_SECONDS if self.gone else _TAIL_SETTLES_SECONDS):
             return True
         return idle >= _OBJECT_SETTLES_SECONDS and _is_object(tail)
+
+
+def _chain_behind(place: FilePlace) -> str:
+    return place.before and chained(place.before, place.line_hash)
 
 
 def _is_object(tail: bytes) -> bool:

@@ -4,7 +4,7 @@ Files come and go under changing names, so a place does not depend on a name: a 
 a file asks for the places of its first line, and tries which of them fits.
 
 Invariants (tests of the same name in tests/shippers/sources/ndjson/test_places.py):
-  bounded     no more than ``limit`` places are kept, the newest ones
+  bounded     ``trim`` keeps every place in use, and the newest ``limit`` of the others
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Places"]
 
-_LIMIT: Final = 1024
+_LIMIT: Final = 4096
 
 
 class Places:
@@ -31,9 +31,6 @@ class Places:
         for place in places:
             self.add(place)
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def all(self) -> tuple[FilePlace, ...]:
         return tuple(self._all)
 
@@ -45,8 +42,12 @@ class Places:
         self.discard(place)
         self._all[place] = None
         self._by_first.setdefault(place.first_hash, set()).add(place)
-        if len(self._all) > self._limit:
-            self.discard(next(iter(self._all)))
+
+    def trim(self, in_use: Collection[FilePlace | None]) -> None:
+        """Drop the oldest places beyond the limit, but none that a file stands for."""
+        spare = [place for place in self._all if place not in in_use]
+        for place in spare[: max(0, len(spare) - self._limit)]:
+            self.discard(place)
 
     def discard(self, place: FilePlace) -> None:
         if place in self._all:

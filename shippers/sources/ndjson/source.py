@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -44,6 +45,7 @@ __all__ = ["FileFeed", "NdjsonSource"]
 _logger = logging.getLogger("auditlog.shippers")
 
 _UNPACKED_AT_ONCE: Final = 4
+_LEAST_OPEN: Final = 64
 
 Sighting = dict[tuple[int, int], FileState]
 
@@ -131,6 +133,9 @@ class FileFeed:
         self._changed = False
         self._ended = Counts()
         self._ended_restarts = 0
+        self._open: dict[FileHarvester, None] = {}  # least recently read first
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._max_open = max(_LEAST_OPEN, soft // 4)  # other sinks and sources have files as well
 
     @property
     def lanes(self) -> Collection[Lane[FilePlace | None]]:
@@ -174,6 +179,9 @@ class FileFeed:
                 self._left.add(before)  # the file was truncated; a copy may be there
             self._drop_base(followed)
         places = [place for f in self._files.values() if (place := f.place()) is not None]
+        if all(followed.lane.at_end for followed in self._files.values()):
+            # Every file has found its place by now, so the others are of files that are gone.
+            self._left.trim({followed.harvester.base for followed in self._files.values()})
         now_at = dt.datetime.now(dt.UTC)
         encoded = encode_places([*self._left.all(), *places])
         cursor = SourceCursor(NdjsonOptions.kind, self._options.name, encoded, now_at)
@@ -221,10 +229,21 @@ class FileFeed:
             max_line_bytes=self._options.max_line_bytes,
             known=self._known,
             ended=self._wake_packed,
+            opened=self._note_opened,
         )
         followed = self._files[key] = _Followed(Lane(name, harvester, None), harvester)
         self._by_path[str(state.opened_path)] = followed
         return followed
+
+    def _note_opened(self, harvester: FileHarvester) -> None:
+        """Close the files that were not read for longest, if too many are open."""
+        self._open.pop(harvester, None)
+        self._open[harvester] = None
+        if len(self._open) > self._max_open:
+            for other in list(self._open)[: len(self._open) - self._max_open]:
+                if other.can_close:
+                    other.close()
+                    del self._open[other]
 
     def _known(self, first_hash: str) -> list[FilePlace]:
         live = [place for lane in self.lanes if (place := lane.position) is not None]
@@ -259,6 +278,7 @@ class FileFeed:
         self._ended = Counts.total([self._ended, lane.counts])
         self._ended_restarts += harvester.restarts
         lane.close()
+        self._open.pop(harvester, None)
         del self._files[key]
 
     def _drop_base(self, followed: _Followed) -> None:

@@ -16,18 +16,21 @@ places = st.builds(
 )
 
 
-@given(given=st.lists(places, max_size=40))
-def test_bounded(given: list[FilePlace]) -> None:
-    """bounded: no more than ``limit`` places are kept, the newest ones"""
+@given(given=st.lists(places, max_size=40), used=st.sets(places, max_size=5))
+def test_bounded(given: list[FilePlace], used: set[FilePlace]) -> None:
+    """bounded: ``trim`` keeps every place in use, and the newest ``limit`` of the others"""
     kept = Places(given, limit=5)
-    newest = list(dict.fromkeys(reversed(given)))[:5]
-    assert kept.all() == tuple(reversed(newest))
-    assert len(kept) == len(newest)
+    known = list(reversed(dict.fromkeys(reversed(given))))
+    assert kept.all() == tuple(known)
+    kept.trim(used)
+    spare = [place for place in known if place not in used][-5:]
+    expected = [place for place in known if place in used or place in spare]
+    assert kept.all() == tuple(expected)
     for first in "abc":
-        assert set(kept.of(first)) == {place for place in newest if place.first_hash == first}
+        assert set(kept.of(first)) == {place for place in expected if place.first_hash == first}
     for place in given:
         kept.discard(place)
-    assert not kept
+    assert not kept.all()
     assert not kept.of("a")
 
 

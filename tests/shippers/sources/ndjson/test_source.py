@@ -3,9 +3,12 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from auditlog.cursors import CursorStore
 from shippers.service import ShippingService
 from shippers.sources.ndjson.options import NdjsonOptions
 from shippers.sources.ndjson.source import FileFeed
@@ -433,3 +437,82 @@ def test_a_file_that_is_no_text_is_named_once_and_not_shipped(
     assert found(sink) == app.lines
     said = [record.message for record in caplog.records if str(other) in record.message]
     assert said == [f"{other} is not shipped: it is {format_name}"] * 2
+
+
+ALIKE = {
+    "a.log": [b'{"msg":"log opened"}', b'{"user":"alice","act":"login"}', b'{"msg":"tick"}'],
+    "b.log": [b'{"msg":"log opened"}', b'{"user":"mallo","act":"login"}', b'{"msg":"tick"}'],
+}
+
+
+@pytest.mark.parametrize("order", [("a.log", "b.log"), ("b.log", "a.log")])
+@pytest.mark.parametrize("together", [True, False])
+def test_files_that_begin_and_end_alike_keep_their_unequal_lines(
+    tmp_path: Path, order: tuple[str, str], together: bool
+) -> None:
+    (tmp_path / "logs").mkdir()
+    sink = FakeSink()
+    for name in order:
+        (tmp_path / "logs" / name).write_bytes(b"\n".join(ALIKE[name]) + b"\n")
+        if not together:
+            assert ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once().complete
+    for _ in range(2):
+        assert ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once().complete
+    users = {value["user"] for value in messages(sink) if "user" in value}
+    assert users == {"alice", "mallo"}
+    assert len(sink.documents) == 4, "equal lines at equal places are one document"
+    again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    assert (again.run_once().complete, again.stats().totals.written) == (True, 0)
+    with (tmp_path / "logs" / order[0]).open("ab") as file:
+        file.write(b'{"more":1}\n')
+    assert again.run_once().shipped == 1
+
+
+def test_however_many_files_there_are_none_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    for n in range(1100):
+        (tmp_path / "logs" / f"{n}.log").write_bytes(b'{"n":%d}\n' % n)
+    sink = FakeSink()
+    first = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    assert first.run_once().shipped == 1100
+    again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    assert (again.run_once().complete, again.stats().totals.written) == (True, 0)
+
+
+FEW_DESCRIPTORS = """
+import resource, sys
+from pathlib import Path
+from tests.support.ndjson import ndjson_service
+from tests.support.shipments import FakeSink
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (160, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+place = Path(sys.argv[1])
+summary = ndjson_service(place / "logs", FakeSink(), place / "state").run_once()
+print(summary.shipped, summary.complete)
+"""
+
+
+def test_more_files_are_read_than_may_be_open(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    for n in range(300):
+        (tmp_path / "logs" / f"{n}.log").write_bytes(b'{"n":%d}\n' % n)
+    command = [sys.executable, "-c", FEW_DESCRIPTORS, tmp_path]
+    run = subprocess.run(
+        command, cwd=Path(__file__).parents[4], capture_output=True, text=True, check=False
+    )
+    assert (run.stdout, run.stderr) == ("300 True\n", "")
+
+
+def test_places_of_an_older_version_are_taken_as_they_are(tmp_path: Path) -> None:
+    app = App(tmp_path / "logs")
+    app.write(5)
+    sink = FakeSink()
+    assert ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once().shipped == 5
+    cursors = CursorStore(tmp_path / "state")
+    cursor = cursors.load_source("fake", "ndjson", "app")
+    assert cursor is not None
+    files = [fields[:5] for fields in cursor.place["files"]]
+    cursors.save_source("fake", replace(cursor, place={"files": files}))
+    app.write(1)
+    again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    assert (again.run_once().shipped, again.stats().totals.written) == (1, 1)
