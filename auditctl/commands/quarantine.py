@@ -73,7 +73,7 @@ def list_(
     history: bool,
     as_json: bool,
 ) -> None:
-    """List what is in quarantine, without its content."""
+    """List the entries of the quarantine: place and cause, without their content."""
     config, _ = chosen(directory, config_path, or_sources=True)
     entries = list(_entries(config, name, acknowledged if history else read_entries))
     if as_json:
@@ -84,12 +84,13 @@ def list_(
         what = "was acknowledged" if history else "is in quarantine"
         render.print_line(f"Nothing {what}.")
         return
-    head = ("ID", "AT", "SINK", "KIND", "LOG", "SEQ", "REASON")
+    head = ("ID", "AT", "SINK", "KIND", "LOG", "SEQ", "WHERE", "REASON")
     rows = [head + ("BY", "ANSWER") * history]
     for entry in entries:
         shown = entry.fields
         seq = "" if shown.get("seq") is None else shown["seq"]
-        texts = [shown["at"], shown["sink"], shown["kind"], shown["log"], seq, shown["reason"]]
+        texts = [shown["at"], shown["sink"], shown["kind"], shown["log"], seq]
+        texts += [entry.place, shown["reason"]]
         if history:
             texts += [shown["acknowledged"]["by"], shown["acknowledged"]["reason"]]
         rows.append((entry.id, *(render.clean(str(text)) for text in texts)))

@@ -16,6 +16,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from auditctl.output.render import duration_text
 from auditctl.survey.missing import gaps
 from auditctl.survey.source_state import SourceState, source_states
 from auditctl.survey.state_dir import why_unwritable
@@ -271,9 +272,9 @@ def _log_state(
     ]
     for state in states:
         if state.waiting_since is not None and context.now - state.waiting_since > _LAG_ALLOWED:
-            hours = (context.now - state.waiting_since) / dt.timedelta(hours=1)
+            late = duration_text(context.now - state.waiting_since)
             problems.append(
-                f"sink {state.sink} is {state.lag_records} records and {hours:.0f} h behind; is "
+                f"sink {state.sink} is {state.lag_records} records and {late} behind; is "
                 "the agent running, and the sink up?"
             )
     return LogState(

@@ -78,6 +78,17 @@ class StoredEntry:
         return None if line is None else str(line).encode()
 
     @property
+    def place(self) -> str:
+        """Where its line begins, as segment or path with the offset in bytes; "" if not known."""
+        if self.fields.get("segment"):
+            return f"{self.fields['segment']}:{self.fields['offset']}"
+        try:
+            source = orjson.loads(self.line or b"")["auditlog"]["source"]
+            return f"{source['path']}:{source['offset']}"
+        except (ValueError, KeyError, TypeError):  # of the journal, or of an older version
+            return ""
+
+    @property
     def item(self) -> Item | None:
         """What can be delivered again; None for an alarm and for a line that is not a record."""
         line, named = self.line, self.fields.get("document")

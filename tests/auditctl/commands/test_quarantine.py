@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from shippers.item import Document
 from shippers.quarantine.store import Entry, Quarantine
 from shippers.sinks.elasticsearch.index_template import index_template
 from tests.support.elasticsearch import Cluster, request
@@ -129,3 +130,23 @@ def test_what_a_sink_refused_is_not_acknowledged_away(
     assert "that is no alarm" in result.err
     assert "quarantine retry" in result.err
     assert run("quarantine", "list", "--directory", tmp_path, "--json").json["entries"] == [entry]
+
+
+def test_list_shows_where_a_refused_line_is_and_why(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    audit = tmp_path / "audit"
+    audit.mkdir()
+    quarantine = Quarantine(audit / ".auditlog", "main")
+    body = b'{"auditlog":{"source":{"name":"web","path":"/var/log/web.log","offset":77}},"a":1}\n'
+    document = Document("web", "id", "2026-11-23T07:12:00.000000Z", body)
+    segment = "queen-rbee@hive1.2026-11-23.0001.ndjson"
+    entries = [
+        Entry("refused", "mapper_parsing_exception", "web", "", 0, line=body, document=document),
+        Entry("chain_break", "a record is missing", "queen-rbee@hive1", segment, 4096),
+    ]
+    quarantine.add(entries, dt.datetime(2026, 11, 23, tzinfo=dt.UTC))
+    printed = run("quarantine", "list", "--directory", audit).out
+    assert "/var/log/web.log:77" in printed
+    assert f"{segment}:4096" in printed
+    assert "mapper_parsing_exception" in printed

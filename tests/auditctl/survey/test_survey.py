@@ -67,7 +67,7 @@ def test_lag_is_no_problem_while_it_is_young(built: LogBuilder) -> None:
 def test_problems_a_sink_that_is_stuck(built: LogBuilder) -> None:
     ship(built, 7)
     (problem,) = look(built.directory).all_problems
-    assert problem.startswith("queen-rbee@hive1: sink main is 3 records and 3 h behind")
+    assert problem.startswith("queen-rbee@hive1: sink main is 3 records and 2 h behind")
 
 
 def test_problems_a_sink_that_never_began(built: LogBuilder) -> None:
@@ -250,3 +250,9 @@ def test_problems_of_a_state_directory_that_nobody_can_write_to(built: LogBuilde
     config = Config(directories=(built.directory,), state_dir=Path("/proc"), sinks=(SINK,))
     found = survey(config, config.directories, config.state_directory(), NOW)
     assert any("/proc: its file system is full" in problem for problem in found.all_problems)
+
+
+def test_problems_give_long_lags_in_days(built: LogBuilder) -> None:
+    ship(built, 7)
+    found = look(built.directory, now=START + dt.timedelta(days=200, hours=3))
+    assert any("3 records and 200 d behind" in problem for problem in found.all_problems)
