@@ -135,12 +135,13 @@ def test_prove_a_record(tmp_path: Path) -> None:
     assert (
         "ok     record 6 of audit.example.com/hive1/queen-rbee@hive1; witnessed at " in printed[6]
     )
-    assert "FAILED the line is not record 6" in printed[7]
-    assert printed[7].endswith("exit code 1\n")
-    assert "FAILED" not in printed[8]
-    assert "is not signed any more" in printed[9]
-    assert "root_mismatch: a record from 1 to" in printed[10]
-    assert printed[10].endswith("exit code 1\n")
+    assert "ok: record 6 of audit.example.com/hive1/queen-rbee@hive1; witnessed" in printed[7]
+    assert "FAILED the line is not record 6" in printed[8]
+    assert printed[8].endswith("exit code 1\n")
+    assert "FAILED" not in printed[9]
+    assert "is not signed any more" in printed[10]
+    assert "root_mismatch: a record from 1 to" in printed[11]
+    assert printed[11].endswith("exit code 1\n")
 
 
 def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

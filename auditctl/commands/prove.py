@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from auditlog.evidence.checkpoint_file import Signed
     from auditlog.evidence.policy import TrustPolicy
+
+_CHECKER: Final = Path(__file__).parents[1] / "export/check_record.py"
 
 
 @click.command
@@ -44,6 +46,13 @@ if TYPE_CHECKING:
     help="Take a checkpoint that satisfies this trust policy (default: the configured one).",
 )
 @click.option("-o", "--output", "target", type=PATH, metavar="FILE", help="A new file to write.")
+@click.option(
+    "--checker",
+    "checker",
+    type=PATH,
+    metavar="FILE",
+    help="Also write a program that checks proofs with nothing but Python.",
+)
 def prove(
     log: str,
     seq: int,
@@ -52,6 +61,7 @@ def prove(
     directory: Path | None,
     policy_path: Path | None,
     target: Path | None,
+    checker: Path | None,
 ) -> None:
     """Prove that a record is in a log, to somebody who does not trust us.
 
@@ -83,6 +93,9 @@ def prove(
         render.say(
             "auditctl: no quorum of witnesses has cosigned a checkpoint with this record yet."
         )
+    if checker is not None:
+        with new_file(checker) as stream:
+            stream.write(_CHECKER.read_bytes())
     if target is None:
         render.print_line(proof.decode().removesuffix("\n"))
         return
