@@ -54,7 +54,7 @@ class _Party(Frozen):
     if TYPE_CHECKING:
 
         @property
-        def _made(self) -> tuple[Redactor, str]: ...
+        def _made(self) -> tuple[Redactor | None, str]: ...
 
         def _json_of(self, redactor: Redactor) -> str: ...
 
@@ -74,7 +74,13 @@ class _Party(Frozen):
 
     @classmethod
     def _generate(cls) -> None:
-        names: dict[str, object] = {"_checker": CHECKER}
+        names: dict[str, object] = {"_checker": CHECKER, "_unmade": (None, "")}
+        odd = " or ".join(
+            f"({field.name} is not None and not {field.name}.isascii())"
+            if field.kind.quoted
+            else f"{field.name} is not None"
+            for field in cls.declared
+        )
         statements, pieces = members(cls.declared, cls.member)
         source = constructor(
             cls.declared,
@@ -82,7 +88,10 @@ class _Party(Frozen):
             names,
             keyword_only=cls.keyword_only,
             fill={},
-            then=["_self._made = (_checker, _json_of(_self, _checker))"],
+            then=[
+                # A lone surrogate is refused now; plain ASCII has none and needs no second look.
+                f"_self._made = (_checker, _json_of(_self, _checker)) if {odd} else _unmade",
+            ],
         )
         source += "\n".join(
             [

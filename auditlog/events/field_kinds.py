@@ -301,9 +301,9 @@ _ADDRESS: Final = FieldKind(
     _check_address,
     {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
     # Four decimal octets without leading zeros are the canonical spelling already: ip_address,
-    # which costs ten times the match, is left to the others.  Only those may need escapes.
+    # which costs ten times the match, is left to the others.
     wrong="_type(_v) is not str or not _ipv4(_v)",
-    json="_v = _r.known.get(_v) or _r.label_json(_v, _where)",
+    json=_TEXT_JSON,
     quoted=True,
     indexed="ip",
 )
