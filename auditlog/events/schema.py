@@ -37,7 +37,17 @@ _LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
         "previous_bytes": _COUNT,
         "previous_hash": HASH_SCHEMA,
     },
-    "log.opened": {"pid": _COUNT, "flush": {"enum": ["immediate", "batched", "hybrid"]}},
+    "log.opened": {
+        "pid": _COUNT,
+        "flush": {"enum": ["immediate", "batched", "hybrid"]},
+        "predecessor": _NAME,
+        "predecessor_seq": _COUNT,
+        "predecessor_hash": HASH_SCHEMA,
+        "previous_closed": {"type": "boolean"},
+        "previous_seq": _COUNT,
+        "redaction_key": _NAME,
+    },
+    "log.succeeded": {"successor": _NAME, "clock_at": TIMESTAMP_SCHEMA},
     "log.recovered": {
         "segment": _NAME,
         "offset": _COUNT,
@@ -50,7 +60,10 @@ _LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "log.space_low": {"level": {"enum": ["low", "critical"]}, "free_bytes": _COUNT},
     "log.closed": {},
 }
-_SOMETIMES: Final = frozenset({"previous_bytes", "previous_hash"})  # not in a log's first record
+_SOMETIMES: Final = frozenset(  # not in a log's first record, or only in that of a successor
+    {"previous_bytes", "previous_hash", "previous_closed", "previous_seq", "redaction_key"}
+    | {"predecessor", "predecessor_seq", "predecessor_hash"}
+)
 
 
 def record_schema() -> dict[str, Any]:
@@ -70,7 +83,8 @@ def record_schema() -> dict[str, Any]:
     for event_type, fields in _LOGS_OWN.items():
         definitions[event_type] = {
             "type": "object",
-            "properties": fields,
+            # Any record says clock_at whose timestamp is not the clock's (see adr 0001).
+            "properties": {**fields, "clock_at": TIMESTAMP_SCHEMA},
             "required": [name for name in fields if name not in _SOMETIMES],
             "additionalProperties": False,
         }

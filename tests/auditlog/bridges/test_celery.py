@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 
 import auditlog
@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 Written = Callable[[], list[dict[str, Any]]]
 
 app = Celery("test_celery", broker="memory://", backend="cache+memory://")
-app.conf.worker_hijack_root_logger = False
+signals.setup_logging.connect(lambda **_: None, weak=False)  # it would change the root logger
 
 
 @app.task(bind=True, max_retries=1)

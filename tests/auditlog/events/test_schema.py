@@ -156,6 +156,9 @@ def test_accepts_what_a_log_writes_about_itself(tmp_path: Path) -> None:
     with open_log(instance=None) as log:
         log._refused = 3
         log.emit("pool.drained")
+    now[0] -= 5 * 86400 * SECOND_NS
+    with open_log() as log:
+        log.emit("pool.drained")
     seen = set()
     for record in auditlog.read(tmp_path):
         VALIDATOR.validate(json.loads(record.line))
