@@ -112,45 +112,32 @@ class IndexCluster(Protocol):
         ...
 
 
-class Work(Protocol):
-    """How to handle the subject of one action; made by ``Handler.open``."""
+@dataclass(slots=True)
+class Work:
+    """How to handle one subject, which ``case`` has as it is now, to be judged again."""
 
-    @property
-    def case(self) -> Case:
-        """The subject as it is now, to be judged again."""
-        ...
+    case: Case
 
     def lacking(self) -> str:
         """Say which sink does not have all records; "": none, or it is not to be counted."""
-        ...
+        return ""
 
     def compress(self) -> int:
         """Compress it; return the bytes freed."""
-        ...
+        raise NotImplementedError
 
     def tombstone(self) -> tuple[str, dict[str, Any]]:
         """Return the event type and the details of its tombstone."""
-        ...
+        raise NotImplementedError
 
     def delete(self) -> int:
         """Delete it durably; return the bytes freed."""
-        ...
-
-
-class Handler(Protocol):
-    """Opens the subjects of a plan."""
-
-    def open(self, action: Action, holds: Sequence[Hold], stop: threading.Event) -> Work | Finding:
-        """Look at a subject again; return a finding where it is another one now.
-
-        Raises AuditLogError, OSError; the subject then stays as it is.
-        """
-        ...
+        raise NotImplementedError
 
 
 def act(
     plan: Plan,
-    handler: Handler,
+    handler: FileHandler | IndexHandler,
     proof_log: ProofLog,
     holds: HoldStore,
     *,
@@ -232,7 +219,11 @@ class FileHandler:
     counter: RecordCounter | None = None
     can_count: dict[str, bool] = field(default_factory=dict)
 
-    def open(self, action: Action, holds: Sequence[Hold], stop: threading.Event) -> Work:
+    def open(self, action: Action, holds: Sequence[Hold], stop: threading.Event) -> Work | Finding:
+        """Look at a subject again; return a finding where it is another one now.
+
+        Raises AuditLogError, OSError; the subject then stays as it is.
+        """
         subject = action.subject
         if isinstance(subject, AdoptedFile):
             return _open_file(action.case, subject, holds, stop)
@@ -264,9 +255,8 @@ class FileHandler:
         return _SegmentWork(case, segment, policy, self, content, forms, stop)
 
 
-@dataclass(frozen=True, slots=True)
-class _SegmentWork:
-    case: Case
+@dataclass(slots=True)
+class _SegmentWork(Work):
     segment: Segment
     policy: Policy
     handler: FileHandler
@@ -362,16 +352,12 @@ def _open_file(case: Case, file: AdoptedFile, holds: Sequence[Hold], stop: threa
 
 
 @dataclass(slots=True)
-class _FileWork:
-    case: Case
+class _FileWork(Work):
     file: AdoptedFile
     content: ForeignContent
     identity: Identity
     stop: threading.Event
     forms: Forms | None = None
-
-    def lacking(self) -> str:
-        return ""  # the rule not_in_index keeps what would have to be counted
 
     def compress(self) -> int:
         return compress_foreign(self.file, self.content, self.stop)
@@ -409,17 +395,10 @@ class IndexHandler:
         return Finding("changed", True, "it is not the index that the plan saw")
 
 
-@dataclass(frozen=True, slots=True)
-class _IndexWork:
-    case: Case
+@dataclass(slots=True)
+class _IndexWork(Work):
     planned: Index
     handler: IndexHandler
-
-    def lacking(self) -> str:
-        return ""
-
-    def compress(self) -> int:
-        raise NotImplementedError
 
     def tombstone(self) -> tuple[str, dict[str, Any]]:
         return INDEX_DELETED, proofs.index_details(self.planned, self.handler.plan.policy)

@@ -301,13 +301,11 @@ _UNGATED: Final = "no source ships it, and none is required"
 _Found = tuple[bool, str] | tuple[bool, str, Literal["reading", "search"]]
 
 
-def _not_adopted(subject: ForeignFile, newer: int, group: Group) -> _Found:
-    del newer, group
+def _not_adopted(subject: ForeignFile, _newer: int, _group: Group) -> _Found:
     return True, subject.detail
 
 
-def _not_daily(subject: Index, newer: int, group: Group) -> _Found:
-    del newer, group
+def _not_daily(subject: Index, _newer: int, _group: Group) -> _Found:
     return subject.day is None, "its name must be the prefix and a day, and nothing else"
 
 
@@ -316,36 +314,31 @@ def _damaged(subject: Segment | AdoptedFile, newer: int, group: Group) -> _Found
     return bool(damage), damage or "no damage was found"
 
 
-def _newest(subject: AdoptedFile | Index, newer: int, group: Group) -> _Found:
-    del subject
+def _newest(_subject: AdoptedFile | Index, newer: int, group: Group) -> _Found:
     return not newer, f"{newer or 'none'} of the {group.noun} of {group.name} are newer"
 
 
-def _newest_compressed(subject: Segment, newer: int, group: Group) -> _Found | None:
-    del group
+def _newest_compressed(subject: Segment, newer: int, _group: Group) -> _Found | None:
     if newer or "" in subject.file.forms:
         return None  # see _may_be_written
     return True, "it is its log's newest segment"
 
 
-def _may_be_written(subject: Segment, newer: int, group: Group) -> _Found:
-    del subject, group
+def _may_be_written(_subject: Segment, newer: int, _group: Group) -> _Found:
     if newer:
         return False, f"{newer} of its log's segments are newer"
     return True, "it is its log's newest segment, and its writer may append to it"
 
 
-def _is_written(subject: AdoptedFile, newer: int, group: Group) -> _Found:
-    del newer
+def _is_written(subject: AdoptedFile, _newer: int, group: Group) -> _Found:
     if subject.open_for_writing:
         return True, "a process has it open for writing"
     since = group.now - subject.modified_at
     return since < _RECENTLY_WRITTEN, f"it was written to {_ago(since)}"
 
 
-def _too_recent_by_day(subject: Segment, newer: int, group: Group) -> _Found | None:
+def _too_recent_by_day(subject: Segment, _newer: int, group: Group) -> _Found | None:
     """By the oldest that its last record can be."""
-    del newer
     plain = "" in subject.file.forms
     age = group.now - subject.begins_at
     if age >= (group.compress_after if plain else group.delete_after):
@@ -353,21 +346,18 @@ def _too_recent_by_day(subject: Segment, newer: int, group: Group) -> _Found | N
     return True, _age_text("last record", age, group, plain)
 
 
-def _too_recent(subject: Segment | AdoptedFile | Index, newer: int, group: Group) -> _Found:
-    del newer
+def _too_recent(subject: Segment | AdoptedFile | Index, _newer: int, group: Group) -> _Found:
     detail, age = _age(subject, group)
     limit = group.compress_after if "" in subject.forms else group.delete_after
     return age < limit, detail
 
 
-def _unread(subject: Segment | AdoptedFile, newer: int, group: Group) -> _Found | None:
-    del newer, group
+def _unread(subject: Segment | AdoptedFile, _newer: int, _group: Group) -> _Found | None:
     content = subject.bounds if type(subject) is Segment else subject.content  # type: ignore[union-attr]  # an AdoptedFile
     return None if content is not None else (True, "it was not read", "reading")
 
 
-def _held_by_day(subject: Segment, newer: int, group: Group) -> _Found | None:
-    del newer
+def _held_by_day(subject: Segment, _newer: int, group: Group) -> _Found | None:
     if not group.holds:
         return None
     for hold in group.holds:
@@ -398,8 +388,7 @@ def holds_to_search(subject: Segment, group: Group) -> tuple[Hold, ...]:
     )
 
 
-def _held_file(subject: AdoptedFile, newer: int, group: Group) -> _Found:
-    del newer
+def _held_file(subject: AdoptedFile, _newer: int, group: Group) -> _Found:
     content = subject.content
     first_at = None if content is None or content.untimed else content.first_at
     for hold in group.holds:
@@ -412,18 +401,16 @@ def _held_file(subject: AdoptedFile, newer: int, group: Group) -> _Found:
     return False, f"none of the {len(group.holds)} holds in force covers it"
 
 
-def _held_index(subject: Index, newer: int, group: Group) -> _Found:
+def _held_index(subject: Index, _newer: int, group: Group) -> _Found:
     """By any hold that touches its day, since the other records in it are not read."""
-    del newer
     for hold in group.holds:
         if hold.covers_time(subject.begins_at, subject.ends_at):
             return True, f"hold {hold.id} of {hold.owner}"
     return False, f"none of the {len(group.holds)} holds in force touches its day"
 
 
-def _not_shipped_by_name(subject: Segment, newer: int, group: Group) -> _Found | None:
+def _not_shipped_by_name(subject: Segment, _newer: int, group: Group) -> _Found | None:
     """By the name of the segment that each cursor is in."""
-    del newer
     for sink, known in group.cursors:
         if known.cursor is None or known.problem:
             return True, f"sink {sink} {known.problem or 'has acknowledged nothing of the log'}"
@@ -432,8 +419,7 @@ def _not_shipped_by_name(subject: Segment, newer: int, group: Group) -> _Found |
     return None
 
 
-def _not_shipped_segment(subject: Segment, newer: int, group: Group) -> _Found:
-    del newer
+def _not_shipped_segment(subject: Segment, _newer: int, group: Group) -> _Found:
     bounds = subject.bounds
     if bounds is None:
         return True, "it was not read", "reading"
@@ -456,8 +442,7 @@ def _lacking(cursor: Cursor | None, bounds: Bounds) -> str | None:
     return None
 
 
-def _not_shipped_file(subject: AdoptedFile, newer: int, group: Group) -> _Found:
-    del newer, group
+def _not_shipped_file(subject: AdoptedFile, _newer: int, _group: Group) -> _Found:
     for one in subject.progress:
         if one.lacks:
             return True, f"source {one.source} to sink {one.sink}: {one.lacks}"
@@ -469,8 +454,7 @@ def _not_shipped_file(subject: AdoptedFile, newer: int, group: Group) -> _Found:
     return True, 'no source ships it to a sink; shipped = "not_required" would allow to delete it'
 
 
-def _not_shipped_index(subject: Index, newer: int, group: Group) -> _Found:
-    del newer
+def _not_shipped_index(subject: Index, _newer: int, group: Group) -> _Found:
     pending = group.pending_from
     if pending is None or subject.day is None or pending > subject.day:
         return False, "the logs of this host have shipped everything of its day"
