@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from auditctl.agent.agent import Agent, exit_code
+from auditctl.agent.file_limit import raise_file_limit
 from auditctl.agent.signals import run_until_signal
 from auditctl.agent.systemd import Notifier
 from auditctl.errors import ConfigError
@@ -49,6 +50,7 @@ def agent(config_path: Path | None, *, only: str | None) -> int:
         return config
 
     log_to_stderr()
+    raise_file_limit()
     service = Agent(read, ship=only != "retain", retain=only != "ship", notifier=Notifier())
     _spare_collections()
     _, number = run_until_signal(service.run, service.reload)

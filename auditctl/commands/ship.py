@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditctl.agent.agent import Agent, exit_code
+from auditctl.agent.file_limit import raise_file_limit
 from auditctl.agent.services import Services
 from auditctl.agent.signals import run_until_signal
 from auditctl.config.sinks import sink_for_target
@@ -74,6 +75,7 @@ def ship(
     for sink in config.sinks:
         _check_cursors(config, sink)
     log_to_stderr()
+    raise_file_limit()
     if not once:
         agent = Agent(lambda: replace(config, metrics=None), retain=False)
         _, number = run_until_signal(agent.run)

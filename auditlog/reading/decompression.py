@@ -44,6 +44,12 @@ def unpacked(raw: io.FileIO, compression: str) -> io.BufferedReader:
     return io.BufferedReader(raw if stream is None else stream(raw), _CHUNK_BYTES)
 
 
+_ZSTD_CAUSES: Final = (
+    ("too much memory", "its window is larger than 128 MiB, as zstd --ultra and --long make it"),
+    ("ictionary", "it needs the dictionary that it was compressed with"),
+)
+
+
 class _Compressed(io.RawIOBase):
     def __init__(self, raw: io.FileIO) -> None:
         self._raw = raw
@@ -73,7 +79,9 @@ class _Zstandard(_Compressed):
         try:
             read = self._stream.readinto(buffer)
         except self._error as error:
-            raise NotWhole(str(error)) from error
+            text = str(error)
+            cause = next((named for part, named in _ZSTD_CAUSES if part in text), text)
+            raise NotWhole(cause) from error
         if not read and not self._whole:
             raise NotWhole("its end is missing")
         return read
@@ -120,8 +128,12 @@ class _Gzip(_Compressed):
         target = memoryview(buffer).cast("B")
         while True:
             packed = self._packed or self._raw.read(_READ_BYTES)
-            if not packed and self._member is None:
-                return 0
+            if self._member is None:
+                if not packed:
+                    return 0
+                self._packed = packed = packed.lstrip(b"\0")  # padding, as gzip(1) ignores it
+                if not packed:
+                    continue
             member = self._member or self._next()
             try:
                 content = member.decompress(packed or b"", len(target))

@@ -123,3 +123,30 @@ def test_a_symlink_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link.zst").symlink_to(tmp_path / "other")
     with pytest.raises(OSError, match="symbolic link"):
         open_segment(tmp_path / "link.zst")
+
+
+@pytest.mark.parametrize("padding", [1, 511, 1 << 20])
+def test_nul_bytes_behind_a_gzip_member_are_padding(tmp_path: Path, padding: int) -> None:
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n") + bytes(padding))
+    with open_segment(path) as stream:
+        assert stream.read() == b"one\ntwo\n"
+
+
+def test_a_zstd_frame_that_needs_more_than_we_have_says_what(tmp_path: Path) -> None:
+    wide = zstandard.ZstdCompressionParameters.from_level(
+        1, window_log=28, write_content_size=False
+    )
+    params = zstandard.ZstdCompressionParameters.from_level(1, write_dict_id=True)
+    trained = zstandard.train_dictionary(2000, [b"line %d of many" % n for n in range(2000)])
+    frames = {
+        "window": zstandard.ZstdCompressor(compression_params=wide).compressobj(),
+        "dictionary": zstandard.ZstdCompressor(
+            dict_data=trained, compression_params=params
+        ).compressobj(),
+    }
+    for word, frame in frames.items():
+        path = tmp_path / f"{word}.zst"
+        path.write_bytes(frame.compress(b"line 5 of many\n" * 1000) + frame.flush())
+        with open_segment(path) as stream, pytest.raises(NotWhole, match=word):
+            stream.read()
