@@ -4,7 +4,7 @@
     AUDITLOG_PASSWORD, AUDITLOG_API_KEY     instead of the files
     --ca-file FILE                          whom to trust, for a cluster that is given by its URL
 
-A secret is never an argument: every user of the host can read those.
+A secret is never an argument, since every user of the host can read arguments.
 """
 
 from __future__ import annotations

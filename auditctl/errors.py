@@ -12,16 +12,16 @@ class ConfigError(AuditLogError):
 
 
 class BadPath(AuditLogError):
-    """A path given by hand is not there, or is not what it has to be.  Exit code 2."""
+    """A path on the command line does not exist, or is of the wrong kind.  Exit code 2."""
 
 
 class CommandFailed(AuditLogError):
-    """The command could not do what it was asked, and says why.  Exit code 1."""
+    """The command failed, for the reason that it gives.  Exit code 1."""
 
 
 class QueryError(AuditLogError):
-    """A query or a time cannot be understood; nothing was looked for.  Exit code 2."""
+    """A query or a time cannot be parsed; nothing was searched.  Exit code 2."""
 
 
 class ArchiveDamaged(AuditLogError):
-    """An archive is no export of ours, or no longer whole.  Exit code 65."""
+    """An archive is not one of our exports, or is damaged.  Exit code 65."""

@@ -2,8 +2,8 @@
 
     <path or address>: <cause>. <what to do>
 
-An error that nobody foresaw is named with the place it came from, never with its text: that text
-may quote what an audit log must not leak.
+An unforeseen error is reported with its type and place, never with its text, which may quote data
+that must not leak.
 
 Invariants (tests of the same name in tests/auditctl/test_failures.py):
   every_class   each error class of the four packages has the exit code its docstring promises

@@ -48,7 +48,7 @@ _PATH: Final = re.compile(r"/[A-Za-z0-9._/+-]+")  # needs no quoting in units, t
 
 @dataclass(frozen=True, slots=True)
 class InstallStep:
-    """One file, and what becomes of it; ``path`` is below the root."""
+    """One file and its state; ``path`` is below the root."""
 
     path: Path
     text: str
@@ -57,7 +57,7 @@ class InstallStep:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Who writes, who ships, where, with which program.  Raises InvalidName."""
+    """Users, directory, program and services of an installation.  Raises InvalidName."""
 
     program: str = _PROGRAM
     directory: str = _DIRECTORY
@@ -85,7 +85,7 @@ class Installation:
             )
 
     def plan(self, root: Path) -> tuple[InstallStep, ...]:
-        """What would be done below the root.  Raises OSError."""
+        """The steps of an installation below the root.  Raises OSError."""
         return tuple(
             InstallStep(
                 root / target,
@@ -115,7 +115,7 @@ class Installation:
                 )
 
     def apply(self, steps: tuple[InstallStep, ...]) -> None:
-        """Do it, durably.  Raises OSError."""
+        """Carry out the steps, durably.  Raises OSError."""
         for step in steps:
             if step.state in ("create", "update"):
                 _make_directory(step.path.parent)
@@ -162,7 +162,7 @@ def _executable_by_others(path: Path) -> bool:
 
 
 def _make_directory(path: Path) -> None:
-    """With its parents, and for all to read whatever the umask is: in an image they may be new."""
+    """Make it with its parents, readable for all whatever the umask is."""
     if not path.is_dir():
         _make_directory(path.parent)
         path.mkdir()

@@ -74,7 +74,7 @@ class _Instant(click.ParamType):  # type: ignore[type-arg]  # as above
 
 
 class _NotEmpty(click.ParamType):  # type: ignore[type-arg]  # as above
-    """A script whose variable is not set means neither this directory nor every log."""
+    """Refuses an empty value: a script whose variable is unset means neither "here" nor "all"."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -83,7 +83,7 @@ class _NotEmpty(click.ParamType):  # type: ignore[type-arg]  # as above
 
 
 class _Text(_NotEmpty, click.types.StringParamType):
-    """Where an empty text means something, an option has no type."""
+    """A text that is not empty; options whose empty text has a meaning have no type."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = super().convert(value, param, ctx)
@@ -95,11 +95,11 @@ class _Text(_NotEmpty, click.types.StringParamType):
 
 
 class _Path(_NotEmpty, click.Path):
-    """What it cannot read, the command says itself."""
+    """A path; the command itself reports one that it cannot read."""
 
 
 class _Directory(_Path):
-    """A shell offers directories alone; what the command is given, it looks at itself."""
+    """Completes to directories; the command itself checks what it is given."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

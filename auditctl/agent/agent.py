@@ -59,7 +59,7 @@ _RETAIN_LOCK: Final = "retain-agent.lock"  # held for life; retention.lock is fo
 
 
 def exit_code(number: signal.Signals | None) -> ExitCode:
-    """A service that was asked to stop has done well; a person who pressed Ctrl-C knows."""
+    """0 for a service that was asked to stop, 130 for Ctrl-C."""
     return ExitCode.INTERRUPTED if number is signal.SIGINT else ExitCode.OK
 
 
@@ -92,7 +92,7 @@ class Agent:
         now = dt.datetime.now(dt.UTC)
         self._about = About(_version(), now, now)
         with contextlib.ExitStack() as locks:
-            # Refused before anything else is touched: port and sinks belong to the other one.
+            # Refuse before touching anything else: port and sinks belong to the other agent.
             if ship and config.sinks:
                 self._lock = lock_shipping(config.state_directory())
                 locks.callback(self._lock.release)
@@ -125,7 +125,7 @@ class Agent:
     def unready(self) -> tuple[str, ...]:
         reasons = [f"the agent is {self._state}"] if self._state != "running" else []
         if self._state == "running" and not self._services.running:
-            reasons.append("a part has ended")
+            reasons.append("a service has ended")
         stats = self._services.shipping()
         sinks = stats.sinks if stats is not None else ()
         reasons += [
@@ -145,12 +145,12 @@ class Agent:
     # What the command does -------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Ask for the configuration to be read anew; from any thread."""
+        """Ask for the configuration to be read again; from any thread."""
         self._reload_wanted = True
         self._wake.set()
 
     def run(self, stop: threading.Event) -> None:
-        """Run until ``stop`` is set.  Raises what ended a part."""
+        """Run until ``stop`` is set.  Raises the error that ended a service."""
         self._stop = stop
         threading.Thread(target=self._wake_when_stopped, name="agent-stop", daemon=True).start()
         with contextlib.ExitStack() as stack:
@@ -220,7 +220,7 @@ class Agent:
         self._services.stop()
         if self._services.error is not None:
             services.close()
-            return  # what ended it ends the agent
+            return  # the error that ended it ends the agent
         self._services = services
         services.start()
         about = self._about
@@ -262,7 +262,7 @@ class Agent:
         )
 
     def _check_change(self, config: Config) -> None:
-        """Raise ConfigError for what only a new process can change."""
+        """Raise ConfigError for a change that needs a new process."""
         before = self._services.config
         if config.state_directory() != before.state_directory():
             raise ConfigError(

@@ -3,8 +3,8 @@
     Type=notify-reload      READY, RELOADING with MONOTONIC_USEC, STOPPING, STATUS
     WatchdogSec=30s         WATCHDOG, which the caller sends only while the work goes on
 
-Where the variable is not set nothing is sent and everything else is the same.  A datagram that
-cannot be sent is said once and stops nothing: systemd itself then finds the service missing.
+Without the variable nothing is sent.  A datagram that cannot be sent is logged once and stops
+nothing: systemd then times the service out by itself.
 
 Invariants (tests of the same name in tests/auditctl/agent/test_systemd.py):
   datagrams   each message is one datagram of KEY=value lines
@@ -29,7 +29,7 @@ _logger = logging.getLogger("auditlog.agent")
 
 
 class Notifier:
-    """What is told to the supervisor that the environment names."""
+    """Sends notifications to the supervisor that the environment names."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -43,7 +43,7 @@ class Notifier:
         self._send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """Has to be followed by ``ready``, whatever comes of the reload."""
+        """Has to be followed by ``ready``, whether the reload succeeds or not."""
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send(
             "RELOADING=1", f"MONOTONIC_USEC={usec}", "STATUS=reading the configuration again"
@@ -56,7 +56,7 @@ class Notifier:
         self._send(f"STATUS={text}")
 
     def alive(self) -> None:
-        """The watchdog's: has to be sent more often than every ``watchdog_seconds``."""
+        """Reset the watchdog; to be called more often than every ``watchdog_seconds``."""
         self._send("WATCHDOG=1")
 
     def _send(self, *assignments: str) -> None:

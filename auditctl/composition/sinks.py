@@ -53,7 +53,7 @@ def make_sink(config: SinkConfig, directories: Sequence[Path] = ()) -> Sink:
 
 
 def make_read_back(config: SinkConfig) -> ReadBack:
-    """What reads the sink back.  Raises as make_sinks, and when a SQLite file is not there."""
+    """A reader of the sink's records.  Raises as make_sinks, and when a SQLite file is missing."""
     if config.kind == "sqlite":
         from shippers.sinks.sqlite.read_back import SqliteReadBack  # noqa: PLC0415  (see above)
 
@@ -67,7 +67,7 @@ def make_read_back(config: SinkConfig) -> ReadBack:
 
 
 def unanswered_hint(status: int | None, refused: str) -> str:
-    """What to do about a request of retention's: ``refused`` where the cluster answered at all."""
+    """A hint for a failed request of retention: ``refused`` when the cluster answered at all."""
     if status is not None:
         return refused
     return (
@@ -77,7 +77,7 @@ def unanswered_hint(status: int | None, refused: str) -> str:
 
 
 def elasticsearch_credentials(config: ElasticsearchConfig) -> Callable[[], Credentials]:
-    """What reads the secrets, each time it is called.  That raises ConfigError."""
+    """A function that reads the secrets at each call, and raises ConfigError."""
     from shippers.sinks.elasticsearch.connection import Credentials  # noqa: PLC0415  (see above)
 
     return lambda: Credentials(config.username, config.password(), config.api_key())

@@ -52,7 +52,7 @@ _SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where metrics are served."""
+    """The address that metrics are served on."""
 
     host: str
     port: int

@@ -1,7 +1,7 @@
 """Collect settings and their origins: config.toml, conf.d/*.toml, environment, flags.
 
-Each source is flattened into ``{("retention", "delete_after"): Given(value, origin)}``; a later
-source replaces single settings of an earlier one.  What a key means is config's business.
+Each origin is flattened into ``{("retention", "delete_after"): Given(value, origin)}``; a later
+origin replaces single settings of an earlier one.  The meaning of keys is in auditctl.config.model.
 
 Invariants (tests of the same name in tests/auditctl/config/test_origins.py):
   precedence   flag over environment over conf.d (in the order of names) over config.toml
@@ -38,7 +38,7 @@ _RESERVED: Final = re.compile(r"AUDITLOG_(CONFIG|DEBUG|PASSWORD|API_KEY|TEST_\w+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as its source has it (it may be a secret), and the file or variable it came from."""
+    """A value as it was given (it may be a secret), and the file or variable it came from."""
 
     value: Any = field(repr=False)
     origin: str

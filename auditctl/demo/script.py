@@ -29,7 +29,7 @@ Record = tuple[str, int, str]
 
 
 class Show(Protocol):
-    """How the story is shown while it runs."""
+    """Shows the story while it runs."""
 
     def step(self, text: str) -> None: ...
 
@@ -65,7 +65,7 @@ class Story:
 
     @property
     def logs(self) -> tuple[str, ...]:
-        """Named anew in each run, so that an index may hold several demos."""
+        """A new name in each run, so that an index may hold several demos."""
         return tuple(f"{service}-{self.run}" for service in SERVICES)
 
     @property

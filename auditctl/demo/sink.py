@@ -20,7 +20,7 @@ INDEX_PREFIX = "llama-orch-demo"
 
 class SinkView(Protocol):
     def count(self) -> int:
-        """How many documents the sink holds."""
+        """The number of documents in the sink."""
         ...
 
     def documents(self) -> Counter[tuple[str, int, str]]:

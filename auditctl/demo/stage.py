@@ -77,7 +77,7 @@ class Writer:
         return self._process is not None and self._process.poll() is None
 
     def failure(self) -> str:
-        """Why the process ended, when it ended badly."""
+        """The reason why the process failed, or ""."""
         code = 0 if self._process is None else self._process.poll()
         return f"{self.log} ended with exit code {code}" if code else ""
 

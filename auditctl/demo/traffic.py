@@ -26,7 +26,7 @@ _MODELS = ("hf:meta-llama/Llama-3.1-8B-Instruct", "hf:Qwen/Qwen2.5-7B-Instruct",
 
 
 def realistic(service: str, rng: random.Random) -> Iterator[Event]:
-    """What such a service emits: mostly routine, now and then something critical."""
+    """Events of such a service: mostly routine, some critical."""
     people = [
         Actor(user_id=f"user-{n}", ip=f"10.0.{n // 256}.{n % 256}", auth_method="bearer_token")
         for n in range(1, 200)

@@ -1,7 +1,7 @@
 """Hold the result of a check, and judge measurements by thresholds.  Pure.
 
 Invariants (tests of the same name in tests/auditctl/doctor/test_check_result.py):
-  mends    whatever is not ok says what mends it
+  mends    a warning or failure names its remedy
   slow     the time of a sync is judged by its 99th percentile, an impossible one by its median
 """
 
@@ -28,7 +28,7 @@ _IMPOSSIBLE: Final = dt.timedelta(microseconds=15)
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was looked at; ``mend`` is a command or a sentence.  Raises ValueError."""
+    """The result of one check; ``mend`` is the remedy.  Raises ValueError when it is missing."""
 
     check: str
     state: CheckState
@@ -37,7 +37,7 @@ class CheckResult:
 
     def __post_init__(self) -> None:
         if self.state != "ok" and not self.mend:
-            raise ValueError(f"{self.check} is {self.state} and says not what to do")
+            raise ValueError(f"{self.check} is {self.state} without a remedy")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,7 +75,7 @@ def judge_space(where: str, free_bytes: int, free_files: int | None) -> CheckRes
 
 
 def judge_syncs(where: str, times: Sequence[dt.timedelta]) -> CheckResult:
-    """How long write and fdatasync took, each time."""
+    """Judge the durations of write and fdatasync."""
     ordered = sorted(times)
     median = ordered[len(ordered) // 2]
     slowest = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]

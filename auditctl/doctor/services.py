@@ -52,7 +52,7 @@ def check_agent(config: Config) -> CheckResult:
 
 
 def check_sink(sink: SinkConfig, sources: Sequence[str] = ()) -> Iterator[CheckResult]:
-    """Of the sink; ``sources`` are the names of what is shipped to it besides the audit logs."""
+    """Check the sink; ``sources`` are the names of the other sources that are shipped to it."""
     name = f"sink {sink.name}"
     for warning in sink.warnings() if sink.kind == "elasticsearch" else ():
         reason, _, mend = warning.partition("; ")

@@ -37,7 +37,7 @@ _OPTIONS: Final = {
 
 
 def check_units(root: Path = Path("/")) -> Iterator[CheckResult]:
-    """Each file that is missing or differs, or one line that says that none is."""
+    """One result for each file that is missing or differs, or a single one when none is."""
     units = root / _UNITS
     drop_ins = sorted(units.glob(f"*.service.d/{_DROP_IN}"))
     if not drop_ins and not any((units / name).exists() for name in (_AGENT, _RETENTION)):
@@ -58,7 +58,7 @@ def check_units(root: Path = Path("/")) -> Iterator[CheckResult]:
             yield CheckResult("units", "fail", f"{step.path} is missing", mend)
         elif step.state == "update":
             own = f"{mend}; put local changes into a drop-in: systemctl edit {step.path.name}"
-            detail = f"{step.path} is not what auditctl install writes"
+            detail = f"{step.path} differs from what auditctl install writes"
             yield CheckResult("units", "warn", detail, own if step.path.parent == units else mend)
         wrong = wrong or step.state in ("create", "update")
     program = root / installation.program.lstrip("/")
@@ -103,7 +103,7 @@ def _setting(unit: str, name: str) -> str:
 
 
 def _command(installation: Installation, root: Path, without: str = "") -> str:
-    """What lays out the same again; the program is always named, since the default is the caller's.
+    """The command that installs the same again, with the program, whose default is the caller's.
 
     Options that have their usual value are left out.
     """

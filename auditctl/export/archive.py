@@ -74,7 +74,7 @@ def is_archive(path: Path) -> bool:
 
 
 def verify_archive(path: Path) -> ArchiveReport:
-    """Raises ArchiveDamaged for what is no export, or is one no longer; OSError."""
+    """Raises ArchiveDamaged for a file that is not an export, or a damaged one; OSError."""
     reading = _Reading()
     try:
         with (
@@ -143,7 +143,7 @@ class _Hashing:
 
 @dataclass(slots=True)
 class _Reading:
-    """What was seen so far, member by member."""
+    """The state of the verification, member by member."""
 
     checks: dict[str, ChainCheck] = field(default_factory=dict)
     tombstones: list[Tombstone] = field(default_factory=list)

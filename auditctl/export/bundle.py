@@ -271,7 +271,7 @@ class _Ends:
 
 
 def _begins(check: ChainCheck, ends: _Ends) -> str:
-    """Why the exported part of a log begins where it does, for people."""
+    """Explain why the exported part of a log begins where it does."""
     if not ends.records:
         return "no record of it is here"
     before = ends.first_seq - 1

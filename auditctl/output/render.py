@@ -101,7 +101,7 @@ def print_raw(line: bytes) -> None:
 
 
 def width() -> int | None:
-    """How many columns there are; None in a pipe, where nothing is cut.  At least 60 of them."""
+    """The width in columns, at least 60; None in a pipe, where nothing is cut."""
     if os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty():
         return max(_MIN_WIDTH, shutil.get_terminal_size().columns)
     return None
@@ -120,7 +120,7 @@ def cut(text: str, room: int | None) -> str:
 
 
 def wrapped(text: str, room: int | None) -> list[str]:
-    """The text in lines of so many columns.  Words stay whole, so that paths can be copied.
+    """Wrap the text to this width.  Words stay whole, so that paths can be copied.
 
     >>> wrapped("a text of words", 8)
     ['a text', '    of', '    words']
@@ -189,7 +189,7 @@ def bytes_text(size_bytes: int) -> str:
 
 
 def since(duration: dt.timedelta) -> str:
-    """How long ago; the future counts as now."""
+    """The age as text; the future counts as now."""
     return f"{duration_text(duration)} ago"
 
 

@@ -1,6 +1,6 @@
 """Find bytes in a buffer with memmem(3), which is several times faster than bytes.find.
 
-Where there is no memmem, bytearray.find does the same.
+Falls back to bytearray.find where the C library has no memmem.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FUNCTION = _memmem()
 
 
 class SearchBuffer:
-    """Bytes that are read into, ``bytes``, and searched; their number stays what it is."""
+    """A buffer of fixed size, ``bytes``, to read into and to search."""
 
     def __init__(self, size: int) -> None:
         self.bytes = bytearray(size)
@@ -33,7 +33,7 @@ class SearchBuffer:
         self._address = ctypes.addressof((ctypes.c_char * size).from_buffer(self.bytes))
 
     def find(self, needle: bytes, begin: int, end: int) -> int:
-        """Where the needle first stands within [begin, end), or -1."""
+        """The first position of the needle within [begin, end), or -1."""
         if _FUNCTION is None:
             return self.bytes.find(needle, begin, end)
         if end - begin < len(needle):

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     Trouble = Callable[[str, int, str], None]
     """Told the segment, the byte and what is wrong there."""
     Ends = Mapping[LogId, tuple[SegmentName, int]]
-    """Where to stop in each log: at this byte of this segment; logs without an end are left out."""
+    """The end of reading in each log: a byte of a segment; logs without an end are left out."""
 
 _Key = tuple[str, str, int]
 _Step = tuple[_Key, Record | None]  # how far one log was read, and the answer there if it is one
@@ -69,7 +69,7 @@ class FileSearch:
     ends: Ends | None = None
 
     def records(self, query: Query, scope: Scope, *, reverse: bool = False) -> Iterator[Record]:
-        """The answers, oldest first, or newest first.  Raises OSError."""
+        """The matches, oldest first, or newest first.  Raises OSError."""
         days: dict[dt.date, dict[tuple[Path, LogId], list[SegmentFile]]] = {}
         newest: set[SegmentFile] = set()
         for directory in self.directories:
@@ -101,7 +101,7 @@ class FileSearch:
     def _log(
         self, segments: Sequence[SegmentFile], criteria: _Criteria, newest: set[SegmentFile]
     ) -> Iterator[_Step]:
-        """One log's day.  Between answers come steps without one, so that no log runs ahead."""
+        """One log's day.  Steps without a match come between matches, so that no log runs ahead."""
         for segment in segments:
             end = None
             if self.ends is not None:
@@ -126,7 +126,7 @@ class FileSearch:
 
 @dataclass(frozen=True, slots=True)
 class _Criteria:
-    """What is looked for, the same in every segment of a day."""
+    """The criteria of a search, the same in every segment of a day."""
 
     holds: Predicate
     needles: Needles

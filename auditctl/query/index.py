@@ -50,7 +50,7 @@ class IndexSearch:
     tell: Trouble
 
     def records(self, query: Query, scope: Scope, *, reverse: bool = False) -> Iterator[Record]:
-        """The answers in the order of time.  Raises CommandFailed, ConfigError, SinkRefused."""
+        """The matches in the order of time.  Raises CommandFailed, ConfigError, SinkRefused."""
         holds = predicate(query)
         config = self.config
         connection = Connection(config, elasticsearch_credentials(config))
@@ -86,7 +86,7 @@ class _Search:
     path: str
 
     def decidable(self, query: Query) -> Iterator[dict[str, Any]]:
-        """What of the question the index can decide, for every document in it."""
+        """The tests of the query that the index can decide for every document."""
         tests = [
             test
             for test in conjuncts(query)

@@ -95,7 +95,7 @@ def backward(
 ) -> Iterator[Block]:
     """The blocks of a plain segment's first ``end`` bytes from the last one on, lines reversed.
 
-    Lines that are no records come as from forward.  Raises OSError.
+    Lines that are not records come as from forward.  Raises OSError.
     """
     buffer = SearchBuffer(max(block_bytes, _MIN_BYTES))
     size = len(buffer.bytes)
@@ -145,7 +145,7 @@ def last_block(
 
 
 def turned_round(blocks: Iterator[Block]) -> Iterator[Block]:
-    """What forward gives, from the last line on.
+    """Turn the blocks of forward round, so that the last line comes first.
 
     All of it is read before the first is given.  Damage is raised at the end, as by forward.
     """
@@ -186,7 +186,7 @@ def _read(stream: BinaryIO, target: memoryview, path: Path, offset: int) -> int:
 
 
 def _pread_all(fd: int, target: memoryview, offset: int) -> None:
-    """Fill the target; what was cut off meanwhile reads as LFs, which are no records."""
+    """Fill the target; bytes that were cut off meanwhile read as LFs, which are not records."""
     while target and (read := os.preadv(fd, [target], offset)):
         target, offset = target[read:], offset + read
     target[:] = b"\n" * len(target)

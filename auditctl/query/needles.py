@@ -84,7 +84,7 @@ def _equal(test: Test) -> Needles:
 
 
 def _key(field: str) -> Needles:
-    """What a caller's own field is called; the others are in every line."""
+    """The name of a field that the caller chose; the library's are in every line."""
     if not field.startswith("details."):
         return ()
     return (_inside(field.rpartition(".")[2]) + b'"',)

@@ -50,7 +50,7 @@ _IN_HEADER: Final[dict[str, Callable[[Record], Any]]] = {
 
 
 def predicate(query: Query) -> Predicate:
-    """The question as a function of a record, which raises LogDamaged for one that is not JSON."""
+    """The query as a function of a record, which raises LogDamaged for one that is not JSON."""
     match query:
         case All():
             return lambda _record: True

@@ -33,7 +33,7 @@ __all__ = ["Proof", "proven"]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Where what is proven ends in each log; ``unproven`` are sentences about the rest."""
+    """The end of the proven records in each log; ``unproven`` are sentences about the rest."""
 
     through: Mapping[str, int]
     ends: Ends

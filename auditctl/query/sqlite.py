@@ -44,7 +44,7 @@ class SqliteSearch:
     trouble: Trouble
 
     def records(self, query: Query, scope: Scope, *, reverse: bool = False) -> Iterator[Record]:
-        """The answers in the order of time.  Raises CommandFailed."""
+        """The matches in the order of time.  Raises CommandFailed."""
         holds = predicate(query)
         try:
             with contextlib.closing(self._connect()) as connection:

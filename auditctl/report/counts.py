@@ -50,7 +50,7 @@ class RefusedLogin:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a log said about itself that may mean that events are missing."""
+    """A record of a log about itself that may mean that events are missing."""
 
     at: str
     log: str
@@ -92,7 +92,7 @@ class EventCounts:
         if record.event_type in _ABOUT_THE_LOG:
             self._notice(record)
         if record.event_type.startswith("log."):
-            return  # what a log says about itself is nobody's doing
+            return  # records of a log about itself are not events of anybody
         self.events += 1
         outcome = fields.get("outcome")
         outcome = outcome if outcome in OUTCOMES else "success"

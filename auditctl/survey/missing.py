@@ -36,14 +36,14 @@ class Gap:
         return f"{parts} of {self.first.day.isoformat()}"
 
     def proven(self, deleted: Collection[str]) -> bool:
-        """Whether each of them is among the logical names that tombstones give."""
+        """Whether tombstones account for each of them, by logical name."""
         log, day = self.first.log, self.first.day
         parts = range(self.first.part, self.last_part + 1)
         return all(SegmentName(log, day, part).logical in deleted for part in parts)
 
 
 def gaps(names: Sequence[SegmentName], head: SegmentName | None) -> list[Gap]:
-    """What lacks between the names, which are in order; ``head`` is the newest ever noted."""
+    """The gaps between the names, which are in order; ``head`` is the newest name ever noted."""
     found = []
     day, part = None, 0
     for name in names:

@@ -54,7 +54,7 @@ _DAY: Final = dt.timedelta(days=1) - dt.timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class SinkState:
-    """How far one sink has a log.  ``waiting_since`` is the oldest record it does not have."""
+    """Progress of a sink in a log; ``waiting_since`` is the time of its oldest missing record."""
 
     sink: str
     seq: int
@@ -130,7 +130,7 @@ class Survey:
 
     @property
     def all_problems(self) -> tuple[str, ...]:
-        """Each is one sentence that says what to do; none of them means that nobody is needed."""
+        """One sentence each, with what to do; empty when nothing needs attention."""
         of_logs = tuple(f"{log.log}: {problem}" for log in self.logs for problem in log.problems)
         of_sources = tuple(
             f"source {one.source}: {problem}" for one in self.sources for problem in one.problems
@@ -138,7 +138,7 @@ class Survey:
         return of_logs + of_sources + self.problems
 
     def next_retention(self, last: dt.datetime | None) -> dt.datetime | None:
-        """When the agent runs retention next; None where that is not known."""
+        """Time of the agent's next retention run; None when it is not known."""
         return None if last is None or self.every is None else last + self.every
 
     def to_json(self) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _missing_logs(
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What is the same for every log."""
+    """The state that is the same for every log."""
 
     store: CursorStore
     sinks: Sequence[str]
