@@ -69,7 +69,14 @@ def evidence() -> None:
     metavar="PREFIX",
     help="Begins every log's name, like audit.example.com/hive1 (default: the host).",
 )
-def init(config_path: Path | None, *, directory: Path | None, origin: str | None) -> None:
+@click.option(
+    "--for-witness",
+    is_flag=True,
+    help="Print one line for all logs of this host, those to come too; witnesses alone take it.",
+)
+def init(
+    config_path: Path | None, *, directory: Path | None, origin: str | None, for_witness: bool
+) -> None:
     """Make the key that signs, and print the public key of each log.
 
     Each line printed is a log line of a trust policy, for the auditor and for the administrators
@@ -102,6 +109,9 @@ def init(config_path: Path | None, *, directory: Path | None, origin: str | None
             hint="Every checkpoint so far is of that origin: move the key away to begin anew.",
         )
     render.say(f"SHA-256 of the public key: {key.key.fingerprint()}")
+    if for_witness:
+        render.print_text(f"log {key.renamed(f'{key.name}/*').key}")
+        return
     state = ProofState(config.state_directory())
     for log in _known_logs(config, directories):
         name = origin_of(key.name, log, state.epoch(log))

@@ -10,6 +10,7 @@ import pytest
 from auditlog.evidence.note import Key
 from auditlog.evidence.policy import TrustPolicy
 from auditlog.evidence.proof_state import ProofState
+from auditlog.evidence.witness import WitnessedLogs
 from tests.support.logs import LogBuilder, write_log
 from tests.support.witnesses import our_witness
 
@@ -56,6 +57,17 @@ def test_init_makes_a_key_that_its_owner_alone_can_read(
     other = run("evidence", "init", "--origin", "elsewhere.example")
     assert other.code == 65
     assert "there is a key for audit.example.com/hive1 already" in other.err
+
+
+def test_init_prints_one_line_with_which_a_witness_takes_every_log_of_the_host(
+    run: Callable[..., Result], config: Path
+) -> None:
+    key = make_key(run)[1]
+    (line,) = run("evidence", "init", "--for-witness").out.splitlines()
+    logs = WitnessedLogs(line)
+    assert logs.key_of(key.name) == key
+    assert logs.key_of("audit.example.com/hive1/queen-rbee@hive1/17") is not None
+    assert logs.key_of("audit.example.com/hive2/queen-rbee@hive1") is None
 
 
 def test_sign_and_status_say_how_far_each_log_is_signed(
