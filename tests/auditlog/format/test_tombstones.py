@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from auditlog.format.record import GENESIS_HASH, log_prefix, parse_header, seal
 from auditlog.format.tombstones import (
     INDEX_DELETED,
+    LOG_FORGOTTEN,
     SEGMENT_DELETED,
+    ForgottenLog,
     IndexTombstone,
     Tombstone,
     by_log,
+    parse_forgotten_log,
     parse_index_tombstone,
     parse_tombstone,
 )
@@ -98,6 +101,28 @@ def test_an_index_tombstone_says_which_index_was_deleted() -> None:
 def test_complete_also_for_an_index(name: str, value: object) -> None:
     assert index_parsed({key: content for key, content in INDEX.items() if key != name}) is None
     assert index_parsed({**INDEX, name: value}) is None
+
+
+def forgotten(details: Any, event_type: str = LOG_FORGOTTEN) -> ForgottenLog | None:
+    line = line_of(details, event_type=event_type)
+    header = parse_header(line)
+    assert header is not None
+    return parse_forgotten_log(header, line)
+
+
+def test_the_retirement_of_a_log_says_which_and_up_to_where() -> None:
+    found = {"log": "queen-rbee@hive1", "through_seq": 7}
+    assert forgotten(found) == ForgottenLog("queen-rbee@hive1", 7)
+    assert forgotten(found, SEGMENT_DELETED) is None
+
+
+@pytest.mark.parametrize(
+    "details",
+    [{}, {"log": "a@b"}, {"through_seq": 7}, {"log": 1, "through_seq": 7},
+     {"log": "a@b", "through_seq": "7"}, {"log": "a@b", "through_seq": True}],
+)  # fmt: skip
+def test_complete_also_for_a_retired_log(details: dict[str, Any]) -> None:
+    assert forgotten(details) is None
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 5), (-3, 5), (6, 5)])
