@@ -93,10 +93,10 @@ def line_hash(content: bytes) -> str:
 
 def first_line_hash(beginning: bytes) -> str | None:
     """The hash of the first line of a file that begins like this; None when it is not whole yet."""
-    line, lf, _ = beginning[: FIRST_LINE_BYTES + 1].partition(b"\n")
+    line, lf, _ = beginning[:FIRST_LINE_BYTES].partition(b"\n")
     if not lf and len(beginning) < FIRST_LINE_BYTES:
         return None
-    return line_hash(line[:FIRST_LINE_BYTES])
+    return line_hash(line)
 
 
 def value_at(value: Any, field: str) -> Any:

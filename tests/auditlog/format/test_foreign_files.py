@@ -93,10 +93,30 @@ def test_a_first_line_is_known_by_its_beginning_as_soon_as_that_is_there() -> No
     assert first_line_hash(b"x" * (FIRST_LINE_BYTES - 1) + b"\n") != longest
 
 
-def test_numbers_are_seconds_until_they_would_be_in_the_far_future() -> None:
-    assert instant_of(99_999_999_999) == dt.datetime(5138, 11, 16, 9, 46, 39, tzinfo=dt.UTC)
-    assert instant_of(100_000_000_000) == dt.datetime(1973, 3, 3, 9, 46, 40, tzinfo=dt.UTC)
-    assert instant_of(-100_000_000_000) == dt.datetime(1966, 10, 31, 14, 13, 20, tzinfo=dt.UTC)
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (99_999_999_999, "5138-11-16T09:46:39+00:00"),
+        (100_000_000_000, "1973-03-03T09:46:40+00:00"),
+        (-100_000_000_000, "1966-10-31T14:13:20+00:00"),
+        (99_999_999_999_999, "5138-11-16T09:46:39.999+00:00"),
+        (100_000_000_000_000, "1973-03-03T09:46:40+00:00"),
+        (99_999_999_999_999_984, "5138-11-16T09:46:40+00:00"),
+        (100_000_000_000_000_000, "1973-03-03T09:46:40+00:00"),
+        (99_999_999_999_999_983_616, "5138-11-16T09:46:40+00:00"),
+        (100_000_000_000_000_000_000, None),
+        ({"$date": 1_790_000_000}, "2026-09-21T14:13:20+00:00"),
+        ({"$date": {"$date": "2026-09-21T14:13:20Z"}}, "2026-09-21T14:13:20+00:00"),
+        ({"$date": 1_790_000_000, "more": 1}, None),
+        ({"date": 1_790_000_000}, None),
+    ],
+)
+def test_the_size_of_a_number_tells_its_unit(given: Any, shown: str | None) -> None:
+    at = instant_of(given)
+    if shown is None or at is None:
+        assert (at, shown) == (None, None)
+    else:
+        assert abs(at - dt.datetime.fromisoformat(shown)) < dt.timedelta(milliseconds=1)
 
 
 def test_an_event_is_not_older_than_this_century() -> None:

@@ -27,6 +27,7 @@ from auditlog.format.record import (
     parse_header,
     parse_timestamp,
     seal,
+    too_large,
 )
 from auditlog.verification.verify import verify
 from tests.support.logs import START, make_line
@@ -137,6 +138,21 @@ def test_a_record_says_what_its_line_says() -> None:
     assert (record.log, record.seq, record.prev_hash, record.hash) == (LOG, 42, "ab" * 32, digest)
     assert (record.event_type, record.at) == ("task_submitted", START)
     assert record.header.day == "2026-11-23"
+    assert (record.outcome, record.severity, record.details) == (
+        "success",
+        "info",
+        {"task_id": "task-42"},
+    )
+    assert (record.reason, record.correlation_id) == (None, None)
+    told, _ = make_line(LOG, 1, reason="because", correlation_id="req-1")
+    assert (decode(told).reason, decode(told).correlation_id) == ("because", "req-1")
+    bare = decode(sealed(b'"event_type":"x"')[0])
+    assert (bare.outcome, bare.severity, bare.details) == ("", "", {})
+
+
+def test_a_record_that_is_too_large_is_told_with_its_size_and_the_limit() -> None:
+    assert str(MAX_RECORD_BYTES + 5) in str(too_large(MAX_RECORD_BYTES + 6))
+    assert str(MAX_RECORD_BYTES) in str(too_large(MAX_RECORD_BYTES + 6))
 
 
 def test_any_byte() -> None:

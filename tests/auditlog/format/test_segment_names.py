@@ -119,3 +119,8 @@ def test_the_longest_log_id_fits_every_file_name_made_of_it() -> None:
     assert len(f".{name.logical}.{1 << 40}.{'d' * 12}.torn.tmp".encode()) <= 255
     with pytest.raises(InvalidName, match="181 characters"):
         LogId("s" * 100, "h" * 70, "i" * 9)
+
+
+def test_the_next_part_is_of_the_same_day() -> None:
+    name = SegmentName(LogId("a", "b"), dt.date(2026, 1, 1), 7, ".zst")
+    assert str(name.next_part()) == "a@b.2026-01-01.0008.ndjson"

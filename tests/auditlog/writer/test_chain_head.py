@@ -380,6 +380,19 @@ def test_a_line_that_just_fits_does_not_rotate() -> None:
         assert got == expected
 
 
+@pytest.mark.parametrize(("records", "part"), [(1, None), (2, 2), (3, 2)])
+def test_a_segment_of_one_record_takes_any_line(records: int, part: int | None) -> None:
+    got = next_segment(
+        SegmentName(LOG, DAY, 1),
+        size=900,
+        records=records,
+        line_bytes=101,
+        day=DAY,
+        max_segment_bytes=1000,
+    )
+    assert (None if got is None else got.part) == part
+
+
 def test_a_new_day_begins_with_part_one() -> None:
     current = SegmentName(LOG, DAY, 7)
     tomorrow = DAY + dt.timedelta(days=1)
