@@ -1,7 +1,7 @@
 """Decide whether a record matches a query.  Pure: no clock, disk, network, logging.
 
     field=value     some value at the field is that text; a bare 42, true or null is also the number
-    field~regex     some text there has a match (Python's re, anywhere in it)
+    field~regex     some text there has a match (Python's re, anywhere in it), found within a second
     field<value     a bare number compares with numbers, everything else with texts by code point
     !=  !~          the opposite, so true also where there is no such field
     word            some text or whole number anywhere in the record contains it
@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from auditctl.query.pattern_time import searcher
 from auditctl.query.syntax import All, And, Not, Or, Query, Test, Word
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ def _comparison(test: Test) -> Callable[[Any], bool]:
     value = test.value
     number = None if test.quoted else number_of(value)
     if test.op == "~":
-        search = re.compile(value).search
-        return lambda found: (text := text_of(found)) is not None and search(text) is not None
+        search = searcher(value)
+        return lambda found: (text := text_of(found)) is not None and search(text)
     if test.op == "=":
         word = _WORDS.get(value, _WORDS) if not test.quoted else _WORDS
         return lambda found: (
