@@ -58,7 +58,10 @@ _HEAD: Final = (
     Member("service", {"type": "string", "pattern": f"^{_PART}$"}, "keyword", "service.name"),
     Member("host", {"type": "string", "pattern": f"^{_PART}$"}, "keyword", "host.name"),
 )
-_TAIL: Final = (Member("hash", HASH_SCHEMA, "keyword", "event.hash"),)
+_TAIL: Final = (
+    Member("salt", {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}, "stored", required=False),
+    Member("hash", HASH_SCHEMA, "keyword", "event.hash"),
+)
 _FILLED_IN: Final = ("outcome", "severity")  # an event may leave them out, a record never does
 
 

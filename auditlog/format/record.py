@@ -59,8 +59,8 @@ MAX_RECORD_BYTES: Final = 65_535
 LinkProblem = Literal["hash_mismatch", "chain_break", "seq_gap", "seq_repeat"]
 
 _VERIFY: Final = "Run auditctl verify on the directory."
-MAX_OVERHEAD_BYTES: Final = 480
-"""The most that seal adds to a body: the log's id, numbers, hashes and the names around them."""
+MAX_OVERHEAD_BYTES: Final = 520
+"""The most that is added to a body: the log's id, numbers, salt, hashes, the names around them."""
 
 SUFFIX_BYTES: Final = 9 + 64 + 2 + 1
 """How long a line's end is: ``,"hash":"``, the hash, ``"}`` and LF."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from auditlog.format.record import (
@@ -39,7 +40,10 @@ __all__ = ["ChainHead", "next_segment"]
 
 
 class ChainHead:
-    """The head of one log: the next number, the last hash, the segment, the queued commits."""
+    """The head of one log: the next number, the last hash, the segment, the queued commits.
+
+    ``salt`` returns the member of that name for each record, with the comma before it.
+    """
 
     __slots__ = (
         "_before_segment",
@@ -48,6 +52,7 @@ class ChainHead:
         "_finished_seq",
         "_open",
         "_prefix",
+        "_salt",
         "_second_start",
         "_second_text",
         "_service_host",
@@ -62,7 +67,13 @@ class ChainHead:
         "size",
     )
 
-    def __init__(self, log: LogId, service_host: str, max_segment_bytes: int) -> None:
+    def __init__(
+        self,
+        log: LogId,
+        service_host: str,
+        max_segment_bytes: int,
+        salt: Callable[[], bytes] = bytes,
+    ) -> None:
         self.log = log
         self.max_segment_bytes = max_segment_bytes
         self.seq = 0
@@ -76,6 +87,7 @@ class ChainHead:
         self._before_segment = 0  # the number of the last record of the segment before
         self._prefix = log_prefix(str(log))
         self._service_host = service_host
+        self._salt = salt
         self._second_start = -SECOND_NS
         self._second_text = ""
         self._day_end = 0
@@ -114,6 +126,7 @@ class ChainHead:
         ``now_ns`` since the epoch.  Returns the commit it belongs to.  Raises RecordTooLarge, and
         then nothing has changed.
         """
+        body += self._salt()
         if now_ns >= self._day_end:
             self._check_fits(body)
             self._advance(now_ns, line_bytes=0)

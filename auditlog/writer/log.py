@@ -58,6 +58,7 @@ from auditlog.writer.disk_space import DiskSpace, Watermarks
 from auditlog.writer.flush_policy import FlushPolicy
 from auditlog.writer.group_commit import GroupCommit, owned_by_caller
 from auditlog.writer.recovery import Recovered
+from auditlog.writer.salts import Salts
 from auditlog.writer.stats import Stats
 from auditlog.writer.ticket import Commit, Ticket, Waiter, seconds
 
@@ -453,7 +454,9 @@ class Log:
         self.id, lock, recovered = self._acquire(self._wanted)
         if self._wanted.instance == "auto":
             self._wanted = self.id  # reopen keeps the slot
-        self._head = ChainHead(self.id, self._service_host, self._options.max_segment_bytes)
+        self._head = ChainHead(
+            self.id, self._service_host, self._options.max_segment_bytes, Salts().member
+        )
         self._commits = GroupCommit(
             self.directory,
             self._head,
