@@ -43,7 +43,7 @@ _LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
         "predecessor": _NAME,
         "predecessor_seq": _COUNT,
         "predecessor_hash": HASH_SCHEMA,
-        "previous_closed": {"type": "boolean"},
+        "previous_closed": {"type": ["boolean", "null"]},
         "previous_seq": _COUNT,
         "redaction_key": _NAME,
     },

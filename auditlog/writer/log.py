@@ -26,6 +26,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypedDict, Unpack
@@ -147,6 +148,12 @@ class Log:
         self._clock = WallClock(options.clock)
         self._read_clock = options.clock
         self._clock_read = self._clock.last_ns
+        self._encode = partial(
+            encode,
+            service_host=self._service_host,
+            rules=options.values,
+            redactor=self._redactor,
+        )
         self._begin()
         lifetime.opened(self)
 
@@ -333,15 +340,7 @@ class Log:
         """
         if self._refusal is not None:
             raise self._refused_event()
-        bound = context.current()
-        body, critical = encode(
-            event,
-            fields,
-            service_host=self._service_host,
-            context=bound,
-            rules=self._options.values,
-            redactor=self._redactor,
-        )
+        body, critical = self._encode(event, fields, context=context.current())
         at_once = self._policy.at_once(critical, durable)
         if at_once and not in_coroutine:
             self._warn_in_event_loop()
