@@ -22,7 +22,7 @@ from auditctl.errors import ArchiveDamaged, BadPath, ConfigError, QueryError
 from auditctl.exit_codes import ExitCode
 from auditctl.output.log_lines import escaped
 from auditlog import errors as log_errors
-from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.errors import BadEvidence, SignerBusy
 from retention import errors as retention_errors
 from retention.plan import Refused
 from shippers import errors as shipper_errors
@@ -38,6 +38,7 @@ class Failure:
 
 _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (log_errors.LogLocked, ExitCode.LOCKED),
+    (SignerBusy, ExitCode.LOCKED),
     (retention_errors.Busy, ExitCode.LOCKED),
     (Refused, ExitCode.REFUSED),
     (log_errors.UnsafePath, ExitCode.REFUSED),

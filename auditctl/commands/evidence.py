@@ -12,7 +12,7 @@ import click
 
 from auditctl.commands.prune import user
 from auditctl.composition.evidence import key_path, load_key, load_policy, make_evidence
-from auditctl.errors import BadPath, CommandFailed, ConfigError
+from auditctl.errors import BadPath, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import (
     DIRECTORY,
@@ -28,6 +28,7 @@ from auditlog import durable_fs
 from auditlog.durable_fs import Locked
 from auditlog.evidence.checkpoint import origin_of
 from auditlog.evidence.checkpoint_file import read_checkpoints
+from auditlog.evidence.errors import SignerBusy
 from auditlog.evidence.note import Signer, encode_base64
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EVIDENCE_SERVICE, witnessed
@@ -281,8 +282,8 @@ def _no_key(config: Config) -> ConfigError:
     )
 
 
-def _busy(error: Locked) -> CommandFailed:
-    return CommandFailed(
+def _busy(error: Locked) -> SignerBusy:
+    return SignerBusy(
         f"another process signs here ({error.holder})",
         path=error.filename,
         hint="Stop the agent first, or let it sign.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditlog.errors import AuditLogError
 
-__all__ = ["BadEvidence", "EvidenceError", "SigningStopped"]
+__all__ = ["BadEvidence", "EvidenceError", "SignerBusy", "SigningStopped"]
 
 
 class EvidenceError(AuditLogError):
@@ -13,6 +13,10 @@ class EvidenceError(AuditLogError):
 
 class BadEvidence(EvidenceError, ValueError):
     """A note, checkpoint, policy, key or proof that is malformed or that does not verify."""
+
+
+class SignerBusy(EvidenceError):
+    """Another process signs with this state."""
 
 
 class SigningStopped(EvidenceError):

@@ -130,6 +130,7 @@ class EvidenceService:
         self._seen: dict[Path, tuple[int, Inventory]] = {}
         self._cosigning = Cosigning(list(policy.witnesses.values()) if policy else [])
         self._log: Log | None = None
+        self._unrecorded = ""
         self._status: tuple[LogEvidence, ...] = ()
 
     def status(self) -> tuple[LogEvidence, ...]:
@@ -325,7 +326,11 @@ class EvidenceService:
             )
             self._log.flush(_PATIENCE_SECONDS)
         except (AuditLogError, OSError, TimeoutError) as error:
-            _logger.warning("a checkpoint of %s is signed, but not on record: %s", log, error)
+            if str(error) != self._unrecorded:  # a directory that is read-only here stays so
+                _logger.warning("checkpoints are signed, and not on record: %s", error)
+            self._unrecorded = str(error)
+        else:
+            self._unrecorded = ""
 
     def _open_log(self) -> Log:
         from auditlog.writer.opening import OwnService, open_log  # noqa: PLC0415  (only who signs needs it)

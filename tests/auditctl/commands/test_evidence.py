@@ -173,7 +173,7 @@ def test_restart_is_on_record_and_gives_the_log_another_origin(
     assert run("evidence", "restart", "other@hive1", "--reason", "x").code == 2
     with ProofState(tmp_path / "state").locked():
         busy = run("evidence", "restart", LOG, "--reason", "x")
-    assert busy.code == 1
+    assert busy.code == 75
     assert "another process signs here" in busy.err
     restarted = run("evidence", "restart", LOG, "--reason", "restored from the backup of Monday")
     assert restarted.code == 0, restarted.err
