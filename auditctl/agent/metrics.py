@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["About", "MetricFamily", "metric_families"]
 
 
+Kind = Literal["counter", "gauge"]
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """The agent itself: since when it runs, and how often it took a new configuration."""
@@ -49,7 +52,7 @@ class About:
 class MetricFamily:
     """One metric; a counter's name is without the ``_total`` that is served."""
 
-    kind: Literal["counter", "gauge"]
+    kind: Kind
     name: str
     text: str
     labels: tuple[str, ...]
@@ -90,7 +93,7 @@ def metric_families(
         yield from _of_evidence(evidence)
 
 
-def _plain(kind: Literal["counter", "gauge"], name: str, text: str, value: float) -> MetricFamily:
+def _plain(kind: Kind, name: str, text: str, value: float) -> MetricFamily:
     return MetricFamily(kind, f"auditlog_{name}", text, (), (((), value),))
 
 
@@ -142,16 +145,12 @@ def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
     for entry in stats.logs:
         logs[entry.sink].append(entry)
 
-    def total(
-        kind: Literal["counter", "gauge"],
-        name: str,
-        text: str,
-        value: Callable[[LogStats], int],
-    ) -> MetricFamily:
-        samples = tuple(((sink,), sum(map(value, entries))) for sink, entries in logs.items())
-        return MetricFamily(kind, f"auditlog_shipper_{name}", text, ("sink",), samples)
-
-    yield total("counter", "read_records", "Records read from the logs.", lambda e: e.written)
+    for kind, name, text, statistic in _SINK_TOTALS:
+        totals = tuple(
+            ((sink,), sum(getattr(entry, statistic) for entry in entries))
+            for sink, entries in logs.items()
+        )
+        yield MetricFamily(kind, f"auditlog_shipper_{name}", text, ("sink",), totals)
     yield MetricFamily(
         "counter",
         "auditlog_shipper_records",
@@ -163,50 +162,30 @@ def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
             for outcome in _OUTCOMES
         ),
     )
-    yield total(
-        "gauge",
-        "pending_records",
-        "Records read that have no final outcome yet.",
-        lambda e: e.pending,
-    )
-    yield total("counter", "retried_records", "Records to be delivered again.", lambda e: e.retries)
-    yield total("counter", "chain_breaks", "Alarms about a log itself.", lambda e: e.chain_breaks)
-    yield total(
-        "counter",
-        "tamper_alarms",
-        "Records that the sink holds with another hash.",
-        lambda e: e.tamper_alarms,
-    )
-    yield total(
-        "counter",
-        "unverified_duplicate_records",
-        "Duplicates whose stored hash could not be compared.",
-        lambda e: e.unverified,
-    )
-    yield total(
-        "counter",
-        "bad_lines",
-        "Lines of other programs that are not JSON objects, delivered as text.",
-        lambda e: e.bad_lines,
-    )
-    yield total(
-        "counter",
-        "cut_lines",
-        "Lines of other programs that were too long, delivered in part.",
-        lambda e: e.cut_lines,
-    )
-    yield total(
-        "counter",
-        "source_restarts",
-        "Restarts of reading a file or journal.",
-        lambda e: e.restarts,
-    )
     for name, text, value in _SINK_GAUGES:
         samples = tuple(
             ((sink.name,), figure) for sink in stats.sinks if (figure := value(sink)) is not None
         )
         yield MetricFamily("gauge", f"auditlog_shipper_{name}", text, ("sink",), samples)
 
+
+_SINK_TOTALS: Final[tuple[tuple[Kind, str, str, str], ...]] = (
+    ("counter", "read_records", "Records read from the logs.", "written"),
+    ("gauge", "pending_records", "Records read that have no final outcome yet.", "pending"),
+    ("counter", "retried_records", "Records to be delivered again.", "retries"),
+    ("counter", "chain_breaks", "Alarms about a log itself.", "chain_breaks"),
+    ("counter", "tamper_alarms", "Records stored in the sink with another hash.", "tamper_alarms"),
+    (
+        "counter",
+        "unverified_duplicate_records",
+        "Duplicates whose stored hash could not be compared.",
+        "unverified",
+    ),
+    ("counter", "bad_lines", "Lines that are not JSON objects, delivered as text.", "bad_lines"),
+    ("counter", "cut_lines", "Lines that were too long, delivered in part.", "cut_lines"),
+    ("counter", "source_restarts", "Restarts of reading a file or journal.", "restarts"),
+)
+"""Kind, name, help text, and the statistic of each log that is summed up for a sink."""
 
 _SINK_GAUGES: Final[tuple[tuple[str, str, Callable[[SinkStats], float | None]], ...]] = (
     ("in_flight_requests", "Requests in flight.", lambda sink: sink.in_flight),
@@ -248,18 +227,12 @@ def _of_logs(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
 
 
 def _of_retention(status: Status) -> Iterator[MetricFamily]:
-    yield _plain("counter", "retention_runs", "Runs, counted for each directory.", status.runs)
-    yield _plain("counter", "retention_failures", "Runs and segments that failed.", status.failures)
-    yield _plain(
-        "gauge",
-        "retention_refused",
-        "1 while the circuit breaker waits for confirmation.",
-        status.refused,
-    )
-    yield _plain("gauge", "retention_running", "1 during a run.", status.running)
+    for kind, name, text, figure in _RETENTION:
+        yield _plain(kind, f"retention_{name}", text, getattr(status, figure))
     for name, text, at in (
-        ("last_success", "When every directory had a good run.", status.last_success_at),
-        ("next_run", "When the next run is due.", status.next_run_at),
+        ("last_success", "Time of the last success in every directory.", status.last_success_at),
+        ("next_run", "Time when the next run is due.", status.next_run_at),
+        ("oldest_record", "Time of the oldest record that is kept.", status.oldest_record_at),
     ):
         metric = f"auditlog_retention_{name}_timestamp_seconds"
         samples = () if at is None else (((), at.timestamp()),)
@@ -278,25 +251,24 @@ def _of_retention(status: Status) -> Iterator[MetricFamily]:
         ("form",),
         tuple(((form,), size) for form, size in sorted(status.bytes_by_form.items())),
     )
-    oldest = status.oldest_record_at
-    yield MetricFamily(
+
+
+_RETENTION: Final[tuple[tuple[Kind, str, str, str], ...]] = (
+    ("counter", "runs", "Runs, counted for each directory.", "runs"),
+    ("counter", "failures", "Runs and segments that failed.", "failures"),
+    ("gauge", "refused", "1 while the circuit breaker waits for confirmation.", "refused"),
+    ("gauge", "running", "1 during a run.", "running"),
+    (
         "gauge",
-        "auditlog_retention_oldest_record_timestamp_seconds",
-        "When the oldest record that is kept was written. Absent while there is none.",
-        (),
-        () if oldest is None else (((), oldest.timestamp()),),
-    )
-    yield _plain(
-        "gauge",
-        "retention_over_bytes",
+        "over_bytes",
         "Bytes above max_total_bytes that cannot be deleted yet.",
-        status.over_bytes,
-    )
-    yield _plain(
-        "counter", "retention_compressed_segments", "Segments compressed.", status.compressed
-    )
-    yield _plain("counter", "retention_deleted_segments", "Segments deleted.", status.deleted)
-    yield _plain("counter", "retention_freed_bytes", "Bytes freed on disk.", status.freed_bytes)
+        "over_bytes",
+    ),
+    ("counter", "compressed_segments", "Segments compressed.", "compressed"),
+    ("counter", "deleted_segments", "Segments deleted.", "deleted"),
+    ("counter", "freed_bytes", "Bytes freed on disk.", "freed_bytes"),
+)
+"""Kind, name, help text, and the field of retention's status."""
 
 
 def _of_verification(status: VerificationStatus) -> Iterator[MetricFamily]:

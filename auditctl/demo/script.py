@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import auditlog
 from auditctl.demo.sink import INDEX_PREFIX, SinkView, view
-from auditctl.demo.stage import Agent, Auditctl, DemoFailed, Writer
+from auditctl.demo.stage import AgentProcess, Auditctl, DemoFailed, Writer
 
 __all__ = ["Promise", "Show", "Story", "tell"]
 
@@ -106,7 +106,7 @@ def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
     sink = view(target)
     sink.count()  # a server that cannot be asked ends the demo before it begins
     writers = [Writer(story.audit, log, EVENTS, RATE) for log in story.logs]
-    agent = Agent(story.program.command("agent", "--only", "ship"), directory / "agent.log")
+    agent = AgentProcess(story.program.command("agent", "--only", "ship"), directory / "agent.log")
     with ExitStack() as stack:  # whatever happens, no process stays behind
         stack.callback(agent.close)
         for writer in writers:
@@ -128,7 +128,9 @@ def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
     return story.promises
 
 
-def _write_and_ship(story: Story, sink: SinkView, writers: list[Writer], agent: Agent) -> None:
+def _write_and_ship(
+    story: Story, sink: SinkView, writers: list[Writer], agent: AgentProcess
+) -> None:
     show = story.show
     show.step(
         f"Three services write {EVENTS:,} events each into one directory; the agent ships them live"
@@ -155,7 +157,7 @@ def _write_and_ship(story: Story, sink: SinkView, writers: list[Writer], agent: 
     _drain(story, sink, agent, sum(len(writer.acknowledged) for writer in writers))
 
 
-def _drain(story: Story, sink: SinkView, agent: Agent, acknowledged: int) -> None:
+def _drain(story: Story, sink: SinkView, agent: AgentProcess, acknowledged: int) -> None:
     wanted = len(_on_disk(story.audit))
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while (shipped := sink.count()) < wanted and time.monotonic() < deadline:

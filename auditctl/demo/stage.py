@@ -21,7 +21,7 @@ from typing import Any
 
 from auditlog.errors import AuditLogError
 
-__all__ = ["Agent", "Auditctl", "DemoFailed", "Writer"]
+__all__ = ["AgentProcess", "Auditctl", "DemoFailed", "Writer"]
 
 
 class DemoFailed(AuditLogError):
@@ -121,7 +121,7 @@ class Auditctl:
         return done.returncode, result
 
 
-class Agent:
+class AgentProcess:
     """The shipping process, following the directory until it is stopped."""
 
     def __init__(self, command: list[str], log_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from auditctl.demo.stage import Agent, Writer
+from auditctl.demo.stage import AgentProcess, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ class Struck(subprocess.Popen[Any]):
         signal.raise_signal(signal.SIGINT)
 
 
-def agent(place: Path) -> Agent:
-    return Agent([sys.executable, "-c", "import time; time.sleep(60)"], place / "agent.log")
+def agent(place: Path) -> AgentProcess:
+    return AgentProcess([sys.executable, "-c", "import time; time.sleep(60)"], place / "agent.log")
 
 
 def writer(place: Path) -> Writer:
