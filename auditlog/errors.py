@@ -24,7 +24,10 @@ __all__ = [
     "LogFailed",
     "LogLocked",
     "NoLog",
+    "NotAccessible",
     "NotDurableYet",
+    "PathNotFound",
+    "PathNotPermitted",
     "RecordTooLarge",
     "UnsafePath",
 ]
@@ -107,6 +110,33 @@ class RecordTooLarge(InvalidEvent):
 
 class UnsafePath(AuditLogError):
     """A directory or file that is a symlink, belongs to another user or is world-writable."""
+
+
+class NotAccessible(AuditLogError, OSError):
+    """The operating system refused a log's directory or file; ``errno`` says why."""
+
+
+class PathNotFound(NotAccessible, FileNotFoundError):
+    """A log's directory cannot be made, or a file of it is missing."""
+
+
+class PathNotPermitted(NotAccessible, PermissionError):
+    """This user may not use a log's directory or file."""
+
+
+def not_accessible(error: OSError, path: str | os.PathLike[str]) -> NotAccessible:
+    """Return the error of the operating system as one of this library, of the same kind."""
+    kind = NotAccessible
+    if isinstance(error, FileNotFoundError):
+        kind = PathNotFound
+    elif isinstance(error, PermissionError):
+        kind = PathNotPermitted
+    return kind(
+        "the log cannot be opened",
+        path=error.filename or path,
+        errno=error.errno,
+        hint="Check the directory, its owner and its file system.",
+    )
 
 
 class NoLog(AuditLogError):

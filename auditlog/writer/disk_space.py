@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from auditlog.errors import InvalidOption
+
 __all__ = ["DiskSpace", "Level", "Watermarks"]
 
 _logger = logging.getLogger("auditlog")
@@ -29,7 +31,7 @@ class Watermarks:
 
     def __post_init__(self) -> None:
         if not 0 <= self.critical_bytes <= self.low_bytes:
-            raise ValueError("space_critical_bytes must be between 0 and space_low_bytes")
+            raise InvalidOption("space_critical_bytes must be between 0 and space_low_bytes")
 
     def level(self, free: int, before: Level) -> Level:
         """The level for so many free bytes, given the level before."""

@@ -17,6 +17,8 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from auditlog.errors import InvalidOption
+
 __all__ = ["MAX_COMMIT_BYTES", "FlushPolicy", "Mode"]
 
 Mode = Literal["immediate", "batched", "hybrid", "disabled"]
@@ -32,7 +34,7 @@ class FlushPolicy:
     """How soon a queued record becomes durable.
 
     ``max_delay`` from the first record queued; ``max_events`` and ``max_bytes`` start a commit
-    before that.  They matter to batched and hybrid only.  Raises ValueError.
+    before that.  They matter to batched and hybrid only.  Raises InvalidOption.
 
     >>> FlushPolicy.batched(max_delay=0.5).mode
     'batched'
@@ -45,15 +47,15 @@ class FlushPolicy:
 
     def __post_init__(self) -> None:
         if self.mode not in _MODES:
-            raise ValueError(f"flush {self.mode!r} is none of {', '.join(_MODES)}")
+            raise InvalidOption(f"flush {self.mode!r} is none of {', '.join(_MODES)}")
         if self.max_delay <= dt.timedelta(0):
-            raise ValueError("max_delay must be longer than zero; flush='immediate' has no delay")
+            raise InvalidOption("max_delay must be above zero; flush='immediate' has no delay")
         if self.max_events < 1 or not 1 <= self.max_bytes <= MAX_COMMIT_BYTES:
-            raise ValueError(f"max_events must be 1 or more, max_bytes 1 to {MAX_COMMIT_BYTES}")
+            raise InvalidOption(f"max_events must be 1 or more, max_bytes 1 to {MAX_COMMIT_BYTES}")
 
     @classmethod
     def named(cls, mode: str) -> FlushPolicy:
-        """The policy of that mode with its defaults.  Raises ValueError."""
+        """The policy of that mode with its defaults.  Raises InvalidOption."""
         return cls(mode)  # type: ignore[arg-type]  # __post_init__ refuses any other
 
     @classmethod

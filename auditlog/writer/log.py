@@ -36,6 +36,7 @@ from auditlog.errors import (
     BufferFull,
     ForkedLog,
     InvalidEvent,
+    InvalidOption,
     LogClosed,
     LogFailed,
     NotDurableYet,
@@ -101,11 +102,11 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.max_segment_bytes <= MAX_RECORD_BYTES or self.max_queue_bytes <= MAX_RECORD_BYTES:
-            raise ValueError(
+            raise InvalidOption(
                 f"max_segment_bytes and max_queue_bytes must be more than {MAX_RECORD_BYTES}"
             )
         if not self.block_seconds >= 0:
-            raise ValueError(f"block_timeout must not be negative: {self.block_seconds}")
+            raise InvalidOption(f"block_timeout must not be negative: {self.block_seconds}")
 
 
 class EventFields(TypedDict, total=False):

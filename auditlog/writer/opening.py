@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from auditlog import durable_fs
-from auditlog.errors import InvalidName, LogDamaged, LogLocked
+from auditlog.errors import AuditLogError, InvalidName, LogDamaged, LogLocked, not_accessible
 from auditlog.events.base import RESERVED_SERVICES
 from auditlog.events.values import ValueRules
 from auditlog.format.segment_names import LogId
@@ -87,7 +87,8 @@ def open_log(
     clock                 nanoseconds since the epoch (for simulations)
 
     Raises InvalidName, UnsafePath, LogLocked (naming the holder), LogDamaged (nothing was
-    changed), LogFailed when the first records cannot be made durable, OSError, ValueError.
+    changed), LogFailed when the first records cannot be made durable, NotAccessible (an OSError),
+    InvalidOption (a ValueError).
     """
     if service in RESERVED_SERVICES and not isinstance(service, OwnService):
         raise InvalidName(
@@ -125,7 +126,12 @@ def open_log(
             return locked, lock, recovered
         return _succeed(path, locked, lock, recovered, options)
 
-    return Log(path, log_id, acquire, options)
+    try:
+        return Log(path, log_id, acquire, options)
+    except AuditLogError:
+        raise
+    except OSError as error:
+        raise not_accessible(error, path) from error
 
 
 def _is_ahead(recovered: Recovered, now_ns: int) -> bool:

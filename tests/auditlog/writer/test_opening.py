@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import auditlog
-from auditlog.errors import InvalidEvent, InvalidName
+from auditlog.errors import InvalidEvent, InvalidName, not_accessible
 from auditlog.format.segment_names import LogId
 from auditlog.writer import opening
 from auditlog.writer.opening import lock_log, lock_path
@@ -306,3 +306,40 @@ def test_a_service_named_log_cannot_write_the_records_of_the_log_itself(tmp_path
         pytest.raises(InvalidEvent, match="the library's own"),
     ):
         log.emit("log.recovered")
+
+
+def test_what_the_operating_system_refuses_is_an_error_of_this_library(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(auditlog.NotAccessible) as refused:
+        auditlog.open(tmp_path / "file/x", service="s", host="h")
+    assert isinstance(refused.value, OSError)
+    assert isinstance(refused.value, auditlog.AuditLogError)
+    assert str(tmp_path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("refused", "kind"),
+    [(FileNotFoundError(2, "no"), "PathNotFound"), (PermissionError(13, "no"), "PathNotPermitted")],
+)
+def test_an_error_of_the_operating_system_keeps_its_kind(refused: OSError, kind: str) -> None:
+    made = not_accessible(refused, "/audit")
+    assert type(made).__name__ == kind
+    assert isinstance(made, type(refused))
+    assert made.errno == refused.errno
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"flush": "sometimes"},
+        {"max_segment_bytes": 1},
+        {"block_timeout": -1},
+        {"space_low_bytes": -1},
+    ],
+)
+def test_an_option_out_of_its_range_is_an_error_of_this_library(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(auditlog.InvalidOption) as refused:
+        auditlog.open(tmp_path, service="s", host="h", **options)
+    assert isinstance(refused.value, ValueError)
