@@ -89,6 +89,7 @@ class Redactor:
         "_keys",
         "_lock",
         "_meaning",
+        "_most_bytes",
         "_nested",
         "_optional",
         "_search",
@@ -106,6 +107,7 @@ class Redactor:
         *,
         visible: bool = True,
         nested: int = 0,
+        most_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
         self.policy = policy or Policy.default()
         self._given_key = key
@@ -118,6 +120,7 @@ class Redactor:
         self._search = TextSearch(self._meaning, self._classes, patterns)
         self._lock = threading.Lock()
         self._nested = nested
+        self._most_bytes = most_bytes
         self._show = escaped if visible else _unchanged
         self.counts: dict[str, int] = {}
         self.known: dict[str, str] = {}
@@ -161,7 +164,7 @@ class Redactor:
         ``details.model.size``.  Raises InvalidEvent for anything else, and RecordTooLarge as soon
         as the texts are longer than a record.
         """
-        return self._clean(value, where, 0, [MAX_RECORD_BYTES])
+        return self._clean(value, where, 0, [self._most_bytes])
 
     def explain(self, text: str) -> list[Replaced]:
         """What would be replaced in the text, and by which rule."""
@@ -174,7 +177,7 @@ class Redactor:
         if kind is str:
             if len(value) < PLAIN_LENGTH and self.odd(value) is None:
                 return value
-            if _COUNTED_LENGTH < len(value) <= MAX_RECORD_BYTES:
+            if _COUNTED_LENGTH < len(value) <= self._most_bytes:
                 _take(room, len(value), where)
             elif value in self.known:
                 return value
@@ -356,7 +359,7 @@ class Redactor:
 
     def _full(self, text: str, where: str) -> str:
         """The text, looked at by every rule."""
-        if len(text) > MAX_RECORD_BYTES:
+        if len(text) > self._most_bytes:
             raise RecordTooLarge(
                 f"{where} alone has {len(text)} characters, a record {MAX_RECORD_BYTES} bytes",
                 hint="Log its length and a hash instead.",
@@ -405,7 +408,13 @@ class Redactor:
 
     def _inner(self) -> Redactor:
         """The same redaction for the values of JSON that a text holds."""
-        inner = Redactor(self.policy, self._given_key, visible=False, nested=self._nested + 1)
+        inner = Redactor(
+            self.policy,
+            self._given_key,
+            visible=False,
+            nested=self._nested + 1,
+            most_bytes=self._most_bytes,
+        )
         inner.counts, inner._lock = self.counts, self._lock
         return inner
 

@@ -14,6 +14,7 @@ Invariants (tests of the same name in tests/shippers/sources/ndjson/test_line.py
   verbatim    the members of an object are in the document as they are in the line
   never_lost  any bytes whatever give a document that is valid JSON
   identity    the id depends on source, host, first line, offset and line, and on nothing else
+  redacted    with a redactor no secret of a line is in its document, and its id is the same
   no_clash    what is added never takes the place of what the line has
 """
 
@@ -27,8 +28,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from auditlog.errors import InvalidEvent
 from auditlog.format.foreign_files import EARLIEST, instant_of, value_at
 from auditlog.format.record import format_timestamp
+from auditlog.redaction.redactor import Redactor
 from shippers.item import Document, content_id
 
 __all__ = ["Line", "LineFormat", "to_document"]
@@ -78,6 +81,8 @@ class LineFormat:
     source: str
     host: str
     timestamp_field: str = "@timestamp"
+    redactor: Redactor | None = None
+    """Takes secrets out of the lines; a line without one stays byte for byte."""
 
 
 class Line(NamedTuple):
@@ -103,6 +108,12 @@ def to_document(line: Line, form: LineFormat, read_at: dt.datetime) -> tuple[Doc
     """The document, and what is wrong with the line: "", "json", "utf-8" or "truncated"."""
     content = line.content if line.offset else line.content.removeprefix(_BOM)
     value, error_type, error_text = _parse(content, line)
+    if form.redactor is not None:
+        try:
+            content, value = _redacted(content, value, form.redactor)
+        except InvalidEvent:  # nested deeper than redaction looks, so it does not leave the host
+            content, value = b"[redacted: the line is nested too deeply to be looked at]", None
+            error_type, error_text = "redaction", "the line is nested too deeply to be redacted"
     source: dict[str, Any] = {
         "name": form.source,
         "host": form.host,
@@ -137,6 +148,21 @@ def to_document(line: Line, form: LineFormat, read_at: dt.datetime) -> tuple[Doc
         document = front[:-1] + b"," + body[1:] if value else front
     identity = content_id(form.source, form.host, line.first_hash, str(line.offset), line.digest)
     return Document(form.source, identity, at, document + b"\n"), error_type
+
+
+def _redacted(
+    content: bytes, value: dict[str, Any] | None, redactor: Redactor
+) -> tuple[bytes, dict[str, Any] | None]:
+    """The line and its object without secrets; an object that had one is written anew."""
+    if value is None:
+        text = content.decode("utf-8", "backslashreplace")
+        cleaned = redactor.text(text, "the line")
+        return content if cleaned == text else cleaned.encode(), None
+    made = redactor.clean(value, "the line")
+    # A name may stand there twice: then only the last one is in the object.
+    if made == value and not redactor.explain(content.decode()):
+        return content, value
+    return orjson.dumps(made), made
 
 
 def _parse(content: bytes, line: Line) -> tuple[dict[str, Any] | None, str, str]:

@@ -34,6 +34,9 @@ class NdjsonOptions:
         str, "member that holds the time of the event; dots separate nested members"
     ] = "@timestamp"
     max_line_bytes: Annotated[int, "longer lines are cut"] = 1 << 20
+    redact: Annotated[
+        bool, "take secrets out of the lines, by the rules for events, before they are shipped"
+    ] = False
 
     def __post_init__(self) -> None:
         check_source_name(self.name)

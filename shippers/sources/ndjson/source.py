@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from auditlog.cursors import SourceCursor
 from auditlog.errors import CursorDamaged
 from auditlog.format.foreign_files import FilePlace, decode_places, encode_places
+from auditlog.redaction.redactor import Redactor
 from shippers.lane import Lane, stats_of
 from shippers.sources.ndjson.file import FileHarvester
 from shippers.sources.ndjson.file_bytes import FileState
@@ -124,7 +125,12 @@ class FileFeed:
     def __init__(self, options: NdjsonOptions, context: FeedContext) -> None:
         self._options = options
         self._context = context
-        self._form = LineFormat(options.name, options.host, options.timestamp_field)
+        self._form = LineFormat(
+            options.name,
+            options.host,
+            options.timestamp_field,
+            Redactor(visible=False, most_bytes=options.max_line_bytes) if options.redact else None,
+        )
         self._files: dict[tuple[int, int], _Followed] = {}
         self._by_path: dict[str, _Followed] = {}
         self._packed: dict[tuple[int, int], FileState] = {}  # compressed, and not begun yet

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.format.foreign_files import FIRST_LINE_BYTES, first_line_hash, line_hash
+from auditlog.redaction.redactor import Redactor
 from shippers.item import Document
 from shippers.sources.ndjson.line import Line, LineFormat, to_document
 
@@ -268,3 +269,33 @@ def test_a_file_of_the_rust_crate_reads_as_it_is() -> None:
 def test_an_object_of_300_members_is_as_it_is() -> None:
     _, found, _ = document(orjson.dumps({f"k{n}": n for n in range(300)}))
     assert found["k299"] == 299
+
+
+REDACTING = replace(FORM, redactor=Redactor(visible=False))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"password":"hunter33y","pool":"a"}',
+        b'{"note":"curl -u bob:hunter33y https://x"}',
+        b'{"password":"hunter33y","password":null}',
+        b"plain text with password=hunter33y in it",
+        b'{"changes":[{"field":"password","new":"hunter33y"}]}',
+        b'{"a":' * 40 + b'"password=hunter33y"' + b"}" * 40,
+        b"password=hunter33y \xff",
+    ],
+)
+def test_redacted(content: bytes) -> None:
+    made, found, _ = document(content, REDACTING)
+    assert b"hunter33y" not in made.line
+    assert made.id == document(content)[0].id
+    if b'"pool"' in content:
+        assert found["pool"] == "a"
+
+
+@given(value=members)
+def test_a_line_without_a_secret_stays_byte_for_byte(value: dict[str, Any]) -> None:
+    content = orjson.dumps(value)
+    if REDACTING.redactor is not None and REDACTING.redactor.clean(value, "") == value:
+        assert document(content, REDACTING)[0] == document(content)[0]
