@@ -1,4 +1,4 @@
-"""``auditctl quarantine``: look at what no retry could deliver, and answer it or move it on."""
+"""``auditctl quarantine``: list, show, acknowledge and retry records that a sink refused."""
 
 from __future__ import annotations
 
@@ -47,10 +47,14 @@ _sink = click.option(
     type=TEXT,
     shell_complete=complete_sinks,
     metavar="NAME",
-    help="Only this sink's.",
+    help="Only entries of this sink.",
 )
 _directory = click.option(
-    "--directory", "-d", type=DIRECTORY, metavar="DIR", help="Of this directory's own state."
+    "--directory",
+    "-d",
+    type=DIRECTORY,
+    metavar="DIR",
+    help="Use the state of this directory of logs.",
 )
 
 
@@ -63,7 +67,7 @@ def quarantine() -> None:
 @config_option
 @_directory
 @_sink
-@click.option("--acknowledged", "history", is_flag=True, help="What was acknowledged instead.")
+@click.option("--acknowledged", "history", is_flag=True, help="List acknowledged alarms instead.")
 @json_option("auditctl.quarantine/1")
 def list_(
     *,
@@ -103,7 +107,7 @@ def list_(
 @config_option
 @_directory
 def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> None:
-    """Show one entry in full, with the record and the server's own words.
+    """Show one entry in full, with the record and the server's message.
 
     Prints JSON; it holds whatever the record holds.
     """
@@ -119,8 +123,12 @@ def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> 
 @click.argument("entry_ids", type=TEXT, metavar="ID...", nargs=-1, required=True)
 @config_option
 @_directory
-@click.option("--reason", type=TEXT, required=True, help="What came of it; such as a case number.")
-@click.option("--by", type=TEXT, metavar="WHO", help="Who answers for it. [default: the user]")
+@click.option(
+    "--reason", type=TEXT, required=True, help="Result of the investigation, such as a case number."
+)
+@click.option(
+    "--by", type=TEXT, metavar="WHO", help="Person who acknowledges it. [default: the user]"
+)
 @json_option("auditctl.quarantine/1")
 def acknowledge(
     entry_ids: tuple[str, ...],
@@ -131,11 +139,11 @@ def acknowledge(
     by: str | None,
     as_json: bool,
 ) -> None:
-    """Say that an alarm was looked into, and what came of it.
+    """Acknowledge alarms that were investigated.
 
-    Nothing can be delivered for an alarm, so it stays until somebody answers it. It is kept with
-    who, when and why (list --acknowledged), and status and metrics count it no more. What a sink
-    refused cannot be acknowledged: mend the cause, then retry.
+    An alarm stays in quarantine until a person acknowledges it. It is then kept with the person,
+    time and reason (list --acknowledged), and no longer counted by status and metrics. A refused
+    record cannot be acknowledged: fix the cause, then retry.
 
     \b
     Example:
@@ -170,14 +178,16 @@ def acknowledge(
 @config_option
 @_directory
 @_sink
-@click.option("--to", "target", type=TEXT, metavar="URL|FILE", help="What ship --to named.")
+@click.option(
+    "--to", "target", type=TEXT, metavar="URL|FILE", help="The sink, as given to ship --to."
+)
 @credential_options
 @click.option(
     "--give-up-after",
     type=DURATION,
     default="60s",
     show_default=True,
-    help="End when the sink took nothing for so long.",
+    help="Stop when the sink has accepted nothing for this long.",
 )
 @json_option("auditctl.quarantine_retry/1")
 def retry(
@@ -194,11 +204,11 @@ def retry(
     give_up_after: dt.timedelta,
     as_json: bool,
 ) -> int:
-    """Deliver entries again, all of them or those named, and take out what arrives.
+    """Deliver entries again, all of them or those named; those that arrive leave quarantine.
 
-    For when a mapping was mended or a limit raised. Alarms stay: see acknowledge. It can be
+    Use it after you have fixed a mapping or raised a limit. Alarms stay: see acknowledge. It can be
     interrupted at any point and run beside the agent: nothing is lost, nothing arrives twice.
-    Exits with 3 when something is still refused.
+    Exits with 3 if something is still refused.
     """
     config, _ = chosen(directory, config_path, or_sources=True)
     sinks = _sinks(config, name, target)
@@ -258,7 +268,7 @@ def _path(config: Config, sink: str) -> Path:
 def _entries(
     config: Config, name: str | None, of: Callable[[Path], Iterator[StoredEntry]] = read_entries
 ) -> Iterator[StoredEntry]:
-    """Of every sink that has a quarantine, configured or not."""
+    """The entries of every sink that has a quarantine, configured or not."""
     for path in sorted((config.state_directory() / "quarantine").glob("*.ndjson")):
         if name in (None, path.stem):
             yield from of(path)

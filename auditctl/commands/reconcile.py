@@ -1,4 +1,4 @@
-"""``auditctl reconcile``: see shippers.reconcile.reconciliation for what is compared and how."""
+"""``auditctl reconcile``: compare files with a sink, see shippers.reconcile.reconciliation."""
 
 from __future__ import annotations
 
@@ -58,20 +58,22 @@ __all__ = ["compare_with", "print_receipt", "reconcile"]
     type=TEXT,
     shell_complete=complete_sinks,
     metavar="NAME",
-    help="Only this one of the configured sinks.",
+    help="Compare only this one of the configured sinks.",
 )
 @click.option(
     "--to", "target", type=TEXT, metavar="URL|FILE", help="An Elasticsearch, or a SQLite file."
 )
 @credential_options
 @click.option("-n", "--dry-run", is_flag=True, help="Compare only; ship nothing.")
-@click.option("--receipt", type=PATH, metavar="FILE", help="Keep the receipt there as well.")
+@click.option(
+    "--receipt", type=PATH, metavar="FILE", help="Write the receipt to this file as well."
+)
 @click.option(
     "--give-up-after",
     type=DURATION,
     default="60s",
     show_default=True,
-    help="End when the sink took nothing for so long.",
+    help="Stop when the sink has accepted nothing for this long.",
 )
 @json_option("auditctl.reconcile/1, one object a sink")
 def reconcile(
@@ -92,9 +94,9 @@ def reconcile(
     """Prove that a sink holds what the files hold; ship what is missing.
 
     Compares every record of DIR, or of all configured directories, with --to or the configured
-    sinks. What is missing there is shipped again; what differs, or should not be there, is named
-    and left as it is. Needs a user who may read (and create documents, to ship): see
-    deploy/elasticsearch/. Exits with 3 when something is left wrong.
+    sinks. Missing records are shipped again; records that differ or should not be there are
+    reported and left as they are. Needs a user who may read (and create documents, to ship): see
+    deploy/elasticsearch/. Exits with 3 if a difference remains.
 
     \b
     Examples:
@@ -218,7 +220,7 @@ def _sinks(config: Config, name: str | None, target: str | None) -> Sequence[Sin
 
 
 def print_receipt(receipt: Receipt) -> None:
-    """For people: one line a log, and one for everything that is left wrong."""
+    """Print one line for each log, and one for each remaining difference."""
     for log in receipt.logs:
         _print_log(log, receipt.sink)
     count, names = receipt.strangers

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 @click.option(
     "--to", "target", type=TEXT, metavar="URL|FILE", help="An Elasticsearch, or a SQLite file."
 )
-@click.option("--once", is_flag=True, help="Ship what is there, then end.")
+@click.option("--once", is_flag=True, help="Ship everything that is there now, then exit.")
 @click.option(
     "--give-up-after",
     type=DURATION,
     default="60s",
     show_default=True,
-    help="With --once: end when nothing was accepted for so long.",
+    help="With --once: stop when the sink has accepted nothing for this long.",
 )
 @json_option("auditctl.ship/1, with --once")
 def ship(
@@ -53,9 +53,9 @@ def ship(
 ) -> int:
     """Ship a directory's logs into Elasticsearch or SQLite.
 
-    Of DIR, or of all configured directories, to --to or to the configured sinks. Every record
-    arrives exactly once, whatever is interrupted and how often; --once exits with 0 when all of
-    them have, with 3 when some are in quarantine.
+    Ships DIR, or all configured directories, to --to or to the configured sinks. Every record
+    arrives exactly once, however often shipping is interrupted. With --once, exits with 0 if all
+    records have arrived, and with 3 if some are in quarantine or waiting.
 
     \b
     Examples:
@@ -132,7 +132,7 @@ def _to_json(summary: Summary) -> dict[str, Any]:
 
 
 def _check_cursors(config: Config, sink: SinkConfig) -> None:
-    """A SQLite file that was removed takes its records along; the cursors would hide that."""
+    """Refuse a SQLite file that is gone: cursors would hide that its records are, too."""
     if sink.kind != "sqlite" or sink.path.exists():
         return
     store = CursorStore(config.state_directory())
