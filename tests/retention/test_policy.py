@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retention.errors import PolicyError
-from retention.policy import Compression, ForeignPolicy, Policy, format_duration, parse_duration
+from retention.policy import (
+    Compression,
+    ForeignPolicy,
+    IndexPolicy,
+    Policy,
+    format_duration,
+    parse_duration,
+)
 
 whole_seconds = st.integers(1, 10**8).map(lambda seconds: dt.timedelta(seconds=seconds))
 
@@ -155,3 +162,46 @@ def test_first_match() -> None:
 def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(PolicyError):
         Policy(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_what_a_policy_is_without_any_setting() -> None:
+    policy, day = Policy(), dt.timedelta(days=1)
+    assert (policy.compress_after, policy.delete_after) == (30 * day, 90 * day)
+    assert (policy.keep_at_least, policy.max_delete_fraction) == (1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "allowed"),
+    [
+        ({"level": 0}, False),
+        ({"level": 1}, True),
+        ({"level": 19}, True),
+        ({"level": 20}, False),
+        ({"compression": "gzip", "level": 0}, False),
+        ({"compression": "gzip", "level": 1}, True),
+        ({"compression": "gzip", "level": 9}, True),
+        ({"compression": "gzip", "level": 10}, False),
+        ({"long_window_bytes": 1 << 19}, False),
+        ({"long_window_bytes": 1 << 20}, True),
+        ({"long_window_bytes": 1 << 27}, True),
+        ({"long_window_bytes": 1 << 28}, False),
+        ({"max_delete_fraction": 0.0}, False),
+        ({"max_delete_fraction": 1.0}, True),
+        ({"max_delete_fraction": 1.01}, False),
+    ],
+)
+def test_the_limits_of_a_policy(fields: dict[str, Any], allowed: bool) -> None:
+    if allowed:
+        Policy(**fields)
+    else:
+        with pytest.raises(PolicyError):
+            Policy(**fields)
+
+
+def test_indices_are_kept_for_a_day_at_least_and_named_with_their_cluster() -> None:
+    day = dt.timedelta(days=1)
+    policy = IndexPolicy("main", ("http://b", "http://a"), "x", day)
+    assert policy.target == "x-* at http://a, http://b"
+    assert policy.to_json() == {"index_delete_after": "1d", "max_delete_fraction": 0.5}
+    with pytest.raises(PolicyError):
+        IndexPolicy("main", ("http://b",), "x", day - dt.timedelta(microseconds=1))

@@ -72,3 +72,7 @@ def test_what_is_never_deleted_is_not_announced() -> None:
     least = Policy(keep_at_least=2)
     facts = facts_of(segment(0, forms=ZST), segment(1))
     assert timeline(plan(facts, least, SinkCursors(), (), START + 40 * DAY)) == ()
+
+
+def test_nothing_is_due_on_a_day_of_which_nothing_is_said() -> None:
+    assert Due(START.date()) == Due(START.date(), 0, 0, 0)

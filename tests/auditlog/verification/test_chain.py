@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from auditlog.format.record import GENESIS_HASH, parse_header
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.format.tombstones import Tombstone
 from auditlog.reading.registry import Sighting
-from auditlog.verification.chain import MAX_FINDINGS, ChainCheck
+from auditlog.verification.chain import MAX_FINDINGS, ChainCheck, Intact
 from tests.support.logs import START, make_line
 
 LOG = "queen-rbee@hive1"
@@ -370,7 +371,85 @@ def test_a_part_of_a_log_begins_where_it_begins() -> None:
     assert kinds(checked({2: SEGMENTS[2]})) == ["missing_segment"]
 
 
+HASHES = [header.hash for line in LINES if (header := parse_header(line)) is not None]
+
+
+def begun() -> ChainCheck:
+    check = ChainCheck(LOG)
+    check.segment(name(1))
+    check.line(LINES[0], 0)
+    return check
+
+
+def test_joining_intact_records_is_as_giving_them_line_by_line() -> None:
+    check = begun()
+    assert check.join(Intact(2, HASHES[0], 3, HASHES[3]), 777) is True
+    assert (check.records, check.last_seq, check.verified_through_seq) == (4, 4, 4)
+    assert check.head_hash == HASHES[3]
+    check.line(LINES[4], 777)
+    check.line(b"nonsense\n", 900)
+    check.finish()
+    (found,) = check.findings
+    assert (found.kind, found.line, found.offset, found.seq) == ("not_a_record", 6, 900, 6)
+    assert (check.records, check.verified_through_seq) == (6, 5)
+
+
+def test_what_does_not_simply_go_on_is_not_joined_and_changes_nothing() -> None:
+    good = Intact(2, HASHES[0], 3, HASHES[3])
+    strange, broken, new = begun(), begun(), begun()
+    strange.line(b"nonsense\n", 900)
+    for line in (b"nonsense\n", LINES[1]):
+        broken.line(line, 900)
+    new.segment(name(2))
+    for check, intact in (
+        (begun(), good._replace(first_seq=3)),
+        (begun(), good._replace(prev_hash="ab" * 32)),
+        (strange, good),
+        (broken, Intact(3, HASHES[1], 1, HASHES[2])),
+        (new, good),
+    ):
+        before = asdict(check)
+        assert check.join(intact, 777) is False
+        assert asdict(check) == before
+
+
+def test_a_record_of_another_day_is_found_within_a_segment_too() -> None:
+    tomorrow, _ = make_line(LOG, 2, HASHES[0], at=START + dt.timedelta(days=1))
+    assert kinds(checked({1: [LINES[0], tomorrow]})) == ["wrong_day"]
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2, 3])
+def test_strange_lines_before_a_deleted_segment_stand_for_at_most_two_records(ahead: int) -> None:
+    first = 2 + ahead
+    deleted = Tombstone(LOG, first, 5, name(2).logical, HASHES[first - 2], HASHES[4], "2027")
+    check = checked({1: [LINES[0], b"nonsense\n"], 3: LINES[5:]}, (deleted,))
+    assert kinds(check) == ["not_a_record", *(["missing_segment"] if ahead > 2 else [])]
+    assert check.verified_through_seq == 1
+
+
+def test_a_forged_tombstone_hides_no_right_one_behind_it() -> None:
+    values = {key: getattr(TOMBSTONES[1], key) for key in Tombstone.__slots__}
+    forged = Tombstone(**{**values, "first_prev_hash": "ab" * 32})
+    check = checked({1: SEGMENTS[1], 3: SEGMENTS[3]}, (TOMBSTONES[0], forged, TOMBSTONES[1]))
+    assert kinds(check) == []
+    assert check.deleted == [TOMBSTONES[1]]
+
+
+def test_what_is_missing_at_the_end_is_told_with_who_knows_of_it() -> None:
+    (found,) = checked({1: SEGMENTS[1]}, known=[Sighting(LOG, "a cursor", 9)]).findings
+    assert (found.line, found.seq) == (0, 4)
+    assert found.detail == "the files end at seq 3, but a cursor knows it up to seq 9"
+    (found,) = checked({}, known=[Sighting(LOG, "a cursor", 9)]).findings
+    assert (found.line, found.offset, found.seq) == (0, 0, None)
+    assert found.detail == "no segment of this log is left; a cursor knows it up to seq 9"
+    (found,) = checked({}, known=[Sighting(LOG, "a sink", 0)]).findings
+    assert found.detail == "no segment of this log is left; a sink knows it"
+    (found,) = checked({1: []}, known=[Sighting(LOG, "a cursor", 1)]).findings
+    assert (found.kind, found.seq) == ("tail_missing", 1)
+
+
 def test_bounded() -> None:
+    assert MAX_FINDINGS == 1000, "as the documents say"
     check = ChainCheck(LOG)
     check.segment(name(1))
     for number in range(MAX_FINDINGS + 500):
