@@ -73,6 +73,22 @@ def test_the_exposure_of_each_unit_is_below_two(
     assert float(match[1]) < 2.0
 
 
+def test_the_unit_of_a_witness_is_valid_and_its_exposure_below_two(
+    needs: Callable[..., None], image: Path
+) -> None:
+    """It is for another host, so `auditctl install` does not lay it out."""
+    needs("systemd-analyze")
+    path = image / "etc/systemd/system/auditlog-witness.service"
+    assert not path.exists()
+    shutil.copy(DEPLOY / "systemd/auditlog-witness.service", path)
+    printed = ran("systemd-analyze", "verify", f"--root={image}", path.name)
+    assert not printed.strip(), printed
+    printed = ran("systemd-analyze", "security", "--offline=yes", "--no-pager", path)
+    match = re.search(r"Overall exposure level for \S+: ([\d.]+)", printed)
+    assert match, printed
+    assert float(match[1]) < 2.0
+
+
 def test_what_is_installed_is_what_deploy_holds(image: Path) -> None:
     for unit in UNITS:
         installed = image / f"etc/systemd/system/{unit}.service"
