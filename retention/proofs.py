@@ -203,9 +203,8 @@ class ProofLog:
         """
         if self._is_synced:
             return
-        for log, segments in scan(self._directory).logs.items():
-            if log.service == RETENTION_SERVICE:
-                durable_fs.sync_content(segments[-1].path)
+        for segments in scan(self._directory, f"{RETENTION_SERVICE}@").logs.values():
+            durable_fs.sync_content(segments[-1].path)
         durable_fs.fsync_directory(self._directory)
         self._is_synced = True
 
@@ -233,7 +232,7 @@ class ProofLog:
 
 def _tombstones(directory: Path) -> Iterator[_Key]:
     """Yield the key of every tombstone in the directory; a damaged record is not one."""
-    for header, line in retention_lines(scan(directory).logs, *_KEYS):
+    for header, line in retention_lines(scan(directory, f"{RETENTION_SERVICE}@").logs, *_KEYS):
         try:
             yield _key(header.event_type, decode(line).fields["details"])
         except (LogDamaged, KeyError, TypeError):
@@ -248,7 +247,8 @@ def recorded_holds(directories: Iterable[Path]) -> tuple[Hold, ...]:
     """
     records: list[tuple[str, str, int, str, dict[str, Any]]] = []
     for directory in dict.fromkeys(path.resolve() for path in directories if path.is_dir()):
-        for header, line in retention_lines(scan(directory).logs, HOLD_ADDED, HOLD_RELEASED):
+        logs = scan(directory, f"{RETENTION_SERVICE}@").logs  # 100,000 others may lie beside them
+        for header, line in retention_lines(logs, HOLD_ADDED, HOLD_RELEASED):
             try:
                 details = decode(line).fields.get("details")
             except LogDamaged:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from auditlog.format.record import format_timestamp
@@ -81,7 +82,7 @@ class Segment:
     @property
     def begins_at(self) -> dt.datetime:
         """The beginning of the day in its name: no record counts as older."""
-        return dt.datetime.combine(self.file.name.day, dt.time(), dt.UTC)
+        return _midnight(self.file.name.day)
 
     @property
     def ends_at(self) -> dt.datetime:
@@ -283,6 +284,11 @@ class Index:
 
 
 Subject = Segment | AdoptedFile | ForeignFile | Index
+
+
+@lru_cache(maxsize=4096)  # 100,000 segments are of a few hundred days
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 def _measures(subject: Segment | AdoptedFile | ForeignFile) -> dict[str, Any]:

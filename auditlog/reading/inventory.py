@@ -60,8 +60,10 @@ class Inventory:
     foreign: tuple[Path, ...]
 
 
-def scan(directory: str | os.PathLike[str]) -> Inventory:
+def scan(directory: str | os.PathLike[str], beginning: str = "") -> Inventory:
     """List the directory.  Raises OSError; a file that vanishes meanwhile is left out.
+
+    ``beginning`` restricts it to names that begin so, for example those of one service's logs.
 
     Reading a directory is not atomic: readdir(3) may or may not return a file that is created or
     removed meanwhile, so of a segment that is being compressed neither form may be seen.  The
@@ -74,7 +76,11 @@ def scan(directory: str | os.PathLike[str]) -> Inventory:
     foreign: list[Path] = []
     listed: set[str] = set()
     # Names, of which paths are made as needed.
-    while new := [text for text in os.listdir(directory) if text not in listed]:  # noqa: PTH208  (as said)
+    while new := [
+        text
+        for text in os.listdir(directory)  # noqa: PTH208  (as said)
+        if text.startswith(beginning) and text not in listed
+    ]:
         listed.update(new)
         seen: dict[str, dict[str, tuple[SegmentName, int]]] = defaultdict(dict)
         for text in new:

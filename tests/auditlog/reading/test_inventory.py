@@ -148,3 +148,12 @@ def test_a_missing_directory_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         scan(tmp_path / "file")
+
+
+def test_only_names_with_a_beginning_are_listed_where_one_is_given(tmp_path: Path) -> None:
+    for log in ("queen-rbee@hive1", "retention@hive1", "retention@hive2"):
+        (tmp_path / f"{log}.2026-11-23.0001.ndjson").touch()
+    (tmp_path / "notes").touch()
+    found = scan(tmp_path, "retention@")
+    assert [str(log) for log in found.logs] == ["retention@hive1", "retention@hive2"]
+    assert found.foreign == ()
