@@ -126,9 +126,9 @@ class ChainHead:
         ``now_ns`` since the epoch.  Returns the commit it belongs to.  Raises RecordTooLarge, and
         then nothing has changed.
         """
-        body += self._salt()
+        salt = self._salt()
         if now_ns >= self._day_end:
-            self._check_fits(body)
+            self._check_fits(body + salt)
             self._advance(now_ns, line_bytes=0)
         since = now_ns - self._second_start
         if 0 <= since < SECOND_NS:  # nearly always
@@ -139,6 +139,7 @@ class ChainHead:
             timestamp = self._timestamp(now_ns)
             if self._clamped_at:
                 body = _with_clock_at(body, self._clamped_at)
+        body += salt  # last: what is added to details looks for them at the end of the body
         seq = self.seq + 1
         line, digest = seal(self._prefix, seq, self.hash, timestamp, body)
         size = len(line)

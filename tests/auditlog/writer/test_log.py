@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import errno
 import os
 import random
@@ -778,3 +779,14 @@ def test_retention_may_compress_a_sealed_segment_while_the_log_is_open(tmp_path:
         first.unlink()
         log.emit("after.it")
     assert auditlog.verify(tmp_path).ok
+
+
+def test_a_record_behind_its_segments_day_has_one_details_member(tmp_path: Path) -> None:
+    now = [int(dt.datetime(2026, 11, 23, 0, 30, tzinfo=dt.UTC).timestamp()) * 1_000_000_000]
+    with open_log(tmp_path, clock=lambda: now[0]) as log:
+        now[0] -= 3600 * 1_000_000_000
+        log.emit("pool.drained", details={"pool": "a"})
+    for record in auditlog.read(tmp_path):
+        assert record.line.count(b'"details":') <= 1
+    (drained,) = auditlog.read(tmp_path, types="pool.drained")
+    assert set(drained.details) == {"pool", "clock_at"}
