@@ -1,4 +1,4 @@
-"""One request or WebSocket connection: when its record is made, and what the record says.
+"""Record one request or WebSocket connection: when, and with which details.
 
 Part of the ASGI middleware; see auditlog.bridges.asgi for what is promised.
 """

@@ -1,7 +1,8 @@
-"""Which address a request came from, behind proxies or not.  Pure.
+"""Find the address that a request came from, behind proxies or not.  Pure.
 
-X-Forwarded-For is what the client says, with what each proxy added at its right end.  So it is read
-from the right, only when the peer is a proxy we were told of, and only as far as such proxies go.
+The client can write anything into X-Forwarded-For; each proxy appends the address it saw.  So the
+header is read from the right, only when the peer is a configured proxy, and only as far as such
+proxies go.
 
 Invariants (tests of the same name in tests/auditlog/bridges/test_client_address.py):
   not_forged   a header from a peer that is no trusted proxy changes nothing

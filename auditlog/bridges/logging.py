@@ -1,4 +1,4 @@
-"""A handler of the standard library's logging that makes audit events of log calls.
+"""Make audit events of calls of the standard library's logging.
 
     handler = AuditHandler(log)
     logging.getLogger("orders.audit").addHandler(handler)

@@ -1,7 +1,7 @@
-"""Say once that events are not recorded, and once that they are again.
+"""Report once that events are not recorded, and once that they are recorded again.
 
-A bridge that goes on without the log must not be silent, and must not write a line for every event
-either: the disk that failed the log is often the one that the lines go to.
+A bridge that continues without the log must not be silent, and must not write a line for every
+event either: the disk that failed the log is often the one that the lines go to.
 
 Invariants (tests of the same name in tests/auditlog/bridges/test_outage.py):
   said_once   one error when it begins, one warning with the number of events when it ends

@@ -1,4 +1,4 @@
-"""A log's own health for Prometheus: a collector that reads Log.stats when it is scraped.
+"""Serve a log's own figures to Prometheus: a collector that reads Log.stats on each scrape.
 
     prometheus_client.REGISTRY.register(LogCollector(log))
 

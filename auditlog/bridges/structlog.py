@@ -1,4 +1,4 @@
-"""A structlog processor that makes audit events of log calls.
+"""Make audit events of structlog's log calls, by a processor.
 
     structlog.configure(processors=[merge_contextvars, AuditProcessor(log), JSONRenderer()])
     audit = structlog.wrap_logger(None, processors=[AuditProcessor(log, final=True)])

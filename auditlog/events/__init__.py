@@ -1,4 +1,4 @@
-"""Events: the 35 types of the vocabulary, and what each of their fields may hold."""
+"""Provide the 35 event types of the vocabulary, and the base class for types of your own."""
 
 from auditlog.events.vocabulary import (
     EVENT_TYPES,

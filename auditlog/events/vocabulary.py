@@ -1,7 +1,7 @@
-"""The vocabulary: what an LLM orchestrator has to account for, as 35 types of events.  Pure.
+"""Define the vocabulary: 35 types of events that an LLM orchestrator records.  Pure.
 
 Every event also takes actor, resource, outcome, reason, severity, correlation_id and details
-(see auditlog.events.base.Event).  What an auditor cannot do without is required.  Where an event
+(see auditlog.events.base.Event).  Fields that an audit depends on are required.  Where an event
 names its resource by a field of its own (task_id, pool_id), the resource follows from that when
 none is given.  No field can take a prompt: only its length and a digest.
 
@@ -75,14 +75,14 @@ __all__ = [
 
 
 class AuthSuccess(Event):
-    """Someone proved who they are; the actor is who they proved to be."""
+    """A login or a token check succeeded; the actor is the identity that was proven."""
 
     method: Label | None = None
     path: Text | None = None
 
 
 class AuthFailure(Event):
-    """Someone did not; ``attempted_user`` is what they claimed, and need not exist."""
+    """A login or a token check failed; ``attempted_user`` is as claimed, and need not exist."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -102,7 +102,7 @@ class TokenCreated(Event):
 
 
 class TokenRevoked(Event):
-    """A token was made worthless."""
+    """A token was revoked."""
 
     critical: ClassVar[bool] = True
     default_severity: ClassVar[Severity] = "critical"
@@ -186,7 +186,7 @@ class NodeDeregistered(Event):
 
 
 class TaskSubmitted(Event):
-    """A task came in; ``prompt_length`` in characters, ``prompt_hash`` of its UTF-8."""
+    """A task was submitted; ``prompt_length`` in characters, ``prompt_hash`` of its UTF-8."""
 
     names: ClassVar[tuple[str, str] | None] = ("task", "task_id")
     task_id: Id
@@ -207,7 +207,7 @@ class TaskCompleted(Event):
 
 
 class TaskCanceled(Event):
-    """A task was called off before its end."""
+    """A task was canceled before its end."""
 
     names: ClassVar[tuple[str, str] | None] = ("task", "task_id")
     task_id: Id
@@ -230,7 +230,7 @@ class VramSealed(Event):
 
 
 class SealVerified(Event):
-    """A shard in VRAM still has its digest."""
+    """A shard in VRAM still matches its digest."""
 
     names: ClassVar[tuple[str, str] | None] = ("shard", "shard_id")
     shard_id: Label
@@ -239,7 +239,7 @@ class SealVerified(Event):
 
 
 class SealVerificationFailed(Event):
-    """A shard in VRAM is not what was sealed."""
+    """A shard in VRAM no longer matches its digest."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -252,7 +252,7 @@ class SealVerificationFailed(Event):
 
 
 class VramAllocated(Event):
-    """VRAM was given to a worker; the device's figures are after the allocation."""
+    """VRAM was allocated to a worker; the device's figures are after the allocation."""
 
     requested_bytes: Count
     allocated_bytes: Count
@@ -263,7 +263,7 @@ class VramAllocated(Event):
 
 
 class VramAllocationFailed(Event):
-    """VRAM was not to be had."""
+    """A VRAM allocation failed."""
 
     default_outcome: ClassVar[Outcome] = "failure"
     default_severity: ClassVar[Severity] = "error"
@@ -274,7 +274,7 @@ class VramAllocationFailed(Event):
 
 
 class VramDeallocated(Event):
-    """VRAM was given back."""
+    """VRAM was released."""
 
     freed_bytes: Count
     available_bytes: Count | None = None
@@ -287,7 +287,7 @@ class VramDeallocated(Event):
 
 
 class RateLimitExceeded(Event):
-    """``actual`` requests came within ``window_seconds`` where ``limit`` are allowed."""
+    """A rate limit was exceeded: ``actual`` requests within ``window_seconds``."""
 
     default_outcome: ClassVar[Outcome] = "failure"
     default_severity: ClassVar[Severity] = "warning"
@@ -299,7 +299,7 @@ class RateLimitExceeded(Event):
 
 
 class PathTraversalAttempt(Event):
-    """Someone asked for a path outside what they may see."""
+    """A request named a path outside the directories it may use."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -310,7 +310,7 @@ class PathTraversalAttempt(Event):
 
 
 class InvalidTokenUsed(Event):
-    """A token nobody issued; ``token_prefix`` is no more of it than finds it again."""
+    """An unknown token was used; ``token_prefix`` is just long enough to identify it."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -321,7 +321,7 @@ class InvalidTokenUsed(Event):
 
 
 class PolicyViolation(Event):
-    """A worker or user did what a policy forbids."""
+    """A worker or a user violated a policy."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -333,7 +333,7 @@ class PolicyViolation(Event):
 
 
 class SuspiciousActivity(Event):
-    """Something that a rule or a person finds odd; ``risk_score`` on the rule's own scale."""
+    """A rule or a person reported unusual activity; ``risk_score`` on the rule's own scale."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -343,7 +343,7 @@ class SuspiciousActivity(Event):
 
 
 class IntegrityViolation(Event):
-    """A resource is not what its digest says."""
+    """A resource does not match its digest."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -354,7 +354,7 @@ class IntegrityViolation(Event):
 
 
 class MalformedModelRejected(Event):
-    """A model file that breaks its format's rules was not loaded."""
+    """A malformed model file was rejected."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -366,7 +366,7 @@ class MalformedModelRejected(Event):
 
 
 class ResourceLimitViolation(Event):
-    """Something asked for more than it may have; limit and actual in the same unit."""
+    """A resource limit was exceeded; limit and actual in the same unit."""
 
     critical: ClassVar[bool] = True
     default_outcome: ClassVar[Outcome] = "failure"
@@ -409,7 +409,7 @@ class DataDeleted(Event):
 
 
 class GdprDataAccessRequest(Event):
-    """Someone asked what is held about them (GDPR article 15)."""
+    """A person asked which data is held about them (GDPR article 15)."""
 
     names: ClassVar[tuple[str, str] | None] = ("customer", "customer_id")
     customer_id: Label
