@@ -70,7 +70,7 @@ def _warm(url: str, directory: str) -> None:
         connection.request("POST", "/_bulk", body, {"Content-Type": "application/x-ndjson"})
         connection.getresponse().read()
     connection.close()
-    Cluster(url, None).forget(prefix)
+    Cluster(url).forget(prefix)
 
 
 def indexed(url: str, pattern: str) -> int:

@@ -63,7 +63,7 @@ def _ship(sink: Sink) -> float:
 
 def _by_agent(figure: Callable[[AgentProcess, float], float]) -> float:
     """What ``figure`` says of an agent and of its CPU seconds, when it has shipped everything."""
-    cluster = Cluster(os.environ["BENCHMARK_URL"], None)
+    cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
     backlog = Path(os.environ["BENCHMARK_LOG"])

@@ -24,7 +24,7 @@ from typing import Any, Protocol, cast
 RESULTS = Path(__file__).parent / "results"
 
 NAMES = (
-    *("writer", "latency", "shipper", "cost", "live", "start"),
+    *("writer", "latency", "shipper", "cost", "live", "requests", "start"),
     *("verify", "retention", "search", "glance"),
 )
 PEERS = ("peers.speed", "peers.faults")  # only when named: they fetch packages of Debian

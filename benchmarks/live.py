@@ -35,7 +35,7 @@ _SECONDS: Final = 22.0
 _WARM_UP_SECONDS: Final = 2.0  # the first connection and the making of the index
 _POLL_SECONDS: Final = 0.01
 
-_APPEND: Final = """
+APPEND: Final = """
 import random, sys, time
 import auditlog
 from benchmarks.workload import events
@@ -76,7 +76,7 @@ class _Noting(ElasticsearchSink):
 
 def _live(rate: float, arrivals: Callable[[_Noting, Cluster, str], Mapping[int, float]]) -> float:
     """The median of what ``arrivals`` tells of while records come in, in milliseconds."""
-    cluster = Cluster(os.environ["BENCHMARK_URL"], None)
+    cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     stop = threading.Event()
     sink = _Noting(ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix, replicas=0))
@@ -88,7 +88,7 @@ def _live(rate: float, arrivals: Callable[[_Noting, Cluster, str], Mapping[int, 
             shipping = threading.Thread(target=service.run, args=(stop,))
             shipping.start()
             try:
-                command = [sys.executable, "-c", _APPEND, str(log), str(rate), str(_SECONDS)]
+                command = [sys.executable, "-c", APPEND, str(log), str(rate), str(_SECONDS)]
                 with subprocess.Popen(command) as appending:
                     arrived = arrivals(sink, cluster, prefix)
                 if appending.returncode:

@@ -40,7 +40,7 @@ def setting() -> AbstractContextManager[Mapping[str, str]]:
 
 def _measured(work: Callable[[Cluster, str, list[Shipment]], float]) -> float:
     """Run with a fresh prefix and the same index template for everyone; then count documents."""
-    cluster = Cluster(os.environ["BENCHMARK_URL"], None)
+    cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
     shipments = [

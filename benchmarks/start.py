@@ -63,7 +63,7 @@ def _write_segments(directory: Path) -> None:
 
 def _with_agent(name: str, figure: Callable[[AgentProcess, Callable[[], int]], float]) -> float:
     """What ``figure`` says of an agent on these logs; it also gets what counts the documents."""
-    cluster = Cluster(os.environ["BENCHMARK_URL"], None)
+    cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     log = Path(os.environ["BENCHMARK_PLACE"], name)
     try:

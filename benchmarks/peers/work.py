@@ -37,7 +37,7 @@ class Done:
 
 def ship(name: str, kills: int = 0) -> Done:
     """Everything ``backlog`` made, with so many SIGKILLs spread over the work."""
-    cluster = Cluster(os.environ["BENCHMARK_URL"], None)
+    cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
     log = Path(os.environ["BENCHMARK_LOG"])

@@ -1,0 +1,89 @@
+"""Count the bulk requests of a steady stream with default settings, and the CPU time they take.
+
+Another process emits 200 events a second in immediate mode, so that each is on disk, and can be
+seen, before the next; the shipper runs in the measured process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.harness import Case, Ratio
+from benchmarks.live import APPEND, setting
+from shippers.item import Item
+from shippers.outcome import DeliveryOutcome
+from shippers.service import ShippingService
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
+from tests.support.elasticsearch import Cluster
+
+__all__ = ["CASES", "RATIOS", "TITLE", "UNIT", "setting"]
+
+TITLE = "Requests: a steady stream with default settings"
+UNIT = "a second, or % of a core"
+_RATE: Final = 200
+_SECONDS: Final = 20.0
+_WARM_UP_SECONDS: Final = 4.0  # the first connection and the making of the index
+
+
+class _Counting(ElasticsearchSink):
+    """Counts the requests, and remembers when they were made."""
+
+    def __init__(self, options: ElasticsearchOptions) -> None:
+        super().__init__("main", options)
+        self.made_at: list[float] = []
+
+    def deliver(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
+        self.made_at.append(time.monotonic())
+        return super().deliver(items)
+
+
+def _stream(figure: Callable[[list[float], float, float], float]) -> float:
+    """What ``figure`` makes of the requests' times, the CPU time and the time they were in."""
+    cluster = Cluster(os.environ["BENCHMARK_URL"])
+    prefix = f"bench-{uuid.uuid4().hex[:8]}"
+    sink = _Counting(ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix, replicas=0))
+    stop = threading.Event()
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            log = Path(place, "log")
+            log.mkdir(mode=0o700)
+            service = ShippingService([log], [sink], Path(place, "state"))
+            shipping = threading.Thread(target=service.run, args=(stop,))
+            shipping.start()
+            try:
+                command = [sys.executable, "-c", APPEND, str(log), str(_RATE), str(_SECONDS)]
+                with subprocess.Popen(command):
+                    time.sleep(_WARM_UP_SECONDS)
+                    began, used = time.monotonic(), time.process_time()
+                    time.sleep(_SECONDS - _WARM_UP_SECONDS - 1)
+                    elapsed, used = time.monotonic() - began, time.process_time() - used
+            finally:
+                stop.set()
+                shipping.join()
+    finally:
+        sink.close()
+        cluster.forget(prefix)
+    return figure([at for at in sink.made_at if 0 <= at - began < elapsed], used, elapsed)
+
+
+CASES: Mapping[str, Case] = {
+    "bulk requests": Case(
+        f"requests a second for {_RATE} records a second (aim: at most 10)",
+        lambda: _stream(lambda made, _used, elapsed: len(made) / elapsed),
+    ),
+    "agent CPU": Case(
+        "of one core, while they are sent (aim: at most 5 %)",
+        lambda: _stream(lambda _made, used, elapsed: 100 * used / elapsed),
+    ),
+}
+RATIOS: tuple[Ratio, ...] = ()
