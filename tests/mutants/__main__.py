@@ -397,7 +397,7 @@ def write_report(results: Sequence[Result]) -> None:
         else:
             kept.append(line)
     rows |= {result.module: result.row for result in results}
-    place = next(n for n, line in enumerate(kept) if line.startswith("|---")) + 1
+    place = max(n for n, line in enumerate(kept) if line.startswith("|---")) + 1  # the last table
     kept[place:place] = [rows[module] for module in sorted(modules & rows.keys())]
     REPORT.write_text("\n".join(kept) + "\n", "utf-8")
 
