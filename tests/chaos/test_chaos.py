@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 import auditlog
-from auditctl.demo.stage import Agent, Auditctl
+from auditctl.demo.stage import AgentProcess, Auditctl
 from tests.support.elasticsearch import Cluster, ElasticsearchServer, request
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.load import Services, account, fetch_hashes
@@ -94,7 +94,7 @@ def test_whatever_breaks_the_index_holds_every_record_once(
     each = EVENTS // len(LOGS)
     services = Services(audit, LOGS, each, rate=each / LASTS_SECONDS, bad=BAD)
     late = Services(audit, (LATE_LOG,), 6000, rate=6000)
-    agent = Agent(program.command("agent"), tmp_path / "agent.log")
+    agent = AgentProcess(program.command("agent"), tmp_path / "agent.log")
     try:
         services.start()
         agent.start()
@@ -143,7 +143,11 @@ def test_whatever_breaks_the_index_holds_every_record_once(
 
 
 def break_everything(
-    services: Services, agent: Agent, proxy: FaultProxy, server: ElasticsearchServer, pattern: str
+    services: Services,
+    agent: AgentProcess,
+    proxy: FaultProxy,
+    server: ElasticsearchServer,
+    pattern: str,
 ) -> None:
     rng = random.Random(11)
     for number in range(SHIPPER_KILLS):
@@ -165,7 +169,7 @@ def break_everything(
         agent.kill_and_restart()
 
 
-def some_bulks(agent: Agent, proxy: FaultProxy, count: int) -> None:
+def some_bulks(agent: AgentProcess, proxy: FaultProxy, count: int) -> None:
     """Return when so many more bulk requests have come to the proxy."""
     wanted = proxy.bulks + count
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import auditlog
-from auditctl.demo.stage import Agent, Auditctl
+from auditctl.demo.stage import AgentProcess, Auditctl
 from tests.support.elasticsearch import Cluster, ElasticsearchServer, request
 from tests.support.load import Services, account, fetch_hashes
 from tests.support.waiting import eventually
@@ -88,7 +88,7 @@ def test_nothing_is_lost_or_doubled_when_a_node_and_later_another_is_killed(
         request_timeout = "10s"
         """
     )
-    agent = Agent(
+    agent = AgentProcess(
         Auditctl(f"--config={config}").command("agent", "--only", "ship"), tmp_path / "agent.log"
     )
     pattern = f"{PREFIX}-*"

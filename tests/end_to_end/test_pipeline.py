@@ -17,7 +17,7 @@ import pytest
 import auditlog
 from auditctl.config.model import Config
 from auditctl.demo.sink import INDEX_PREFIX
-from auditctl.demo.stage import Agent, Auditctl, Writer
+from auditctl.demo.stage import AgentProcess, Auditctl, Writer
 from auditlog.format.record import check_link, parse_header
 from tests.support.elasticsearch import Cluster, ElasticsearchServer, request
 from tests.support.waiting import eventually
@@ -60,7 +60,7 @@ def test_nothing_is_lost_or_doubled_when_writer_shipper_and_server_are_killed(
     program = configured(tmp_path, elasticsearch.url, index_prefix)
     audit, pattern = tmp_path / "audit", f"{index_prefix}-*"
     writers = [Writer(audit, log, EVENTS, rate=2_500) for log in LOGS]
-    agent = Agent(program.command("agent", "--only", "ship"), tmp_path / "agent.log")
+    agent = AgentProcess(program.command("agent", "--only", "ship"), tmp_path / "agent.log")
 
     def acknowledged() -> int:
         return sum(len(writer.acknowledged) for writer in writers)
@@ -162,7 +162,7 @@ def test_the_agent_runs_shippers_and_retention_and_stops(
     program = configured(tmp_path, elasticsearch.url, index_prefix)
     with auditlog.open(audit, service="queen-rbee", host="hive1") as log:
         ticket = log.emit("pool.drained")
-    agent = Agent(program.command("agent"), tmp_path / "agent.log")
+    agent = AgentProcess(program.command("agent"), tmp_path / "agent.log")
     try:
         agent.start()
         wait_for(lambda: elasticsearch.count(f"{index_prefix}-*") >= ticket.seq)
