@@ -562,5 +562,6 @@ def test_what_is_done_to_a_log_while_it_runs_raises_an_alarm(
         )
         assert alarms is not None
         assert float(alarms[1]) >= 1
-        assert run("status", "--config", config).code == 1
+        # The alarm is raised first, and only then is the state that status reads saved.
+        eventually(lambda: run("status", "--config", config).code == 1)
     assert re.search(rf"ALARM .*: {named}: ", said(config))
