@@ -68,6 +68,7 @@ class Site:
     def secret(self, name: str, content: str) -> Path:
         path = self.place / name
         path.write_text(f"{content}\n")
+        path.chmod(0o600)  # the agent warns of a secret that others can read
         return path
 
     def command(self, *arguments: str) -> list[str]:
