@@ -219,7 +219,7 @@ class Pools:
                         worker.pool.pool_id,
                         breaker.cooldown,
                     )
-                    self._trail.note(
+                    await self._trail.report(
                         events.PolicyViolation(
                             policy="worker-restarts",
                             violation=f"more than {breaker.restarts} in {breaker.window:.0f} s",
@@ -253,7 +253,7 @@ class Pools:
         except (Died, Unrecorded):
             return False
         if digest != model.sha256:
-            self._trail.note(
+            await self._trail.report(
                 events.SealVerificationFailed(
                     shard_id=model.reference,
                     expected_digest=model.sha256,

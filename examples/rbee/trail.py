@@ -8,6 +8,7 @@ by a new process: ``failed`` tells the server to end, and systemd starts it anew
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import auditlog
@@ -59,6 +60,14 @@ class Trail:
                 raise Unrecorded from error
         else:
             self._outage.recorded()
+
+    async def report(self, event: Event) -> None:
+        """Return when an event that cannot be refused any more is durable, or was lost and said so.
+
+        For critical events in a coroutine: ``note`` would wait for the disk, and the loop with it.
+        """
+        with contextlib.suppress(Unrecorded):
+            await self.record(event)
 
     def note(self, event: Event) -> None:
         """Queue an event about what has happened already and cannot be refused any more."""

@@ -177,7 +177,9 @@ OPENING = [
     Refusal("mode of directory", "chmod", 1, "EPERM", "PathNotPermitted", group_readable=True),
     Refusal("sync directory's parent", "fsync", 1, "EIO", "NotAccessible"),
     Refusal("make state directory", "mkdir", 2, "EDQUOT", "NotAccessible"),
-    Refusal("mode of state directory", "chmod", 2, "EPERM", "PathNotPermitted", group_readable=True),
+    Refusal(
+        "mode of state directory", "chmod", 2, "EPERM", "PathNotPermitted", group_readable=True
+    ),
     Refusal("sync directory", "fsync", 2, "EIO", "NotAccessible"),
     Refusal("open lock", "openat", 3, "EACCES", "PathNotPermitted"),
     Refusal("open lock", "openat", 3, "EMFILE", "NotAccessible"),

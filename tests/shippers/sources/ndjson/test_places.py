@@ -34,6 +34,7 @@ def test_bounded(given: list[FilePlace], used: set[FilePlace]) -> None:
     assert not kept.of("a")
 
 
-def test_1024_places_are_kept() -> None:
-    kept = Places(FilePlace(str(n), 0, 0, "x") for n in range(1030))
-    assert [place.first_hash for place in kept.all()] == [str(n) for n in range(6, 1030)]
+def test_4096_places_are_kept_of_files_that_are_not_there() -> None:
+    kept = Places(FilePlace(str(n), 0, 0, "x") for n in range(4100))
+    kept.trim(())
+    assert [place.first_hash for place in kept.all()] == [str(n) for n in range(4, 4100)]
