@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import orjson
 
-from auditlog.errors import InvalidEvent
-from auditlog.events.actor import as_actor, as_resource
+from auditlog.errors import InvalidEvent, RecordTooLarge
+from auditlog.events.actor import Actor, Resource, as_actor, as_resource
 from auditlog.events.base import EVENT_TYPE, OUTCOME, RESERVED_TYPES, SEVERITY
 from auditlog.events.field_kinds import check_text
 from auditlog.events.values import LENIENT, REPLACED, ValueRules, cleaned
@@ -38,8 +38,8 @@ _MAX_DEPTH: Final = 8
 _MAX_DETAILS_BYTES: Final = 24_576
 
 _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "actor": as_actor,
-    "resource": as_resource,
+    "actor": lambda value: _short_party(as_actor(value)),
+    "resource": lambda value: _short_party(as_resource(value)),
     "outcome": lambda value: OUTCOME.check("outcome", value),
     "severity": lambda value: SEVERITY.check("severity", value),
     "reason": lambda value: _short(check_text("reason", value), _MAX_REASON_BYTES),
@@ -65,7 +65,7 @@ def reduced(
             continue
         try:
             kept[name] = _CHECKS[name](value)
-        except (InvalidEvent, KeyError):
+        except (InvalidEvent, RecordTooLarge, KeyError):
             told[name] = value
     details = fields.get("details")
     if isinstance(details, Mapping):
@@ -91,6 +91,13 @@ def _short(text: str, most_bytes: int) -> str:
     return text
 
 
+def _short_party(party: Actor | Resource | None) -> Actor | Resource | None:
+    """The actor or resource, unless one of its ids is as long as a record."""
+    if party is not None and len(party.json_for(KEYLESS)) > _MAX_REASON_BYTES:
+        raise InvalidEvent("too long")
+    return party
+
+
 def _cut(details: Mapping[Any, Any], rules: ValueRules) -> dict[str, Any]:
     """The details that fit, each of them cut to size; says how many were left out."""
     kept: dict[str, Any] = {}
@@ -100,7 +107,7 @@ def _cut(details: Mapping[Any, Any], rules: ValueRules) -> dict[str, Any]:
     for name, value in details.items():
         try:
             made, notes = cleaned({_short_key(name): _shortened(value)}, "details", rules, UNCUT)
-        except InvalidEvent:  # redaction could not bring it down to a size
+        except (InvalidEvent, RecordTooLarge):  # redaction could not bring it down to a size
             omitted += 1
             continue
         size = len(orjson.dumps([made, notes]))

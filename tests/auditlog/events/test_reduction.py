@@ -3,19 +3,20 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from auditlog.events.body import encode_free
 from auditlog.events.reduction import reduced
 from auditlog.format.record import MAX_RECORD_BYTES
 
+LONG = "x" * 70_000
 ANYTHING = st.one_of(
     st.none(),
     st.integers(),
     st.text(st.characters()),
     st.builds(object),
-    st.sampled_from(["x" * 70_000, "success", "alice", float("nan"), b"x" * 99_000]),
+    st.sampled_from([LONG, "success", "alice", float("nan"), b"x" * 99_000]),
     st.dictionaries(st.text(max_size=3) | st.integers(), st.text(max_size=3), max_size=2),
 )
 FIELDS = ("actor", "resource", "outcome", "reason", "severity", "correlation_id", "details", "seq")
@@ -33,6 +34,9 @@ def record_of(event_type: object, fields: dict[str, Any]) -> dict[str, Any]:
     st.sampled_from(["pool.drained", "log.x", 7]),
     st.dictionaries(st.sampled_from(FIELDS), ANYTHING),
 )
+@example("pool.drained", {"actor": LONG})
+@example("pool.drained", {"resource": {"resource_type": LONG, "resource_id": LONG}})
+@example("pool.drained", dict.fromkeys(FIELDS, LONG))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_never_lost(event_type: object, fields: dict[str, Any]) -> None:
     record = record_of(event_type, fields)
