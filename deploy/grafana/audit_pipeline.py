@@ -28,6 +28,7 @@ def audit_pipeline() -> Dashboard:
     _written(built)
     _shipped(built)
     _ended(built)
+    _witnessed(built)
     _agent(built)
     return built.build()
 
@@ -239,6 +240,47 @@ def _ended(built: dashboard.Dashboard) -> None:
             "Runs",
             {"{{instance}}": f"increase(auditlog_retention_runs_total{_ALL}[1d])"},
             says="In a day, one a directory.",
+        ),
+    ):
+        built.with_panel(panel)
+
+
+def _witnessed(built: dashboard.Dashboard) -> None:
+    built.with_row(dashboard.Row("Signed and witnessed"))
+    for panel in (
+        graph(
+            "Logs that are not signed or cosigned",
+            {"{{instance}}": f"auditlog_evidence_troubled{_ALL}"},
+            says="AuditEvidenceTroubled above 0; /readyz and the agent's log say why.",
+            limit=1,
+        ),
+        graph(
+            "Since a quorum cosigned",
+            {"{{log}}": f"time() - auditlog_evidence_witnessed_timestamp_seconds{_ALL}"},
+            "s",
+            says="AuditNotWitnessed above an hour. A log that does not grow is cosigned again.",
+            limit=3600,
+        ),
+        graph(
+            "Signed and not witnessed",
+            {
+                "{{log}}": f"auditlog_evidence_signed_records{_ALL} "
+                f"- auditlog_evidence_witnessed_records{_ALL}"
+            },
+            says="Records of which no quorum of witnesses knows yet.",
+        ),
+        graph(
+            "Age of what our witness remembers",
+            {"{{origin}}": "auditlog_witness_checkpoint_age_seconds"},
+            "s",
+            says="AuditHostSilent above an hour: the host of that log asks for no cosignature.",
+            limit=3600,
+        ),
+        graph(
+            "Growth of what our witness remembers",
+            {"{{origin}}": "rate(auditlog_witness_log_records[5m])"},
+            "ops",
+            says="Records a second in the checkpoints that it cosigned.",
         ),
     ):
         built.with_panel(panel)

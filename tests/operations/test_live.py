@@ -30,8 +30,12 @@ from tests.support.waiting import eventually
 ROOT: Final = DEPLOY.parent
 # Served where witnesses are configured, which this agent has none of: see the tests of evidence.
 WITH_WITNESSES: Final = {
+    "auditlog_evidence_signed_records",
     "auditlog_evidence_troubled",
+    "auditlog_evidence_witnessed_records",
     "auditlog_evidence_witnessed_timestamp_seconds",
+    "auditlog_witness_checkpoint_age_seconds",
+    "auditlog_witness_log_records",
 }
 DISK: Final = disk_usage(tempfile.gettempdir())
 DASHBOARDS: Final = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))

@@ -20,6 +20,7 @@ HIVE: Final = 'job="rbee-hive",instance="h1:8081"'
 AGENT: Final = 'job="auditlog-agent",instance="h1:9464"'
 WRITER: Final = 'job="queen-rbee",instance="q:8080",log="queen-rbee@h1"'
 SINK: Final = f'{AGENT},sink="main"'
+WITNESSED: Final = 'job="auditlog-witness",instance="w1:7380",origin="audit.example.com/h1/a@h1"'
 LAG: Final = f'{SINK},log="queen-rbee@h1"'
 ALL_UP: Final = {
     'up{job="queen-rbee",instance="q:8080"}': "1x9000",
@@ -237,6 +238,12 @@ CASES: Final = [
         "AuditNotWitnessed",
         {f"auditlog_evidence_witnessed_timestamp_seconds{{{AGENT}}}": "0x75 4560x5"},
         (66, 75), (60, 65, 76), of(AGENT),
+    ),
+    # Cosigned every ten minutes until minute 10, when the host falls silent.
+    Case(
+        "AuditHostSilent",
+        {f"auditlog_witness_checkpoint_age_seconds{{{WITNESSED}}}": "0+60x9 0+60x75 0x5"},
+        (76, 84), (60, 70, 75, 86), of(WITNESSED),
     ),
     Case(
         "AuditTamperAlarm",

@@ -114,7 +114,7 @@ def _overlay(place: Path, targets: dict[str, list[int]], alertmanager: int) -> P
         f"127.0.0.1:{alertmanager}"
     ]
     for scrape in config["scrape_configs"]:
-        addresses = [f"127.0.0.1:{port}" for port in targets[scrape["job_name"]]]
+        addresses = [f"127.0.0.1:{port}" for port in targets.get(scrape["job_name"], ())]
         if "file_sd_configs" in scrape:
             [discovery] = scrape["file_sd_configs"]
             for name in discovery["files"]:

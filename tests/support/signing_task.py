@@ -9,15 +9,18 @@ from pathlib import Path
 
 from auditlog.errors import LogDamaged
 from auditlog.evidence.growth import Growth
-from auditlog.evidence.note import Signer, encode_base64
+from auditlog.evidence.note import Key, Signer, encode_base64
+from auditlog.evidence.policy import Witness
 from auditlog.evidence.proof_state import ProofState
+from auditlog.evidence.service import EvidenceOptions, EvidenceService
 from auditlog.evidence.signer import LogSigner
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
 from tests.support.forked import at_barrier
 from tests.support.logs import LogBuilder
+from tests.support.witnesses import policy_of
 
-__all__ = ["AT", "LOG", "opened", "story"]
+__all__ = ["AT", "LOG", "cosigned", "opened", "service_of", "story"]
 
 LOG = "queen-rbee@hive1"
 AT = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -55,3 +58,18 @@ def story(place: str, acks: str) -> None:
         os.writev(noted, [f"ack {signed.checkpoint.size} {root}\n".encode()])
         growth.close()
         signer.close()
+
+
+def service_of(place: Path, url: str, vkey: str) -> EvidenceService:
+    """The signer of everything in the place, with one witness."""
+    witness = Witness("w1", Key.parse(vkey), url)
+    policy = policy_of([_KEY.renamed(f"{_KEY.name}/{LOG}").key], [witness])
+    state = ProofState(place / "state", machine="")
+    options = EvidenceOptions(dt.timedelta(0))
+    return EvidenceService([place / "audit"], state, _KEY, options, policy=policy, host="hive1")
+
+
+def cosigned(place: str, url: str, vkey: str) -> None:
+    """From the leaf to the cosignature, once."""
+    at_barrier()
+    service_of(Path(place), url, vkey).run_once(dt.timedelta(seconds=60))

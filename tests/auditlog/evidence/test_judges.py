@@ -16,6 +16,7 @@ from auditlog.evidence.proof import RecordProof
 from tests.support.judges import build
 from tests.support.logs import write_log
 from tests.support.trees import ORIGIN, policy_text, signed, subtrees_of, witness
+from tests.support.witnesses import our_witness
 
 SIGNER = Signer(ORIGIN, bytes(range(32)))
 
@@ -97,3 +98,26 @@ def test_policies_and_proofs(
     assert says("policyjudge", "proof", policy, proof, line).startswith("OK") == accepted
     other = written(tmp_path / "other", lines[42] + b"\n")
     assert says("policyjudge", "proof", policy, proof, other).startswith("refused")
+
+
+def test_our_witness_with_a_client_in_go(tmp_path: Path) -> None:
+    """x/mod's notes and trees; the cosignature is verified in Go, too."""
+    with our_witness(tmp_path / "w", [SIGNER.key]) as ours:
+        said = says(
+            "witnessclient", ours.url, ours.key, SIGNER.secret_text().strip(), 0, 1, 1, 7, 256, 700
+        )
+        lines = said.splitlines()
+        assert lines == [f"{size} 200 cosigned" for size in (1, 1, 7, 256, 700)]
+        # The client knows the witness's last size, and a consistency proof of another history.
+        forged = says(
+            "witnessclient", ours.url, ours.key, SIGNER.secret_text().strip(), 1, 700, 900
+        )
+        assert forged.splitlines() == ["700 409 700", "900 409 700"]
+    with our_witness(tmp_path / "other", [SIGNER.key]) as ours:
+        forged = says(
+            "witnessclient", ours.url, ours.key, SIGNER.secret_text().strip(), 300, 300, 900
+        )
+        assert [line.split()[:2] for line in forged.splitlines()] == [
+            ["300", "200"],
+            ["900", "422"],
+        ]

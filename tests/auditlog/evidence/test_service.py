@@ -22,7 +22,7 @@ from auditlog.evidence.service import EvidenceOptions, EvidenceService, LogEvide
 from tests.auditlog.evidence.test_growth import root_of
 from tests.support.logs import LogBuilder, write_log
 from tests.support.waiting import eventually
-from tests.support.witnesses import go_witness, our_witness, policy_of
+from tests.support.witnesses import answering, go_witness, our_witness, policy_of
 
 LOG, OWN = "queen-rbee@hive1", "evidence@hive1"
 FAST = EvidenceOptions(dt.timedelta(milliseconds=200), dt.timedelta(seconds=1))
@@ -181,3 +181,95 @@ def test_a_clone_signs_nothing(tmp_path: Path, state: ProofState, key: Signer) -
     clone = ProofState(state.path.parent, machine="another one")
     with pytest.raises(SigningStopped, match="another machine"):
         service_of(tmp_path, clone, key).run_once()
+
+
+def test_a_witness_that_claims_more_records_stops_the_signing(
+    tmp_path: Path, state: ProofState, key: Signer
+) -> None:
+    """Larger than the log ever was: it is never followed, and never asked about that log again."""
+    log = write_log(tmp_path / "audit", LOG, records=5)
+    public = Signer("witness.example/w1", bytes(32)).cosigner
+    with answering(lambda _: (409, b"4000000\n")) as told:
+        service = service_of(tmp_path, state, key, Witness("w1", public, told.url))
+        with running(service):
+            eventually(lambda: "has a checkpoint of 4000000 records" in of(service).trouble)
+            eventually(lambda: "has a checkpoint of" in of(service, OWN).trouble)
+            asked = len(told.bodies)
+            log.append(10)
+    assert len(told.bodies) == asked
+    assert max(each.size for each in from_state_of(state)) == 5
+    assert "4000000" in state.stopped(LOG)
+
+
+def test_two_machines_with_one_key_are_found_by_the_witness(
+    tmp_path: Path, state: ProofState, key: Signer
+) -> None:
+    """A clone of a virtual machine, machine-id included: the second history is a fork alarm."""
+    log = write_log(tmp_path / "audit", LOG, records=5)
+    with our_witness(tmp_path / "w1", keys_of(key)) as witness:
+        with running(service_of(tmp_path, state, key, witness)) as service:
+            eventually(lambda: of(service).witnessed_seq == 5)
+            eventually(lambda: of(service, OWN).witnessed_seq > 0)
+        clone = tmp_path / "clone"
+        clone.mkdir()
+        shutil.copytree(tmp_path / "audit", clone / "audit")
+        shutil.copytree(state.path, clone / "state/proofs")
+        log.append(10)
+        with running(service_of(tmp_path, state, key, witness)) as service:
+            eventually(lambda: of(service).witnessed_seq == 15)
+        cloned = ProofState(clone / "state", machine_of(state))
+        with auditlog.open(clone / "audit", service="queen-rbee", host="hive1") as other:
+            for number in range(20):
+                other.emit("task.started", actor={"user_id": "bob"}, details={"n": number})
+        with running(service_of(clone, cloned, key, witness)) as service:
+            eventually(lambda: "written anew" in of(service).trouble)
+        with running(service_of(tmp_path, state, key, witness)) as service:
+            log.append(1)
+            eventually(lambda: of(service).witnessed_seq == 16)
+    assert state.stopped(LOG) == ""
+
+
+def machine_of(state: ProofState) -> str:
+    return (state.path / "machine-id").read_text().strip()
+
+
+def test_a_stolen_key_signs_no_second_history_that_a_witness_cosigns(
+    tmp_path: Path, state: ProofState, key: Signer
+) -> None:
+    """The thief has the key and nothing else; the true log goes on."""
+    log = write_log(tmp_path / "audit", LOG, records=50)
+    thief = tmp_path / "thief"
+    thief.mkdir()
+    with our_witness(tmp_path / "w1", keys_of(key)) as witness:
+        with running(service_of(tmp_path, state, key, witness)) as service:
+            eventually(lambda: of(service).witnessed_seq == 50)
+        for records, said in ((30, "has a checkpoint of 50"), (50, "another root"), (70, "anew")):
+            place = thief / str(records)
+            place.mkdir()
+            write_log(place / "audit", LOG, records=records, details={"task_id": "forged"})
+            with running(
+                service_of(place, ProofState(place / "state", ""), key, witness)
+            ) as service:
+                eventually(lambda said=said: said in of(service).trouble)
+        log.append(1)
+        with running(service_of(tmp_path, state, key, witness)) as service:
+            eventually(lambda: of(service).witnessed_seq == 51)
+
+
+def test_a_witness_that_is_away_costs_nothing_but_freshness(
+    tmp_path: Path, state: ProofState, key: Signer
+) -> None:
+    """Connections are refused: signing goes on, the trouble is told; it ends when it is back."""
+    log = write_log(tmp_path / "audit", LOG, records=5)
+    with our_witness(tmp_path / "w1", keys_of(key)) as witness:
+        pass  # from here on nobody listens there
+    with running(service_of(tmp_path, state, key, witness)) as service:
+        eventually(lambda: "cannot be reached" in of(service).trouble)
+        log.append(10)
+        eventually(lambda: of(service).signed_seq == 15)
+        assert (of(service).witnessed_seq, of(service).witnessed_at) == (0, None)
+    with our_witness(tmp_path / "w1", keys_of(key)) as back:
+        assert back.key == witness.key
+        with running(service_of(tmp_path, state, key, back)) as service:
+            eventually(lambda: of(service).witnessed_seq == 15)
+            eventually(lambda: of(service).trouble == "")
