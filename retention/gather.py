@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from auditlog import durable_fs
 from auditlog.cursors import CursorStore
 from auditlog.errors import AuditLogError
-from auditlog.format.record import MAX_RECORD_BYTES, line_hash, parse_header
+from auditlog.format.record import MAX_RECORD_BYTES, is_intact, parse_header
 from auditlog.format.segment_names import SegmentName, is_segment_name
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
@@ -271,7 +271,7 @@ def _has_record(file: SegmentFile, cursor: Cursor) -> bool:
         len(before) == cursor.offset - begin
         and header is not None
         and (header.seq, header.hash) == (cursor.seq, cursor.hash)
-        and line_hash(line) == cursor.hash
+        and is_intact(header, line)
     )
 
 

@@ -1,8 +1,8 @@
 """Make one attempt to bring a batch's open items to a final outcome.  Runs in a worker thread.
 
-Alarms and lines that are not records go straight to quarantine; everything else goes to the sink,
-and what the sink refuses for good goes to quarantine too.  A quarantined outcome is final only once
-its entry is durable.
+Alarms and lines that are not records go straight to quarantine; stubs of erased records go nowhere.
+Everything else goes to the sink, and what the sink refuses for good goes to quarantine too.  A
+quarantined outcome is final only once its entry is durable.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Any
 
+from auditlog.format.record import stub_leaf
 from shippers.item import Document
-from shippers.outcome import DeliveryOutcome, OutcomeKind, quarantined, retry
+from shippers.outcome import ERASED, DeliveryOutcome, OutcomeKind, quarantined, retry
 from shippers.quarantine.store import Entry
 
 if TYPE_CHECKING:
@@ -53,11 +54,13 @@ class Attempt:
                 return [_unwritable(error)] * len(indices)
             batch.alarms.clear()
         items = [batch.items[index] for index in indices]
-        if all(item.at is not None for item in items):
+        settled = list(map(_settled, items))
+        if not any(settled):
             outcomes = self._deliver(items)
         else:
-            delivered = iter(self._deliver([item for item in items if item.at is not None]))
-            outcomes = [_NOT_A_RECORD if item.at is None else next(delivered) for item in items]
+            sent = [item for item, known in zip(items, settled, strict=True) if known is None]
+            delivered = iter(self._deliver(sent))
+            outcomes = [next(delivered) if known is None else known for known in settled]
         self._enter_refused(batch, indices, outcomes)
         return outcomes
 
@@ -89,6 +92,13 @@ class Attempt:
         except OSError as error:
             for n in refused:
                 outcomes[n] = _unwritable(error)
+
+
+def _settled(item: Item) -> DeliveryOutcome | None:
+    """The outcome of an item that no sink is given; None for any other."""
+    if item.at is None:
+        return _NOT_A_RECORD
+    return None if isinstance(item, Document) or stub_leaf(item.line) is None else ERASED
 
 
 def _entry(batch: Batch[Any], index: int, outcome: DeliveryOutcome) -> Entry:

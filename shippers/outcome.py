@@ -15,6 +15,7 @@ from typing import Final
 
 __all__ = [
     "DUPLICATE",
+    "ERASED",
     "INDEXED",
     "RETIRED",
     "DeliveryOutcome",
@@ -65,6 +66,9 @@ INDEXED: Final = DeliveryOutcome(OutcomeKind.INDEXED)
 DUPLICATE: Final = DeliveryOutcome(OutcomeKind.DUPLICATE)
 RETIRED: Final = DeliveryOutcome(OutcomeKind.DUPLICATE, "its index was deleted by policy")
 """The sink kept it as long as the policy wanted: final, and never sent again."""
+
+ERASED: Final = DeliveryOutcome(OutcomeKind.DUPLICATE, "it was erased")
+"""The stub of an erased record: final, and never sent."""
 
 
 def unverified_duplicate(status: int | None = None) -> DeliveryOutcome:

@@ -19,6 +19,7 @@ import orjson
 from auditctl.errors import ArchiveDamaged
 from auditctl.export.manifest import Manifest
 from auditlog.errors import InvalidName
+from auditlog.format.erasures import Erasure, by_stub, parse_erasure
 from auditlog.format.record import parse_header
 from auditlog.format.segment_names import SegmentName
 from auditlog.format.tombstones import Tombstone, by_log, parse_tombstone
@@ -147,6 +148,7 @@ class _Reading:
 
     checks: dict[str, ChainCheck] = field(default_factory=dict)
     tombstones: list[Tombstone] = field(default_factory=list)
+    erasures: list[Erasure] = field(default_factory=list)
     seen: dict[str, tuple[int, str]] = field(default_factory=dict)
     manifest: Manifest | None = None
     manifest_sha256: str = ""
@@ -178,15 +180,20 @@ class _Reading:
         log = str(segment.log)
         if log not in self.checks:
             proofs = by_log(self.tombstones).get(log, ())
-            self.checks[log] = ChainCheck(log, proofs, whole=False)
+            self.checks[log] = ChainCheck(
+                log, proofs, whole=False, erasures=by_stub(self.erasures, log)
+            )
         check = self.checks[log]
         check.segment(segment)
         for offset, line in iter_lines(cast("BinaryIO", content)):
             check.line(line, offset)
             header = parse_header(line) if segment.log.service == "retention" else None
-            tombstone = None if header is None else parse_tombstone(header, line)
-            if tombstone is not None:
+            if header is None:
+                continue
+            if (tombstone := parse_tombstone(header, line)) is not None:
                 self.tombstones.append(tombstone)
+            elif (erasure := parse_erasure(header, line)) is not None:
+                self.erasures.append(erasure)
 
     def report(self) -> ArchiveReport:
         if self.manifest is None:

@@ -32,12 +32,13 @@ from auditctl.errors import CommandFailed
 from auditctl.export.manifest import ExportedLog, File, Manifest, readme
 from auditctl.output.new_file import new_file
 from auditlog.errors import LogDamaged
-from auditlog.format.record import format_timestamp, line_hash, parse_header
+from auditlog.format.erasures import by_stub
+from auditlog.format.record import format_timestamp, is_intact, parse_header
 from auditlog.format.tombstones import by_log
 from auditlog.reading.head_note import known_head
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form
-from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.chain import ChainCheck
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class _Writer:
     def _logs(self, asked: Asked) -> Iterator[ExportedLog]:
         for directory in asked.directories:
             found = scan(directory).logs
-            tombstones = by_log(tombstones_in(found))
+            proven = proofs_in(found)
+            tombstones = by_log(proven.tombstones)
             known = asked.known.get(directory, ())
             # Who checks reads from the first to the last: proofs before what they prove.
             for log in sorted(found, key=lambda log: (log.service != "retention", log)):
@@ -143,7 +145,12 @@ class _Writer:
                 ]
                 if segments:
                     whole = proofs or len(segments) == len(found[log])
-                    check = ChainCheck(str(log), tombstones.get(str(log), ()), whole=whole)
+                    check = ChainCheck(
+                        str(log),
+                        tombstones.get(str(log), ()),
+                        whole=whole,
+                        erasures=by_stub(proven.erasures, str(log)),
+                    )
                     newest = known_head(directory, log)
                     here = [sighting for sighting in known if sighting.log == str(log)]
                     yield self._log(
@@ -192,6 +199,7 @@ class _Writer:
                 {"segment": t.segment, "first_seq": t.first_seq, "last_seq": t.last_seq}
                 for t in check.deleted
             ),
+            erased=tuple(erasure.to_json() for erasure in check.erased),
         )
 
     @staticmethod
@@ -262,7 +270,7 @@ class _Ends:
 
     def line(self, line: bytes) -> None:
         header = parse_header(line)
-        if header is None or line_hash(line) != header.hash:
+        if header is None or not is_intact(header, line):
             return
         if not self.records:
             self.first_seq, self.first_prev_hash = header.seq, header.prev_hash

@@ -32,6 +32,7 @@ class File:
 class ExportedLog:
     """A log's exported part; the numbers are those of the records that are intact.
 
+    ``erased`` lists the records that were erased, of which stubs are here;
     ``segments`` are paths inside the export, in the order of writing; ``findings`` are those of
     verify, as in its JSON, ``deleted`` the segments that tombstones account for; ``begins`` is why
     the part begins where it does.
@@ -47,6 +48,7 @@ class ExportedLog:
     begins: str = ""
     findings: tuple[Mapping[str, Any], ...] = ()
     deleted: tuple[Mapping[str, Any], ...] = ()
+    erased: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Manifest:
                 raise ArchiveDamaged("its manifest is of a version this program does not know")
             del fields["ok"]
             logs = tuple(
-                ExportedLog(**{**log, **{name: tuple(log[name]) for name in _TUPLES}})
+                ExportedLog(**{**log, **{name: tuple(log.get(name, ())) for name in _TUPLES}})
                 for log in fields.pop("logs")
             )
             files = tuple(File(**file) for file in fields.pop("files"))
@@ -92,7 +94,7 @@ class Manifest:
             raise ArchiveDamaged("its manifest cannot be understood") from error
 
 
-_TUPLES: Final = ("segments", "findings", "deleted")
+_TUPLES: Final = ("segments", "findings", "deleted", "erased")
 
 
 def readme(manifest: Manifest) -> str:
@@ -127,6 +129,12 @@ def readme(manifest: Manifest) -> str:
         ]
     if manifest.holds:
         lines.append("    holds.json       legal holds that were in force or had been")
+    if erased := sum(len(log.erased) for log in manifest.logs):
+        lines += [
+            "",
+            f"Erased records: {erased}. Of each a stub is left, with its number, hashes and leaf;",
+            "who had it erased, when and why is a record in the log of the service 'retention'.",
+        ]
     lines += [
         "",
         "Each record states the SHA-256 of its own line and that of the record before it, so that",

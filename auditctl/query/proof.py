@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditlog.format.record import line_hash
+from auditlog.format.record import is_intact
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.reading.inventory import scan
 from auditlog.verification.verify import verify
@@ -42,7 +42,7 @@ class Proof:
     def covers(self, record: Record) -> bool:
         """Of a record that lies before its log's end: whether it is still what was verified."""
         proven = record.seq <= self.through.get(record.log, 0)
-        return proven and line_hash(record.line) == record.hash
+        return proven and is_intact(record.header, record.line)
 
 
 def proven(directories: Sequence[Path], scope: Scope) -> Proof:

@@ -1,6 +1,7 @@
 """Turn the lines of a log into the leaves of its tree.  Pure.
 
-Record ``seq`` is leaf ``seq - 1``, and its line without the LF is what is hashed.  A record that
+Record ``seq`` is leaf ``seq - 1``, and its line without the LF is what is hashed.  The stub of an
+erased record states the leaf that the record had.  A record that
 retention deleted before the tree had come to it has the leaf of an empty line, so that every other
 record keeps its place.
 
@@ -14,13 +15,19 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from auditlog.evidence.merkle import leaf_hash
+from auditlog.format.record import stub_leaf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DELETED_LEAF", "leaves_in_order"]
+__all__ = ["DELETED_LEAF", "leaf_of", "leaves_in_order"]
 
 DELETED_LEAF: Final = leaf_hash(b"")
+
+
+def leaf_of(line: bytes) -> bytes:
+    """The leaf of a line without its LF."""
+    return stub_leaf(line + b"\n") or leaf_hash(line)
 
 
 def leaves_in_order(lines: Sequence[bytes], prefix: bytes, seq: int) -> list[bytes]:
@@ -30,9 +37,10 @@ def leaves_in_order(lines: Sequence[bytes], prefix: bytes, seq: int) -> list[byt
     whether the record is intact is for verification to say, and the tree commits to it as it is.
     """
     leaves = []
+    erased = any(b'"log.record_erased"' in line for line in lines)
     for line in lines:
         if not line.startswith(b"%b%d," % (prefix, seq)):
             break
-        leaves.append(sha256(b"\0" + line).digest())
+        leaves.append(leaf_of(line) if erased else sha256(b"\0" + line).digest())
         seq += 1
     return leaves

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from auditlog.errors import LogDamaged
 from auditlog.evidence.checkpoint import Checkpoint, log_of_origin
 from auditlog.evidence.errors import BadEvidence
-from auditlog.evidence.leaves import DELETED_LEAF
-from auditlog.evidence.merkle import TreeBuilder, leaf_hash
+from auditlog.evidence.leaves import DELETED_LEAF, leaf_of
+from auditlog.evidence.merkle import TreeBuilder
 from auditlog.evidence.tree_files import TreeFiles
 from auditlog.format.record import log_prefix, parse_header
 from auditlog.reading.inventory import scan
@@ -218,7 +218,7 @@ def _leaves(
                 expected = end
                 if expected > limit:
                     return
-        yield leaf_hash(line.removesuffix(b"\n"))
+        yield leaf_of(line.removesuffix(b"\n"))
         expected += 1
 
 

@@ -7,14 +7,25 @@
 last 76 bytes.  Checking slices raw bytes and never serialises JSON again, so that anyone can do it
 with ``head -c`` and ``sha256sum``.
 
+A record that was erased leaves a *stub* of the same length in its place:
+
+    {"v":1,"log":"queen-rbee@hive1","seq":42,"prev_hash":"<64 hex>","@timestamp":"…Z",
+     "event_type":"log.record_erased","leaf":"<43 base64url>"   …blanks…   ,"hash":"<64 hex>"}LF
+
+Its hashes, number and time are the record's, ``leaf`` is SHA-256(0x00 || line without LF) of the
+record: the chain and the tree go on through it.  The record of the erasure, in a log of retention,
+proves each of its bytes (auditlog.format.erasures).
+
 Invariants (tests of the same name in tests/auditlog/format/test_record.py):
   sealed      the hash in a line is what sha256sum says of the line less 76 bytes
   any_byte    changing any single byte of a line makes check_link refuse it
   one_line    no body puts a second LF, a CR or a NUL into a line
+  stub        a stub is intact without its content, and holds nothing but what is named above
 """
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import re
 from dataclasses import dataclass
@@ -34,6 +45,7 @@ __all__ = [
     "GENESIS_HASH",
     "MAX_OVERHEAD_BYTES",
     "MAX_RECORD_BYTES",
+    "RECORD_ERASED",
     "SUFFIX_BYTES",
     "TIMESTAMP_AND_TYPE",
     "Header",
@@ -43,11 +55,14 @@ __all__ = [
     "decode",
     "format_ns",
     "format_timestamp",
+    "is_intact",
     "line_hash",
     "log_prefix",
     "parse_header",
     "parse_timestamp",
     "seal",
+    "stub_leaf",
+    "stub_of",
 ]
 
 GENESIS_HASH: Final = "0" * 64
@@ -74,6 +89,17 @@ TIMESTAMP_AND_TYPE: Final = (
 _HEADER: Final = re.compile(
     rb'\{"v":1,"log":"([A-Za-z0-9._@+-]+)","seq":([1-9][0-9]{0,18}),"prev_hash":"([0-9a-f]{64})",'
     rb'"@timestamp":"' + TIMESTAMP_AND_TYPE
+)
+
+RECORD_ERASED: Final = "log.record_erased"
+"""The event type of a stub."""
+
+_STUB_TYPE: Final = b'"event_type":"%b","leaf":"' % RECORD_ERASED.encode("ascii")
+_STUB: Final = re.compile(
+    rb'\{"v":1,"log":"[A-Za-z0-9._@+-]+","seq":[1-9][0-9]{0,18},"prev_hash":"[0-9a-f]{64}",'
+    rb'"@timestamp":"[0-9T:.-]{26}Z",'
+    + re.escape(_STUB_TYPE)
+    + rb'([A-Za-z0-9_-]{43})" *,"hash":"[0-9a-f]{64}"\}\n'
 )
 _SUFFIX: Final = re.compile(rb',"hash":"([0-9a-f]{64})"\}\n')
 
@@ -115,6 +141,37 @@ def line_hash(line: bytes) -> str:
     return sha256(memoryview(line)[:-SUFFIX_BYTES]).hexdigest()
 
 
+def stub_of(line: bytes) -> bytes | None:
+    """The stub that takes the place of an intact record's line; None where it would be longer.
+
+    A line that is so short has nothing in it but type, service, host and outcome.
+    """
+    head = _HEADER.match(line)
+    if head is None:
+        return None
+    leaf = base64.urlsafe_b64encode(sha256(b"\0" + line[:-1]).digest()).rstrip(b"=")
+    start = line[: head.end(4) + 2] + _STUB_TYPE + leaf + b'"'
+    blanks = len(line) - len(start) - SUFFIX_BYTES
+    return None if blanks < 0 else start + b" " * blanks + line[-SUFFIX_BYTES:]
+
+
+def stub_leaf(line: bytes) -> bytes | None:
+    """The leaf that a stub states, LF included in ``line``; None for every other line."""
+    if _STUB_TYPE not in line:  # as nearly always
+        return None
+    stub = _STUB.fullmatch(line)
+    if stub is None or line.endswith(f'"{line_hash(line)}"}}\n'.encode("ascii")):
+        return None  # a line that fits its own hash is a record, whatever it says
+    return base64.urlsafe_b64decode(stub[1] + b"=")
+
+
+def is_intact(header: Header, line: bytes) -> bool:
+    """Whether the line fits its hash, or is a stub, which only its neighbours can prove."""
+    return line_hash(line) == header.hash or (
+        header.event_type == RECORD_ERASED and stub_leaf(line) is not None
+    )
+
+
 def parse_header(line: bytes) -> Header | None:
     """Parse the header of a line with its LF; None when it does not have the form of a record."""
     head = _HEADER.match(line)
@@ -141,9 +198,9 @@ def check_link(header: Header, line: bytes, *, seq: int, prev_hash: str) -> Link
 
     ``seq`` is the number expected, ``prev_hash`` the hash that the record before states.  Returns
     None, or the kind of finding.  A line that is not even intact is reported as that alone, since
-    nothing else it says can be believed.
+    nothing else it says can be believed.  A stub is intact here; verification asks for its proof.
     """
-    if line_hash(line) != header.hash:
+    if not is_intact(header, line):
         return "hash_mismatch"
     if header.seq != seq:
         return "seq_gap" if header.seq > seq else "seq_repeat"
@@ -249,7 +306,7 @@ def decode(
     header = parse_header(line)
     if header is None:
         reason, seq = "the line is not a record", None
-    elif line_hash(line) != header.hash:
+    elif not is_intact(header, line):
         reason, seq = "the record's hash does not match its content", header.seq
     elif not _is_instant(header.timestamp):
         reason, seq = "the record is of a day that does not exist", header.seq

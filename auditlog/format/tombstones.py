@@ -32,6 +32,7 @@ __all__ = [
     "parse_forgotten_log",
     "parse_index_tombstone",
     "parse_tombstone",
+    "proven_details",
 ]
 
 SEGMENT_DELETED: Final = "retention.segment_deleted"
@@ -66,7 +67,7 @@ class Tombstone:
 
 def parse_tombstone(header: Header, line: bytes) -> Tombstone | None:
     """The tombstone in a line; None when it is another record, not intact or incomplete."""
-    details = _details(header, line, SEGMENT_DELETED)
+    details = proven_details(header, line, SEGMENT_DELETED)
     if details is None:
         return None
     try:
@@ -100,7 +101,7 @@ class IndexTombstone:
 
 def parse_index_tombstone(header: Header, line: bytes) -> IndexTombstone | None:
     """The index tombstone in a line; None as of parse_tombstone."""
-    details = _details(header, line, INDEX_DELETED)
+    details = proven_details(header, line, INDEX_DELETED)
     if details is None:
         return None
     try:
@@ -125,7 +126,7 @@ class ForgottenLog:
 
 def parse_forgotten_log(header: Header, line: bytes) -> ForgottenLog | None:
     """The retirement of a log in a line; None as of parse_tombstone."""
-    details = _details(header, line, LOG_FORGOTTEN)
+    details = proven_details(header, line, LOG_FORGOTTEN)
     if details is None:
         return None
     try:
@@ -134,7 +135,8 @@ def parse_forgotten_log(header: Header, line: bytes) -> ForgottenLog | None:
         return None
 
 
-def _details(header: Header, line: bytes, event_type: str) -> dict[str, Any] | None:
+def proven_details(header: Header, line: bytes, event_type: str) -> dict[str, Any] | None:
+    """The details of an intact record of retention; None when it is of another type, or altered."""
     if header.event_type != event_type or not header.log.startswith("retention@"):
         return None
     try:

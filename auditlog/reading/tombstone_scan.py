@@ -1,15 +1,16 @@
-"""Scan the logs of retention for the tombstones that it left.
+"""Scan the logs of retention for the tombstones and erasures that it left.
 
 Invariants (tests of the same name in tests/auditlog/reading/test_tombstone_scan.py):
-  every_kind   tombstones of segments and of indices are found in every form of a segment
+  every_kind   tombstones of segments and of indices and erasures are found in every form
   no_proof     lines that cannot be read, or are not intact, prove nothing and stop nothing
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditlog.errors import LogDamaged
+from auditlog.format.erasures import ERASURE, Erasure, parse_erasure
 from auditlog.format.record import Header, parse_header
 from auditlog.format.tombstones import (
     INDEX_DELETED,
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
     from auditlog.format.segment_names import LogId
     from auditlog.reading.inventory import SegmentFile
 
-__all__ = ["RETENTION_SERVICE", "index_tombstones", "retention_lines", "tombstones_in"]
+__all__ = [
+    "RETENTION_SERVICE",
+    "Proofs",
+    "index_tombstones",
+    "proofs_in",
+    "retention_lines",
+    "tombstones_in",
+]
 
 RETENTION_SERVICE: Final = "retention"
 
@@ -63,6 +71,25 @@ def tombstones_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Iterator[Tom
     for header, line in retention_lines(logs, SEGMENT_DELETED):
         if (tombstone := parse_tombstone(header, line)) is not None:
             yield tombstone
+
+
+class Proofs(NamedTuple):
+    """What accounts for records that are not in the files, or not as they were written."""
+
+    tombstones: tuple[Tombstone, ...]
+    erasures: tuple[Erasure, ...]
+
+
+def proofs_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Proofs:
+    """Every tombstone of a segment and every erasure in these logs.  Raises OSError."""
+    tombstones: list[Tombstone] = []
+    erasures: list[Erasure] = []
+    for header, line in retention_lines(logs, SEGMENT_DELETED, ERASURE):
+        if (tombstone := parse_tombstone(header, line)) is not None:
+            tombstones.append(tombstone)
+        elif (erasure := parse_erasure(header, line)) is not None:
+            erasures.append(erasure)
+    return Proofs(tuple(tombstones), tuple(erasures))
 
 
 def index_tombstones(directory: Path) -> tuple[IndexTombstone, ...]:

@@ -8,6 +8,7 @@ Invariants (tests of the same name in tests/auditlog/verification/test_chain.py)
   removed       removing, repeating or swapping records is found
   one_each      one changed record gives one finding
   tombstoned    what a tombstone accounts for is not missing
+  erased        a stub counts as its record if an erasure proves it, and is a finding if none does
   all_of_it     a log or a tail that anybody knows of and the files do not have is missing
   bounded       a log that is wrong throughout does not fill the memory with findings
 """
@@ -17,18 +18,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from auditlog.format.erasures import Erasure, stub_digest
 from auditlog.format.record import (
     GENESIS_HASH,
+    RECORD_ERASED,
     Header,
     check_link,
+    is_intact,
     line_hash,
     log_prefix,
     parse_header,
+    stub_leaf,
 )
 from auditlog.verification.fast_path import check_following, following_start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from auditlog.format.segment_names import SegmentName
     from auditlog.format.tombstones import Tombstone
@@ -55,6 +60,8 @@ Kind = Literal[
     "checkpoint_stale",
     "quorum_missing",
     "wrong_day",
+    "erasure_unproven",
+    "erasure_unfinished",
 ]
 
 _DETAIL = {
@@ -82,8 +89,12 @@ class Finding:
 
     @property
     def fatal(self) -> bool:
-        """Whether the log is not ok; a torn tail is normal after a crash, and open repairs it."""
-        return self.kind != "torn_tail"
+        """Whether the log is not ok.
+
+        A torn tail is normal after a crash, and open repairs it.  An unfinished erasure was cut off
+        between its record and the replacement of the line; the same command finishes it.
+        """
+        return self.kind not in ("torn_tail", "erasure_unfinished")
 
 
 class Intact(NamedTuple):
@@ -99,6 +110,8 @@ class Intact(NamedTuple):
 class ChainCheck:
     """Checks one log.  ``whole`` is false when only a part of the log is given.
 
+    ``erasures`` are those of this log, by the digest of their stubs (format.erasures.by_stub).
+
     Call ``segment``, then ``line`` for each of its lines, and so on; in the end ``finish``.
     ``suspect_records`` are the lines from the first finding on, its own included.
     """
@@ -106,6 +119,7 @@ class ChainCheck:
     log: str
     tombstones: tuple[Tombstone, ...] = ()
     whole: bool = True
+    erasures: Mapping[str, Erasure] = field(default_factory=dict)
     segments: int = 0
     records: int = 0
     first_seq: int | None = None
@@ -114,6 +128,7 @@ class ChainCheck:
     verified_through_seq: int = 0
     suspect_records: int = 0
     deleted: list[Tombstone] = field(default_factory=list)
+    erased: list[Erasure] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     findings_omitted: int = 0
     _expected: int | None = None
@@ -216,7 +231,18 @@ class ChainCheck:
             self._find("chain_break", offset, header.seq, f"the record is of {header.log}")
         elif header.day != self._day:
             self._find("wrong_day", offset, header.seq, f"the record is of {header.day}")
+        elif header.event_type == RECORD_ERASED and stub_leaf(line) is not None:
+            self._take_stub(line, offset, header.seq)
         self._accept(header, line, problem, expected)
+
+    def _take_stub(self, line: bytes, offset: int, seq: int) -> None:
+        """Accept the stub of an erased record if an erasure proves it."""
+        erasure = self.erasures.get(stub_digest(line))
+        if erasure is None:
+            detail = "the record was replaced by a stub, and no record of an erasure proves that"
+            self._find("erasure_unproven", offset, seq, detail)
+        else:
+            self.erased.append(erasure)
 
     def unreadable(self, detail: str) -> None:
         """The rest of the segment cannot be read at all."""
@@ -240,6 +266,7 @@ class ChainCheck:
             known = "" if furthest is None else f"; {_knows(furthest)}"
             self._find("missing_log", 0, None, f"no segment of this log is left{known}")
             return
+        self._find_unfinished()
         if newest is not None and (self._seen is None or self._seen < newest):
             self._name = newest.logical
             self._find("missing_segment", 0, None, "the newest segment is missing or empty")
@@ -248,6 +275,21 @@ class ChainCheck:
             reached = (self._expected or 1) - 1
             detail = f"the files end at seq {reached}, but {_knows(furthest)}"
             self._find("tail_missing", furthest.offset, reached + 1, detail)
+
+    def _find_unfinished(self) -> None:
+        """Report erasures that are on record and were not carried out."""
+        done = {erasure.seq for erasure in self.erased}
+        first, last = self.first_seq or 1, self.last_seq or 0
+        for erasure in sorted(self.erasures.values()):
+            gone = any(one.first_seq <= erasure.seq <= one.last_seq for one in self.deleted)
+            if first <= erasure.seq <= last and not gone and erasure.seq not in done:
+                self._name = erasure.segment
+                detail = (
+                    f"an erasure of {erasure.erased_at[:10]} is on record, and the record is still"
+                    f" there; run auditctl erase {self.log} {erasure.seq} again"
+                )
+                self._find("erasure_unfinished", 0, erasure.seq, detail)
+        self._name = ""
 
     def contradicted(self, sighting: Sighting) -> None:
         """Report that the files hold another record in the place of the one that was seen."""
@@ -269,7 +311,7 @@ class ChainCheck:
 
     def _begin(self, header: Header, line: bytes, offset: int) -> None:
         """Check that a segment's first record continues the segment before it."""
-        if line_hash(line) != header.hash:
+        if not is_intact(header, line):
             self._follow_tombstones()  # its number may be what was changed; the next record joins
             return
         self._at_start = False

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from auditlog.errors import InvalidName, LogDamaged, NoLog
+from auditlog.format.erasures import Erasure, by_stub
 from auditlog.format.record import MAX_RECORD_BYTES, Header, parse_header
 from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import Tombstone, by_log
@@ -25,7 +26,7 @@ from auditlog.reading.head_note import known_head, known_logs
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form, segments_of
 from auditlog.reading.registry import Sighting, forgotten_logs, sightings
-from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.reading.tombstone_scan import RETENTION_SERVICE, proofs_in
 from auditlog.verification.chain import ChainCheck, Finding
 from auditlog.verification.workers import Workers, cuts
 
@@ -45,8 +46,9 @@ class LogReport:
     """The result for one log.
 
     ``verified_through_seq`` is the last record before the first finding; ``suspect_records`` are
-    the lines from there on.  ``deleted`` are the segments that tombstones account for.  Findings
-    beyond the first thousand are only counted, in ``findings_omitted``.
+    the lines from there on.  ``deleted`` are the segments that tombstones account for, ``erased``
+    the erasures that account for stubs.  Findings beyond the first thousand are only counted, in
+    ``findings_omitted``.
     """
 
     log: str
@@ -60,6 +62,7 @@ class LogReport:
     findings: tuple[Finding, ...]
     findings_omitted: int
     deleted: tuple[Tombstone, ...]
+    erased: tuple[Erasure, ...] = ()
     head_segment: str = ""  # the logical name of the segment that holds the last record
 
     @classmethod
@@ -77,6 +80,7 @@ class LogReport:
             tuple(check.findings),
             check.findings_omitted,
             tuple(check.deleted),
+            tuple(check.erased),
             check.head_segment,
         )
 
@@ -96,6 +100,8 @@ class LogReport:
             "verified_through_seq": self.verified_through_seq,
             "suspect_records": self.suspect_records,
             "deleted_records": sum(tombstone.records for tombstone in self.deleted),
+            "erased_records": len(self.erased),
+            "erased": [erasure.to_json() for erasure in self.erased],
             "findings": [
                 {
                     "kind": finding.kind,
@@ -153,7 +159,8 @@ def verify(
         if not path.is_dir():
             segments = segments_of(path)
             log = segments[0].name.log
-            check = ChainCheck(str(log), whole=False)
+            erasures = proofs_in(scan(path.parent, f"{RETENTION_SERVICE}@").logs).erasures
+            check = ChainCheck(str(log), whole=False, erasures=by_stub(erasures, str(log)))
             return Report((_verify_log(check, segments, None, (), workers=workers)[0],))
         while True:
             seen = sightings(path) if known is None else tuple(known)
@@ -177,9 +184,10 @@ def verify_log(
     """
     while True:
         inventory = scan(directory)
-        tombstones = by_log(tombstones_in(inventory.logs)).get(str(log), ())
+        proofs = proofs_in(inventory.logs)
+        tombstones = by_log(proofs.tombstones).get(str(log), ())
         report, vanished = _verify_log(
-            ChainCheck(str(log), tombstones),
+            ChainCheck(str(log), tombstones, erasures=by_stub(proofs.erasures, str(log))),
             inventory.logs.get(log, ()),
             known_head(directory, log),
             known,
@@ -193,7 +201,8 @@ def _verify_directory(
     path: Path, workers: Workers | None, seen: tuple[Sighting, ...]
 ) -> tuple[Report, bool]:
     inventory = scan(path)
-    tombstones = by_log(tombstones_in(inventory.logs))
+    proofs = proofs_in(inventory.logs)
+    tombstones = by_log(proofs.tombstones)
     # A log of which every segment is gone is still known by what was noted about it.
     sighted = {sighting.log for sighting in seen}
     named = {*tombstones, *sighted, *map(str, known_logs(path))} - set(map(str, inventory.logs))
@@ -208,7 +217,11 @@ def _verify_directory(
         )
     results = [
         _verify_log(
-            ChainCheck(str(log), tombstones.get(str(log), ())),
+            ChainCheck(
+                str(log),
+                tombstones.get(str(log), ()),
+                erasures=by_stub(proofs.erasures, str(log)),
+            ),
             inventory.logs.get(log, ()),
             known_head(path, log),
             [sighting for sighting in seen if sighting.log == str(log)],

@@ -3,10 +3,12 @@
 Both sides come in order of their sequence numbers.  Records are equal if their lines are, byte by
 byte, or, for a sink that does not keep the bytes, value by value in the same order; and if the sink
 has the record under the day, time, type and hash of its line.  A segment that retention deleted
-here is proven in the sink by its chain, from its tombstone's first hash to its last.
+here is proven in the sink by its chain, from its tombstone's first hash to its last.  A
+record that was erased is not expected in the sink, and is a difference if it is still there.
 
 Invariants (tests of the same name in tests/shippers/reconcile/test_comparison.py):
   every_one   every record removed, changed or added on one side is found, and no other
+  erased      an erased record is right where it is missing, and found where it is still there
   proven      a deleted segment is whole in the sink only when its chain is, from end to end
 """
 
@@ -18,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
-from auditlog.format.record import line_hash, parse_header
+from auditlog.format.record import is_intact, parse_header, stub_leaf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from auditlog.format.erasures import Erasure
     from auditlog.format.record import Header
     from auditlog.format.tombstones import Tombstone
     from shippers.sinks.read_back import Stored
@@ -57,9 +60,11 @@ class Side:
 
 
 class Difference(NamedTuple):
-    """missing: only in the files; extra: only in the sink; different: in both, and not equal."""
+    """missing: only in the files; extra: only in the sink; different: in both, and not equal;
+    erased: erased in the files, and still in the sink.
+    """
 
-    kind: Literal["missing", "extra", "different"]
+    kind: Literal["missing", "extra", "different", "erased"]
     seq: int
     record: tuple[Header, bytes] | None
     stored: Stored | None
@@ -75,7 +80,9 @@ def compare(
     theirs = iter(stored)
     current = next(theirs, None)
     for header, line in records:
-        files.add(header.seq, header.hash)
+        erased = stub_leaf(line) is not None
+        if not erased:
+            files.add(header.seq, header.hash)
         while current is not None and current.seq < header.seq:
             yield _extra(current, sink)
             current = next(theirs, None)
@@ -86,10 +93,12 @@ def compare(
             else:
                 met = True
                 _count(current, sink)
-                if not alike(line, current):
+                if erased:
+                    yield Difference("erased", header.seq, (header, line), current)
+                elif not alike(line, current):
                     yield Difference("different", header.seq, (header, line), current)
             current = next(theirs, None)
-        if not met:
+        if not met and not erased:
             yield Difference("missing", header.seq, (header, line), None)
     while current is not None:
         yield _extra(current, sink)
@@ -126,14 +135,18 @@ def same(line: bytes, stored: bytes) -> bool:
 def intact(line: bytes) -> bool:
     """Whether the line is a record that fits its own hash."""
     header = parse_header(line)
-    return header is not None and line_hash(line) == header.hash
+    return header is not None and is_intact(header, line)
 
 
 class TombstoneCheck:
-    """Whether a sink still has the whole of a segment that was deleted here."""
+    """Whether a sink still has the whole of a segment that was deleted here.
 
-    def __init__(self, tombstone: Tombstone) -> None:
+    ``erased`` are the erasures of its records, by number: these are not expected.
+    """
+
+    def __init__(self, tombstone: Tombstone, erased: Mapping[int, Erasure] | None = None) -> None:
         self.tombstone = tombstone
+        self._erased = erased or {}
         self.records = 0
         self.problem = ""
         self._next_seq = tombstone.first_seq
@@ -146,8 +159,13 @@ class TombstoneCheck:
         """The segment's next record, by number."""
         self.records += 1
         header = parse_header(stored.line)
+        self._pass_erased(stored.seq)
         expected = self._next_seq
         self._next_seq = stored.seq + 1
+        if stored.seq in self._erased:
+            self._found(f"record {stored.seq} was erased and is still in the sink")
+            self._hash = self._erased[stored.seq].hash
+            return
         if header is None or stored.misfiled or not intact(stored.line):
             self._found(f"record {stored.seq} was changed in the sink")
             self._hash = ""
@@ -160,9 +178,15 @@ class TombstoneCheck:
             self._found(f"record {stored.seq} does not follow the one before it")
         self._hash = header.hash
 
+    def _pass_erased(self, until_seq: int) -> None:
+        while self._next_seq < until_seq and self._next_seq in self._erased:
+            self._hash = self._erased[self._next_seq].hash
+            self._next_seq += 1
+
     def finish(self) -> None:
         """All were given: look at the end."""
         last = self.tombstone.last_seq
+        self._pass_erased(last + 1)
         if self.records and self._next_seq <= last:
             self._found(f"records {self._next_seq} to {last} are missing in the sink")
         elif self.records and self._hash not in ("", self.tombstone.last_hash):

@@ -28,7 +28,8 @@ class Discrepancy:
     """One difference between files and sink that remains.
 
     kind   missing, different, extra, refused (by the sink), damaged (in the file), deleted (a
-           segment with a tombstone that is not whole in the sink), missing_log (the sink has a log
+           segment with a tombstone that is not whole in the sink), erased (a record that was erased
+           and is still in the sink), missing_log (the sink has a log
            of which no file is left)
     """
 

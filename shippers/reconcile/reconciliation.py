@@ -14,19 +14,20 @@ Invariants (tests of the same name in tests/shippers/reconcile/test_reconciliati
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Final
 
 from auditlog.errors import AuditLogError, InvalidName, LogDamaged
-from auditlog.format.record import Header, line_hash, parse_header
+from auditlog.format.erasures import Erasure
+from auditlog.format.record import Header, is_intact, parse_header
 from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import Tombstone, by_log
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
-from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.reading.tombstone_scan import proofs_in
 from shippers.item import Shipment
 from shippers.outcome import OutcomeKind
 from shippers.reconcile.comparison import (
@@ -45,6 +46,7 @@ from shippers.sinks.read_back import ReadBack, Stored
 __all__ = ["Reconciliation"]
 
 _MAX_SUSPECTS: Final = 1000
+_STILL_THERE: Final = "it was erased, and is still in the sink; run auditctl erase again"
 _VANISHED_ATTEMPTS: Final = 3
 
 
@@ -53,6 +55,7 @@ class _Log:
     id: LogId
     segments: tuple[SegmentFile, ...]
     tombstones: tuple[Tombstone, ...]
+    erased: Mapping[int, Erasure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +90,28 @@ class Reconciliation:
         """The logs there are now: with segments, or with tombstones alone."""
         segments: dict[LogId, tuple[SegmentFile, ...]] = {}
         found: list[Tombstone] = []
+        erased: dict[str, dict[int, Erasure]] = {}
         for directory in self.directories:
             inventory = scan(directory)
-            found += tombstones_in(inventory.logs)
+            proofs = proofs_in(inventory.logs)
+            found += proofs.tombstones
+            for erasure in proofs.erasures:
+                erased.setdefault(erasure.log, {})[erasure.seq] = erasure
             segments |= inventory.logs
         tombstones = by_log(found)
         ids = set(segments)
         for name in tombstones:
             with suppress(InvalidName):  # such a log cannot ever have been here
                 ids.add(LogId.parse(name))
-        return {log: _Log(log, segments.get(log, ()), tombstones.get(str(log), ())) for log in ids}
+        return {
+            log: _Log(
+                log,
+                segments.get(log, ()),
+                tombstones.get(str(log), ()),
+                erased.get(str(log), {}),
+            )
+            for log in ids
+        }
 
     def _log(self, log: LogId) -> LogReceipt:
         for _ in range(_VANISHED_ATTEMPTS):
@@ -120,7 +135,7 @@ class _LogComparison:
         self._receipt = LogReceipt(self._name)
         self._head = _newest_seq(log.segments)
         self._acknowledged = whole.acknowledged(self._name)
-        self._checks = [TombstoneCheck(tombstone) for tombstone in log.tombstones]
+        self._checks = [TombstoneCheck(tombstone, log.erased) for tombstone in log.tombstones]
         self._missing: list[tuple[Header, bytes]] = []
         self._missing_bytes = 0
         self._suspects: dict[int, Stored] = {}
@@ -145,7 +160,9 @@ class _LogComparison:
         stored = self._whole.read_back.read(self._name, day)
         for difference in compare(self._records(day), stored, self._day.files, self._day.sink):
             record, found = difference.record, difference.stored
-            if record is not None and found is not None:
+            if difference.kind == "erased":
+                self._add("erased", difference.seq, _STILL_THERE)
+            elif record is not None and found is not None:
                 self._take_different(record, found)
             elif record is not None:
                 self._take_missing(record)
@@ -205,7 +222,7 @@ class _LogComparison:
                 self._day.missing += 1
                 if self._whole.sink is None:
                     self._add("missing", header.seq, "it is not in the sink")
-                elif line_hash(line) != header.hash:
+                elif not is_intact(header, line):
                     self._add("missing", header.seq, "it is not in the sink, and damaged here")
                 else:
                     wanted.append(Shipment(line, header))

@@ -34,9 +34,11 @@ from auditlog.format.record import (
     MAX_RECORD_BYTES,
     Header,
     check_link,
+    is_intact,
     line_hash,
     log_prefix,
     parse_header,
+    stub_leaf,
 )
 from auditlog.format.segment_names import SegmentName
 from auditlog.reading.reader import iter_lines, open_any_form
@@ -46,7 +48,7 @@ from shippers.item import Shipment
 from shippers.sources.audit_log.segment_bytes import SegmentBytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from auditlog.reading.inventory import SegmentFile
 
@@ -69,17 +71,27 @@ _DETAILS: Final = {
     "replaced": "another file has taken the segment's place; the log is read again",
     "cursor_mismatch": "the record at the cursor is not the one that was shipped; "
     "the log is read again from its beginning",
+    "erasure_unproven": "the record was replaced by a stub, and no record of an erasure proves it",
     "unfinished": "the sealed segment ends in a line without its end",
 }
 
 
 class LogHarvester:
-    """Reads one log, from a position on.  Not thread-safe: it belongs to one loop."""
+    """Reads one log, from a position on.  Not thread-safe: it belongs to one loop.
+
+    ``proven`` says whether an erasure proves a stub.
+    """
 
     exhausted = True  # what a read does not give is not in the files
 
-    def __init__(self, log: str, start: Position = _NOWHERE) -> None:
+    def __init__(
+        self,
+        log: str,
+        start: Position = _NOWHERE,
+        proven: Callable[[bytes], bool] = lambda _stub: True,
+    ) -> None:
         self.log = log
+        self._proven = proven
         self._prefix = log_prefix(log)
         self._segments: tuple[SegmentFile, ...] = ()
         self._names: list[SegmentName] = []
@@ -231,8 +243,8 @@ class LogHarvester:
             header = parse_header(line + b"\n")
             if header is None or header.log != self.log:
                 continue
-            stated = line_hash(line + b"\n")
-            self._other_hash = stated if stated != header.hash else None
+            intact = is_intact(header, line + b"\n")
+            self._other_hash = None if intact else line_hash(line + b"\n")
             return (header.seq, header.hash) == (position.seq, position.hash)
         return start == 0  # strange lines from the segment's beginning on: nothing to compare
 
@@ -364,6 +376,8 @@ class LogHarvester:
         self._seq = header.seq
         if kind is not None:
             self._raise_alarm(kind, offset, header.seq)
+        elif stub_leaf(line) is not None and not self._proven(line):
+            self._raise_alarm("erasure_unproven", offset, header.seq)
         if kind == "hash_mismatch":
             # The number may be what was changed, and the next record may name either hash.
             self._seq, self._other_hash = expected, line_hash(line)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from auditlog.cursors import Cursor
 from auditlog.errors import CursorDamaged, InvalidName
+from auditlog.format.erasures import by_stub, stub_digest
 from auditlog.format.segment_names import SegmentName
 from auditlog.reading.inventory import Inventory, scan
+from auditlog.reading.tombstone_scan import RETENTION_SERVICE, proofs_in
 from shippers.batch import Position
 from shippers.errors import DuplicateLog
 from shippers.lane import Lane, stats_of
@@ -144,7 +146,7 @@ class LogFeed:
 
     def _follow(self, log: str, directory: Path) -> _Followed:
         start = self._load(log)
-        harvester = LogHarvester(log, start)
+        harvester = LogHarvester(log, start, lambda stub: _is_proven(directory, log, stub))
         followed = _Followed(Lane(log, harvester, start), harvester, directory)
         self._logs[log] = followed
         return followed
@@ -171,6 +173,12 @@ class LogFeed:
         if lane.trouble != str(error):
             lane.trouble = str(error)
             _logger.error("%s", error)
+
+
+def _is_proven(directory: Path, log: str, stub: bytes) -> bool:
+    """Whether an erasure in the directory proves the stub.  Raises OSError."""
+    erasures = proofs_in(scan(directory, f"{RETENTION_SERVICE}@").logs).erasures
+    return stub_digest(stub) in by_stub(erasures, log)
 
 
 @lru_cache(4096)

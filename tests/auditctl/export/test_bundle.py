@@ -20,6 +20,7 @@ from auditlog.format.record import decode
 from auditlog.reading.head_note import remember_head
 from auditlog.reading.registry import Sighting
 from retention.holds import Hold, HoldStore
+from tests.support.erasures import erase
 from tests.support.logs import START, LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -421,3 +422,33 @@ def test_the_checker_has_a_verdict_on_every_line(
     (place / "MANIFEST.json").write_bytes(orjson.dumps(manifest))
     code, said = check(place)
     assert (code, f"{segment.name} line 6: " in said) == (1, True)
+
+
+@pytest.mark.parametrize("form", ["", ".zst"])
+def test_an_export_with_stubs_is_proven_by_the_records_of_erasure(
+    tmp_path: Path, form: str
+) -> None:
+    log = write_log(tmp_path / "audit", records=4, segments=2)
+    erase(log, 1, 4, 8)
+    if form:
+        log.compress(0, form)
+    export(tmp_path / "audit", tmp_path / "a.tar.zst")
+    place = unpack(tmp_path / "a.tar.zst", tmp_path)
+    assert check(place)[0] == 0, check(place)
+    manifest = orjson.loads((place / "MANIFEST.json").read_bytes())
+    ours = next(one for one in manifest["logs"] if one["log"] == log.log)
+    assert [one["seq"] for one in ours["erased"]] == [1, 4, 8]
+    report = verify_archive(tmp_path / "a.tar.zst")
+    assert report.ok
+    assert [len(one.erased) for one in report.logs.logs if one.log == log.log] == [3]
+
+
+def test_a_stub_that_no_record_of_erasure_proves_is_found_in_an_export(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "audit", records=4)
+    erase(log, 2, proven=False)
+    export(tmp_path / "audit", tmp_path / "a.tar.zst")
+    place = unpack(tmp_path / "a.tar.zst", tmp_path)
+    code, said = check(place)
+    assert code == 1
+    assert "its hash is not of its content" in said
+    assert not verify_archive(tmp_path / "a.tar.zst").ok

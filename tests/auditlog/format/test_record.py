@@ -18,6 +18,7 @@ from auditlog.format.record import (
     GENESIS_HASH,
     MAX_OVERHEAD_BYTES,
     MAX_RECORD_BYTES,
+    RECORD_ERASED,
     check_link,
     decode,
     format_ns,
@@ -27,6 +28,8 @@ from auditlog.format.record import (
     parse_header,
     parse_timestamp,
     seal,
+    stub_leaf,
+    stub_of,
     too_large,
 )
 from auditlog.verification.verify import verify
@@ -291,3 +294,50 @@ def test_a_timestamp_of_another_zone_is_written_in_utc() -> None:
     zone = dt.timezone(dt.timedelta(hours=-5))
     at = dt.datetime(2026, 11, 23, 20, 0, tzinfo=zone)
     assert format_timestamp(at) == "2026-11-24T01:00:00.000000Z"
+
+
+def test_stub() -> None:
+    """stub: a stub is intact without its content, and holds nothing but what is named above"""
+    line, digest = make_line(
+        "queen-rbee@hive1", 42, "ab" * 32, details={"secret": "Ottilie Wetzlar"}
+    )
+    made = stub_of(line)
+    assert made is not None
+    header, before = parse_header(made), parse_header(line)
+    assert header is not None
+    assert before is not None
+    assert len(made) == len(line)
+    assert b"Ottilie" not in made
+    assert b"alice" not in made
+    assert header == before._replace(event_type=RECORD_ERASED)
+    assert check_link(header, made, seq=42, prev_hash="ab" * 32) is None
+    assert check_link(header, made, seq=43, prev_hash="ab" * 32) == "seq_repeat"
+    assert check_link(header, made, seq=42, prev_hash="cd" * 32) == "chain_break"
+    assert decode(made).hash == digest
+    assert stub_leaf(made) == hashlib.sha256(b"\0" + line[:-1]).digest()
+    assert stub_leaf(line) is None
+    for smuggled in (
+        made.replace(b'   ,"hash"', b' "a","hash"'),
+        made.replace(b'   ,"hash"', b'  \t,"hash"'),
+        made.replace(b'"leaf":"', b'"leaf":""'),
+        made.replace(b"log.record_erased", b"log.record_erasee"),
+    ):
+        assert smuggled != made
+        found = parse_header(smuggled)
+        assert found is not None
+        assert check_link(found, smuggled, seq=42, prev_hash="ab" * 32) == "hash_mismatch"
+
+
+def test_a_line_that_fits_its_own_hash_is_a_record_whatever_it_says() -> None:
+    body = orjson.dumps({"event_type": RECORD_ERASED, "leaf": "A" * 43})[1:-1]
+    line, _ = sealed(body)
+    assert stub_leaf(line) is None
+
+
+def test_what_is_too_short_for_a_stub_has_nothing_in_it() -> None:
+    body = b'"event_type":"a","service":"s","host":"h","outcome":"success"'
+    line, _ = seal(log_prefix("s@h"), 1, GENESIS_HASH, "2026-11-23T07:12:00.000000Z", body)
+    assert stub_of(line) is None
+    salted = body + b',"salt":"' + b"A" * 22 + b'"'
+    line, _ = seal(log_prefix("s@h"), 1, GENESIS_HASH, "2026-11-23T07:12:00.000000Z", salted)
+    assert stub_of(line) is not None

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auditlog.format.erasures import Erasure
 from auditlog.format.record import GENESIS_HASH, parse_header
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.format.tombstones import Tombstone
 from auditlog.reading.registry import Sighting
 from auditlog.verification.chain import MAX_FINDINGS, ChainCheck, Intact
+from tests.support.erasures import erasure_details, stub
 from tests.support.logs import START, make_line
 
 LOG = "queen-rbee@hive1"
@@ -481,3 +483,18 @@ def test_all_of_it() -> None:
     assert found(last + 1) == ["tail_missing"]
     assert found(last, upto=2) == ["tail_missing"]
     assert found(last, upto=0) == ["missing_log"]
+
+
+def test_erased() -> None:
+    """erased: a stub counts as its record if an erasure proves it, and is a finding if none does"""
+    whole = stub(LINES[4])
+    segments = {**SEGMENTS, 2: [LINES[3], whole, LINES[5]]}
+    erasure = Erasure(**erasure_details(LINES[4], name(2).logical), erased_at="2026-11-24")
+    proven = ChainCheck(LOG, erasures={erasure.stub_sha256: erasure})
+    for part, lines in segments.items():
+        proven.segment(name(part))
+        for line in lines:
+            proven.line(line, 0)
+    proven.finish()
+    assert (proven.findings, proven.erased, proven.records) == ([], [erasure], 9)
+    assert [(one.kind, one.seq) for one in checked(segments).findings] == [("erasure_unproven", 5)]

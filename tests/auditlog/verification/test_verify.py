@@ -7,7 +7,7 @@ import importlib
 import os
 import shutil
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from auditlog.errors import AuditLogError, InvalidName
 from auditlog.reading.head_note import remember_head
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
-from auditlog.reading.tombstone_scan import tombstones_in
+from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.verify import Report, verify
 from tests.support.logs import LogBuilder, write_log
 
@@ -254,18 +254,19 @@ def test_a_segment_that_is_deleted_during_the_check_is_looked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = write_log(tmp_path, records=4, segments=3, days=1)
-    real, runs = tombstones_in, []
+    real, runs = proofs_in, []
 
-    def retention_comes_between(logs: Any) -> Iterator[Any]:
-        yield from real(logs)
+    def retention_comes_between(logs: Any) -> Any:
+        found = real(logs)
         if not runs:
             delete(tmp_path, log, 0)
         runs.append(1)
+        return found
 
     module = importlib.import_module(
         "auditlog.verification.verify"
     )  # the package has a function of that name
-    monkeypatch.setattr(module, "tombstones_in", retention_comes_between)
+    monkeypatch.setattr(module, "proofs_in", retention_comes_between)
     report = verify(tmp_path)
     assert report.ok, report.findings
     assert len(runs) == 2

@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog.format.erasures import by_stub
 from auditlog.format.record import GENESIS_HASH, Header, parse_header
 from auditlog.format.tombstones import Tombstone
+from auditlog.reading.inventory import scan
+from auditlog.reading.tombstone_scan import proofs_in
 from shippers.reconcile.comparison import Side, TombstoneCheck, alike, compare, intact, same
 from shippers.sinks.read_back import Stored
-from tests.support.logs import LogBuilder
+from tests.support.erasures import erase, header_of
+from tests.support.logs import LogBuilder, write_log
 
 LOG = "queen-rbee@hive1"
 LINES = LogBuilder(Path("unused"), LOG).make(12)
@@ -193,3 +197,44 @@ def test_a_deleted_record_that_is_misfiled_in_the_sink_is_named() -> None:
     check = TombstoneCheck(tombstone(1, 1))
     check.add(Stored(f"{LOG}:1", 1, LINES[0], misfiled=True))
     assert check.problem == "record 1 was changed in the sink"
+
+
+def stored_line(line: bytes) -> Stored:
+    header = header_of(line)
+    return Stored(f"{header.log}:{header.seq}", header.seq, line, verbatim=True)
+
+
+def test_erased(tmp_path: Path) -> None:
+    """erased: an erased record is right where it is missing, and found where it is still there"""
+    log = write_log(tmp_path, records=6)
+    there = [stored_line(line) for line in log.lines]
+    erase(log, 2, 6)
+    pairs = [(header_of(line), line) for line in log.lines]
+    files, sink = Side(), Side()
+    assert not list(compare(pairs, [there[n] for n in (0, 2, 3, 4)], files, sink))
+    assert (files.records, files.digest) == (4, sink.digest)
+    found = list(compare(pairs, there, Side(), Side()))
+    assert [(one.kind, one.seq) for one in found] == [("erased", 2), ("erased", 6)]
+
+
+def test_a_deleted_segment_is_proven_in_the_sink_without_what_was_erased_of_it(
+    tmp_path: Path,
+) -> None:
+    log = write_log(tmp_path, records=5)
+    there = [stored_line(line) for line in log.lines]
+    erase(log, 2, 3, 5)
+    erasures = by_stub(proofs_in(scan(tmp_path).logs).erasures, LOG).values()
+    tombstone = Tombstone(
+        LOG, 1, 5, log.active.name, "0" * 64, header_of(log.lines[4]).hash, "2026-12-24T00:00:00Z"
+    )
+
+    def problem(kept: tuple[int, ...]) -> str:
+        check = TombstoneCheck(tombstone, {one.seq: one for one in erasures})
+        for index in kept:
+            check.add(there[index])
+        check.finish()
+        return check.problem
+
+    assert problem((0, 3)) == ""
+    assert "record 2 was erased" in problem((0, 1, 3))
+    assert "are missing" in problem((0,))
