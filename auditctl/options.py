@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from auditctl.config.origins import Key
+    from auditctl.config.origins import SettingKey
 
 __all__ = [
     "DIRECTORY",
@@ -206,7 +206,7 @@ def existing_directory(path: Path) -> Path:
 def chosen(
     directory: Path | None,
     config_path: Path | None,
-    flags: Mapping[Key, Any] | None = None,
+    flags: Mapping[SettingKey, Any] | None = None,
     *,
     or_sources: bool = False,
 ) -> tuple[Config, tuple[Path, ...]]:

@@ -21,7 +21,7 @@ from auditlog.reading.reader import bounds
 from benchmarks.harness import Case, Ratio
 from benchmarks.workload import events
 from retention.compress import compress
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.service import run_retention
 
 TITLE = "retention: compressing a segment of 165 MiB, and a day with nothing to do"
@@ -80,7 +80,7 @@ def _compressed(path: Path) -> None:
     ends = bounds(file)
     if ends is None:
         raise RuntimeError("the segment is empty")
-    compress(file, ends, Policy(), threading.Event())
+    compress(file, ends, RetentionPolicy(), threading.Event())
 
 
 def _compress() -> float:
@@ -146,7 +146,7 @@ def _plan() -> float:
     many = Path(os.environ["BENCHMARK_PLANNED"])
     began = time.process_time()
     result = run_retention(
-        many, Policy(), None, (), dt.datetime.now(dt.UTC), host="hive1", dry_run=True
+        many, RetentionPolicy(), None, (), dt.datetime.now(dt.UTC), host="hive1", dry_run=True
     )
     taken = time.process_time() - began
     if len(result.steps) != PLANNED or result.totals["keep"] != PLANNED:

@@ -11,11 +11,13 @@ import datetime as dt
 import sys
 from pathlib import Path
 
-from retention import Policy, Refused, RetentionError, run_retention
+from retention import Refused, RetentionError, RetentionPolicy, run_retention
 
 
 def main(directory: Path) -> int:
-    policy = Policy(compress_after=dt.timedelta(days=30), delete_after=dt.timedelta(days=90))
+    policy = RetentionPolicy(
+        compress_after=dt.timedelta(days=30), delete_after=dt.timedelta(days=90)
+    )
     now = dt.datetime.now(dt.UTC)
     sinks: list[str] = []  # for example ["main"]
     try:

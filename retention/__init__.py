@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from retention.errors import Busy, PolicyError, RetentionError
     from retention.holds import Hold, HoldStore
     from retention.plan import Action, DirectoryPlan, Refused
-    from retention.policy import ForeignPolicy, Policy
+    from retention.policy import ForeignPolicy, RetentionPolicy
     from retention.service import RunResult, run_retention
 
 __all__ = [
@@ -24,10 +24,10 @@ __all__ = [
     "ForeignPolicy",
     "Hold",
     "HoldStore",
-    "Policy",
     "PolicyError",
     "Refused",
     "RetentionError",
+    "RetentionPolicy",
     "RunResult",
     "run_retention",
 ]
@@ -39,7 +39,7 @@ _MODULES = {
     "ForeignPolicy": "policy",
     "Hold": "holds",
     "HoldStore": "holds",
-    "Policy": "policy",
+    "RetentionPolicy": "policy",
     "PolicyError": "errors",
     "Refused": "plan",
     "RetentionError": "errors",

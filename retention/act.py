@@ -44,7 +44,7 @@ from retention.foreign_content import inspect_foreign
 from retention.foreign_forms import check_forms, compress_foreign, remove_forms
 from retention.gather import searched
 from retention.plan import Case, index_cases
-from retention.rules import Finding
+from retention.rules import RuleResult
 from retention.subjects import AdoptedFile, Index, Segment
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from retention.foreign_forms import Forms
     from retention.holds import Hold, HoldStore
     from retention.plan import Action, IndexPlan, Plan
-    from retention.policy import Policy
+    from retention.policy import RetentionPolicy
     from retention.proofs import ProofLog
     from retention.subjects import ForeignContent, SinkCursors
 
@@ -159,7 +159,7 @@ def act(
             continue
         try:
             work = handler.open(action, holds.load(), stop)
-            if isinstance(work, Finding):
+            if isinstance(work, RuleResult):
                 steps[place] = Step(_kept(action, work))
                 continue
             if (found := _look_again(action, work)) is not None:
@@ -179,7 +179,7 @@ def act(
             continue
         except SegmentDamaged as error:
             _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)
-            steps[place] = Step(_kept(action, Finding("damaged", True, error.reason)))
+            steps[place] = Step(_kept(action, RuleResult("damaged", True, error.reason)))
         except (AuditLogError, OSError) as error:
             steps[place] = Step(action, error=str(error))
         else:
@@ -189,15 +189,15 @@ def act(
     return tuple(steps)
 
 
-def _look_again(action: Action, work: Work) -> Finding | None:
+def _look_again(action: Action, work: Work) -> RuleResult | None:
     """Return what keeps the subject, where the rules or a sink now say so."""
     found = rules.first_keeping(*work.case, ageless=action.reason == "size")
     if found is None and action.action == "delete" and (lacking := work.lacking()):
-        return Finding("not_in_index", True, lacking)
+        return RuleResult("not_in_index", True, lacking)
     return found
 
 
-def _kept(action: Action, found: Finding) -> Action:
+def _kept(action: Action, found: RuleResult) -> Action:
     return replace(action, action="keep", reason=found.rule, detail=found.detail)
 
 
@@ -214,12 +214,14 @@ def _again(case: Case, subject: Segment | AdoptedFile, holds: Sequence[Hold]) ->
 class FileHandler:
     """Opens the segments and adopted files of a directory."""
 
-    policy: Policy
+    policy: RetentionPolicy
     cursors: SinkCursors
     counter: RecordCounter | None = None
     can_count: dict[str, bool] = field(default_factory=dict)
 
-    def open(self, action: Action, holds: Sequence[Hold], stop: threading.Event) -> Work | Finding:
+    def open(
+        self, action: Action, holds: Sequence[Hold], stop: threading.Event
+    ) -> Work | RuleResult:
         """Look at a subject again; return a finding where it is another one now.
 
         Raises AuditLogError, OSError; the subject then stays as it is.
@@ -241,7 +243,7 @@ class FileHandler:
         self,
         action: Action,
         segment: Segment,
-        policy: Policy,
+        policy: RetentionPolicy,
         holds: Sequence[Hold],
         stop: threading.Event,
     ) -> Work:
@@ -258,7 +260,7 @@ class FileHandler:
 @dataclass(slots=True)
 class _SegmentWork(Work):
     segment: Segment
-    policy: Policy
+    policy: RetentionPolicy
     handler: FileHandler
     content: Content | None
     forms: Mapping[str, Identity]
@@ -383,7 +385,9 @@ class IndexHandler:
     plan: IndexPlan
     cluster: IndexCluster
 
-    def open(self, action: Action, holds: Sequence[Hold], stop: threading.Event) -> Work | Finding:
+    def open(
+        self, action: Action, holds: Sequence[Hold], stop: threading.Event
+    ) -> Work | RuleResult:
         del stop
         pending = action.case.group.pending_from
         listed = self.cluster.indices()
@@ -392,7 +396,7 @@ class IndexHandler:
                 planned = action.subject
                 if isinstance(planned, Index) and case.subject.uuid == planned.uuid:
                     return _IndexWork(case, planned, self)
-        return Finding("changed", True, "it is not the index that the plan saw")
+        return RuleResult("changed", True, "it is not the index that the plan saw")
 
 
 @dataclass(slots=True)

@@ -35,8 +35,8 @@ from retention.policy import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from retention.policy import ForeignPolicy, IndexPolicy, Policy
-    from retention.rules import Group
+    from retention.policy import ForeignPolicy, IndexPolicy, RetentionPolicy
+    from retention.rules import SubjectGroup
     from retention.subjects import SinkCursors
 
 __all__ = [
@@ -64,7 +64,7 @@ class LastRun:
     """
 
     at: dt.datetime
-    policy: Policy
+    policy: RetentionPolicy
     sinks: tuple[str, ...] = ()
     elapsed: dt.timedelta | None = None
 
@@ -92,7 +92,7 @@ class Refusal:
         return asdict(self)
 
 
-def too_many(counts: Iterable[tuple[Group, int, int]]) -> Iterator[Refusal]:
+def too_many(counts: Iterable[tuple[SubjectGroup, int, int]]) -> Iterator[Refusal]:
     """Refuse to delete too large a share; ``counts`` are (group, its subjects, to be deleted)."""
     for group, total, deletes in counts:
         if deletes > group.max_delete_fraction * total:
@@ -141,7 +141,9 @@ def jumped(
         )
 
 
-def harsher(logs: Sequence[str], policy: Policy, before: Policy) -> Iterator[Refusal]:
+def harsher(
+    logs: Sequence[str], policy: RetentionPolicy, before: RetentionPolicy
+) -> Iterator[Refusal]:
     """Refuse to delete segments of these logs under a policy that protects less than before."""
     changes: dict[str, list[str]] = {}
     for log in logs:
@@ -162,7 +164,7 @@ def harsher(logs: Sequence[str], policy: Policy, before: Policy) -> Iterator[Ref
         yield Refusal("harsher_policy", f"since the last run {told}, and segments would be deleted")
 
 
-def harsher_foreign(foreign: Sequence[ForeignPolicy], before: Policy) -> Iterator[Refusal]:
+def harsher_foreign(foreign: Sequence[ForeignPolicy], before: RetentionPolicy) -> Iterator[Refusal]:
     """Do the same for the files of these patterns."""
     known = {each.pattern: each for each in before.foreign}
     for each in foreign:
@@ -192,7 +194,7 @@ def harsher_indices(policy: IndexPolicy, last_run: LastIndexRun | None) -> Itera
         )
 
 
-def _changes(before: Policy, policy: Policy) -> Iterator[str]:
+def _changes(before: RetentionPolicy, policy: RetentionPolicy) -> Iterator[str]:
     """Name the settings that protect less than before."""
     lowered = {
         "delete_after": (format_duration(before.delete_after), format_duration(policy.delete_after))

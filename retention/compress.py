@@ -28,7 +28,7 @@ import zstandard
 
 from auditlog import durable_fs
 from auditlog.format.segment_names import SegmentName, is_segment_name
-from retention.content import ChainCheck, Identity, decoded, inspect
+from retention.content import Identity, SegmentCheck, decoded, inspect
 from retention.errors import SegmentChanged, SegmentDamaged
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from auditlog.reading.inventory import SegmentFile
     from auditlog.reading.reader import Bounds
     from retention.content import Content
-    from retention.policy import Policy
+    from retention.policy import RetentionPolicy
 
 __all__ = [
     "SUFFIXES",
-    "Check",
     "Compressed",
+    "ContentCheck",
     "compare",
     "compress",
     "foreign_temporary",
@@ -68,7 +68,7 @@ class Compressed:
     freed_bytes: int
 
 
-class Check(Protocol):
+class ContentCheck(Protocol):
     """Checks the plain bytes while they are compressed."""
 
     def feed(self, piece: bytes, /) -> None: ...
@@ -87,7 +87,7 @@ class _SegmentCheck:
 
     def __init__(self, plain: Path, log: LogId, expected: Bounds) -> None:
         self._plain, self._expected = plain, expected
-        self._chain = ChainCheck(plain, log)
+        self._chain = SegmentCheck(plain, log)
         self.content: Content | None = None
 
     def feed(self, piece: bytes) -> None:
@@ -105,7 +105,7 @@ class _SegmentCheck:
 def compress(
     segment: SegmentFile,
     expected: Bounds,
-    policy: Policy,
+    policy: RetentionPolicy,
     stop: threading.Event,
 ) -> Compressed:
     """Compress one segment, or finish what a killed run began.
@@ -140,8 +140,8 @@ def pack(
     target: Path,
     *,
     temporary: Path,
-    policy: Policy,
-    check: Check,
+    policy: RetentionPolicy,
+    check: ContentCheck,
     stop: threading.Event,
 ) -> Identity:
     """Write the compressed form, compare it with what the check saw, and give it its name.
@@ -190,7 +190,7 @@ class _Encoder(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _encoder(policy: Policy) -> _Encoder:
+def _encoder(policy: RetentionPolicy) -> _Encoder:
     level = policy.level
     if policy.compression == "gzip":
         return zlib.compressobj(_GZIP_LEVEL if level is None else level, wbits=16 + zlib.MAX_WBITS)
@@ -250,7 +250,7 @@ class _BackgroundEncoder:
 def _write(
     plain: Path,
     temporary: Path,
-    policy: Policy,
+    policy: RetentionPolicy,
     feed: Callable[[bytes], None],
     stop: threading.Event,
 ) -> Identity:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from auditlog.format.record import Header
     from auditlog.format.segment_names import LogId
 
-__all__ = ["ChainCheck", "Content", "Identity", "decoded", "inspect"]
+__all__ = ["Content", "Identity", "SegmentCheck", "decoded", "inspect"]
 
 CHUNK_BYTES: Final = 1 << 19
 """Bytes read at once: large enough for speed, small enough to stop soon."""
@@ -78,7 +78,7 @@ class Identity:
             )
 
 
-class ChainCheck:
+class SegmentCheck:
     """Check a segment's records, fed in pieces of any size.
 
     The fast path checks all lines of a piece together; where that fails, each line is checked
@@ -176,7 +176,7 @@ def inspect(
     Raises SegmentDamaged, SegmentChanged when it was written to at the same time, Stopped, OSError.
     """
     identity = Identity.at(path)
-    chain = ChainCheck(path, log)
+    chain = SegmentCheck(path, log)
     for piece in decoded(path, compression, stop):
         chain.feed(piece)
     content = chain.finish()

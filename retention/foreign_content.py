@@ -61,7 +61,7 @@ def inspect_foreign(
     Raises SegmentDamaged, SegmentChanged when it was written to at the same time, Stopped, OSError.
     """
     identity = Identity.at(path)
-    reading = _Reading(path, tuple(fields), [hold for hold in holds if hold.reads_records])
+    reading = _ContentCollector(path, tuple(fields), [hold for hold in holds if hold.reads_records])
     for piece in decoded(path, form, stop):
         reading.feed(piece)
     content = reading.finish()
@@ -80,7 +80,7 @@ def last_time(path: Path, fields: Sequence[str]) -> dt.datetime | None:
     return _time(tail.rstrip().rpartition(b"\n")[2], tuple(fields))
 
 
-class _Reading:
+class _ContentCollector:
     """Collects what a file contains, fed in pieces of any size."""
 
     def __init__(self, path: Path, fields: tuple[str, ...], holds: Sequence[Hold]) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from auditlog.cursors import CursorStore
     from retention.holds import Hold
-    from retention.policy import ForeignPolicy, Policy
+    from retention.policy import ForeignPolicy, RetentionPolicy
     from retention.subjects import ForeignContent
 
 __all__ = ["SourcePlaces", "adopt", "ships", "source_places"]
@@ -56,7 +56,7 @@ class SourcePlaces:
 
 
 def source_places(
-    policy: Policy, sinks: Sequence[str], store: CursorStore
+    policy: RetentionPolicy, sinks: Sequence[str], store: CursorStore
 ) -> tuple[SourcePlaces, ...]:
     """Read the cursors of the sources.  Do it before reading the files, so that none is newer."""
     sources = dict.fromkeys(name for foreign in policy.foreign for name, _ in foreign.sources)
@@ -77,7 +77,7 @@ def _load(sink: str, source: str, store: CursorStore) -> SourcePlaces:
 
 def adopt(
     paths: Iterable[Path],
-    policy: Policy,
+    policy: RetentionPolicy,
     shipped: Sequence[SourcePlaces],
     holds: Sequence[Hold],
     now: dt.datetime,
@@ -110,7 +110,7 @@ def adopt(
     taken = sum(state.st_size for forms in found.values() for state, _ in forms.values())
     read_all = room_bytes is not None and taken > room_bytes
     sources = dict(each for foreign in policy.foreign for each in foreign.sources)
-    reader = _Reader(shipped, holds, now, stop, asked, sources, read_all)
+    reader = _FileReader(shipped, holds, now, stop, asked, sources, read_all)
     files = [reader.read(plain, forms) for plain, forms in found.items()]
     order = {adopter.pattern: place for place, adopter in enumerate(policy.foreign)}
     files.sort(key=lambda file: (order[file.foreign.pattern], file.counted_from, file.path.name))
@@ -161,7 +161,7 @@ def _unsafe(path: Path, state: os.stat_result) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _FileReader:
     """Reads adopted files."""
 
     shipped: Sequence[SourcePlaces]

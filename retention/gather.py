@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from auditlog.format.segment_names import LogId
     from auditlog.reading.inventory import Inventory, SegmentFile
     from retention.holds import Hold
-    from retention.policy import Policy
+    from retention.policy import RetentionPolicy
 
 __all__ = ["gather", "pending_from", "searched"]
 
@@ -59,7 +59,7 @@ _COMPRESSED_COST: Final = 8  # times its size: it is decompressed to its end
 
 def gather(
     directory: Path,
-    policy: Policy,
+    policy: RetentionPolicy,
     *,
     sinks: Sequence[str],
     state_dir: Path,
@@ -80,7 +80,9 @@ def gather(
     inventory = scan(directory)
     total = sum(file.size_bytes for files in inventory.logs.values() for file in files)
     limit = policy.max_total_bytes
-    reader = _Reader(policy, _cursors(inventory, sinks, store), tuple(holds), now, asked, stop)
+    reader = _SegmentReader(
+        policy, _cursors(inventory, sinks, store), tuple(holds), now, asked, stop
+    )
     logs = {log: reader.read_log(log, files) for log, files in inventory.logs.items()}
     foreign, adopted = adopt(
         inventory.foreign,
@@ -108,10 +110,10 @@ def gather(
 
 
 @dataclass(slots=True)
-class _Reader:
+class _SegmentReader:
     """Reads the segments of a directory that their names do not decide."""
 
-    policy: Policy
+    policy: RetentionPolicy
     cursors: SinkCursors
     holds: tuple[Hold, ...]
     now: dt.datetime
@@ -136,7 +138,9 @@ class _Reader:
                 segments[index] = _read(file)
         return segments
 
-    def _group(self, log: LogId, segments: Sequence[Segment], cursors: SinkCursors) -> rules.Group:
+    def _group(
+        self, log: LogId, segments: Sequence[Segment], cursors: SinkCursors
+    ) -> rules.SubjectGroup:
         return rules.log_group(
             log,
             segments,

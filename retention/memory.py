@@ -28,7 +28,7 @@ from auditlog import durable_fs
 from auditlog.format.record import format_timestamp, parse_timestamp
 from retention.breaker import LastIndexRun, LastRun
 from retention.errors import PolicyError, StateDamaged
-from retention.policy import Policy, format_duration, parse_duration
+from retention.policy import RetentionPolicy, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -114,7 +114,7 @@ class RunStore(_Entries):
         try:
             return LastRun(
                 parse_timestamp(entry["at"]),
-                Policy.from_json(entry["policy"]),
+                RetentionPolicy.from_json(entry["policy"]),
                 tuple(entry["sinks"]),
                 self.clock().since(entry),
             )
@@ -125,7 +125,7 @@ class RunStore(_Entries):
         self,
         directory: Path,
         at: dt.datetime,
-        policy: Policy,
+        policy: RetentionPolicy,
         sinks: Sequence[str],
         totals: Mapping[str, int],
     ) -> None:

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from retention.breaker import LastIndexRun, LastRun, Refusal
     from retention.holds import Hold
-    from retention.policy import IndexPolicy, Policy
-    from retention.rules import Group, Verb
+    from retention.policy import IndexPolicy, RetentionPolicy
+    from retention.rules import SubjectGroup, Verb
     from retention.subjects import DirectoryFacts, SinkCursors, Subject
 
 __all__ = [
@@ -64,7 +64,7 @@ class Case(NamedTuple):
 
     subject: Subject
     newer: int
-    group: Group
+    group: SubjectGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class DirectoryPlan(Plan):
     """
 
     directory: Path
-    policy: Policy
+    policy: RetentionPolicy
     sinks: tuple[str, ...] = ()
     over_bytes: int = 0
 
@@ -213,7 +213,7 @@ class Refused(RetentionError):
 
 def plan(
     facts: DirectoryFacts,
-    policy: Policy,
+    policy: RetentionPolicy,
     cursors: SinkCursors,
     holds: Sequence[Hold],
     now: dt.datetime,
@@ -245,7 +245,7 @@ def plan(
 
 def cases_of(
     facts: DirectoryFacts,
-    policy: Policy,
+    policy: RetentionPolicy,
     cursors: SinkCursors,
     holds: Sequence[Hold],
     now: dt.datetime,
@@ -326,9 +326,9 @@ def _refusals(
     yield from breaker.sinks_removed(cursors, last_run)
 
 
-def _counts(actions: Sequence[Action]) -> list[tuple[Group, int, int]]:
+def _counts(actions: Sequence[Action]) -> list[tuple[SubjectGroup, int, int]]:
     """Count the subjects of each group, and those to be deleted."""
-    groups: dict[int, tuple[Group, list[int]]] = {}
+    groups: dict[int, tuple[SubjectGroup, list[int]]] = {}
     for action in actions:
         group = action.case.group
         _, counts = groups.setdefault(id(group), (group, [0, 0]))

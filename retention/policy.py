@@ -20,11 +20,11 @@ from typing import Annotated, Any, Final, Literal, get_args
 from retention.errors import PolicyError
 
 __all__ = [
-    "Check",
     "Compression",
+    "DeletionCheck",
     "ForeignPolicy",
     "IndexPolicy",
-    "Policy",
+    "RetentionPolicy",
     "Shipped",
     "format_duration",
     "parse_duration",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Compression = Literal["zstd", "gzip"]
-Check = Literal["auto", "index", "none"]
+DeletionCheck = Literal["auto", "index", "none"]
 Shipped = Literal["required", "not_required"]
 
 _DURATION: Final = re.compile(r"([0-9]{1,9})([dhms])", re.ASCII)
@@ -73,7 +73,7 @@ def format_duration(duration: dt.timedelta) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetentionPolicy:
     """When segments are compressed and deleted, by the age of their last record.
 
     compress_after, delete_after   age of the last record
@@ -108,14 +108,14 @@ class Policy:
         float, "fraction of a log's segments; a run that would delete more stops (exit code 4)"
     ] = 0.5
     verify_before_delete: Annotated[
-        Check,
+        DeletionCheck,
         "count the records in the sinks before they are deleted: `index` in every sink, `auto` in "
         "those that can be asked, `none` in no sink",
     ] = "auto"
     max_total_bytes: Annotated[
         int | None, "total size of segments and adopted files above which the oldest go earlier"
     ] = None
-    overrides: tuple[tuple[str, Policy], ...] = ()
+    overrides: tuple[tuple[str, RetentionPolicy], ...] = ()
     foreign: tuple[ForeignPolicy, ...] = ()
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Policy:
             raise PolicyError(
                 f"max_delete_fraction is {fraction!r}", hint="It must be above 0 and at most 1."
             )
-        if self.verify_before_delete not in get_args(Check):
+        if self.verify_before_delete not in get_args(DeletionCheck):
             raise PolicyError(
                 f"verify_before_delete is {self.verify_before_delete!r}",
                 hint="Use 'index' or 'auto' to count the records there first, or 'none'.",
@@ -186,7 +186,7 @@ class Policy:
                 hint="It applies to zstd, and is a power of two from 1 MiB to 128 MiB.",
             )
 
-    def of(self, log: str) -> Policy:
+    def of(self, log: str) -> RetentionPolicy:
         """Return the policy of one log."""
         return next((policy for glob, policy in self.overrides if fnmatchcase(log, glob)), self)
 
@@ -213,7 +213,7 @@ class Policy:
         return common
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Policy:
+    def from_json(cls, fields: dict[str, Any]) -> RetentionPolicy:
         """The reverse of to_json.  Raises PolicyError; TypeError or KeyError for wrong keys."""
         durations = {
             name: parse_duration(fields[name]) for name in ("compress_after", "delete_after")
@@ -244,7 +244,7 @@ class ForeignPolicy:
     pattern: Annotated[
         str, "glob over file names; the `.gz` and `.zst` forms of a name belong to it"
     ]
-    policy: Policy
+    policy: RetentionPolicy
     shipped: Annotated[
         Shipped, "`not_required`: may be deleted although no `[[sources.ndjson]]` ships them"
     ] = "required"
@@ -283,7 +283,7 @@ class ForeignPolicy:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> ForeignPolicy:
         """The reverse of to_json.  Raises PolicyError; TypeError or KeyError for wrong keys."""
-        policy = Policy.from_json(fields["policy"])
+        policy = RetentionPolicy.from_json(fields["policy"])
         sources = tuple((name, tuple(paths)) for name, paths in fields["sources"])
         given = {"timestamp_fields": tuple(fields["timestamp_fields"]), "sources": sources}
         return cls(**{**fields, **given, "policy": policy})
@@ -327,7 +327,7 @@ def plain_name(name: str) -> str:
     return name.removesuffix(".zst").removesuffix(".gz")
 
 
-def _check_part(policy: Policy, glob: str) -> None:
+def _check_part(policy: RetentionPolicy, glob: str) -> None:
     if policy.overrides or policy.foreign or policy.max_total_bytes is not None:
         raise PolicyError(
             f"the policy for {glob} has a setting that only the whole directory can have",

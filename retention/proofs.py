@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from auditlog.writer.log import Log
     from retention.content import Content
-    from retention.policy import IndexPolicy, Policy
+    from retention.policy import IndexPolicy, RetentionPolicy
     from retention.subjects import AdoptedFile, ForeignContent, Index, Segment
 
 __all__ = [
@@ -67,11 +67,11 @@ _TIMEOUT_SECONDS: Final = 3.0
 
 _RETRY_SECONDS: Final = 0.05
 
-_Key = tuple[str, ...]
+_TombstoneKey = tuple[str, ...]
 
 
 def segment_details(
-    segment: Segment, content: Content, *, cursor: Mapping[str, int], policy: Policy
+    segment: Segment, content: Content, *, cursor: Mapping[str, int], policy: RetentionPolicy
 ) -> dict[str, Any]:
     """Return the details of a segment's tombstone, except who ordered the deletion (``by``).
 
@@ -143,7 +143,7 @@ class ProofLog:
         self._host = host
         self._instance = instance
         self._log: Log | None = None
-        self._known: set[_Key] | None = None
+        self._known: set[_TombstoneKey] | None = None
         self._is_synced = False
 
     def __enter__(self) -> Self:
@@ -230,7 +230,7 @@ class ProofLog:
             time.sleep(_RETRY_SECONDS)
 
 
-def _tombstones(directory: Path) -> Iterator[_Key]:
+def _tombstones(directory: Path) -> Iterator[_TombstoneKey]:
     """Yield the key of every tombstone in the directory; a damaged record is not one."""
     for header, line in retention_lines(scan(directory, f"{RETENTION_SERVICE}@").logs, *_KEYS):
         try:
@@ -269,5 +269,5 @@ def recorded_holds(directories: Iterable[Path]) -> tuple[Hold, ...]:
     return tuple(holds.values())
 
 
-def _key(event_type: str, details: Mapping[str, Any]) -> _Key:
+def _key(event_type: str, details: Mapping[str, Any]) -> _TombstoneKey:
     return (event_type, *(str(details[member]) for member in _KEYS[event_type]))

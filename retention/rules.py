@@ -43,15 +43,15 @@ if TYPE_CHECKING:
     from auditlog.format.segment_names import LogId
     from auditlog.reading.reader import Bounds
     from retention.holds import Hold
-    from retention.policy import ForeignPolicy, IndexPolicy, Policy
+    from retention.policy import ForeignPolicy, IndexPolicy, RetentionPolicy
     from retention.subjects import SinkCursor, SinkCursors, Subject
 
 __all__ = [
     "RETENTION_SERVICE",
     "RULES",
-    "Finding",
-    "Group",
-    "Rule",
+    "RetentionRule",
+    "RuleResult",
+    "SubjectGroup",
     "Verb",
     "Verdict",
     "explain",
@@ -83,7 +83,7 @@ class Verdict(NamedTuple):
     detail: str
 
 
-class Finding(NamedTuple):
+class RuleResult(NamedTuple):
     """What one rule says about one subject.
 
     ``keeps`` says whether it forbids to touch the subject; ``needs`` that it keeps only until the
@@ -97,7 +97,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SubjectGroup:
     """The subjects that one policy judges together: one log, one pattern or one sink's indices.
 
     cursors        the sinks' cursors in the log; a cursor that does not fit the log has a problem
@@ -127,11 +127,11 @@ def log_group(
     log: LogId,
     segments: Sequence[Segment],
     *,
-    policy: Policy,
+    policy: RetentionPolicy,
     cursors: SinkCursors,
     holds: Iterable[Hold],
     now: dt.datetime,
-) -> Group:
+) -> SubjectGroup:
     """Make the group of one log's segments, given in write order."""
     return _group(
         str(log),
@@ -148,21 +148,21 @@ def log_group(
     )
 
 
-def pattern_group(foreign: ForeignPolicy, holds: Iterable[Hold], now: dt.datetime) -> Group:
+def pattern_group(foreign: ForeignPolicy, holds: Iterable[Hold], now: dt.datetime) -> SubjectGroup:
     """Make the group of the files that one pattern adopts."""
     return _group(foreign.pattern, "files", foreign.policy, holds, now)
 
 
-def foreign_group(policy: Policy, now: dt.datetime) -> Group:
+def foreign_group(policy: RetentionPolicy, now: dt.datetime) -> SubjectGroup:
     """Make the group of the files that no pattern adopts."""
     return _group("", "files", policy, (), now)
 
 
 def index_group(
     policy: IndexPolicy, holds: Iterable[Hold], now: dt.datetime, pending_from: dt.date | None
-) -> Group:
+) -> SubjectGroup:
     """Make the group of one sink's indices."""
-    return Group(
+    return SubjectGroup(
         policy.sink,
         "indices",
         now,
@@ -177,12 +177,12 @@ def index_group(
 def _group(
     name: str,
     noun: Literal["segments", "files"],
-    policy: Policy,
+    policy: RetentionPolicy,
     holds: Iterable[Hold],
     now: dt.datetime,
     **facts: Any,
-) -> Group:
-    return Group(
+) -> SubjectGroup:
+    return SubjectGroup(
         name,
         noun,
         now,
@@ -199,7 +199,7 @@ def _group(
 # Judging ------------------------------------------------------------------------------------------
 
 
-def judge(subject: Subject, newer: int, group: Group) -> Verdict:
+def judge(subject: Subject, newer: int, group: SubjectGroup) -> Verdict:
     """Decide about one subject; ``newer`` is the number of newer ones in its group."""
     found = first_keeping(subject, newer, group)
     if found is not None:
@@ -207,12 +207,12 @@ def judge(subject: Subject, newer: int, group: Group) -> Verdict:
     return _due(subject, newer, group)
 
 
-def explain(subject: Subject, newer: int, group: Group) -> tuple[Finding, ...]:
+def explain(subject: Subject, newer: int, group: SubjectGroup) -> tuple[RuleResult, ...]:
     """List what every rule says about one subject, and last what its age leads to.
 
     Where several rows have the same reason, the first that keeps is listed, else the last.
     """
-    found: dict[str, Finding] = {}
+    found: dict[str, RuleResult] = {}
     for finding in _findings(subject, newer, group):
         if finding.rule in found and found[finding.rule].keeps:
             continue
@@ -222,10 +222,10 @@ def explain(subject: Subject, newer: int, group: Group) -> tuple[Finding, ...]:
         return tuple(found.values())
     due = _due(subject, newer, group)
     detail = due.detail if due.action == "keep" else f"{due.action}: {due.detail}"
-    return (*found.values(), Finding(due.reason, due.action == "keep", detail))
+    return (*found.values(), RuleResult(due.reason, due.action == "keep", detail))
 
 
-def is_removable(subject: Subject, newer: int, group: Group) -> bool:
+def is_removable(subject: Subject, newer: int, group: SubjectGroup) -> bool:
     """Whether nothing but its age protects a subject from being deleted."""
     return (
         first_keeping(subject, newer, group, ageless=True) is None
@@ -234,27 +234,27 @@ def is_removable(subject: Subject, newer: int, group: Group) -> bool:
 
 
 def first_keeping(
-    subject: Subject, newer: int, group: Group, *, ageless: bool = False
-) -> Finding | None:
+    subject: Subject, newer: int, group: SubjectGroup, *, ageless: bool = False
+) -> RuleResult | None:
     """Return the first finding that keeps; ``ageless`` treats the subject as old enough."""
     # Not by _findings: this runs twice for each of 100,000 segments.
     for reason, check in _CHECKS[type(subject)]:
         found = check(subject, newer, group)
         if found is not None and found[0] and not (ageless and reason == "too_recent"):
-            return Finding(reason, *found)
+            return RuleResult(reason, *found)
     return None
 
 
-def _findings(subject: Subject, newer: int, group: Group) -> Iterator[Finding]:
+def _findings(subject: Subject, newer: int, group: SubjectGroup) -> Iterator[RuleResult]:
     for reason, check in _CHECKS[type(subject)]:
         found = check(subject, newer, group)
         if found is not None:
-            yield Finding(reason, *found)
+            yield RuleResult(reason, *found)
             if len(found) > 2 and found[2] == "reading":
                 return  # the rows below need what was not read
 
 
-def _due(subject: Subject, newer: int, group: Group, *, ageless: bool = False) -> Verdict:
+def _due(subject: Subject, newer: int, group: SubjectGroup, *, ageless: bool = False) -> Verdict:
     """Decide by age about a subject that no rule keeps."""
     detail, age = _age(subject, group)
     protected = _protected(subject, newer, group)
@@ -267,7 +267,7 @@ def _due(subject: Subject, newer: int, group: Group, *, ageless: bool = False) -
     return protected or Verdict("keep", "too_recent", detail)
 
 
-def _protected(subject: Subject, newer: int, group: Group) -> Verdict | None:
+def _protected(subject: Subject, newer: int, group: SubjectGroup) -> Verdict | None:
     """Return why a subject may be compressed and not deleted."""
     if newer < group.keep_at_least:
         of = "its log" if group.noun == "segments" else group.name
@@ -281,7 +281,7 @@ def _protected(subject: Subject, newer: int, group: Group) -> Verdict | None:
     return None
 
 
-def _not_witnessed(subject: Segment, group: Group) -> str:
+def _not_witnessed(subject: Segment, group: SubjectGroup) -> str:
     """Return what a quorum of witnesses has not cosigned of it, "" when it has all of it."""
     through = group.witnessed_seq
     if through is None or (subject.bounds is not None and subject.bounds.last_seq <= through):
@@ -301,43 +301,43 @@ _UNGATED: Final = "no source ships it, and none is required"
 _Found = tuple[bool, str] | tuple[bool, str, Literal["reading", "search"]]
 
 
-def _not_adopted(subject: ForeignFile, _newer: int, _group: Group) -> _Found:
+def _not_adopted(subject: ForeignFile, _newer: int, _group: SubjectGroup) -> _Found:
     return True, subject.detail
 
 
-def _not_daily(subject: Index, _newer: int, _group: Group) -> _Found:
+def _not_daily(subject: Index, _newer: int, _group: SubjectGroup) -> _Found:
     return subject.day is None, "its name must be the prefix and a day, and nothing else"
 
 
-def _damaged(subject: Segment | AdoptedFile, newer: int, group: Group) -> _Found:
+def _damaged(subject: Segment | AdoptedFile, newer: int, group: SubjectGroup) -> _Found:
     damage = subject.damage or group.misfits.get(newer, "")
     return bool(damage), damage or "no damage was found"
 
 
-def _newest(_subject: AdoptedFile | Index, newer: int, group: Group) -> _Found:
+def _newest(_subject: AdoptedFile | Index, newer: int, group: SubjectGroup) -> _Found:
     return not newer, f"{newer or 'none'} of the {group.noun} of {group.name} are newer"
 
 
-def _newest_compressed(subject: Segment, newer: int, _group: Group) -> _Found | None:
+def _newest_compressed(subject: Segment, newer: int, _group: SubjectGroup) -> _Found | None:
     if newer or "" in subject.file.forms:
         return None  # see _may_be_written
     return True, "it is its log's newest segment"
 
 
-def _may_be_written(_subject: Segment, newer: int, _group: Group) -> _Found:
+def _may_be_written(_subject: Segment, newer: int, _group: SubjectGroup) -> _Found:
     if newer:
         return False, f"{newer} of its log's segments are newer"
     return True, "it is its log's newest segment, and its writer may append to it"
 
 
-def _is_written(subject: AdoptedFile, _newer: int, group: Group) -> _Found:
+def _is_written(subject: AdoptedFile, _newer: int, group: SubjectGroup) -> _Found:
     if subject.open_for_writing:
         return True, "a process has it open for writing"
     since = group.now - subject.modified_at
     return since < _RECENTLY_WRITTEN, f"it was written to {_ago(since)}"
 
 
-def _too_recent_by_day(subject: Segment, _newer: int, group: Group) -> _Found | None:
+def _too_recent_by_day(subject: Segment, _newer: int, group: SubjectGroup) -> _Found | None:
     """By the oldest that its last record can be."""
     plain = "" in subject.file.forms
     age = group.now - subject.begins_at
@@ -346,18 +346,18 @@ def _too_recent_by_day(subject: Segment, _newer: int, group: Group) -> _Found | 
     return True, _age_text("last record", age, group, plain)
 
 
-def _too_recent(subject: Segment | AdoptedFile | Index, _newer: int, group: Group) -> _Found:
+def _too_recent(subject: Segment | AdoptedFile | Index, _newer: int, group: SubjectGroup) -> _Found:
     detail, age = _age(subject, group)
     limit = group.compress_after if "" in subject.forms else group.delete_after
     return age < limit, detail
 
 
-def _unread(subject: Segment | AdoptedFile, _newer: int, _group: Group) -> _Found | None:
+def _unread(subject: Segment | AdoptedFile, _newer: int, _group: SubjectGroup) -> _Found | None:
     content = subject.bounds if type(subject) is Segment else subject.content  # type: ignore[union-attr]  # an AdoptedFile
     return None if content is not None else (True, "it was not read", "reading")
 
 
-def _held_by_day(subject: Segment, _newer: int, group: Group) -> _Found | None:
+def _held_by_day(subject: Segment, _newer: int, group: SubjectGroup) -> _Found | None:
     if not group.holds:
         return None
     for hold in group.holds:
@@ -366,7 +366,7 @@ def _held_by_day(subject: Segment, _newer: int, group: Group) -> _Found | None:
     return None
 
 
-def _held_segment(subject: Segment, newer: int, group: Group) -> _Found:
+def _held_segment(subject: Segment, newer: int, group: SubjectGroup) -> _Found:
     found = _held_by_day(subject, newer, group)  # its records may lie outside of its day
     if found is not None:
         return found
@@ -379,7 +379,7 @@ def _held_segment(subject: Segment, newer: int, group: Group) -> _Found:
     return False, f"none of the {len(group.holds)} holds in force covers it"
 
 
-def holds_to_search(subject: Segment, group: Group) -> tuple[Hold, ...]:
+def holds_to_search(subject: Segment, group: SubjectGroup) -> tuple[Hold, ...]:
     """Return the holds that keep a segment only if it has a record of theirs."""
     return tuple(
         hold
@@ -388,7 +388,7 @@ def holds_to_search(subject: Segment, group: Group) -> tuple[Hold, ...]:
     )
 
 
-def _held_file(subject: AdoptedFile, _newer: int, group: Group) -> _Found:
+def _held_file(subject: AdoptedFile, _newer: int, group: SubjectGroup) -> _Found:
     content = subject.content
     first_at = None if content is None or content.untimed else content.first_at
     for hold in group.holds:
@@ -401,7 +401,7 @@ def _held_file(subject: AdoptedFile, _newer: int, group: Group) -> _Found:
     return False, f"none of the {len(group.holds)} holds in force covers it"
 
 
-def _held_index(subject: Index, _newer: int, group: Group) -> _Found:
+def _held_index(subject: Index, _newer: int, group: SubjectGroup) -> _Found:
     """By any hold that touches its day, since the other records in it are not read."""
     for hold in group.holds:
         if hold.covers_time(subject.begins_at, subject.ends_at):
@@ -409,7 +409,7 @@ def _held_index(subject: Index, _newer: int, group: Group) -> _Found:
     return False, f"none of the {len(group.holds)} holds in force touches its day"
 
 
-def _not_shipped_by_name(subject: Segment, _newer: int, group: Group) -> _Found | None:
+def _not_shipped_by_name(subject: Segment, _newer: int, group: SubjectGroup) -> _Found | None:
     """By the name of the segment that each cursor is in."""
     for sink, known in group.cursors:
         if known.cursor is None or known.problem:
@@ -419,7 +419,7 @@ def _not_shipped_by_name(subject: Segment, _newer: int, group: Group) -> _Found 
     return None
 
 
-def _not_shipped_segment(subject: Segment, _newer: int, group: Group) -> _Found:
+def _not_shipped_segment(subject: Segment, _newer: int, group: SubjectGroup) -> _Found:
     bounds = subject.bounds
     if bounds is None:
         return True, "it was not read", "reading"
@@ -442,7 +442,7 @@ def _lacking(cursor: Cursor | None, bounds: Bounds) -> str | None:
     return None
 
 
-def _not_shipped_file(subject: AdoptedFile, _newer: int, _group: Group) -> _Found:
+def _not_shipped_file(subject: AdoptedFile, _newer: int, _group: SubjectGroup) -> _Found:
     for one in subject.progress:
         if one.lacks:
             return True, f"source {one.source} to sink {one.sink}: {one.lacks}"
@@ -454,7 +454,7 @@ def _not_shipped_file(subject: AdoptedFile, _newer: int, _group: Group) -> _Foun
     return True, 'no source ships it to a sink; shipped = "not_required" would allow to delete it'
 
 
-def _not_shipped_index(subject: Index, _newer: int, group: Group) -> _Found:
+def _not_shipped_index(subject: Index, _newer: int, group: SubjectGroup) -> _Found:
     pending = group.pending_from
     if pending is None or subject.day is None or pending > subject.day:
         return False, "the logs of this host have shipped everything of its day"
@@ -462,30 +462,30 @@ def _not_shipped_index(subject: Index, _newer: int, group: Group) -> _Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RetentionRule:
     """One row of the table: a reason to keep, and the check for each kind of subject."""
 
     reason: str
-    segment: Callable[[Segment, int, Group], _Found | None] | None = None
-    adopted: Callable[[AdoptedFile, int, Group], _Found | None] | None = None
-    index: Callable[[Index, int, Group], _Found | None] | None = None
-    foreign: Callable[[ForeignFile, int, Group], _Found | None] | None = None
+    segment: Callable[[Segment, int, SubjectGroup], _Found | None] | None = None
+    adopted: Callable[[AdoptedFile, int, SubjectGroup], _Found | None] | None = None
+    index: Callable[[Index, int, SubjectGroup], _Found | None] | None = None
+    foreign: Callable[[ForeignFile, int, SubjectGroup], _Found | None] | None = None
 
 
 RULES: Final = (
-    Rule("foreign", foreign=_not_adopted),
-    Rule("outside", index=_not_daily),
-    Rule("damaged", segment=_damaged, adopted=_damaged),
-    Rule("newest", segment=_newest_compressed, adopted=_newest, index=_newest),
-    Rule("active", segment=_may_be_written, adopted=_is_written),
-    Rule("too_recent", segment=_too_recent_by_day, adopted=_too_recent, index=_too_recent),
-    Rule("damaged", adopted=_unread),
-    Rule("held", segment=_held_by_day, adopted=_held_file, index=_held_index),
-    Rule("not_shipped", _not_shipped_by_name, _not_shipped_file, _not_shipped_index),
-    Rule("damaged", segment=_unread),
-    Rule("too_recent", segment=_too_recent),
-    Rule("not_shipped", segment=_not_shipped_segment),
-    Rule("held", segment=_held_segment),
+    RetentionRule("foreign", foreign=_not_adopted),
+    RetentionRule("outside", index=_not_daily),
+    RetentionRule("damaged", segment=_damaged, adopted=_damaged),
+    RetentionRule("newest", segment=_newest_compressed, adopted=_newest, index=_newest),
+    RetentionRule("active", segment=_may_be_written, adopted=_is_written),
+    RetentionRule("too_recent", segment=_too_recent_by_day, adopted=_too_recent, index=_too_recent),
+    RetentionRule("damaged", adopted=_unread),
+    RetentionRule("held", segment=_held_by_day, adopted=_held_file, index=_held_index),
+    RetentionRule("not_shipped", _not_shipped_by_name, _not_shipped_file, _not_shipped_index),
+    RetentionRule("damaged", segment=_unread),
+    RetentionRule("too_recent", segment=_too_recent),
+    RetentionRule("not_shipped", segment=_not_shipped_segment),
+    RetentionRule("held", segment=_held_segment),
 )
 
 _CHECKS: Final[dict[type[Any], tuple[tuple[str, Callable[..., _Found | None]], ...]]] = {
@@ -506,7 +506,7 @@ _CHECKS: Final[dict[type[Any], tuple[tuple[str, Callable[..., _Found | None]], .
 # What the checks share ----------------------------------------------------------------------------
 
 
-def _age(subject: Subject, group: Group) -> tuple[str, dt.timedelta]:
+def _age(subject: Subject, group: SubjectGroup) -> tuple[str, dt.timedelta]:
     """Return the age of a subject, also in words."""
     plain = "" in subject.forms
     if type(subject) is Segment:
@@ -525,7 +525,7 @@ def _age(subject: Subject, group: Group) -> tuple[str, dt.timedelta]:
     raise TypeError(f"a {type(subject).__name__} has no age")
 
 
-def _age_text(measured: str, age: dt.timedelta, group: Group, plain: bool) -> str:
+def _age_text(measured: str, age: dt.timedelta, group: SubjectGroup, plain: bool) -> str:
     if plain and age < group.delete_after:
         return f"{measured} {_ago(age)}, compressed after {format_duration(group.compress_after)}"
     return f"{measured} {_ago(age)}, deleted after {format_duration(group.delete_after)}"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from retention.act import RecordCounter
     from retention.plan import DirectoryPlan
-    from retention.policy import Policy
+    from retention.policy import RetentionPolicy
     from retention.service import RunResult
 
 __all__ = ["RetentionSchedule", "Status", "Timetable"]
@@ -131,7 +131,7 @@ class RetentionSchedule:
     def __init__(
         self,
         directories: Sequence[Path],
-        policy: Policy,
+        policy: RetentionPolicy,
         state_dir: Path | None,
         sinks: Sequence[str],
         timetable: Timetable | None = None,

@@ -39,14 +39,14 @@ from retention.memory import IndexRunStore, RunStore
 from retention.plan import DirectoryPlan, IndexPlan, Plan, Refused, plan, plan_indices
 from retention.policy import plain_name
 from retention.proofs import ProofLog, recorded_holds
-from retention.rules import Finding, explain
+from retention.rules import RuleResult, explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from retention.act import IndexCluster, RecordCounter
     from retention.plan import Action
-    from retention.policy import IndexPolicy, Policy
+    from retention.policy import IndexPolicy, RetentionPolicy
     from retention.subjects import SinkCursors
 
 __all__ = [
@@ -129,7 +129,7 @@ class RunResult(Generic[P]):
 
 def run_retention(
     directory: str | os.PathLike[str],
-    policy: Policy,
+    policy: RetentionPolicy,
     state_dir: str | os.PathLike[str] | None,
     sinks: Sequence[str],
     now: dt.datetime,
@@ -327,7 +327,7 @@ class Explanation:
     """What is planned for one subject, and what each rule says about it, in the rules' order."""
 
     action: Action
-    findings: tuple[Finding, ...]
+    findings: tuple[RuleResult, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``auditctl prune --explain --json`` prints."""
@@ -343,7 +343,7 @@ class Explanation:
 
 def explain_subject(
     directory: Path,
-    policy: Policy,
+    policy: RetentionPolicy,
     state_dir: Path,
     sinks: Sequence[str],
     now: dt.datetime,
@@ -373,6 +373,6 @@ def explain_subject(
         if plain_name(action.name) == asked and action.reason != "foreign":
             findings = explain(*action.case)
             if action.reason == "size":  # max_total_bytes deletes what age alone keeps
-                findings = (*findings, Finding("size", keeps=False, detail=action.detail))
+                findings = (*findings, RuleResult("size", keeps=False, detail=action.detail))
             return Explanation(action, findings)
     return None

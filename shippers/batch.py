@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from shippers.item import Document, Item, Shipment
 
-__all__ = ["Alarm", "Batch", "DocumentBatch", "Position", "RecordBatch"]
+__all__ = ["Batch", "DocumentBatch", "HarvestAlarm", "Position", "RecordBatch"]
 
 P = TypeVar("P")
 
 
-class Alarm(NamedTuple):
+class HarvestAlarm(NamedTuple):
     """A fault of the log itself, found while reading it; reading goes on.
 
     ``kind`` is one of verify's kinds, or cursor_mismatch, truncated, replaced, unfinished.
@@ -48,7 +48,7 @@ class Batch(Generic[P]):
     start: P
     items: Sequence[Item]
     size_bytes: int = 0
-    alarms: list[Alarm] = field(default_factory=list)
+    alarms: list[HarvestAlarm] = field(default_factory=list)
     bad_lines: int = 0
     cut_lines: int = 0
 

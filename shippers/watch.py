@@ -89,7 +89,7 @@ class Watch:
         self.unwatched = frozenset(identities.keys() - self._watched.keys())
 
     def _schedule(self, directory: Path, identity: tuple[int, int]) -> None:
-        handler = _Handler(directory, self._names_changed, self._file_grew)
+        handler = _EventHandler(directory, self._names_changed, self._file_grew)
         try:
             if self._observer is None:
                 self._observer = Observer()
@@ -120,7 +120,7 @@ class Watch:
         return all(thread.is_alive() for thread in threads)
 
 
-class _Handler(FileSystemEventHandler):
+class _EventHandler(FileSystemEventHandler):
     def __init__(
         self,
         directory: Path,

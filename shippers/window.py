@@ -43,7 +43,7 @@ class Tally:
 
 
 @dataclass(slots=True, eq=False)
-class _Entry(Generic[P]):
+class _PendingBatch(Generic[P]):
     batch: Batch[P]
     results: list[DeliveryOutcome | None]
     open: list[int]
@@ -59,8 +59,8 @@ class Window(Generic[P]):
         self.added = 0
         self.size_bytes = 0
         self._read_again = 0
-        self._entries: deque[_Entry[P]] = deque()
-        self._by_batch: dict[int, _Entry[P]] = {}
+        self._entries: deque[_PendingBatch[P]] = deque()
+        self._by_batch: dict[int, _PendingBatch[P]] = {}
 
     @property
     def pending(self) -> int:
@@ -78,7 +78,7 @@ class Window(Generic[P]):
 
     def add(self, batch: Batch[P]) -> None:
         """Take the next batch in reading order."""
-        entry = _Entry(batch, [None] * len(batch), list(range(len(batch))))
+        entry = _PendingBatch(batch, [None] * len(batch), list(range(len(batch))))
         self._entries.append(entry)
         self._by_batch[id(batch)] = entry
         again = min(self._read_again, len(batch))  # counted when they were first read
@@ -130,7 +130,7 @@ class Window(Generic[P]):
             del self._by_batch[id(entry.batch)]
             self.size_bytes -= entry.batch.size_bytes
 
-    def _pass(self, entry: _Entry[P]) -> None:
+    def _pass(self, entry: _PendingBatch[P]) -> None:
         tally = self.tally
         end = entry.open[0] if entry.open else len(entry.batch)
         passing = entry.results[entry.passed : end]

@@ -20,7 +20,7 @@ from auditctl import failures
 from auditctl.config import model
 from auditctl.exit_codes import ExitCode
 from auditlog import errors as log_errors
-from auditlog.verification.chain import Kind
+from auditlog.verification.chain import FindingKind
 from retention import errors as retention_errors
 from shippers import errors as shipper_errors
 from tests.support import redaction_reference, settings_reference
@@ -323,7 +323,7 @@ def test_the_configuration_on_its_page_can_be_used(tmp_path: Path) -> None:
 
 def test_every_finding_of_verify_is_explained() -> None:
     text = (DOCS / "recover-a-damaged-log.md").read_text("utf-8")
-    missing = [kind for kind in get_args(Kind) if f"`{kind}`" not in text]
+    missing = [kind for kind in get_args(FindingKind) if f"`{kind}`" not in text]
     assert not missing
 
 

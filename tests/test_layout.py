@@ -23,6 +23,11 @@ PACKAGES = ("auditlog", "shippers", "retention", "auditctl")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 SOURCES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 
+SAME_NAME = {
+    "AuditMiddleware": "a middleware is imported from the bridge of its framework",
+}
+"""Class names that several modules of the product define, each with its reason."""
+
 DURABLE_CALLS = {"fsync", "fdatasync", "rename", "replace", "link", "unlink", "remove", "flock"}
 METHODS = {"rename", "unlink", "hardlink_to", "symlink_to", "rmdir"}
 
@@ -196,6 +201,29 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     # Whatever only imports a circle is no part of it.
     importers = {each for imported in graph.values() for each in imported}
     assert not graph.keys() & importers
+
+
+def class_names(tree: ast.Module) -> Iterator[str]:
+    """Every class, and every type alias that is named like one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and "TypeVar(" not in ast.unparse(node.value):
+            yield from (ast.unparse(target) for target in node.targets)
+        elif isinstance(node, ast.AnnAssign):
+            yield ast.unparse(node.target)
+
+
+def test_no_class_name_is_defined_twice() -> None:
+    """One word per thing: a name in a message, a traceback or a search means one class."""
+    defined: dict[str, list[str]] = {}
+    for path in MODULES:
+        for name in set(class_names(parsed(path))):
+            if re.fullmatch(r"_?[A-Z]+[a-z]\w*", name):
+                defined.setdefault(name, []).append(name_of(path))
+    twice = {name: paths for name, paths in defined.items() if len(paths) > 1}
+    assert {name: paths for name, paths in twice.items() if name not in SAME_NAME} == {}
+    assert twice.keys() == SAME_NAME.keys(), "take names out of SAME_NAME that are unique now"
 
 
 def test_importing_auditlog_stays_light() -> None:

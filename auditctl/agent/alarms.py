@@ -20,7 +20,7 @@ from shippers.quarantine.store import Entry, Quarantine
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auditlog.verification.continuous import Alarm
+    from auditlog.verification.continuous import VerificationAlarm
 
 __all__ = ["AlarmBook"]
 
@@ -37,7 +37,7 @@ class AlarmBook:
         self._quarantine = Quarantine(state_dir, _NAME)
         self._recalled = False
 
-    def enter(self, alarm: Alarm) -> None:
+    def enter(self, alarm: VerificationAlarm) -> None:
         """Log the alarm and keep it durably; that it cannot be kept is logged as well."""
         _logger.critical("ALARM %s", alarm)
         entry = Entry(

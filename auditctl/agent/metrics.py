@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["About", "MetricFamily", "metric_families"]
 
 
-Kind = Literal["counter", "gauge"]
+MetricKind = Literal["counter", "gauge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class About:
 class MetricFamily:
     """One metric; a counter's name is without the ``_total`` that is served."""
 
-    kind: Kind
+    kind: MetricKind
     name: str
     text: str
     labels: tuple[str, ...]
@@ -93,7 +93,7 @@ def metric_families(
         yield from _of_evidence(evidence)
 
 
-def _plain(kind: Kind, name: str, text: str, value: float) -> MetricFamily:
+def _plain(kind: MetricKind, name: str, text: str, value: float) -> MetricFamily:
     return MetricFamily(kind, f"auditlog_{name}", text, (), (((), value),))
 
 
@@ -169,7 +169,7 @@ def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
         yield MetricFamily("gauge", f"auditlog_shipper_{name}", text, ("sink",), samples)
 
 
-_SINK_TOTALS: Final[tuple[tuple[Kind, str, str, str], ...]] = (
+_SINK_TOTALS: Final[tuple[tuple[MetricKind, str, str, str], ...]] = (
     ("counter", "read_records", "Records read from the logs.", "written"),
     ("gauge", "pending_records", "Records read that have no final outcome yet.", "pending"),
     ("counter", "retried_records", "Records to be delivered again.", "retries"),
@@ -253,7 +253,7 @@ def _of_retention(status: Status) -> Iterator[MetricFamily]:
     )
 
 
-_RETENTION: Final[tuple[tuple[Kind, str, str, str], ...]] = (
+_RETENTION: Final[tuple[tuple[MetricKind, str, str, str], ...]] = (
     ("counter", "runs", "Runs, counted for each directory.", "runs"),
     ("counter", "failures", "Runs and segments that failed.", "failures"),
     ("gauge", "refused", "1 while the circuit breaker waits for confirmation.", "refused"),

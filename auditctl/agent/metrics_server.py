@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from auditctl.agent.evidence import EvidenceStatus
     from auditctl.agent.metrics import About
-    from auditctl.config.model import Address
+    from auditctl.config.model import SocketAddress
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
     from shippers.stats import ShippingStats
@@ -78,17 +78,17 @@ class Observed(Protocol):
 class MetricsServer:
     """Serves a observed over HTTP until closed.  Raises CommandFailed when the port is taken."""
 
-    def __init__(self, address: Address, observed: Observed) -> None:
+    def __init__(self, address: SocketAddress, observed: Observed) -> None:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_AgentCollector(observed))
         ProcessCollector(namespace="auditlog_agent", registry=registry)
 
-        class Handler(_Handler):
+        class MetricsHandler(_RequestHandler):
             def answer(self) -> tuple[HTTPStatus, str, bytes]:
                 return _answer(self.path.partition("?")[0], registry, observed)
 
         try:
-            self._server = _Server((address.host, address.port), Handler)
+            self._server = _Server((address.host, address.port), MetricsHandler)
         except OSError as error:
             raise CommandFailed(
                 f"{address}: metrics cannot be served there",
@@ -115,7 +115,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     timeout = 10  # seconds; a client that says nothing holds no thread for ever
 
     def answer(self) -> tuple[HTTPStatus, str, bytes]:

@@ -22,7 +22,7 @@ from auditctl.output.new_file import new_file
 
 if TYPE_CHECKING:
     from auditctl.config.model import Config
-    from auditctl.config.origins import Key
+    from auditctl.config.origins import SettingKey
 
 _HIDDEN: Final = "(hidden)"
 
@@ -108,13 +108,13 @@ def show(config_path: Path | None, *, as_json: bool) -> None:
         render.print_line(line)
 
 
-def _origin(loaded: Config, key: Key) -> str:
+def _origin(loaded: Config, key: SettingKey) -> str:
     setting = loaded.given.get(key) or loaded.given.get(key[:2])  # a table of a list
     return "default" if setting is None else setting.origin
 
 
-def _effective(loaded: Config) -> dict[Key, Any]:
-    values: dict[Key, Any] = {
+def _effective(loaded: Config) -> dict[SettingKey, Any]:
+    values: dict[SettingKey, Any] = {
         ("directories",): loaded.directories,
         ("state_dir",): loaded.state_dir,
         ("metrics",): "",

@@ -21,7 +21,7 @@ from auditctl.options import DIRECTORY, PATH, chosen, config_option, scope_optio
 from auditctl.output import render
 from auditctl.output.new_file import new_file
 from auditctl.query.files import FileSearch
-from auditctl.query.scope import Scope
+from auditctl.query.scope import SearchScope
 from auditctl.query.syntax import parse
 from auditlog.reading.registry import sightings_by_directory
 from retention.holds import HoldStore
@@ -80,7 +80,7 @@ def export(
     if form == "parquet" and str(target) == "-":
         raise click.UsageError("Parquet cannot be streamed; give -o FILE")
     now = dt.datetime.now(dt.UTC)
-    scope = Scope.asked_for(logs, since, until, now)
+    scope = SearchScope.asked_for(logs, since, until, now)
     config, directories = chosen(directory, config_path)
     damaged = 0
 

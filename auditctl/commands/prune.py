@@ -36,7 +36,7 @@ from retention.timeline import timeline
 
 if TYPE_CHECKING:
     from auditctl.config.model import Config
-    from auditctl.config.origins import Key
+    from auditctl.config.origins import SettingKey
     from retention.plan import Action, DirectoryPlan, Plan
     from retention.service import Explanation, RunResult
     from retention.timeline import Due
@@ -108,7 +108,7 @@ def prune(
       auditctl prune --explain queen-rbee@hive1.2026-08-01.0001.ndjson
       auditctl prune --indices --dry-run
     """
-    flags: dict[Key, str] = {}
+    flags: dict[SettingKey, str] = {}
     if compress_after is not None:
         flags["retention", "compress_after"] = format_duration(compress_after)
     if delete_after is not None:

@@ -20,7 +20,7 @@ from auditctl.output import render
 from auditctl.query.files import FileSearch
 from auditctl.query.grouping import Grouping
 from auditctl.query.predicate import predicate
-from auditctl.query.scope import Scope
+from auditctl.query.scope import SearchScope
 from auditctl.query.syntax import And, Query, Test, parse
 from auditlog.errors import LogDamaged
 
@@ -169,13 +169,13 @@ class _Asked:
             if wrong:
                 raise click.UsageError(reason)
 
-    def _question(self) -> tuple[Query, Scope]:
+    def _question(self) -> tuple[Query, SearchScope]:
         """Raises QueryError."""
         query = parse(self.query)
         if self.correlation_id is not None:
             query = And((Test("correlation_id", "=", self.correlation_id, quoted=True), query))
         now = dt.datetime.now(dt.UTC)
-        return query, Scope.asked_for(self.logs, self.since, self.until, now)
+        return query, SearchScope.asked_for(self.logs, self.since, self.until, now)
 
     def _places(self) -> tuple[Config | None, Sequence[Path]]:
         if self.source not in ("files", "sink") and _is_target(self.source):
@@ -198,7 +198,7 @@ class _Asked:
         )
 
     def _in_files(
-        self, directories: Sequence[Path], query: Query, scope: Scope
+        self, directories: Sequence[Path], query: Query, scope: SearchScope
     ) -> Iterator[Record]:
         if self.verified:
             from auditctl.query.proof import proven  # noqa: PLC0415  (only where it is asked for)
@@ -222,7 +222,7 @@ class _Asked:
                                query, scope)  # fmt: skip
 
     def _following(
-        self, follower: Follower, source: FileSearch, query: Query, scope: Scope
+        self, follower: Follower, source: FileSearch, query: Query, scope: SearchScope
     ) -> Iterator[Record]:
         yield from source.records(query, scope)
         holds = predicate(query)

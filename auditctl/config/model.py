@@ -33,7 +33,7 @@ from typing import Annotated, Any, Final
 
 from auditctl.config.declared import Named, Setting, declared
 from auditctl.config.evidence import EVIDENCE, EvidenceSettings, build_evidence
-from auditctl.config.origins import Given, Key, nearest, read_environment, read_files
+from auditctl.config.origins import Given, SettingKey, nearest, read_environment, read_files
 from auditctl.config.policies import RETENTION, Schedule, build_policy
 from auditctl.config.sinks import KINDS, SECRETS, SinkConfig, build_sink
 from auditctl.config.sources import SourceConfig, build_sources
@@ -42,16 +42,16 @@ from auditctl.errors import ConfigError
 from auditlog.errors import InvalidName
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from shippers.sources.ndjson.options import NdjsonOptions
 
-__all__ = ["SINK", "TOP", "Address", "Config", "load"]
+__all__ = ["SINK", "TOP", "Config", "SocketAddress", "load"]
 
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SocketAddress:
     """The address that metrics are served on."""
 
     host: str
@@ -61,13 +61,13 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _to_address(value: Any) -> Address | None:
+def _to_address(value: Any) -> SocketAddress | None:
     if value == "":
         return None
     host, colon, port = to_text(value).rpartition(":")
     if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError('it has to be like "127.0.0.1:9464", or "" to serve no metrics')
-    return Address(host.strip("[]"), int(port))
+    return SocketAddress(host.strip("[]"), int(port))
 
 
 def _to_directories(value: Any) -> tuple[Path, ...]:
@@ -108,8 +108,10 @@ class Config:
         field(default_factory=socket.gethostname)
     )
     metrics: Annotated[
-        Address | None, _to_address, 'address that metrics and health are served on; `""`: none'
-    ] = Address("127.0.0.1", 9464)
+        SocketAddress | None,
+        _to_address,
+        'address that metrics and health are served on; `""`: none',
+    ] = SocketAddress("127.0.0.1", 9464)
     max_in_flight_bytes: Annotated[
         int,
         Named("max_in_flight"),
@@ -124,10 +126,10 @@ class Config:
     ] = None
     sinks: tuple[SinkConfig, ...] = ()
     sources: tuple[SourceConfig, ...] = ()
-    policy: Policy = field(default_factory=Policy)
+    policy: RetentionPolicy = field(default_factory=RetentionPolicy)
     schedule: Schedule = field(default_factory=Schedule)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
-    given: Mapping[Key, Given] = field(default_factory=dict, repr=False)
+    given: Mapping[SettingKey, Given] = field(default_factory=dict, repr=False)
 
     def state_directory(self) -> Path:
         """``state_dir``, or the one inside the only directory.  Raises ConfigError."""
@@ -184,7 +186,7 @@ def load(
     path: Path | None = None,
     *,
     environ: Mapping[str, str] = os.environ,
-    flags: Mapping[Key, Any] | None = None,
+    flags: Mapping[SettingKey, Any] | None = None,
 ) -> Config:
     """Read the configuration.
 
@@ -205,7 +207,7 @@ def load(
     return _build(given)
 
 
-def _check_key(key: Key, given: Given) -> None:
+def _check_key(key: SettingKey, given: Given) -> None:
     """Raise ConfigError for a key that a file cannot have."""
     section = key[0] if key[0] in _SECTIONS else ""
     depth = _DEPTH[section]
@@ -241,8 +243,8 @@ def _check_key(key: Key, given: Given) -> None:
         )
 
 
-def _build(given: Mapping[Key, Given]) -> Config:
-    tables: dict[Key, dict[str, Any]] = {("retention",): {}, ("evidence",): {}, (): {}}
+def _build(given: Mapping[SettingKey, Given]) -> Config:
+    tables: dict[SettingKey, dict[str, Any]] = {("retention",): {}, ("evidence",): {}, (): {}}
     for key, each in given.items():
         if key[0] != "sources" and not (each.value == {} and key[0] in _SECTIONS):
             tables.setdefault(key[:-1], {})[key[-1]] = _convert(key, each)
@@ -267,7 +269,7 @@ def _build(given: Mapping[Key, Given]) -> Config:
     )
 
 
-def _convert(key: Key, given: Given) -> Any:
+def _convert(key: SettingKey, given: Given) -> Any:
     setting = _SECTIONS[key[0] if len(key) > 1 else ""][key[-1]]
     try:
         return setting.convert(given.value)

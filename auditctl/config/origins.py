@@ -23,11 +23,11 @@ from auditctl.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["DEFAULT_PATH", "Given", "Key", "nearest", "read_environment", "read_files"]
+__all__ = ["DEFAULT_PATH", "Given", "SettingKey", "nearest", "read_environment", "read_files"]
 
 DEFAULT_PATH: Final = Path("/etc/auditlog/config.toml")
 
-Key = tuple[str, ...]
+SettingKey = tuple[str, ...]
 """A setting's place: ("state_dir",), ("retention", "delete_after"), ("sinks", "main", "urls")."""
 
 _PREFIX: Final = "AUDITLOG_"
@@ -44,12 +44,12 @@ class Given:
     origin: str
 
 
-def read_files(path: Path | None) -> dict[Key, Given]:
+def read_files(path: Path | None) -> dict[SettingKey, Given]:
     """Read the file and the conf.d directory beside it.
 
     None stands for the default path, which may be missing.  Raises ConfigError naming the file.
     """
-    settings: dict[Key, Given] = {}
+    settings: dict[SettingKey, Given] = {}
     for file in _files(path or DEFAULT_PATH, required=path is not None):
         for key, value in _flatten(_parse(file)):
             settings[key] = Given(value, str(file))
@@ -92,7 +92,7 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
     )
 
 
-def _flatten(table: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+def _flatten(table: Mapping[str, Any], above: SettingKey = ()) -> Iterator[tuple[SettingKey, Any]]:
     for name, value in table.items():
         key = (*above, name)
         if isinstance(value, dict) and value:
@@ -112,7 +112,7 @@ def read_environment(
     environ: Mapping[str, str],
     sections: Mapping[str, Collection[str]],
     sinks: Collection[str],
-) -> dict[Key, Given]:
+) -> dict[SettingKey, Given]:
     """The settings that AUDITLOG_ variables give.
 
     AUDITLOG_STATE_DIR is ``state_dir``, AUDITLOG_RETENTION_DELETE_AFTER is
@@ -126,7 +126,7 @@ def read_environment(
         if section != "sinks"
         for key in keys
     }
-    settings: dict[Key, Given] = {}
+    settings: dict[SettingKey, Given] = {}
     for name in sorted(environ):
         if not name.startswith(_PREFIX) or _RESERVED.fullmatch(name):
             continue
@@ -145,7 +145,7 @@ def _variable(*key: str) -> str:
     return _PREFIX + "_".join(part for part in key if part).upper()
 
 
-def _sink_key(name: str, keys: Collection[str], sinks: Collection[str]) -> Key | None:
+def _sink_key(name: str, keys: Collection[str], sinks: Collection[str]) -> SettingKey | None:
     rest = name.removeprefix(f"{_PREFIX}SINKS_")
     if rest == name:
         return None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from auditctl.config.declared import Setting, declared, to_tables
 from auditctl.errors import ConfigError
 from retention.errors import PolicyError
-from retention.policy import ForeignPolicy, Policy
+from retention.policy import ForeignPolicy, RetentionPolicy
 
 __all__ = ["FOREIGN", "LOG", "RETENTION", "Schedule", "build_policy"]
 
@@ -27,7 +27,7 @@ class _Match:
     match: Annotated[str, "glob over log ids"]
 
 
-LOG: Final = declared(Policy, without=["max_total_bytes"])
+LOG: Final = declared(RetentionPolicy, without=["max_total_bytes"])
 """The settings that a single log, or a pattern of foreign files, may have of its own."""
 
 _INHERITED: Final = {
@@ -38,7 +38,7 @@ FOREIGN: Final = {**declared(ForeignPolicy), **_INHERITED}
 
 _LOGS: Final = to_tables({**declared(_Match), **LOG})
 RETENTION: Final = {
-    **declared(Policy, Schedule),
+    **declared(RetentionPolicy, Schedule),
     "logs": Setting(
         "logs",
         "overrides",
@@ -56,7 +56,7 @@ RETENTION: Final = {
 
 def build_policy(
     values: Mapping[str, Any], files: Sequence[tuple[str, tuple[str, ...]]]
-) -> tuple[Policy, Schedule]:
+) -> tuple[RetentionPolicy, Schedule]:
     """The policy and schedule of the converted settings.  Raises ConfigError.
 
     ``files`` are the names and patterns of the sources that ship files.
@@ -65,7 +65,7 @@ def build_policy(
     schedule = Schedule(own.pop("every")) if "every" in own else Schedule()
     logs, foreign = own.pop("logs", ()), own.pop("foreign", ())
     try:
-        policy = Policy(**own)
+        policy = RetentionPolicy(**own)
         overrides = tuple(_of_logs(policy, table) for table in logs)
         adopted = tuple(_foreign(policy, table, files) for table in foreign)
         return replace(policy, overrides=overrides, foreign=adopted), schedule
@@ -73,7 +73,7 @@ def build_policy(
         raise ConfigError(f"retention: {error.reason}", hint=error.hint) from error
 
 
-def _of_logs(policy: Policy, table: Mapping[str, Any]) -> tuple[str, Policy]:
+def _of_logs(policy: RetentionPolicy, table: Mapping[str, Any]) -> tuple[str, RetentionPolicy]:
     """The glob and its policy; settings that are left out are those of [retention]."""
     own = {name: value for name, value in table.items() if name in LOG}
     if own.get("compression", policy.compression) != policy.compression:
@@ -82,7 +82,7 @@ def _of_logs(policy: Policy, table: Mapping[str, Any]) -> tuple[str, Policy]:
 
 
 def _foreign(
-    policy: Policy, table: Mapping[str, Any], files: Sequence[tuple[str, tuple[str, ...]]]
+    policy: RetentionPolicy, table: Mapping[str, Any], files: Sequence[tuple[str, tuple[str, ...]]]
 ) -> ForeignPolicy:
     """A policy for foreign files; settings that are left out are those of [retention].
 

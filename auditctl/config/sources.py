@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from auditctl.config.declared import Setting, declared
-from auditctl.config.origins import Given, Key, nearest
+from auditctl.config.origins import Given, SettingKey, nearest
 from auditctl.errors import ConfigError
 from shippers.sources.journald.options import JournaldOptions
 from shippers.sources.ndjson.options import NdjsonOptions
@@ -41,7 +41,7 @@ SOURCES: Final[Mapping[str, Mapping[str, Setting]]] = {
 """By kind: the settings of a source."""
 
 
-def build_sources(given: Mapping[Key, Given], host: str) -> tuple[SourceConfig, ...]:
+def build_sources(given: Mapping[SettingKey, Given], host: str) -> tuple[SourceConfig, ...]:
     """The sources, in the order of their names.  Raises ConfigError."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     origins: dict[tuple[str, str], str] = {}
@@ -72,7 +72,7 @@ def build_sources(given: Mapping[Key, Given], host: str) -> tuple[SourceConfig, 
     return tuple(found)
 
 
-def _parts(key: Key, given: Given) -> tuple[str, str, str]:
+def _parts(key: SettingKey, given: Given) -> tuple[str, str, str]:
     kind = key[1] if len(key) > 1 else ""
     if kind not in SOURCES:
         hint = "Write [[sources.ndjson]] or [[sources.journald]]."

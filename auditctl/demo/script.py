@@ -25,7 +25,7 @@ SERVICES = ("queen-rbee@queen", "rbee-hive@gpu-1", "rbee-hive@gpu-2")
 _UNSHIPPED_EVENTS = 5_000
 _PATIENCE_SECONDS = 60.0
 
-Record = tuple[str, int, str]
+RecordId = tuple[str, int, str]
 
 
 class Show(Protocol):
@@ -168,7 +168,7 @@ def _drain(story: Story, sink: SinkView, agent: AgentProcess, acknowledged: int)
     story.show.progress(acknowledged=acknowledged, shipped=shipped)
 
 
-def _on_disk(audit: Path) -> set[Record]:
+def _on_disk(audit: Path) -> set[RecordId]:
     return {(record.log, record.seq, record.hash) for record in auditlog.read(audit)}
 
 
@@ -202,7 +202,7 @@ def _verify_and_tamper(story: Story) -> None:
     story.promise("one changed byte found", _yes(code == 1 and named), code == 1 and named)
 
 
-def _write_unshipped(story: Story) -> set[Record]:
+def _write_unshipped(story: Story) -> set[RecordId]:
     log = story.logs[2]
     writer = Writer(story.audit, log, _UNSHIPPED_EVENTS, 1e9, kills=7)
     try:
@@ -273,8 +273,8 @@ def _logical(segment: str) -> str:
 def _count(
     story: Story,
     sink: SinkView,
-    acknowledged: set[Record],
-    on_disk: set[Record],
+    acknowledged: set[RecordId],
+    on_disk: set[RecordId],
     deleted: int,
 ) -> None:
     _, report = story.program.json("verify", str(story.audit), codes=(0, 1))

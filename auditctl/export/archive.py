@@ -76,7 +76,7 @@ def is_archive(path: Path) -> bool:
 
 def verify_archive(path: Path) -> ArchiveReport:
     """Raises ArchiveDamaged for a file that is not an export, or a damaged one; OSError."""
-    reading = _Reading()
+    reading = _ArchiveVerification()
     try:
         with (
             _open(path) as stream,
@@ -143,7 +143,7 @@ class _Hashing:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _ArchiveVerification:
     """The state of the verification, member by member."""
 
     checks: dict[str, ChainCheck] = field(default_factory=dict)

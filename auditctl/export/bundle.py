@@ -42,7 +42,7 @@ from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.chain import ChainCheck
 
 if TYPE_CHECKING:
-    from auditctl.query.scope import Scope
+    from auditctl.query.scope import SearchScope
     from auditlog.format.record import Record
     from auditlog.format.segment_names import SegmentName
     from auditlog.reading.registry import Sighting
@@ -63,7 +63,7 @@ class Asked:
     """
 
     directories: Sequence[Path]
-    scope: Scope
+    scope: SearchScope
     holds: Sequence[Hold] = ()
     query: str | None = None
     answers: Callable[[], Iterable[Record]] | None = None

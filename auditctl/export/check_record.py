@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 Point = tuple[int, int, int, int]
-Key = tuple[str, bytes, int, bytes]  # name, id, type, public key
+VerifierKey = tuple[str, bytes, int, bytes]  # name, id, type, public key
 Groups = dict[str, tuple[int, list[str]]]
 
 # Ed25519 (RFC 8032): points on a curve over the integers modulo P, in extended coordinates.
@@ -80,7 +80,7 @@ def decoded(text: str) -> bytes:
     return data
 
 
-def key_of(vkey: str) -> Key:
+def key_of(vkey: str) -> VerifierKey:
     name, identity, material = vkey.split("+", 2)
     raw = decoded(material)
     digest = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
@@ -89,9 +89,9 @@ def key_of(vkey: str) -> Key:
     return name, digest, raw[0], raw[1:]
 
 
-def policy_of(text: str) -> tuple[dict[str, Key], dict[str, Key], Groups, str]:
-    logs: dict[str, Key] = {}
-    witnesses: dict[str, Key] = {}
+def policy_of(text: str) -> tuple[dict[str, VerifierKey], dict[str, VerifierKey], Groups, str]:
+    logs: dict[str, VerifierKey] = {}
+    witnesses: dict[str, VerifierKey] = {}
     groups: Groups = {}
     quorum = ""
     for line in text.split("\n"):
@@ -126,7 +126,7 @@ def enough(name: str, groups: Groups, seen: dict[str, int]) -> bool:
 
 
 def signers(
-    text: bytes, lines: str, keys: dict[tuple[str, bytes], tuple[str, Key]]
+    text: bytes, lines: str, keys: dict[tuple[str, bytes], tuple[str, VerifierKey]]
 ) -> dict[str, int]:
     """Who signed, by their names in the policy (the log: ""), with the time each of them states."""
     seen: dict[str, int] = {}

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from auditctl.fleet.ranges import Count, Irregularities, is_whole
+from auditctl.fleet.ranges import Irregularities, RangeCount, is_whole
 from auditlog.errors import InvalidName
 from auditlog.format.record import format_timestamp
 from auditlog.format.segment_names import LogId
@@ -36,7 +36,7 @@ class LogSummary:
 
     @property
     def is_whole(self) -> bool:
-        return is_whole(self.first_seq, self.last_seq, Count(self.records, self.seq_sum))
+        return is_whole(self.first_seq, self.last_seq, RangeCount(self.records, self.seq_sum))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Count", "Irregularities", "find_irregularities", "is_whole"]
+__all__ = ["Irregularities", "RangeCount", "find_irregularities", "is_whole"]
 
 _PARTS: Final = 16
 _MAX_ROUNDS: Final = 200
@@ -26,7 +26,7 @@ _EXACT: Final = 1 << 53
 """Above this a sum of seqs is a rounded double in Elasticsearch, and is not compared."""
 
 
-class Count(NamedTuple):
+class RangeCount(NamedTuple):
     """The records of one range: how many there are, and the sum of their seq."""
 
     records: int
@@ -45,7 +45,7 @@ class Irregularities:
     complete: bool = True
 
 
-def is_whole(first: int, last: int, count: Count) -> bool:
+def is_whole(first: int, last: int, count: RangeCount) -> bool:
     """Whether a range holds each of its seqs once, as far as count and sum can tell."""
     records = last - first + 1
     seq_sum = records * (first + last) // 2
@@ -53,7 +53,7 @@ def is_whole(first: int, last: int, count: Count) -> bool:
 
 
 def find_irregularities(
-    first: int, last: int, ask: Callable[[Sequence[tuple[int, int]]], Sequence[Count]]
+    first: int, last: int, ask: Callable[[Sequence[tuple[int, int]]], Sequence[RangeCount]]
 ) -> Irregularities:
     """Return the gaps and forks between two seqs; ``ask`` counts several ranges at once."""
     gaps: list[tuple[int, int]] = []

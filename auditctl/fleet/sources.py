@@ -22,7 +22,7 @@ from auditctl.composition.sinks import elasticsearch_credentials
 from auditctl.config.sinks import ElasticsearchConfig
 from auditctl.errors import CommandFailed
 from auditctl.fleet.judgement import LogSummary
-from auditctl.fleet.ranges import Count
+from auditctl.fleet.ranges import RangeCount
 from auditlog.format.record import parse_timestamp
 from shippers.sinks.elasticsearch.connection import FAILURES, Connection, trouble
 
@@ -44,7 +44,7 @@ class FleetSource(Protocol):
     def summaries(self) -> Iterator[LogSummary]:
         """Every log that has a record here, in no order."""
 
-    def counts(self, log: str, ranges: Sequence[tuple[int, int]]) -> list[Count]:
+    def counts(self, log: str, ranges: Sequence[tuple[int, int]]) -> list[RangeCount]:
         """Count the records of one log in each range of seq, both ends included."""
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class _Elasticsearch:
                 return
             by_log["after"] = found["after_key"]
 
-    def counts(self, log: str, ranges: Sequence[tuple[int, int]]) -> list[Count]:
+    def counts(self, log: str, ranges: Sequence[tuple[int, int]]) -> list[RangeCount]:
         filters = [{"range": {"seq": {"gte": first, "lte": last}}} for first, last in ranges]
         body = {
             "size": 0,
@@ -104,7 +104,7 @@ class _Elasticsearch:
             },
         }
         buckets = self._ask(body)["parts"]["buckets"]
-        return [Count(bucket["doc_count"], int(bucket["seq"]["value"])) for bucket in buckets]
+        return [RangeCount(bucket["doc_count"], int(bucket["seq"]["value"])) for bucket in buckets]
 
     def close(self) -> None:
         self._connection.close()
@@ -142,14 +142,14 @@ class _Sqlite:
         for log, records, first_seq, last_seq, seq_sum, last_at in rows:
             yield LogSummary(log, records, first_seq, last_seq, seq_sum, parse_timestamp(last_at))
 
-    def counts(self, log: str, ranges: Sequence[tuple[int, int]]) -> list[Count]:
+    def counts(self, log: str, ranges: Sequence[tuple[int, int]]) -> list[RangeCount]:
         statement = (
             "SELECT count(*), coalesce(sum(seq), 0) FROM records"
             " WHERE log = ? AND seq BETWEEN ? AND ?"
         )
         with self._explained():
             return [
-                Count(*self._connection.execute(statement, (log, *ends)).fetchone())
+                RangeCount(*self._connection.execute(statement, (log, *ends)).fetchone())
                 for ends in ranges
             ]
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from auditctl.query.lines import Block
     from auditctl.query.needles import Needles
     from auditctl.query.predicate import Predicate
-    from auditctl.query.scope import Scope
+    from auditctl.query.scope import SearchScope
     from auditctl.query.syntax import Query
     from auditlog.format.segment_names import LogId, SegmentName
 
@@ -55,8 +55,9 @@ if TYPE_CHECKING:
     Ends = Mapping[LogId, tuple[SegmentName, int]]
     """The end of reading in each log: a byte of a segment; logs without an end are left out."""
 
-_Key = tuple[str, str, int]
-_Step = tuple[_Key, Record | None]  # how far one log was read, and the answer there if it is one
+_SortKey = tuple[str, str, int]
+# How far one log was read, and the record there when it matches.
+_Step = tuple[_SortKey, Record | None]
 _ALL_BLOCKS_BYTES: Final = 32 << 20  # of all logs that are read at the same time
 
 
@@ -68,7 +69,9 @@ class FileSearch:
     trouble: Trouble
     ends: Ends | None = None
 
-    def records(self, query: Query, scope: Scope, *, reverse: bool = False) -> Iterator[Record]:
+    def records(
+        self, query: Query, scope: SearchScope, *, reverse: bool = False
+    ) -> Iterator[Record]:
         """The matches, oldest first, or newest first.  Raises OSError."""
         days: dict[dt.date, dict[tuple[Path, LogId], list[SegmentFile]]] = {}
         newest: set[SegmentFile] = set()
@@ -192,5 +195,5 @@ def _blocks(segment: SegmentFile, criteria: _Criteria, end: int | None) -> Itera
         )
 
 
-def _key(record: Record) -> _Key:
+def _key(record: Record) -> _SortKey:
     return record.header.timestamp, record.log, record.seq

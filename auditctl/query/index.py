@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from auditctl.config.sinks import ElasticsearchConfig
     from auditctl.query.files import Trouble
-    from auditctl.query.scope import Scope
+    from auditctl.query.scope import SearchScope
     from auditctl.query.syntax import Query
 
 __all__ = ["IndexSearch"]
@@ -49,7 +49,9 @@ class IndexSearch:
     config: ElasticsearchConfig
     tell: Trouble
 
-    def records(self, query: Query, scope: Scope, *, reverse: bool = False) -> Iterator[Record]:
+    def records(
+        self, query: Query, scope: SearchScope, *, reverse: bool = False
+    ) -> Iterator[Record]:
         """The matches in the order of time.  Raises CommandFailed, ConfigError, SinkRefused."""
         holds = predicate(query)
         config = self.config
@@ -145,7 +147,7 @@ class _Search:
         )
 
 
-def _ranges(scope: Scope) -> Iterator[dict[str, Any]]:
+def _ranges(scope: SearchScope) -> Iterator[dict[str, Any]]:
     bounds = {}
     if scope.since_at is not None:
         bounds["gte"] = scope.since[:23] + "Z"  # the millisecond it lies in

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from auditctl.query.predicate import number_of
-from auditctl.query.syntax import And, Or, Query, Test, Word
+from auditctl.query.syntax import And, Or, Query, Test, WordTest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +52,7 @@ def _needles(query: Query) -> Needles:
             return max(map(_needles, parts), key=_worth)
         case Or(parts):
             return _any_of(map(_needles, parts))
-        case Word(text):
+        case WordTest(text):
             return (_inside(text),)
         case Test():
             return _of_test(query)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from auditctl.query.pattern_time import searcher
-from auditctl.query.syntax import All, And, Not, Or, Query, Test, Word
+from auditctl.query.syntax import All, And, Not, Or, Query, Test, WordTest
 
 if TYPE_CHECKING:
     from auditlog.format.record import Record
@@ -55,7 +55,7 @@ def predicate(query: Query) -> Predicate:
     match query:
         case All():
             return lambda _record: True
-        case Word(text):
+        case WordTest(text):
             return lambda record: any(text in leaf for leaf in _texts(record.fields))
         case Not(part):
             inner = predicate(part)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditctl.query.files import Ends
-    from auditctl.query.scope import Scope
+    from auditctl.query.scope import SearchScope
     from auditlog.format.record import Record
     from auditlog.verification.verify import LogReport
 
@@ -45,7 +45,7 @@ class Proof:
         return proven and is_intact(record.header, record.line)
 
 
-def proven(directories: Sequence[Path], scope: Scope) -> Proof:
+def proven(directories: Sequence[Path], scope: SearchScope) -> Proof:
     """Verify the directories.  Raises AuditLogError, OSError."""
     through: dict[str, int] = {}
     ends: dict[LogId, tuple[SegmentName, int]] = {}

@@ -15,13 +15,13 @@ from auditctl.errors import QueryError
 from auditctl.query.times import parse_time
 from auditlog.format.record import format_timestamp
 
-__all__ = ["Scope"]
+__all__ = ["SearchScope"]
 
 _INSTANT = dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SearchScope:
     """Logs by a glob over their ids, and records from ``since_at`` (included) to ``until_at``.
 
     Raises QueryError for a range that ends before it begins.
@@ -40,7 +40,9 @@ class Scope:
             )
 
     @classmethod
-    def asked_for(cls, logs: str, since: str | None, until: str | None, now: dt.datetime) -> Scope:
+    def asked_for(
+        cls, logs: str, since: str | None, until: str | None, now: dt.datetime
+    ) -> SearchScope:
         """By the texts of --log, --since and --until.  Raises QueryError."""
         return cls(
             logs,

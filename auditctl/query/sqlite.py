@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditctl.query.files import Trouble
-    from auditctl.query.scope import Scope
+    from auditctl.query.scope import SearchScope
     from auditctl.query.syntax import Query
 
 __all__ = ["SqliteSearch"]
@@ -43,7 +43,9 @@ class SqliteSearch:
     path: Path
     trouble: Trouble
 
-    def records(self, query: Query, scope: Scope, *, reverse: bool = False) -> Iterator[Record]:
+    def records(
+        self, query: Query, scope: SearchScope, *, reverse: bool = False
+    ) -> Iterator[Record]:
         """The matches in the order of time.  Raises CommandFailed."""
         holds = predicate(query)
         try:
@@ -72,7 +74,7 @@ class SqliteSearch:
 
 
 def _lines(
-    connection: sqlite3.Connection, query: Query, scope: Scope, *, reverse: bool
+    connection: sqlite3.Connection, query: Query, scope: SearchScope, *, reverse: bool
 ) -> Iterator[bytes]:
     logs = [log for log in _values(connection, "log") if scope.has_log(log)]
     days = [day for day in _values(connection, "day") if scope.since[:10] <= day <= scope.until]

@@ -39,7 +39,7 @@ __all__ = [
     "Or",
     "Query",
     "Test",
-    "Word",
+    "WordTest",
     "conjuncts",
     "parse",
     "resolve_name",
@@ -80,7 +80,7 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class WordTest:
     """Some text or whole number in the record contains it."""
 
     text: str
@@ -106,7 +106,7 @@ class All:
     """Every record."""
 
 
-Query = Test | Word | Not | And | Or | All
+Query = Test | WordTest | Not | And | Or | All
 
 
 def parse(text: str) -> Query:
@@ -120,7 +120,7 @@ Test(field='seq', op='>', value='7', quoted=False)))
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise _wrong("it is not valid UTF-8", error.start) from None
-    reader = _Reader(text)
+    reader = _Parser(text)
     if reader.at_end():
         return All()
     query = reader.alternatives(0)
@@ -158,7 +158,7 @@ def _wrong(reason: str, at: int) -> QueryError:
     )
 
 
-class _Reader:
+class _Parser:
     """Reads the text from left to right; ``at`` is the next character."""
 
     def __init__(self, text: str) -> None:
@@ -253,10 +253,10 @@ class _Reader:
             self.at += 1
         raise _wrong("a quote is not closed", begin)
 
-    def _word(self, text: str) -> Word:
+    def _word(self, text: str) -> WordTest:
         if not text:
             raise _wrong("an empty text stands in every record", self.at)
-        return Word(text)
+        return WordTest(text)
 
     def _peek(self) -> str:
         return self._text[self.at]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from auditctl.query.files import FileSearch
-from auditctl.query.scope import Scope
+from auditctl.query.scope import SearchScope
 from auditctl.query.syntax import parse
 from auditctl.report.counts import EventCounts
 from auditctl.survey.survey import Survey, survey
@@ -91,7 +91,7 @@ def collect(
 ) -> ActivityReport:
     """Read it all.  Raises OSError; QueryError for a time that ends before it begins."""
     state_dir = config.state_directory()
-    scope = Scope("*", since_at, until_at)
+    scope = SearchScope("*", since_at, until_at)
     counts = EventCounts(since_at, until_at)
 
     def trouble(segment: str, offset: int, reason: str) -> None:

@@ -38,7 +38,7 @@ from auditlog.bridges.asgi_exchange import (
     headers_of,
 )
 from auditlog.bridges.client_address import TrustedProxies
-from auditlog.bridges.http_request import chosen_id
+from auditlog.bridges.http_request import ActorLike, chosen_id
 from auditlog.bridges.log_source import GivenLog, LogSource
 from auditlog.bridges.outage import Outage
 from auditlog.errors import AuditLogError, LogFailed
@@ -49,7 +49,6 @@ from auditlog.writer.log import Log
 __all__ = ["AuditMiddleware"]
 
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-Who: TypeAlias = Actor | Mapping[str, Any] | str | None
 
 
 class AuditMiddleware:
@@ -75,7 +74,7 @@ class AuditMiddleware:
         app: App,
         log: GivenLog,
         *,
-        actor: Callable[[Scope], Who | Awaitable[Who]] | None = None,
+        actor: Callable[[Scope], ActorLike | Awaitable[ActorLike]] | None = None,
         correlation_headers: Iterable[str] = ("x-request-id", "x-correlation-id"),
         trusted_proxies: Iterable[str] = (),
         skip: Callable[[Scope], bool] | None = None,

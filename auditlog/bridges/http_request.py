@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from auditlog.events.actor import Outcome, Severity
+from auditlog.events.actor import Actor, Outcome, Severity
 from auditlog.redaction.redactor import UNCUT
 
-__all__ = ["NOT_RECORDED", "chosen_id", "exception_type", "judged", "path_details"]
+__all__ = [
+    "NOT_RECORDED",
+    "ActorLike",
+    "chosen_id",
+    "exception_type",
+    "judged",
+    "path_details",
+]
+
+ActorLike: TypeAlias = Actor | Mapping[str, Any] | str | None
+"""What a middleware's ``actor`` function may return; a text is a user id."""
 
 NOT_RECORDED: Final = b"The request could not be recorded in the audit log.\n"
 """The body of a 503 in place of a response that has no record."""

@@ -21,13 +21,14 @@ from __future__ import annotations
 import contextvars
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from auditlog.bridges.client_address import TrustedProxies
 from auditlog.bridges.http_request import (
     NOT_RECORDED,
+    ActorLike,
     chosen_id,
     exception_type,
     judged,
@@ -46,7 +47,6 @@ __all__ = ["AuditMiddleware"]
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
-Who: TypeAlias = Actor | Mapping[str, Any] | str | None
 
 
 class AuditMiddleware:
@@ -69,7 +69,7 @@ class AuditMiddleware:
         app: Callable[[Environ, StartResponse], Iterable[bytes]],
         log: GivenLog,
         *,
-        actor: Callable[[Environ], Who] | None = None,
+        actor: Callable[[Environ], ActorLike] | None = None,
         correlation_headers: Iterable[str] = ("x-request-id", "x-correlation-id"),
         trusted_proxies: Iterable[str] = (),
         skip: Callable[[Environ], bool] | None = None,

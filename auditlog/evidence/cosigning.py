@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditlog.evidence.checkpoint_file import Signed
-    from auditlog.evidence.policy import Witness
+    from auditlog.evidence.policy import TrustedWitness
 
 __all__ = ["Cosigned", "Cosigning"]
 
@@ -45,7 +45,7 @@ class Cosigned:
 
 
 class _Worker(threading.Thread):
-    def __init__(self, witness: Witness, results: queue.SimpleQueue[Cosigned]) -> None:
+    def __init__(self, witness: TrustedWitness, results: queue.SimpleQueue[Cosigned]) -> None:
         super().__init__(name=f"witness-{witness.name}", daemon=True)
         self._witness = witness
         self._results = results
@@ -112,7 +112,7 @@ class _Worker(threading.Thread):
 class Cosigning:
     """The witnesses that have a URL.  All methods may be called from one thread; none blocks."""
 
-    def __init__(self, witnesses: Sequence[Witness]) -> None:
+    def __init__(self, witnesses: Sequence[TrustedWitness]) -> None:
         self._results: queue.SimpleQueue[Cosigned] = queue.SimpleQueue()
         self._workers = [_Worker(each, self._results) for each in witnesses if each.url]
 

@@ -29,14 +29,14 @@ from auditlog.evidence.note import COSIGNATURE, ED25519, Key, Note
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Group", "TrustPolicy", "Trusted", "Witness"]
+__all__ = ["TrustPolicy", "Trusted", "TrustedWitness", "WitnessGroup"]
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 NONE: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class TrustedWitness:
     """A witness of the policy; ``url`` is where checkpoints are submitted, "" when not given."""
 
     name: str
@@ -45,7 +45,7 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WitnessGroup:
     """Satisfied when ``threshold`` of the members are."""
 
     threshold: int
@@ -76,8 +76,8 @@ class TrustPolicy:
     """``logs`` by origin; ``urls`` of logs are read over, since nothing here asks a log."""
 
     logs: Mapping[str, Key]
-    witnesses: Mapping[str, Witness]
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    witnesses: Mapping[str, TrustedWitness]
+    groups: Mapping[str, WitnessGroup] = field(default_factory=dict)
     quorum: str = NONE
 
     @classmethod
@@ -148,8 +148,8 @@ class _Builder:
 
     def __init__(self) -> None:
         self._logs: dict[str, Key] = {}
-        self._witnesses: dict[str, Witness] = {}
-        self._groups: dict[str, Group] = {}
+        self._witnesses: dict[str, TrustedWitness] = {}
+        self._groups: dict[str, WitnessGroup] = {}
         self._members: set[str] = set()
         self._quorum = ""
 
@@ -160,9 +160,9 @@ class _Builder:
             case ["log", vkey] | ["log", vkey, _]:
                 self._log(Key.parse(vkey))
             case ["witness", name, vkey]:
-                self._witness(Witness(name, Key.parse(vkey)))
+                self._witness(TrustedWitness(name, Key.parse(vkey)))
             case ["witness", name, vkey, url]:
-                self._witness(Witness(name, Key.parse(vkey), url.rstrip("/")))
+                self._witness(TrustedWitness(name, Key.parse(vkey), url.rstrip("/")))
             case ["group", name, threshold, *members] if members:
                 self._group(name, threshold, members)
             case ["quorum", name]:
@@ -185,7 +185,7 @@ class _Builder:
             raise BadEvidence(f"the log {key.name} is named twice")
         self._logs[key.name] = key
 
-    def _witness(self, witness: Witness) -> None:
+    def _witness(self, witness: TrustedWitness) -> None:
         self._new_name(witness.name)
         if witness.key.kind != COSIGNATURE:
             raise BadEvidence(f"the key of the witness {witness.name} does not cosign")
@@ -203,7 +203,7 @@ class _Builder:
         count = {"any": "1", "all": str(len(members))}.get(threshold, threshold)
         if re.fullmatch(r"[1-9][0-9]{0,3}", count, re.ASCII) is None or int(count) > len(members):
             raise BadEvidence(f"{threshold} of {len(members)} is not a threshold")
-        self._groups[name] = Group(int(count), tuple(members))
+        self._groups[name] = WitnessGroup(int(count), tuple(members))
 
     def _end(self, name: str) -> None:
         if self._quorum:

@@ -94,7 +94,7 @@ class LogEvidence:
     trouble: str
 
 
-class _Entry:
+class _SignedLog:
     """One log that is signed."""
 
     def __init__(self, signer: LogSigner, growth: Growth) -> None:
@@ -125,7 +125,7 @@ class EvidenceService:
         self._options = options
         self._policy = policy
         self._host = host
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _SignedLog] = {}
         self._stopped: dict[str, str] = {}
         self._seen: dict[Path, tuple[int, Inventory]] = {}
         self._cosigning = Cosigning(list(policy.witnesses.values()) if policy else [])
@@ -238,9 +238,9 @@ class EvidenceService:
             self._sign_if_due(log, entry, last=last)
         return more
 
-    def _begin(self, log: str) -> _Entry:
+    def _begin(self, log: str) -> _SignedLog:
         signer = LogSigner(self._state, log, self._key)
-        entry = self._entries[log] = _Entry(signer, self._growth(log, signer))
+        entry = self._entries[log] = _SignedLog(signer, self._growth(log, signer))
         entry.witnessed = witnessed(signer.signed, self._policy)
         return entry
 
@@ -256,7 +256,7 @@ class EvidenceService:
         ]
         return by_log(found)
 
-    def _sign_if_due(self, log: str, entry: _Entry, *, last: bool) -> None:
+    def _sign_if_due(self, log: str, entry: _SignedLog, *, last: bool) -> None:
         signer, growth, now = entry.signer, entry.growth, dt.datetime.now(dt.UTC)
         newest = signer.newest
         age = None if newest is None else abs(now - newest.at)
@@ -272,7 +272,7 @@ class EvidenceService:
         ):
             self._offer(log, entry, newest, now)
 
-    def _offer(self, log: str, entry: _Entry, signed: Signed, now: dt.datetime) -> None:
+    def _offer(self, log: str, entry: _SignedLog, signed: Signed, now: dt.datetime) -> None:
         entry.offered_at = now
         self._cosigning.offer(log, signed, self._state.directory(log))
 
@@ -300,7 +300,7 @@ class EvidenceService:
             entry.growth.close()
             entry.signer.close()
 
-    def _say(self, entry: _Entry | None, log: str, trouble: str) -> None:
+    def _say(self, entry: _SignedLog | None, log: str, trouble: str) -> None:
         if entry is not None:
             if trouble and entry.trouble != trouble:
                 _logger.error("%s: %s", log, trouble)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from auditlog.evidence.collection import Candidate
     from auditlog.evidence.policy import Trusted, TrustPolicy
     from auditlog.reading.inventory import SegmentFile
-    from auditlog.verification.chain import Kind
+    from auditlog.verification.chain import FindingKind
 
 __all__ = ["EvidenceReport", "verify_evidence"]
 
@@ -58,7 +58,7 @@ class EvidenceReport:
     def ok(self) -> bool:
         return not self.findings
 
-    def find(self, kind: Kind, seq: int | None, detail: str) -> None:
+    def find(self, kind: FindingKind, seq: int | None, detail: str) -> None:
         self.findings.append(Finding(kind, "", 0, 0, seq, detail))
 
 

@@ -29,7 +29,7 @@ from auditlog.evidence.note import Note, Signature, encode_base64
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from auditlog.evidence.policy import Witness
+    from auditlog.evidence.policy import TrustedWitness
 
 __all__ = ["Answer", "fetch_checkpoint", "fetch_note", "request_body", "submit"]
 
@@ -59,7 +59,7 @@ def request_body(old: int, proof: Sequence[bytes], note: Note) -> bytes:
 
 
 def submit(
-    witness: Witness, note: Note, old: int, prove: Callable[[int, int], list[bytes]]
+    witness: TrustedWitness, note: Note, old: int, prove: Callable[[int, int], list[bytes]]
 ) -> Answer:
     """Submit a checkpoint.  ``old`` is the size that the witness is believed to have.
 
@@ -117,7 +117,7 @@ def _get(url: str) -> tuple[int, bytes]:
         raise OSError(f"{url}: {_text(error)}") from error
 
 
-def _cosigned(witness: Witness, note: Note, content: bytes) -> Answer:
+def _cosigned(witness: TrustedWitness, note: Note, content: bytes) -> Answer:
     try:
         answered = Note.parse(note.text + b"\n" + content)
         found = answered.verified([witness.key])

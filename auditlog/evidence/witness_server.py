@@ -126,7 +126,7 @@ class WitnessServer:
 
 
 def _handler(server: WitnessServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class WitnessHandler(BaseHTTPRequestHandler):
         timeout = _TIMEOUT_SECONDS
         server_version = "auditlog-witness"
         sys_version = ""
@@ -155,4 +155,4 @@ def _handler(server: WitnessServer) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_: object) -> None:
             """Metrics and the audit log say what there is to say."""
 
-    return Handler
+    return WitnessHandler

@@ -16,7 +16,7 @@ __all__ = [
     "NO_DERIVATIVE",
     "OPTIONAL_CLASSES",
     "RULES",
-    "Rule",
+    "RedactionRule",
     "table",
 ]
 
@@ -43,7 +43,7 @@ OPTIONAL_CLASSES: Final = frozenset({"cards", "iban", "email", "ip"})
 DEFAULT_CLASSES: Final = frozenset(CLASSES) - OPTIONAL_CLASSES
 
 
-class Rule(NamedTuple):
+class RedactionRule(NamedTuple):
     """One line of the table; ``derivative`` tells whether a fingerprint may be recorded."""
 
     name: str
@@ -52,43 +52,43 @@ class Rule(NamedTuple):
     derivative: bool
 
 
-RULES: Final[tuple[Rule, ...]] = (
-    Rule("password", "keys, pairs, structures, sql", "passwords and passphrases, in 30 languages", False),
-    Rule("pin", "keys, pairs, structures", "PINs and PUKs", False),
-    Rule("otp", "keys, pairs, structures", "one-time, verification, backup and recovery codes", False),
-    Rule("cvv", "keys, pairs, structures", "security codes of cards", False),
-    Rule("card", "keys, pairs, structures, cards", "card numbers", False),
-    Rule("iban", "keys, pairs, structures, iban", "IBANs", False),
-    Rule("identity_number", "keys, pairs, structures", "social security, tax, passport numbers", False),
-    Rule("prompt", "keys, structures", "prompts of a language model", False),
-    Rule("password_hash", "keys, pairs, formats", "hashes of passwords, which can be tried out", False),
-    Rule("pin_hash", "keys, pairs", "hashes of PINs", False),
-    Rule("otp_hash", "keys, pairs", "hashes of one-time codes", False),
-    Rule("cvv_hash", "keys, pairs", "hashes of security codes", False),
-    Rule("card_hash", "keys, pairs", "hashes of card numbers", False),
-    Rule("identity_number_hash", "keys, pairs", "hashes of identity numbers", False),
-    Rule("token", "keys, pairs, structures", "access, refresh, session and reset tokens", True),
-    Rule("secret", "keys, pairs, structures", "client and shared secrets, seeds, key tables", True),
-    Rule("key", "keys, pairs, structures", "API, private, signing and encryption keys", True),
-    Rule("credentials", "keys, pairs, structures", "Authorization headers and credentials", True),
-    Rule("cookie", "keys, pairs, structures", "values of cookies", True),
-    Rule("connection_string", "keys, pairs, structures", "connection strings and DSNs", True),
-    Rule("secret_url", "keys, pairs, structures", "webhooks, magic links, signed URLs", True),
-    Rule("custom", "keys, pairs, structures", "keys that the policy adds", True),
-    Rule("url_password", "urls", "scheme://user:PASSWORD@host", False),
-    Rule("url_token", "urls", "https://TOKEN@host", True),
-    Rule("url_parameter", "pairs", "?key=, ?code=, ?sig= with a random value", True),
-    Rule("webhook", "urls", "paths of webhooks of Slack, Teams, Discord and others", True),
-    Rule("bearer", "headers", "Bearer TOKEN outside of a header", True),
-    Rule("basic", "headers", "Basic with user:password in base64", False),
-    Rule("encoded_credentials", "formats", "user:password in base64, standing alone", False),
-    Rule("spoken", "pairs", "your code is 482913", False),
-    Rule("command_line", "commands", "curl -u, mysql -p, sshpass -p and 60 programs more", False),
-    Rule("private_key", "private_keys", "private keys", True),
-    Rule("jwt", "formats", "JSON Web Tokens", True),
-    Rule("random_40", "formats", "40 random characters: AWS secret keys and others", True),
-    Rule("email", "email", "e-mail addresses", True),
-    Rule("ip", "ip", "IP addresses: the last octet, or all but 48 bits, become 0", False),
+RULES: Final[tuple[RedactionRule, ...]] = (
+    RedactionRule("password", "keys, pairs, structures, sql", "passwords and passphrases, in 30 languages", False),
+    RedactionRule("pin", "keys, pairs, structures", "PINs and PUKs", False),
+    RedactionRule("otp", "keys, pairs, structures", "one-time, verification, backup and recovery codes", False),
+    RedactionRule("cvv", "keys, pairs, structures", "security codes of cards", False),
+    RedactionRule("card", "keys, pairs, structures, cards", "card numbers", False),
+    RedactionRule("iban", "keys, pairs, structures, iban", "IBANs", False),
+    RedactionRule("identity_number", "keys, pairs, structures", "social security, tax, passport numbers", False),
+    RedactionRule("prompt", "keys, structures", "prompts of a language model", False),
+    RedactionRule("password_hash", "keys, pairs, formats", "hashes of passwords, which can be tried out", False),
+    RedactionRule("pin_hash", "keys, pairs", "hashes of PINs", False),
+    RedactionRule("otp_hash", "keys, pairs", "hashes of one-time codes", False),
+    RedactionRule("cvv_hash", "keys, pairs", "hashes of security codes", False),
+    RedactionRule("card_hash", "keys, pairs", "hashes of card numbers", False),
+    RedactionRule("identity_number_hash", "keys, pairs", "hashes of identity numbers", False),
+    RedactionRule("token", "keys, pairs, structures", "access, refresh, session and reset tokens", True),
+    RedactionRule("secret", "keys, pairs, structures", "client and shared secrets, seeds, key tables", True),
+    RedactionRule("key", "keys, pairs, structures", "API, private, signing and encryption keys", True),
+    RedactionRule("credentials", "keys, pairs, structures", "Authorization headers and credentials", True),
+    RedactionRule("cookie", "keys, pairs, structures", "values of cookies", True),
+    RedactionRule("connection_string", "keys, pairs, structures", "connection strings and DSNs", True),
+    RedactionRule("secret_url", "keys, pairs, structures", "webhooks, magic links, signed URLs", True),
+    RedactionRule("custom", "keys, pairs, structures", "keys that the policy adds", True),
+    RedactionRule("url_password", "urls", "scheme://user:PASSWORD@host", False),
+    RedactionRule("url_token", "urls", "https://TOKEN@host", True),
+    RedactionRule("url_parameter", "pairs", "?key=, ?code=, ?sig= with a random value", True),
+    RedactionRule("webhook", "urls", "paths of webhooks of Slack, Teams, Discord and others", True),
+    RedactionRule("bearer", "headers", "Bearer TOKEN outside of a header", True),
+    RedactionRule("basic", "headers", "Basic with user:password in base64", False),
+    RedactionRule("encoded_credentials", "formats", "user:password in base64, standing alone", False),
+    RedactionRule("spoken", "pairs", "your code is 482913", False),
+    RedactionRule("command_line", "commands", "curl -u, mysql -p, sshpass -p and 60 programs more", False),
+    RedactionRule("private_key", "private_keys", "private keys", True),
+    RedactionRule("jwt", "formats", "JSON Web Tokens", True),
+    RedactionRule("random_40", "formats", "40 random characters: AWS secret keys and others", True),
+    RedactionRule("email", "email", "e-mail addresses", True),
+    RedactionRule("ip", "ip", "IP addresses: the last octet, or all but 48 bits, become 0", False),
 )  # fmt: skip
 """Every rule but those of the table of formats."""
 
@@ -103,7 +103,7 @@ DRAWN_AT_RANDOM: Final = frozenset(row.rule for row in FORMATS) - NO_DERIVATIVE 
 """What these find may have a fingerprint however it looks; the others only what looks strong."""
 
 
-def table() -> list[Rule]:
+def table() -> list[RedactionRule]:
     """Every rule once, the formats with the issuers they belong to."""
     known = {rule.name for rule in RULES}
     issuers: dict[str, list[str]] = {}
@@ -112,5 +112,8 @@ def table() -> list[Rule]:
             issuers.setdefault(row.rule, []).append(row.issuer)
     return [
         *RULES,
-        *(Rule(name, "formats", ", ".join(issuer), True) for name, issuer in issuers.items()),
+        *(
+            RedactionRule(name, "formats", ", ".join(issuer), True)
+            for name, issuer in issuers.items()
+        ),
     ]

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.registry import Sighting
 
-__all__ = ["MAX_FINDINGS", "ChainCheck", "Finding", "Intact", "Kind"]
+__all__ = ["MAX_FINDINGS", "ChainCheck", "Finding", "FindingKind", "Intact"]
 
 MAX_FINDINGS: Final = 1000
 """How many findings of one log are listed; more are counted."""
 
-Kind = Literal[
+FindingKind = Literal[
     "hash_mismatch",
     "chain_break",
     "seq_gap",
@@ -80,7 +80,7 @@ def _knows(sighting: Sighting) -> str:
 class Finding:
     """One thing that is wrong: ``line`` from 1 and ``offset`` in bytes, in the plain segment."""
 
-    kind: Kind
+    kind: FindingKind
     segment: str
     line: int
     offset: int
@@ -365,7 +365,7 @@ class ChainCheck:
             self._hashes = ()  # the record before is not readable; nothing to compare with
         return header.seq
 
-    def _check(self, header: Header, line: bytes, expected: int | None) -> Kind | None:
+    def _check(self, header: Header, line: bytes, expected: int | None) -> FindingKind | None:
         if self._hashes and header.prev_hash not in self._hashes:
             prev_hash = self._hashes[0]
         else:
@@ -374,7 +374,7 @@ class ChainCheck:
         return check_link(header, line, seq=seq, prev_hash=prev_hash)
 
     def _accept(
-        self, header: Header, line: bytes, problem: Kind | None, expected: int | None
+        self, header: Header, line: bytes, problem: FindingKind | None, expected: int | None
     ) -> None:
         if self._broken:
             self.suspect_records += 1
@@ -395,7 +395,7 @@ class ChainCheck:
         if not self._broken:
             self.verified_through_seq = seq
 
-    def _find(self, kind: Kind, offset: int, seq: int | None, detail: str) -> None:
+    def _find(self, kind: FindingKind, offset: int, seq: int | None, detail: str) -> None:
         finding = Finding(kind, self._name, self._line, offset, seq, detail)
         self._broken = self._broken or finding.fatal
         if len(self.findings) < MAX_FINDINGS:

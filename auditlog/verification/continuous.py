@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from auditlog.reading.inventory import SegmentFile
     from auditlog.verification.verify import LogReport
 
-__all__ = ["Alarm", "ContinuousVerification", "VerificationStatus", "load_status"]
+__all__ = ["ContinuousVerification", "VerificationAlarm", "VerificationStatus", "load_status"]
 
 _logger = logging.getLogger("auditlog.verification")
 
@@ -55,7 +55,7 @@ _LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class VerificationAlarm:
     """One thing that is wrong with a log, or with a directory (then ``log`` is empty).
 
     ``kind`` is that of a verification finding, or ``missing_directory``.
@@ -85,7 +85,7 @@ class VerificationStatus:
     logs: int
     full_at: dt.datetime | None
     overdue: dt.timedelta
-    alarms: tuple[Alarm, ...]
+    alarms: tuple[VerificationAlarm, ...]
     verified_records: int = 0
     trouble: str = ""
 
@@ -100,14 +100,14 @@ class _Verified:
     seq: int
     hash: str
     segment: str
-    alarms: tuple[Alarm, ...]
+    alarms: tuple[VerificationAlarm, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "at": format_timestamp(self.at)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> _Verified:
-        alarms = tuple(Alarm(**alarm) for alarm in fields["alarms"])
+        alarms = tuple(VerificationAlarm(**alarm) for alarm in fields["alarms"])
         return cls(**{**fields, "at": parse_timestamp(fields["at"]), "alarms": alarms})
 
 
@@ -116,7 +116,7 @@ class _Stopped(Exception):
 
 
 _Identity = tuple[int, int, int]  # inode, size in bytes, modification time in ns
-_Key = tuple[Path, str]  # directory, log
+_LogKey = tuple[Path, str]  # directory, log
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class ContinuousVerification:
         self,
         directories: Sequence[Path],
         state_dir: Path,
-        alarm: Callable[[Alarm], None],
+        alarm: Callable[[VerificationAlarm], None],
         *,
         every: dt.timedelta = dt.timedelta(hours=24),
         cpu_share: float = 0.05,
@@ -166,9 +166,9 @@ class ContinuousVerification:
         self._share = cpu_share
         self._look_every = look_every
         self._alarm = alarm
-        self._looks: dict[_Key, _Look] = {}
-        self._suspects: dict[_Key, None] = {}
-        self._gone: dict[Path, Alarm] = {}
+        self._looks: dict[_LogKey, _Look] = {}
+        self._suspects: dict[_LogKey, None] = {}
+        self._gone: dict[Path, VerificationAlarm] = {}
         self._records = 0
         self._trouble = ""
         self._lock = threading.Lock()
@@ -177,7 +177,7 @@ class ContinuousVerification:
             for result in _load(state_dir)
             if Path(result.directory) in self._directories
         }
-        self._written_ns: dict[_Key, int] = {}
+        self._written_ns: dict[_LogKey, int] = {}
         self._seen = {directory for directory, _ in self._results}
 
     def status(self) -> VerificationStatus:
@@ -238,7 +238,7 @@ class ContinuousVerification:
                     if key not in self._looks and key not in self._results:
                         self._suspects[key] = None
 
-    def _next(self) -> _Key | None:
+    def _next(self) -> _LogKey | None:
         with self._lock:
             if self._suspects:
                 return next(iter(self._suspects))
@@ -260,7 +260,7 @@ class ContinuousVerification:
         left = oldest + self._every - dt.datetime.now(dt.UTC)
         return max(0.01, left.total_seconds())
 
-    def _verify(self, key: _Key, pace: _Pace) -> None:
+    def _verify(self, key: _LogKey, pace: _Pace) -> None:
         directory, log = key
         try:
             known = sightings_by_directory(self._directories, self._state_dir)
@@ -281,7 +281,7 @@ class ContinuousVerification:
             return
         self._keep(key, report)
 
-    def _forget(self, key: _Key) -> bool:
+    def _forget(self, key: _LogKey) -> bool:
         """Drop a log that was forgotten on record; whether it was."""
         before = self._results.get(key)
         through = forgotten_logs([key[0]]).get(key[1], -1)
@@ -293,17 +293,17 @@ class ContinuousVerification:
         self._save()
         return True
 
-    def _remembered(self, key: _Key) -> list[Sighting]:
+    def _remembered(self, key: _LogKey) -> list[Sighting]:
         with self._lock:
             before = self._results.get(key)
         if before is None or not before.seq:
             return []
         return [Sighting(before.log, _SOURCE, before.seq, before.hash, before.segment)]
 
-    def _keep(self, key: _Key, report: LogReport) -> None:
+    def _keep(self, key: _LogKey, report: LogReport) -> None:
         directory, log = key
         alarms = tuple(
-            Alarm(str(directory), log, one.kind, one.segment, one.seq, one.detail)
+            VerificationAlarm(str(directory), log, one.kind, one.segment, one.seq, one.detail)
             for one in report.findings
             if one.fatal
         )
@@ -327,7 +327,7 @@ class ContinuousVerification:
     def _raise_gone(self, directory: Path, error: OSError) -> None:
         if directory not in self._seen:
             return  # not there yet: it may be made or mounted later
-        alarm = Alarm(
+        alarm = VerificationAlarm(
             str(directory),
             "",
             "missing_directory",
@@ -398,7 +398,7 @@ def _status(
     results: Sequence[_Verified],
     logs: int,
     every: dt.timedelta,
-    alarms: Iterable[Alarm],
+    alarms: Iterable[VerificationAlarm],
     *,
     records: int = 0,
     trouble: str = "",

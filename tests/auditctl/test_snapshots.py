@@ -21,7 +21,7 @@ from auditctl.survey.survey import survey
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.record import decode
 from retention.memory import RunStore
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from tests.support.logs import START, LogBuilder, make_line, write_log
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def looked(directory: Path, *, healthy: bool) -> Survey:
         ),
     )
     last = now - dt.timedelta(hours=5 if healthy else 75)
-    RunStore(directory / ".auditlog").save(directory, last, Policy(), (), {})
+    RunStore(directory / ".auditlog").save(directory, last, RetentionPolicy(), (), {})
     return survey(config, (directory,), config.state_directory(), now)
 
 

@@ -20,7 +20,7 @@ from auditlog.verification.verify import verify
 from retention.act import FileHandler, act
 from retention.errors import RetentionError
 from retention.holds import Hold, HoldStore
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.proofs import ProofLog
 from retention.service import RunResult, run_retention
 from retention.subjects import SinkCursors
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from auditlog.format.segment_names import LogId
 
 DAY = dt.timedelta(days=1)
-POLICY = Policy(3 * DAY, 6 * DAY, max_delete_fraction=1.0)
+POLICY = RetentionPolicy(3 * DAY, 6 * DAY, max_delete_fraction=1.0)
 NOW = START + 9 * DAY + dt.timedelta(hours=1)
 """Four of the ten segments are due for deletion, three for compression."""
 

@@ -14,7 +14,7 @@ from auditlog.verification.verify import verify
 from retention.act import FileHandler, act
 from retention.holds import Hold, HoldStore
 from retention.plan import Refused
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.proofs import ProofLog
 from retention.service import RunResult, explain_subject, run_retention
 from retention.subjects import SinkCursors
@@ -45,7 +45,7 @@ def fill(audit: Path) -> dict[str, bytes]:
     return content
 
 
-def run(audit: Path, policy: Policy | None = None, *sinks: str) -> RunResult:
+def run(audit: Path, policy: RetentionPolicy | None = None, *sinks: str) -> RunResult:
     policy = policy or foreign_policy(audit)
     return run_retention(
         audit, policy, audit.parent / "state", sinks, NOW, host="hive1", simulated=True, by="me"
@@ -162,7 +162,7 @@ def test_without_the_section_nothing_is_touched(tmp_path: Path) -> None:
     audit = tmp_path / "audit"
     fill(audit)
     before = {path.name: path.read_bytes() for path in audit.iterdir()}
-    assert set(verdicts(run(audit, Policy())).values()) == {"keep foreign"}
+    assert set(verdicts(run(audit, RetentionPolicy())).values()) == {"keep foreign"}
     after = {path.name: path.read_bytes() for path in audit.iterdir() if path.is_file()}
     assert after == before
 

@@ -19,7 +19,7 @@ from auditlog.cursors import Cursor, CursorStore
 from auditlog.reading.inventory import scan
 from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.verify import verify
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.service import run_retention
 from tests.support.logs import LogBuilder
 from tests.support.programs import require
@@ -70,7 +70,7 @@ def test_120_days(tmp_path: Path) -> None:
             continue
         now = START + day * DAY + dt.timedelta(hours=3)
         result = run_retention(
-            directory, Policy(), state, ("main",), now, host="hive1", simulated=True
+            directory, RetentionPolicy(), state, ("main",), now, host="hive1", simulated=True
         )
         assert result.ok, result.failures
         _as_old_as_they_may_be(shipped, now, DAYS)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from retention.breaker import LastIndexRun, LastRun, harsher, harsher_indices, jumped
 from retention.plan import DirectoryPlan, plan
-from retention.policy import ForeignPolicy, IndexPolicy, Policy
+from retention.policy import ForeignPolicy, IndexPolicy, RetentionPolicy
 from retention.subjects import AdoptedFile, DirectoryFacts, SinkCursors
 from tests.support.foreign import content_at
 from tests.support.retention_facts import DAY, START, facts_of, segment
 
-POLICY = Policy()
+POLICY = RetentionPolicy()
 NOW = START + 95 * DAY
 MINUTE = dt.timedelta(minutes=1)
 INSTANT = dt.timedelta(microseconds=1)
@@ -33,7 +33,7 @@ def decide(
     last_run: LastRun | None = LAST,
     *,
     now: dt.datetime = NOW,
-    policy: Policy = POLICY,
+    policy: RetentionPolicy = POLICY,
     simulated: bool = False,
 ) -> list[str]:
     return kinds(
@@ -45,7 +45,7 @@ def decide(
 def test_too_many(count: int, fraction: float) -> None:
     old = [segment(day) for day in range(count)]
     young = [segment(300), segment(301)]
-    policy = Policy(max_delete_fraction=fraction)
+    policy = RetentionPolicy(max_delete_fraction=fraction)
     decided = plan(facts_of(*old, *young), policy, SinkCursors(), (), START + 302 * DAY)
     assert len(decided.only("delete")) == count
     assert bool(decided.refusals) == (count > fraction * (count + 2))
@@ -88,44 +88,44 @@ def test_forwards(gap: dt.timedelta, elapsed: dt.timedelta | None, expected: lis
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
-        (replace(LAST, policy=Policy(delete_after=91 * DAY)), ["harsher_policy"]),
-        (replace(LAST, policy=Policy(keep_at_least=2)), ["harsher_policy"]),
-        (replace(LAST, policy=Policy(max_delete_fraction=0.4)), ["harsher_policy"]),
-        (replace(LAST, policy=Policy(delete_after=89 * DAY)), []),
+        (replace(LAST, policy=RetentionPolicy(delete_after=91 * DAY)), ["harsher_policy"]),
+        (replace(LAST, policy=RetentionPolicy(keep_at_least=2)), ["harsher_policy"]),
+        (replace(LAST, policy=RetentionPolicy(max_delete_fraction=0.4)), ["harsher_policy"]),
+        (replace(LAST, policy=RetentionPolicy(delete_after=89 * DAY)), []),
         (replace(LAST, sinks=("main",)), ["sink_removed"]),
     ],
 )
 def test_less_protection(before: LastRun, expected: list[str]) -> None:
     assert decide(before) == expected
-    nothing_to_delete = Policy(delete_after=300 * DAY, max_delete_fraction=0.4)
+    nothing_to_delete = RetentionPolicy(delete_after=300 * DAY, max_delete_fraction=0.4)
     assert decide(before, policy=nothing_to_delete) == []
 
 
 def test_per_log() -> None:
-    longer = Policy(delete_after=200 * DAY)
-    before = replace(LAST, policy=Policy(overrides=(("queen-*", longer),)))
+    longer = RetentionPolicy(delete_after=200 * DAY)
+    before = replace(LAST, policy=RetentionPolicy(overrides=(("queen-*", longer),)))
     assert decide(before) == ["harsher_policy"]
-    assert decide(replace(before, policy=Policy(overrides=(("rbee-*", longer),)))) == []
-    narrow = Policy(overrides=(("queen-*", Policy(max_delete_fraction=0.1)),))
+    assert decide(replace(before, policy=RetentionPolicy(overrides=(("rbee-*", longer),)))) == []
+    narrow = RetentionPolicy(overrides=(("queen-*", RetentionPolicy(max_delete_fraction=0.1)),))
     assert decide(policy=narrow) == ["too_many_deletes"]
 
 
 @pytest.mark.parametrize(
     ("before", "policy"),
     [
-        (Policy(verify_before_delete="index"), POLICY),
-        (POLICY, Policy(verify_before_delete="none")),
-        (POLICY, Policy(max_total_bytes=1 << 20)),
-        (Policy(max_total_bytes=2 << 20), Policy(max_total_bytes=1 << 20)),
+        (RetentionPolicy(verify_before_delete="index"), POLICY),
+        (POLICY, RetentionPolicy(verify_before_delete="none")),
+        (POLICY, RetentionPolicy(max_total_bytes=1 << 20)),
+        (RetentionPolicy(max_total_bytes=2 << 20), RetentionPolicy(max_total_bytes=1 << 20)),
     ],
 )
-def test_less_protection_in_other_ways(before: Policy, policy: Policy) -> None:
+def test_less_protection_in_other_ways(before: RetentionPolicy, policy: RetentionPolicy) -> None:
     assert decide(replace(LAST, policy=before), policy=policy) == ["harsher_policy"]
     assert decide(replace(LAST, policy=policy), policy=before) == []
 
 
 def test_the_same_protection_is_not_less() -> None:
-    same = Policy(max_total_bytes=1 << 20, verify_before_delete="index")
+    same = RetentionPolicy(max_total_bytes=1 << 20, verify_before_delete="index")
     assert list(harsher(["a@b"], same, same)) == []
     last = LastIndexRun(NOW, 90 * DAY, "x", 0.5)
     policy = IndexPolicy("main", ("http://a",), "x", 90 * DAY)
@@ -137,14 +137,14 @@ def test_the_same_protection_is_not_less() -> None:
 
 
 def test_a_refusal_names_what_changed_and_for_which_logs() -> None:
-    logs, before = ["a@b", "c@d"], Policy(keep_at_least=2)
+    logs, before = ["a@b", "c@d"], RetentionPolicy(keep_at_least=2)
     (refusal,) = harsher(logs, replace(POLICY, max_total_bytes=7), before)
     assert refusal.to_json() == {"kind": "harsher_policy", "detail": refusal.detail}
     assert refusal.detail == (
         "since the last run keep_at_least went from 2 to 1, "
         "max_total_bytes went from unlimited to 7, and segments would be deleted"
     )
-    overriding = Policy(overrides=(("c@*", Policy(max_delete_fraction=0.6)),))
+    overriding = RetentionPolicy(overrides=(("c@*", RetentionPolicy(max_delete_fraction=0.6)),))
     (refusal,) = harsher(logs, overriding, POLICY)
     assert "max_delete_fraction went from 0.5 to 0.6 for c@d, and" in refusal.detail
     (refusal,) = harsher(
@@ -182,7 +182,7 @@ def test_simulated(offset: dt.timedelta) -> None:
     assert decide(now=NOW + offset, simulated=True) in ([], ["too_many_deletes"])
 
 
-def adopting(count: int, policy: Policy) -> DirectoryFacts:
+def adopting(count: int, policy: RetentionPolicy) -> DirectoryFacts:
     (foreign,) = policy.foreign
     files = [
         AdoptedFile(
@@ -199,19 +199,21 @@ def adopting(count: int, policy: Policy) -> DirectoryFacts:
 
 
 def test_foreign() -> None:
-    foreign = ForeignPolicy("*.ndjson", Policy(), "not_required", sources=(("a", ()),))
-    policy = Policy(foreign=(replace(foreign, policy=Policy(max_delete_fraction=0.8)),))
+    foreign = ForeignPolicy("*.ndjson", RetentionPolicy(), "not_required", sources=(("a", ()),))
+    policy = RetentionPolicy(
+        foreign=(replace(foreign, policy=RetentionPolicy(max_delete_fraction=0.8)),)
+    )
     facts = adopting(5, policy)
 
     def found(
-        before: Policy | None, now: Policy = policy, facts: DirectoryFacts = facts
+        before: RetentionPolicy | None, now: RetentionPolicy = policy, facts: DirectoryFacts = facts
     ) -> list[str]:
         last = None if before is None else LastRun(NOW - DAY, before, (), DAY)
         return kinds(plan(facts, now, SinkCursors(), (), NOW, last_run=last))
 
     assert found(None) == found(policy) == []
-    assert found(Policy()) == ["harsher_policy"]
-    narrow = Policy(foreign=(foreign,))
+    assert found(RetentionPolicy()) == ["harsher_policy"]
+    narrow = RetentionPolicy(foreign=(foreign,))
     assert found(None, narrow, adopting(5, narrow)) == ["too_many_deletes"]
     (known,) = policy.foreign
     for milder in (

@@ -19,7 +19,7 @@ from auditlog.reading.selection import read
 from retention.compress import Compressed, compress, remove_stale
 from retention.content import Identity
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from tests.support.logs import LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def squeeze(
     built: LogBuilder, compression: Compression = "zstd", stop: threading.Event | None = None
 ) -> Compressed:
     file, ends = first_segment(built)
-    return compress(file, ends, Policy(compression=compression), stop or threading.Event())
+    return compress(file, ends, RetentionPolicy(compression=compression), stop or threading.Event())
 
 
 def names(directory: Path) -> list[str]:
@@ -62,7 +62,7 @@ def test_equal_with_a_long_window(log_directory: Path, level: int | None) -> Non
     built.append(1)
     original = built.paths[0].read_bytes()
     file, ends = first_segment(built)
-    policy = Policy(level=level, long_window_bytes=1 << 25)
+    policy = RetentionPolicy(level=level, long_window_bytes=1 << 25)
     result = compress(file, ends, policy, threading.Event())
     assert zstandard.get_frame_parameters(result.path.read_bytes()).window_size > 1 << 23
     assert result.path.stat().st_size < len(original) * 0.3
@@ -74,7 +74,9 @@ def test_equal_with_a_long_window(log_directory: Path, level: int | None) -> Non
 def test_equal(daily: LogBuilder, compression: Compression, level: int | None) -> None:
     original = daily.paths[0].read_bytes()
     file, ends = first_segment(daily)
-    result = compress(file, ends, Policy(compression=compression, level=level), threading.Event())
+    result = compress(
+        file, ends, RetentionPolicy(compression=compression, level=level), threading.Event()
+    )
     packed = result.path.read_bytes()
     if compression == "zstd":
         assert zstandard.ZstdDecompressor().decompressobj().decompress(packed) == original
@@ -172,7 +174,7 @@ def test_untouched(daily: LogBuilder) -> None:
     def refused(error: type[Exception]) -> None:
         before = Identity.at(plain) if plain.is_file() and not plain.is_symlink() else None
         with pytest.raises(error):
-            compress(file, ends, Policy(), threading.Event())
+            compress(file, ends, RetentionPolicy(), threading.Event())
         assert before is None or Identity.at(plain) == before
         assert names(daily.directory) == [plain.name]
 
@@ -188,7 +190,7 @@ def test_untouched(daily: LogBuilder) -> None:
     refused(SegmentChanged)
     plain.unlink()
     with pytest.raises(SegmentChanged, match="vanished"):
-        compress(file, ends, Policy(), threading.Event())
+        compress(file, ends, RetentionPolicy(), threading.Event())
 
 
 def test_a_segment_that_is_written_to_meanwhile_stays(

@@ -17,7 +17,7 @@ from auditlog.format.record import log_prefix, seal
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
-from retention.content import ChainCheck, Content, inspect
+from retention.content import Content, SegmentCheck, inspect
 from retention.errors import SegmentChanged, SegmentDamaged, Stopped
 from tests.support.logs import LogBuilder, make_line, write_log
 
@@ -133,7 +133,7 @@ def test_pieces_of_any_size_give_the_same_content(sizes: list[int]) -> None:
         lines.append(line)
     data, results = b"".join(lines), []
     for cuts in ([len(data)], sizes):
-        check, at, turn = ChainCheck(path=None, log=LOG), 0, 0  # type: ignore[arg-type]  # only for errors
+        check, at, turn = SegmentCheck(path=None, log=LOG), 0, 0  # type: ignore[arg-type]  # only for errors
         while at < len(data):
             size = cuts[turn % len(cuts)]
             check.feed(data[at : at + size])

@@ -20,7 +20,7 @@ from auditlog.reading.inventory import scan
 from retention.foreign_content import inspect_foreign
 from retention.foreign_gather import adopt, ships, source_places
 from retention.gather import gather
-from retention.policy import ForeignPolicy, Policy
+from retention.policy import ForeignPolicy, RetentionPolicy
 from retention.subjects import AdoptedFile, ForeignFile
 from tests.support.foreign import DAY, NOW, foreign_policy, leave, save_places
 from tests.support.logs import write_log
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def look(
-    directory: Path, policy: Policy, sinks: tuple[str, ...] = ()
+    directory: Path, policy: RetentionPolicy, sinks: tuple[str, ...] = ()
 ) -> tuple[tuple[ForeignFile, ...], tuple[AdoptedFile, ...]]:
     shipped = source_places(policy, sinks, CursorStore(directory.parent / "state"))
     paths = scan(directory).foreign
@@ -56,14 +56,17 @@ def test_named(tmp_path: Path) -> None:
         "c.log",
         built.paths[0].name.replace(".0001.", ".0002."),
     ]
-    assert look(audit, Policy())[1] == ()
+    assert look(audit, RetentionPolicy())[1] == ()
 
 
 def test_the_first_pattern_that_matches_decides_and_the_newest_comes_last(tmp_path: Path) -> None:
     for name, age in (("a.ndjson", 40), ("b.ndjson", 60), ("x.ndjson", 50)):
         leave(tmp_path, name, age * DAY)
-    first, second = ForeignPolicy("x.*", Policy()), ForeignPolicy("*.ndjson", Policy())
-    _, adopted = look(tmp_path, Policy(foreign=(first, second)))
+    first, second = (
+        ForeignPolicy("x.*", RetentionPolicy()),
+        ForeignPolicy("*.ndjson", RetentionPolicy()),
+    )
+    _, adopted = look(tmp_path, RetentionPolicy(foreign=(first, second)))
     assert [file.path.name for file in adopted] == ["x.ndjson", "b.ndjson", "a.ndjson"]
     assert [file.foreign.pattern for file in adopted] == ["x.*", "*.ndjson", "*.ndjson"]
 

@@ -12,7 +12,7 @@ from auditlog.format.segment_names import LogId
 from retention import gather as gathering
 from retention.gather import gather
 from retention.holds import Hold
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.subjects import DirectoryFacts, SinkCursors
 from tests.support.logs import START, LogBuilder, write_log
 
@@ -25,12 +25,17 @@ def look(
     built: LogBuilder,
     *sinks: str,
     now: dt.datetime = LATER,
-    policy: Policy | None = None,
+    policy: RetentionPolicy | None = None,
     holds: tuple[Hold, ...] = (),
 ) -> tuple[DirectoryFacts, SinkCursors]:
     state = built.directory / ".auditlog"
     return gather(
-        built.directory, policy or Policy(), sinks=sinks, state_dir=state, holds=holds, now=now
+        built.directory,
+        policy or RetentionPolicy(),
+        sinks=sinks,
+        state_dir=state,
+        holds=holds,
+        now=now,
     )
 
 
@@ -156,7 +161,7 @@ def test_for_its_size_the_oldest_are_read_until_that_would_do(
     monkeypatch.setattr(gathering, "_BUDGET_BYTES", 0)
     size = daily.paths[0].stat().st_size
     hold = Hold("x", "legal", "audit", actor="alice")
-    policy = Policy(max_total_bytes=daily.paths[0].stat().st_size * 8)
+    policy = RetentionPolicy(max_total_bytes=daily.paths[0].stat().st_size * 8)
     facts, _ = look(daily, now=START + 10 * DAY, policy=policy, holds=(hold,))
     read = [found.bounds is not None for found in facts.segments[LOG]]
     total = sum(path.stat().st_size for path in daily.paths)

@@ -9,7 +9,7 @@ import pytest
 
 from retention.errors import StateDamaged
 from retention.memory import BootClock, IndexRunStore, RunStore
-from retention.policy import IndexPolicy, Policy
+from retention.policy import IndexPolicy, RetentionPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,11 +25,11 @@ def store(state_dir: Path, boot_id: str = "a", uptime: dt.timedelta = HOUR) -> R
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    policy = Policy(compression="gzip", keep_at_least=7)
+    policy = RetentionPolicy(compression="gzip", keep_at_least=7)
     one, other = tmp_path / "one", tmp_path / "other"
     assert store(tmp_path).load(one) is None
     store(tmp_path).save(one, AT, policy, ("main",), TOTALS)
-    store(tmp_path).save(other, AT + HOUR, Policy(), (), TOTALS)
+    store(tmp_path).save(other, AT + HOUR, RetentionPolicy(), (), TOTALS)
     found = store(tmp_path).load(one)
     assert found is not None
     assert (found.at, found.policy, found.sinks) == (AT, policy, ("main",))
@@ -37,7 +37,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_rebooted(tmp_path: Path) -> None:
-    store(tmp_path).save(tmp_path, AT, Policy(), (), TOTALS)
+    store(tmp_path).save(tmp_path, AT, RetentionPolicy(), (), TOTALS)
     same = store(tmp_path, uptime=5 * HOUR).load(tmp_path)
     anew = store(tmp_path, boot_id="b", uptime=5 * HOUR).load(tmp_path)
     assert same is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 
 from retention.plan import Action, DirectoryPlan, plan
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.subjects import ForeignFile, SinkCursors
 from tests.support.retention_facts import (
     DAY,
@@ -23,7 +23,7 @@ from tests.support.retention_facts import (
     segment,
 )
 
-POLICY = Policy(max_delete_fraction=1.0)
+POLICY = RetentionPolicy(max_delete_fraction=1.0)
 NO_GATE = SinkCursors()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from auditlog.format.segment_names import LogId
 from retention.holds import Hold
 from retention.plan import Action, DirectoryPlan, plan
-from retention.policy import ForeignPolicy, Policy
+from retention.policy import ForeignPolicy, RetentionPolicy
 from retention.subjects import AdoptedFile, Segment, SinkCursors
 from tests.support.foreign import content_at
 from tests.support.retention_facts import (
@@ -96,7 +96,7 @@ def test_the_oldest_of_all_logs_go_until_the_rest_fits() -> None:
         segment(0, forms=ZST), segment(2), segment(9),
         segment(1, log=other), segment(3, log=other), segment(9, log=other),
     )  # fmt: skip
-    policy = Policy(max_total_bytes=425, max_delete_fraction=1.0)
+    policy = RetentionPolicy(max_total_bytes=425, max_delete_fraction=1.0)
     decided = plan(facts, policy, NO_GATE, (), START + 10 * DAY)
     assert [action.reason for action in decided.actions] == [
         "size", "too_recent", "active", "size", "too_recent", "active",
@@ -117,19 +117,19 @@ def test_no_more_goes_than_has_to() -> None:
         (sizes[2], [0, 1], 0),
         (sizes[2] - 1, [0, 1], 1),
     ):
-        policy = Policy(max_total_bytes=limit, max_delete_fraction=1.0)
+        policy = RetentionPolicy(max_total_bytes=limit, max_delete_fraction=1.0)
         decided = plan(facts, policy, NO_GATE, (), START + 10 * DAY)
         assert (for_size(decided), decided.over_bytes) == (gone, over), limit
 
 
 def test_adopted_files_are_counted_and_go_in_their_turn() -> None:
-    adopter = ForeignPolicy("*.ndjson", Policy(), "not_required")
+    adopter = ForeignPolicy("*.ndjson", RetentionPolicy(), "not_required")
     old, new = (
         AdoptedFile(Path(f"{name}.ndjson.gz"), (".gz",), 1000, adopter, at, content=content_at(at))
         for name, at in (("old", START + DAY), ("new", START + 8 * DAY))
     )
     facts = replace(facts_of(segment(0, forms=ZST), segment(2), segment(9)), adopted=(old, new))
-    policy = Policy(max_total_bytes=1300, max_delete_fraction=1.0)
+    policy = RetentionPolicy(max_total_bytes=1300, max_delete_fraction=1.0)
     decided = plan(facts, policy, NO_GATE, (), START + 10 * DAY)
     assert [f"{action.name[:3]} {action.reason}" for action in decided.actions] == [
         "que size", "que too_recent", "que active", "old size", "new newest",
@@ -141,7 +141,7 @@ def test_it_says_by_how_much_it_cannot_be_reached() -> None:
     facts = facts_of(segment(0), segment(1), segment(2))
     hold = Hold("x", "legal", "audit", "*", START, START + DAY / 2)
     gate = gate_of(cursor_at(facts.segments[segment(0).file.name.log][0], 10))
-    policy = Policy(max_total_bytes=1)
+    policy = RetentionPolicy(max_total_bytes=1)
     decided = plan(facts, policy, gate, [hold], START + 3 * DAY)
     assert [action.action for action in decided.actions] == ["keep"] * 3
     assert decided.over_bytes == 100 + 101 + 102 - 1
@@ -150,5 +150,5 @@ def test_it_says_by_how_much_it_cannot_be_reached() -> None:
 
 def test_what_is_compressed_first_is_not_deleted_in_the_same_run() -> None:
     facts = facts_of(segment(0), segment(1), segment(40))
-    decided = plan(facts, Policy(max_total_bytes=1), NO_GATE, (), START + 41 * DAY)
+    decided = plan(facts, RetentionPolicy(max_total_bytes=1), NO_GATE, (), START + 41 * DAY)
     assert [action.action for action in decided.actions] == ["compress", "compress", "keep"]

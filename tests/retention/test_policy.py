@@ -15,7 +15,7 @@ from retention.policy import (
     Compression,
     ForeignPolicy,
     IndexPolicy,
-    Policy,
+    RetentionPolicy,
     format_duration,
     parse_duration,
 )
@@ -28,18 +28,18 @@ DAY = dt.timedelta(days=1)
 @given(duration=st.timedeltas(max_value=dt.timedelta(milliseconds=999)))
 def test_never_empty(duration: dt.timedelta) -> None:
     with pytest.raises(PolicyError):
-        Policy(compress_after=duration)
+        RetentionPolicy(compress_after=duration)
     with pytest.raises(PolicyError):
-        Policy(delete_after=duration)
+        RetentionPolicy(delete_after=duration)
 
 
 @given(first=whole_seconds, second=whole_seconds)
 def test_never_inverted(first: dt.timedelta, second: dt.timedelta) -> None:
     if first < second:
-        assert Policy(first, second).delete_after == second
+        assert RetentionPolicy(first, second).delete_after == second
     else:
         with pytest.raises(PolicyError, match="not longer than"):
-            Policy(first, second)
+            RetentionPolicy(first, second)
 
 
 @given(
@@ -54,7 +54,7 @@ def test_round_trip(
     least: int,
     fraction: float,
 ) -> None:
-    policy = Policy(
+    policy = RetentionPolicy(
         durations[0],
         sum(durations, dt.timedelta(0)),
         *form,
@@ -66,7 +66,7 @@ def test_round_trip(
     policy = replace(
         policy, max_total_bytes=least, overrides=(("queen-*", policy),), foreign=(foreign,)
     )
-    assert Policy.from_json(policy.to_json()) == policy
+    assert RetentionPolicy.from_json(policy.to_json()) == policy
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_round_trip(
 )
 def test_a_value_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(PolicyError):
-        Policy(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+        RetentionPolicy(**wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,16 @@ def test_format_duration_is_read_back_as_the_same(duration: dt.timedelta) -> Non
 
 
 def test_adopted() -> None:
-    first, second = ForeignPolicy("x.*", Policy()), ForeignPolicy("*.ndjson", Policy())
-    policy = Policy(foreign=(first, second))
+    first, second = (
+        ForeignPolicy("x.*", RetentionPolicy()),
+        ForeignPolicy("*.ndjson", RetentionPolicy()),
+    )
+    policy = RetentionPolicy(foreign=(first, second))
     assert policy.adopts("x.ndjson") is first
     for name in ("y.ndjson", "y.ndjson.gz", "y.ndjson.zst"):
         assert policy.adopts(name) is second
     assert policy.adopts("y.log") is None
-    assert Policy().adopts("y.ndjson") is None
+    assert RetentionPolicy().adopts("y.ndjson") is None
 
 
 @pytest.mark.parametrize(
@@ -126,20 +129,20 @@ def test_adopted() -> None:
         {"pattern": "a/*.ndjson"},
         {"shipped": "no"},
         {"timestamp_fields": ()},
-        {"policy": Policy(max_total_bytes=1)},
+        {"policy": RetentionPolicy(max_total_bytes=1)},
     ],
 )
 def test_a_foreign_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(PolicyError):
-        ForeignPolicy(**{"pattern": "*.ndjson", "policy": Policy(), **wrong})
-    twice = ForeignPolicy("*.ndjson", Policy())
+        ForeignPolicy(**{"pattern": "*.ndjson", "policy": RetentionPolicy(), **wrong})
+    twice = ForeignPolicy("*.ndjson", RetentionPolicy())
     with pytest.raises(PolicyError, match="twice"):
-        Policy(foreign=(twice, twice))
+        RetentionPolicy(foreign=(twice, twice))
 
 
 def test_first_match() -> None:
-    short, long = Policy(delete_after=40 * DAY), Policy(delete_after=400 * DAY)
-    policy = Policy(overrides=(("rbee-hive@*", short), ("*@gpu-1", long)))
+    short, long = RetentionPolicy(delete_after=40 * DAY), RetentionPolicy(delete_after=400 * DAY)
+    policy = RetentionPolicy(overrides=(("rbee-hive@*", short), ("*@gpu-1", long)))
     assert policy.of("rbee-hive@gpu-1") is short
     assert policy.of("queen-rbee@gpu-1") is long
     assert policy.of("queen-rbee@hive1") is policy
@@ -154,18 +157,18 @@ def test_first_match() -> None:
         {"long_window_bytes": 3 << 20},
         {"long_window_bytes": 1 << 28},
         {"long_window_bytes": 1 << 25, "compression": "gzip"},
-        {"overrides": ((" ", Policy()),)},
-        {"overrides": (("*", Policy(max_total_bytes=1)),)},
-        {"overrides": (("*", Policy(overrides=(("*", Policy()),))),)},
+        {"overrides": ((" ", RetentionPolicy()),)},
+        {"overrides": (("*", RetentionPolicy(max_total_bytes=1)),)},
+        {"overrides": (("*", RetentionPolicy(overrides=(("*", RetentionPolicy()),))),)},
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(PolicyError):
-        Policy(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+        RetentionPolicy(**wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_what_a_policy_is_without_any_setting() -> None:
-    policy, day = Policy(), dt.timedelta(days=1)
+    policy, day = RetentionPolicy(), dt.timedelta(days=1)
     assert (policy.compress_after, policy.delete_after) == (30 * day, 90 * day)
     assert (policy.keep_at_least, policy.max_delete_fraction) == (1, 0.5)
 
@@ -192,10 +195,10 @@ def test_what_a_policy_is_without_any_setting() -> None:
 )
 def test_the_limits_of_a_policy(fields: dict[str, Any], allowed: bool) -> None:
     if allowed:
-        Policy(**fields)
+        RetentionPolicy(**fields)
     else:
         with pytest.raises(PolicyError):
-            Policy(**fields)
+            RetentionPolicy(**fields)
 
 
 def test_indices_are_kept_for_a_day_at_least_and_named_with_their_cluster() -> None:

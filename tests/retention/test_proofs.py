@@ -24,7 +24,7 @@ from auditlog.writer.opening import OwnService, open_log
 from retention.content import inspect
 from retention.foreign_content import inspect_foreign
 from retention.holds import Hold
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.proofs import (
     HOLD_ADDED,
     HOLD_RELEASED,
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 def details_of(built: LogBuilder, index: int) -> dict[str, Any]:
     path = built.paths[index]
     content, _ = inspect(path, "", LogId.parse(built.log), threading.Event())
-    return {**segment_details(segment_of(built, index), content, cursor={}, policy=Policy())}
+    return {
+        **segment_details(segment_of(built, index), content, cursor={}, policy=RetentionPolicy())
+    }
 
 
 def segment_of(built: LogBuilder, index: int) -> Segment:
@@ -129,7 +131,7 @@ def test_who_may_read_the_directory_may_read_the_proofs(daily: LogBuilder, mode:
 def test_complete(daily: LogBuilder) -> None:
     content, _ = inspect(daily.paths[2], "", LogId.parse(daily.log), threading.Event())
     details = segment_details(
-        segment_of(daily, 2), content, cursor={"main": 40, "copy": 35}, policy=Policy()
+        segment_of(daily, 2), content, cursor={"main": 40, "copy": 35}, policy=RetentionPolicy()
     )
     line, _ = make_line("retention@hive1", 1, event_type=SEGMENT_DELETED, details=details)
     header = parse_header(line)

@@ -15,7 +15,7 @@ from auditlog.format.segment_names import LogId
 from auditlog.reading.reader import Bounds
 from retention.holds import Hold
 from retention.plan import Action, DirectoryPlan, cases_of, plan
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.rules import explain, first_keeping
 from retention.subjects import DirectoryFacts, ForeignFile, Segment, SinkCursor, SinkCursors
 from tests.support.retention_facts import (
@@ -31,7 +31,7 @@ from tests.support.retention_facts import (
     segment,
 )
 
-POLICY = Policy(max_delete_fraction=1.0)
+POLICY = RetentionPolicy(max_delete_fraction=1.0)
 NO_GATE = SinkCursors()
 FORMS_ZST = (".zst",)
 
@@ -225,7 +225,7 @@ def test_the_newest_segment_stays_for_ever(forms: tuple[str, ...], reason: str) 
 
 
 def test_the_newest_few_are_compressed_but_not_deleted() -> None:
-    policy = Policy(keep_at_least=3, max_delete_fraction=1.0)
+    policy = RetentionPolicy(keep_at_least=3, max_delete_fraction=1.0)
     facts = facts_of(segment(0), segment(1, forms=FORMS_ZST), segment(2), segment(3))
     decided = plan(facts, policy, NO_GATE, (), START + 999 * DAY)
     assert verdicts(decided) == ["delete age", "keep newest", "compress age", "keep active"]

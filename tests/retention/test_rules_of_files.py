@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from retention.holds import Hold
 from retention.plan import cases_of
-from retention.policy import ForeignPolicy, Policy
-from retention.rules import Finding, Verdict, explain, is_removable, judge, pattern_group
+from retention.policy import ForeignPolicy, RetentionPolicy
+from retention.rules import RuleResult, Verdict, explain, is_removable, judge, pattern_group
 from retention.subjects import AdoptedFile, DirectoryFacts, SinkCursors, SourceProgress
 from tests.support.foreign import DAY, NOW, content_at
 
@@ -22,7 +22,7 @@ RANK = {"keep": 0, "compress": 1, "delete": 2}
 @st.composite
 def adopted(draw: st.DrawFn) -> AdoptedFile:
     compress = draw(st.integers(1, 60))
-    policy = Policy(
+    policy = RetentionPolicy(
         compress * DAY,
         (compress + draw(st.integers(1, 120))) * DAY,
         keep_at_least=draw(st.integers(1, 3)),
@@ -79,7 +79,7 @@ def judged(file: AdoptedFile, newer: int, held_by: list[Hold], now: dt.datetime 
     return judge(file, newer, pattern_group(file.foreign, held_by, now))
 
 
-def explained(file: AdoptedFile, newer: int, held_by: list[Hold]) -> tuple[Finding, ...]:
+def explained(file: AdoptedFile, newer: int, held_by: list[Hold]) -> tuple[RuleResult, ...]:
     return explain(file, newer, pattern_group(file.foreign, held_by, NOW))
 
 
@@ -127,7 +127,7 @@ def test_monotone(
         Path("audit/a.ndjson"),
         (".gz",),
         100,
-        ForeignPolicy("*.ndjson", Policy(DAY, 2 * DAY, keep_at_least=2), "not_required"),
+        ForeignPolicy("*.ndjson", RetentionPolicy(DAY, 2 * DAY, keep_at_least=2), "not_required"),
         NOW - 6 * DAY,
         content=content_at(NOW - 6 * DAY),
     ),
@@ -169,10 +169,10 @@ def test_what_goes_for_room_is_what_goes_when_it_is_old(
 
 
 def test_a_damaged_file_is_nobodys_newest() -> None:
-    policy = ForeignPolicy("*.ndjson", Policy())
+    policy = ForeignPolicy("*.ndjson", RetentionPolicy())
     sound = AdoptedFile(Path("a.ndjson"), ("",), 1, policy, NOW, content=content_at(NOW))
     other = replace(sound, foreign=replace(policy, pattern="*.log"))
     damaged = replace(sound, damage="torn")
     facts = DirectoryFacts(Path(), {}, adopted=(sound, sound, damaged, other, other))
-    cases = cases_of(facts, Policy(), SinkCursors(), [], NOW)
+    cases = cases_of(facts, RetentionPolicy(), SinkCursors(), [], NOW)
     assert [case.newer for case in cases] == [1, 0, 0, 1, 0]

@@ -17,7 +17,7 @@ from auditlog import durable_fs
 from retention.errors import PolicyError
 from retention.lock import locked
 from retention.memory import RunStore
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.schedule import RetentionSchedule, Status, Timetable
 from tests.support.logs import START, LogBuilder, write_log
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DAY = dt.timedelta(days=1)
 HOUR = dt.timedelta(hours=1)
-POLICY = Policy(3 * DAY, 6 * DAY)
+POLICY = RetentionPolicy(3 * DAY, 6 * DAY)
 NOW = START + 9 * DAY + HOUR
 PATIENCE = 60.0
 """Seconds after which a thread that should have come is taken for lost."""
@@ -197,7 +197,7 @@ def test_a_refusal_is_told_apart(
     tmp_path: Path, daily: LogBuilder, begin: Callable[..., RetentionSchedule]
 ) -> None:
     totals = dict.fromkeys(("keep", "compress", "delete", "freed_bytes"), 0)
-    gentler = Policy(3 * DAY, 60 * DAY)
+    gentler = RetentionPolicy(3 * DAY, 60 * DAY)
     (tmp_path / "state").mkdir()
     RunStore(tmp_path / "state").save(daily.directory, NOW - 2 * DAY, gentler, (), totals)
     status = wait_for(begin(), lambda status: status.runs == 1 and not status.running)

@@ -18,7 +18,7 @@ from retention.holds import Hold, HoldStore
 from retention.lock import locked
 from retention.memory import RunStore
 from retention.plan import Refused
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.service import RunResult, run_retention
 from tests.support.logs import START, LogBuilder, write_log
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DAY = dt.timedelta(days=1)
 HOUR = dt.timedelta(hours=1)
-POLICY = Policy(3 * DAY, 6 * DAY)
+POLICY = RetentionPolicy(3 * DAY, 6 * DAY)
 NOW = START + 9 * DAY + HOUR
 
 
@@ -39,7 +39,7 @@ def run(
     dry_run: bool = False,
     confirm: bool = False,
     simulated: bool = False,
-    policy: Policy = POLICY,
+    policy: RetentionPolicy = POLICY,
 ) -> RunResult:
     return run_retention(
         directory,
@@ -99,7 +99,7 @@ def test_a_dry_run_and_the_real_one_print_the_same_plan(daily: LogBuilder) -> No
 
 def test_refused(daily: LogBuilder, tmp_path: Path) -> None:
     later = START + 30 * DAY
-    run(daily.directory, policy=Policy())  # makes the lock file, and is remembered
+    run(daily.directory, policy=RetentionPolicy())  # makes the lock file, and is remembered
     before = snapshot(tmp_path)
     with pytest.raises(Refused, match="9 of the 10 segments") as caught:
         run(daily.directory, now=later)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 
 from retention.plan import DirectoryPlan, plan
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.subjects import SinkCursors
 from retention.timeline import Due, timeline
 from tests.support.retention_facts import DAY, START, Input, any_input, facts_of, segment
@@ -52,7 +52,7 @@ def test_each_day_has_what_becomes_due_on_it() -> None:
     facts = facts_of(
         segment(0, forms=ZST), segment(20), segment(20, part=2, first=211), segment(50), segment(60)
     )
-    decided = plan(facts, Policy(), SinkCursors(), (), START + 51 * DAY)
+    decided = plan(facts, RetentionPolicy(), SinkCursors(), (), START + 51 * DAY)
     assert [action.action for action in decided.actions] == [
         "keep", "compress", "compress", "keep", "keep",
     ]  # fmt: skip
@@ -68,8 +68,8 @@ def test_each_day_has_what_becomes_due_on_it() -> None:
 def test_what_is_never_deleted_is_not_announced() -> None:
     own = replace(segment(0).file.name.log, service="retention")
     facts = facts_of(segment(0, log=own, forms=ZST), segment(1, log=own))
-    assert timeline(plan(facts, Policy(), SinkCursors(), (), START + 40 * DAY)) == ()
-    least = Policy(keep_at_least=2)
+    assert timeline(plan(facts, RetentionPolicy(), SinkCursors(), (), START + 40 * DAY)) == ()
+    least = RetentionPolicy(keep_at_least=2)
     facts = facts_of(segment(0, forms=ZST), segment(1))
     assert timeline(plan(facts, least, SinkCursors(), (), START + 40 * DAY)) == ()
 

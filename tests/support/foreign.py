@@ -12,7 +12,7 @@ import orjson
 
 from auditlog.cursors import CursorStore, SourceCursor
 from auditlog.format.foreign_files import FilePlace, encode_places
-from retention.policy import ForeignPolicy, Policy
+from retention.policy import ForeignPolicy, RetentionPolicy
 from retention.subjects import ForeignContent
 from tests.support.logs import START
 
@@ -20,17 +20,17 @@ __all__ = ["DAY", "NOW", "content_at", "foreign_policy", "leave", "save_places"]
 
 DAY: Final = dt.timedelta(days=1)
 NOW: Final = START + 200 * DAY
-_AGES: Final = Policy(30 * DAY, 90 * DAY, compression="gzip", max_delete_fraction=1.0)
+_AGES: Final = RetentionPolicy(30 * DAY, 90 * DAY, compression="gzip", max_delete_fraction=1.0)
 
 
 def foreign_policy(
     directory: Path, *, source: bool = False, pattern: str = "*.ndjson", **options: object
-) -> Policy:
+) -> RetentionPolicy:
     """A policy that adopts by one pattern; with ``source`` one that ships the same files."""
     sources = (("old", (f"{directory}/{pattern}",)),) if source else ()
     shipped = {} if source else {"shipped": "not_required"}
     fields = {"policy": _AGES, "sources": sources, **shipped, **options}
-    return Policy(foreign=(ForeignPolicy(pattern, **fields),))  # type: ignore[arg-type]  # by name
+    return RetentionPolicy(foreign=(ForeignPolicy(pattern, **fields),))  # type: ignore[arg-type]  # by name
 
 
 def leave(directory: Path, name: str, age: dt.timedelta, lines: int = 3, form: str = "") -> Path:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from auditctl.query.syntax import All, And, Not, Or, Query, Test, Word
+from auditctl.query.syntax import All, And, Not, Or, Query, Test, WordTest
 
 __all__ = ["as_text", "bodies", "naive", "queries", "values"]
 
@@ -82,7 +82,7 @@ def _tests(draw: st.DrawFn) -> Test:
 
 
 queries: st.SearchStrategy[Query] = st.recursive(
-    _tests() | (st.sampled_from(WORDS) | st.text(_printable, min_size=1, max_size=6)).map(Word),
+    _tests() | (st.sampled_from(WORDS) | st.text(_printable, min_size=1, max_size=6)).map(WordTest),
     lambda inner: (
         inner.map(Not)
         | st.lists(inner, min_size=2, max_size=3).map(lambda parts: And(tuple(parts)))
@@ -96,7 +96,7 @@ def as_text(query: Query) -> str:
     match query:
         case All():
             return ""
-        case Word(text):
+        case WordTest(text):
             return _quote(text)
         case Not(part):
             return f"not ({as_text(part)})"
@@ -123,7 +123,7 @@ def _holds(query: Query, record: dict[str, Any]) -> bool:  # noqa: PLR0911  (one
     match query:
         case All():
             return True
-        case Word(text):
+        case WordTest(text):
             return any(text in (_text(leaf) or "") for leaf in _leaves(record))
         case Not(part):
             return not _holds(part, record)

@@ -16,7 +16,7 @@ from auditlog.reading.inventory import SegmentFile
 from auditlog.reading.reader import Bounds
 from retention.holds import Hold
 from retention.plan import DirectoryPlan, plan
-from retention.policy import ForeignPolicy, Policy
+from retention.policy import ForeignPolicy, RetentionPolicy
 from retention.subjects import (
     AdoptedFile,
     DirectoryFacts,
@@ -104,11 +104,13 @@ def gate_of(cursor: Cursor | None, *, sink: str = "main", log: LogId = LOG) -> S
 
 
 @st.composite
-def policies(draw: st.DrawFn) -> Policy:
+def policies(draw: st.DrawFn) -> RetentionPolicy:
     compress = draw(st.integers(1, 60))
     delete = compress + draw(st.integers(1, 120))
     least = draw(st.integers(1, 4))
-    policy = Policy(compress * DAY, delete * DAY, keep_at_least=least, max_delete_fraction=1.0)
+    policy = RetentionPolicy(
+        compress * DAY, delete * DAY, keep_at_least=least, max_delete_fraction=1.0
+    )
     if draw(st.booleans()):
         glob = draw(st.sampled_from(["queen-*", "*@hive1", "nobody@*"]))
         longer = replace(policy, delete_after=policy.delete_after + draw(st.integers(0, 99)) * DAY)
@@ -147,7 +149,7 @@ def facts_sets(draw: st.DrawFn) -> DirectoryFacts:
     count = draw(st.integers(0, 2))
     foreign = tuple(ForeignFile(DIRECTORY / f"old-{n}.ndjson", n) for n in range(count))
     adopter = ForeignPolicy(
-        "*.ndjson", Policy(), draw(st.sampled_from(["required", "not_required"]))
+        "*.ndjson", RetentionPolicy(), draw(st.sampled_from(["required", "not_required"]))
     )
     ages = sorted(draw(st.lists(st.integers(0, 90), max_size=4)))
     adopted = tuple(
@@ -208,7 +210,7 @@ def hold_lists(draw: st.DrawFn) -> list[Hold]:
     return holds
 
 
-Input = tuple[tuple[DirectoryFacts, SinkCursors], Policy, list[Hold], dt.datetime]
+Input = tuple[tuple[DirectoryFacts, SinkCursors], RetentionPolicy, list[Hold], dt.datetime]
 
 any_input = st.tuples(
     facts_sets().flatmap(lambda facts: st.tuples(st.just(facts), gates(facts))),

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from auditlog.errors import AuditLogError
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.service import RunResult, run_retention
 from tests.support.forked import at_barrier
 from tests.support.logs import START, LogBuilder, write_log
@@ -20,7 +20,7 @@ from tests.support.logs import START, LogBuilder, write_log
 __all__ = ["dry_run_forked", "prepare", "prune", "prune_forked"]
 
 _DAY = dt.timedelta(days=1)
-_POLICY = Policy(3 * _DAY, 6 * _DAY, max_delete_fraction=1.0)
+_POLICY = RetentionPolicy(3 * _DAY, 6 * _DAY, max_delete_fraction=1.0)
 _NOW = START + 6 * _DAY + dt.timedelta(hours=1)
 
 

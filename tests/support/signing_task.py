@@ -10,7 +10,7 @@ from pathlib import Path
 from auditlog.errors import LogDamaged
 from auditlog.evidence.growth import Growth
 from auditlog.evidence.note import Key, Signer, encode_base64
-from auditlog.evidence.policy import Witness
+from auditlog.evidence.policy import TrustedWitness
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EvidenceOptions, EvidenceService
 from auditlog.evidence.signer import LogSigner
@@ -62,7 +62,7 @@ def story(place: str, acks: str) -> None:
 
 def service_of(place: Path, url: str, vkey: str) -> EvidenceService:
     """The signer of everything in the place, with one witness."""
-    witness = Witness("w1", Key.parse(vkey), url)
+    witness = TrustedWitness("w1", Key.parse(vkey), url)
     policy = policy_of([_KEY.renamed(f"{_KEY.name}/{LOG}").key], [witness])
     state = ProofState(place / "state", machine="")
     options = EvidenceOptions(dt.timedelta(0))

@@ -8,7 +8,7 @@ from typing import Final
 from auditctl.agent.evidence import EvidenceStatus
 from auditctl.agent.metrics import About
 from auditlog.evidence.service import LogEvidence
-from auditlog.verification.continuous import Alarm, VerificationStatus
+from auditlog.verification.continuous import VerificationAlarm, VerificationStatus
 from retention.schedule import Status
 from shippers.stats import LogStats, ShippingStats, SinkStats
 
@@ -78,7 +78,9 @@ VERIFICATION: Final = VerificationStatus(
     full_at=NOON,
     overdue=dt.timedelta(seconds=60),
     alarms=(
-        Alarm("/audit", "queen-rbee@hive1", "missing_segment", "", 7, "records 7 to 9 are missing"),
+        VerificationAlarm(
+            "/audit", "queen-rbee@hive1", "missing_segment", "", 7, "records 7 to 9 are missing"
+        ),
     ),
     verified_records=30,
 )

@@ -12,9 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from auditlog.evidence.note import Key
-from auditlog.evidence.policy import TrustPolicy, Witness
-from auditlog.evidence.witness import Witness as WitnessMemory
-from auditlog.evidence.witness import WitnessedLogs, open_state
+from auditlog.evidence.policy import TrustedWitness, TrustPolicy
+from auditlog.evidence.witness import Witness, WitnessedLogs, open_state
 from auditlog.evidence.witness_server import WitnessServer
 from tests.support.judges import build
 from tests.support.ports import free_port
@@ -23,18 +22,18 @@ __all__ = ["answering", "go_witness", "our_witness", "policy_of"]
 
 
 @contextmanager
-def our_witness(directory: Path, keys: Sequence[Key], name: str = "w1") -> Iterator[Witness]:
+def our_witness(directory: Path, keys: Sequence[Key], name: str = "w1") -> Iterator[TrustedWitness]:
     """A witness of ours that serves; its state stays for the next one."""
     directory.mkdir(exist_ok=True)
     logs = directory / "logs"
     logs.write_text("".join(f"{key}\n" for key in keys))
     signer, state = open_state(directory / "state", f"witness.example/{name}")
-    memory = WitnessMemory(signer, state, WitnessedLogs(logs.read_text()))
+    memory = Witness(signer, state, WitnessedLogs(logs.read_text()))
     server = WitnessServer(("127.0.0.1", 0), memory, logs, None)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:
-        yield Witness(name, signer.cosigner, f"http://127.0.0.1:{server.port}")
+        yield TrustedWitness(name, signer.cosigner, f"http://127.0.0.1:{server.port}")
     finally:
         server.close()
         thread.join()
@@ -42,7 +41,7 @@ def our_witness(directory: Path, keys: Sequence[Key], name: str = "w1") -> Itera
 
 
 @contextmanager
-def go_witness(directory: Path, keys: Sequence[Key], name: str = "go") -> Iterator[Witness]:
+def go_witness(directory: Path, keys: Sequence[Key], name: str = "go") -> Iterator[TrustedWitness]:
     """transparency-dev's witness (tests/judges/witnessd)."""
     program, port = build("witnessd"), free_port()
     (directory / "logs").write_text("".join(f"{key}\n" for key in keys))
@@ -57,7 +56,7 @@ def go_witness(directory: Path, keys: Sequence[Key], name: str = "go") -> Iterat
         assert process.stdout.readline().startswith(b"ready")
         key = Key.parse(pub.read_text().splitlines()[0])
         _await_port(port)
-        yield Witness(name, key, f"http://127.0.0.1:{port}")
+        yield TrustedWitness(name, key, f"http://127.0.0.1:{port}")
     finally:
         process.kill()
         process.wait()
@@ -116,7 +115,7 @@ def answering(answer: Callable[[bytes], tuple[int, bytes]]) -> Iterator[Told]:
 
 
 def policy_of(
-    logs: Sequence[Key], witnesses: Sequence[Witness], quorum: str = "all"
+    logs: Sequence[Key], witnesses: Sequence[TrustedWitness], quorum: str = "all"
 ) -> TrustPolicy:
     lines = [f"log {key}" for key in logs]
     lines += [f"witness {each.name} {each.key} {each.url}" for each in witnesses]

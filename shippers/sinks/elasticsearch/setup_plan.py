@@ -46,7 +46,7 @@ _SERVERS_OWN: Final = {
 _NAMED: Final = 5  # indices listed in one finding
 
 State = Literal["ok", "change", "warning", "missing"]
-Action = Literal["create", "update", "keep", "unknown"]
+SetupAction = Literal["create", "update", "keep", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class TemplatePlan:
     """``action`` on the template of this name, and the ``diff`` it makes (lines with + or -)."""
 
     name: str
-    action: Action
+    action: SetupAction
     diff: tuple[str, ...]
 
     @property
@@ -130,7 +130,7 @@ def _plan_template(state: ClusterState, name: str, wanted: Mapping[str, Any]) ->
         return TemplatePlan(name, "unknown", ())
     present = state.templates.get(name, {})
     diff = tuple(_diff(present, wanted))
-    action: Action = "create" if not present else "update" if diff else "keep"
+    action: SetupAction = "create" if not present else "update" if diff else "keep"
     return TemplatePlan(name, action, diff)
 
 

@@ -43,7 +43,7 @@ from auditlog.format.record import (
 from auditlog.format.segment_names import SegmentName
 from auditlog.reading.reader import iter_lines, open_any_form
 from auditlog.verification.fast_path import check_following, follow, following_start, line_ends
-from shippers.batch import Alarm, Position, RecordBatch
+from shippers.batch import HarvestAlarm, Position, RecordBatch
 from shippers.item import Shipment
 from shippers.sources.audit_log.segment_bytes import SegmentBytes
 
@@ -96,7 +96,7 @@ class LogHarvester:
         self._segments: tuple[SegmentFile, ...] = ()
         self._names: list[SegmentName] = []
         self._open: SegmentBytes | None = None
-        self._alarms: list[Alarm] = []
+        self._alarms: list[HarvestAlarm] = []
         self._put_back: set[SegmentName] = set()  # each once, whatever its numbers
         self._line_bytes = 600  # how long lines are here, to read about as many as are asked for
         self._position: Position = start
@@ -420,7 +420,7 @@ class LogHarvester:
 
     def _raise_alarm(self, kind: str, offset: int, seq: int | None) -> None:
         segment = self._position.segment
-        self._alarms.append(Alarm(kind, segment, offset, seq, _DETAILS[kind]))
+        self._alarms.append(HarvestAlarm(kind, segment, offset, seq, _DETAILS[kind]))
 
 
 def _first_record(segment: SegmentFile) -> Header | None:

@@ -70,7 +70,7 @@ class LogDirectories:
 
 
 @dataclass(frozen=True, slots=True)
-class _Followed:
+class _FollowedLog:
     """A log, and the directory in which it was seen first."""
 
     lane: Lane[Position]
@@ -83,7 +83,7 @@ class LogFeed:
 
     def __init__(self, context: FeedContext) -> None:
         self._context = context
-        self._logs: dict[str, _Followed] = {}
+        self._logs: dict[str, _FollowedLog] = {}
 
     @property
     def lanes(self) -> Collection[Lane[Position]]:
@@ -144,10 +144,10 @@ class LogFeed:
                 )
         return stats
 
-    def _follow(self, log: str, directory: Path) -> _Followed:
+    def _follow(self, log: str, directory: Path) -> _FollowedLog:
         start = self._load(log)
         harvester = LogHarvester(log, start, lambda stub: _is_proven(directory, log, stub))
-        followed = _Followed(Lane(log, harvester, start), harvester, directory)
+        followed = _FollowedLog(Lane(log, harvester, start), harvester, directory)
         self._logs[log] = followed
         return followed
 
@@ -161,7 +161,7 @@ class LogFeed:
             return Position()
         return Position(cursor.segment, cursor.offset, cursor.seq, cursor.hash, cursor.gaps)
 
-    def _report_twice(self, followed: _Followed, directory: Path) -> None:
+    def _report_twice(self, followed: _FollowedLog, directory: Path) -> None:
         lane = followed.lane
         error = DuplicateLog(
             f"the log {lane.name} is in {followed.directory} as well; only that one is shipped",

@@ -48,7 +48,7 @@ _logger = logging.getLogger("auditlog.shippers")
 _UNPACKED_AT_ONCE: Final = 4
 _LEAST_OPEN: Final = 64
 
-Sighting = dict[tuple[int, int], FileState]
+FoundFiles = dict[tuple[int, int], FileState]
 
 
 class NdjsonSource:
@@ -67,7 +67,9 @@ class NdjsonSource:
         """The directories in front of the patterns, and all in which a file would match."""
         return self._directories
 
-    def look(self, changed: Collection[Path] | None, *, strict: bool = False) -> Sequence[Sighting]:
+    def look(
+        self, changed: Collection[Path] | None, *, strict: bool = False
+    ) -> Sequence[FoundFiles]:
         if changed is not None and not set(changed) & set(self._directories):
             return ()
         for base in self._bases:
@@ -99,7 +101,7 @@ class NdjsonSource:
 
 
 @dataclass(frozen=True, slots=True)
-class _Followed:
+class _FollowedFile:
     """A file that is read."""
 
     lane: Lane[FilePlace | None]
@@ -131,8 +133,8 @@ class FileFeed:
             options.timestamp_field,
             Redactor(visible=False, most_bytes=options.max_line_bytes) if options.redact else None,
         )
-        self._files: dict[tuple[int, int], _Followed] = {}
-        self._by_path: dict[str, _Followed] = {}
+        self._files: dict[tuple[int, int], _FollowedFile] = {}
+        self._by_path: dict[str, _FollowedFile] = {}
         self._packed: dict[tuple[int, int], FileState] = {}  # compressed, and not begun yet
         self._left = Places(self._load())
         self._sealed = {place.seal for place in self._left.all() if place.seal}
@@ -147,7 +149,7 @@ class FileFeed:
     def lanes(self) -> Collection[Lane[FilePlace | None]]:
         return [followed.lane for followed in self._files.values()]
 
-    def see(self, sighting: Sighting) -> Iterable[Lane[FilePlace | None]]:
+    def see(self, sighting: FoundFiles) -> Iterable[Lane[FilePlace | None]]:
         woken: list[Lane[FilePlace | None]] = []
         for key, followed in list(self._files.items()):
             changed = followed.harvester.seen(sighting.get(key))
@@ -226,7 +228,7 @@ class FileFeed:
             )
             return []
 
-    def _begin(self, key: tuple[int, int], state: FileState) -> _Followed:
+    def _begin(self, key: tuple[int, int], state: FileState) -> _FollowedFile:
         name = f"{self._options.name}:{state.path}"
         harvester = FileHarvester(
             name,
@@ -237,7 +239,7 @@ class FileFeed:
             ended=self._wake_packed,
             opened=self._note_opened,
         )
-        followed = self._files[key] = _Followed(Lane(name, harvester, None), harvester)
+        followed = self._files[key] = _FollowedFile(Lane(name, harvester, None), harvester)
         self._by_path[str(state.opened_path)] = followed
         return followed
 
@@ -255,7 +257,7 @@ class FileFeed:
         live = [place for lane in self.lanes if (place := lane.position) is not None]
         return [*self._left.of(first_hash), *(p for p in live if p.first_hash == first_hash)]
 
-    def _begin_packed(self) -> list[_Followed]:
+    def _begin_packed(self) -> list[_FollowedFile]:
         """Compressed files are read from their beginning to the end, so only a few at a time."""
         active = [
             f
@@ -271,7 +273,7 @@ class FileFeed:
         for followed in self._begin_packed():
             self._context.wake(str(followed.harvester.state.opened_path))
 
-    def _retire(self, key: tuple[int, int], followed: _Followed) -> None:
+    def _retire(self, key: tuple[int, int], followed: _FollowedFile) -> None:
         lane, harvester = followed.lane, followed.harvester
         if harvester.seal:
             self._sealed.add(harvester.seal)
@@ -287,7 +289,7 @@ class FileFeed:
         self._open.pop(harvester, None)
         del self._files[key]
 
-    def _drop_base(self, followed: _Followed) -> None:
+    def _drop_base(self, followed: _FollowedFile) -> None:
         """Its place has moved on, unless a compressed file that is there has the place too."""
         base = followed.harvester.base
         if base is not None and base.seal not in self._sealed:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import orjson
 
 from auditctl.agent.alarms import AlarmBook
-from auditlog.verification.continuous import Alarm
+from auditlog.verification.continuous import VerificationAlarm
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-ALARM = Alarm(
+ALARM = VerificationAlarm(
     "/audit",
     "queen-rbee@hive1",
     "missing_segment",
@@ -43,7 +43,9 @@ def test_kept(tmp_path: Path) -> None:
     [entry] = entries(tmp_path)
     assert (entry["kind"], entry["log"], entry["seq"]) == ("chain_break", ALARM.log, 7)
     assert entry["reason"] == "missing_segment: records 7 to 9 are missing"
-    AlarmBook(tmp_path).enter(Alarm("/audit", "", "missing_directory", "", None, "it is gone"))
+    AlarmBook(tmp_path).enter(
+        VerificationAlarm("/audit", "", "missing_directory", "", None, "it is gone")
+    )
     assert [entry["log"] for entry in entries(tmp_path)] == [ALARM.log, "/audit"]
 
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from auditctl.agent.metrics import metric_families
 from auditctl.agent.metrics_server import MetricsServer
-from auditctl.config.model import Address, Config
+from auditctl.config.model import Config, SocketAddress
 from auditctl.errors import CommandFailed
 from tests.support.snapshots import ABOUT, EVIDENCE, NOON, RETENTION, SHIPPING, VERIFICATION
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from retention.schedule import Status
     from shippers.stats import ShippingStats
 
-ANY_PORT = Address("127.0.0.1", 0)
+ANY_PORT = SocketAddress("127.0.0.1", 0)
 
 
 class Agent:
@@ -97,7 +97,7 @@ def test_what_is_served_is_what_the_families_say() -> None:
 
 
 def test_loopback() -> None:
-    assert Config().metrics == Address("127.0.0.1", 9464)
+    assert Config().metrics == SocketAddress("127.0.0.1", 9464)
 
 
 def test_only_what_runs_is_served() -> None:
@@ -130,7 +130,7 @@ def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        address = Address("127.0.0.1", taken.getsockname()[1])
+        address = SocketAddress("127.0.0.1", taken.getsockname()[1])
         with pytest.raises(CommandFailed, match="metrics") as raised:
             MetricsServer(address, Agent())
     assert str(address) in str(raised.value)

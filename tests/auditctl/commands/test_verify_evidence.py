@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from auditlog.evidence.policy import Witness
+    from auditlog.evidence.policy import TrustedWitness
     from tests.auditctl.conftest import Result
 
 LOG = "queen-rbee@hive1"
@@ -28,7 +28,7 @@ class Host:
 
     place: Path
     policy: Path
-    witness: Witness
+    witness: TrustedWitness
 
     @property
     def audit(self) -> Path:

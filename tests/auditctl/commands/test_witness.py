@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from auditlog.evidence.note import Key, Signer
-from auditlog.evidence.policy import Witness
+from auditlog.evidence.policy import TrustedWitness
 from auditlog.evidence.witness import WitnessedLogs
 from auditlog.evidence.witness_client import submit
 from tests.support.ports import free_port
@@ -30,7 +30,10 @@ def test_serve_says_who_it_is_cosigns_and_stops_when_asked(tmp_path: Path) -> No
         word, name, vkey, url = process.stdout.readline().split()
         assert (word, url) == ("witness", f"http://127.0.0.1:{port}")
         answer = submit(
-            Witness(name, Key.parse(vkey), url), signed(leaves_of(3), SIGNER), 0, lambda *_: []
+            TrustedWitness(name, Key.parse(vkey), url),
+            signed(leaves_of(3), SIGNER),
+            0,
+            lambda *_: [],
         )
         assert answer.outcome == "cosigned"
     finally:

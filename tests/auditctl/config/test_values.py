@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from auditctl.config.model import SINK, TOP, Address
+from auditctl.config.model import SINK, TOP, SocketAddress
 from auditctl.config.policies import RETENTION
 from auditctl.config.values import to_flag, to_size
 
@@ -19,7 +19,7 @@ EVERY = {**TOP, **{f"sink {name}": setting for name, setting in SINK.items()}, *
         ("directories", ["/a", "/b"], "/a:/b", (Path("/a"), Path("/b"))),
         ("state_dir", "/var/lib/auditlog", "/var/lib/auditlog", Path("/var/lib/auditlog")),
         ("host", "hive1", "hive1", "hive1"),
-        ("metrics", "[::1]:9464", "[::1]:9464", Address("::1", 9464)),
+        ("metrics", "[::1]:9464", "[::1]:9464", SocketAddress("::1", 9464)),
         ("metrics", "", "", None),
         ("max_in_flight", 33554432, "32MiB", 32 << 20),
         ("sink urls", ["http://a:9200", "http://b/"], "http://a:9200,http://b/",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_httpserver import HTTPServer
 
-from auditctl.config.model import Address, Config
+from auditctl.config.model import Config, SocketAddress
 from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.doctor.host import check_host
 from auditctl.doctor.services import check_agent, check_sink
@@ -23,12 +23,12 @@ def test_an_agent_that_answers(
 ) -> None:
     monkeypatch.setattr("auditctl.doctor.services._SECONDS", 60.0)
     httpserver.expect_request("/readyz").respond_with_data("", status)
-    config = Config(metrics=Address(httpserver.host, httpserver.port))
+    config = Config(metrics=SocketAddress(httpserver.host, httpserver.port))
     assert check_agent(config).state == state
 
 
 def test_no_agent(httpserver: HTTPServer) -> None:
-    address = Address("127.0.0.1", 9)
+    address = SocketAddress("127.0.0.1", 9)
     assert "no agent answers" in check_agent(Config(metrics=address)).detail
     assert check_agent(Config(metrics=None)).state == "ok"
 

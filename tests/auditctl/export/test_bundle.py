@@ -15,7 +15,7 @@ import zstandard
 from auditctl.errors import BadPath, CommandFailed
 from auditctl.export.archive import verify_archive
 from auditctl.export.bundle import _CHECKER, Asked, write_bundle
-from auditctl.query.scope import Scope
+from auditctl.query.scope import SearchScope
 from auditlog.format.record import decode
 from auditlog.reading.head_note import remember_head
 from auditlog.reading.registry import Sighting
@@ -56,7 +56,7 @@ def check(directory: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def export(directory: Path, target: Path, scope: Scope = Scope()) -> str:  # noqa: B008  (frozen)
+def export(directory: Path, target: Path, scope: SearchScope = SearchScope()) -> str:  # noqa: B008  (frozen)
     return write_bundle(target, Asked([directory], scope), NOW)[1]
 
 
@@ -159,7 +159,7 @@ def test_the_checker_is_short_enough_to_be_read() -> None:
 
 def test_a_part_of_a_log_is_whole_days_of_it(tmp_path: Path, built: LogBuilder) -> None:
     day = START + dt.timedelta(days=1)
-    scope = Scope("*", day, day + dt.timedelta(seconds=1))
+    scope = SearchScope("*", day, day + dt.timedelta(seconds=1))
     export(built.directory, tmp_path / "case.tar.zst", scope)
     place = unpack(tmp_path / "case.tar.zst", tmp_path)
     code, said = check(place)
@@ -181,7 +181,7 @@ def test_deletions_on_record_are_no_gap(
     pruned = run("prune", built.directory, "--at", later, "--confirm")
     assert pruned.code == 0, pruned.err
     assert not built.paths[1].with_name(built.paths[1].name + ".gz").exists()
-    asked = Asked([built.directory], Scope(), store.load())
+    asked = Asked([built.directory], SearchScope(), store.load())
     manifest, _ = write_bundle(tmp_path / "case.tar.zst", asked, NOW)
     assert manifest.ok
     place = unpack(tmp_path / "case.tar.zst", tmp_path)
@@ -195,7 +195,9 @@ def test_deletions_on_record_are_no_gap(
 
 def test_what_is_damaged_is_exported_with_its_findings(tmp_path: Path, built: LogBuilder) -> None:
     built.active.write_bytes(built.active.read_bytes().replace(b"task-12", b"task-99"))
-    manifest, _ = write_bundle(tmp_path / "case.tar.zst", Asked([built.directory], Scope()), NOW)
+    manifest, _ = write_bundle(
+        tmp_path / "case.tar.zst", Asked([built.directory], SearchScope()), NOW
+    )
     assert not manifest.ok
     assert [finding["kind"] for finding in manifest.logs[0].findings] == ["hash_mismatch"]
     place = unpack(tmp_path / "case.tar.zst", tmp_path)
@@ -207,12 +209,14 @@ def test_what_is_damaged_is_exported_with_its_findings(tmp_path: Path, built: Lo
 
 def test_answers_are_in_it_and_have_to_be_in_the_logs(tmp_path: Path, built: LogBuilder) -> None:
     records = [decode(built.lines[index]) for index in (3, 11)]
-    asked = Asked([built.directory], Scope(), query="seq=4 or seq=12", answers=lambda: records)
+    asked = Asked(
+        [built.directory], SearchScope(), query="seq=4 or seq=12", answers=lambda: records
+    )
     write_bundle(tmp_path / "case.tar.zst", asked, NOW)
     place = unpack(tmp_path / "case.tar.zst", tmp_path)
     assert (place / "records.ndjson").read_bytes() == built.lines[3] + built.lines[11]
     assert check(place)[0] == 0
-    asked = Asked([built.directory], Scope(), query="?", answers=lambda: [decode(foreign)])
+    asked = Asked([built.directory], SearchScope(), query="?", answers=lambda: [decode(foreign)])
     (foreign,) = LogBuilder(tmp_path / "other").make(1, actor={"user_id": "mallory"})
     write_bundle(tmp_path / "other.tar.zst", asked, NOW)
     code, said = check(unpack(tmp_path / "other.tar.zst", tmp_path))
@@ -223,7 +227,7 @@ def test_all_or_none(tmp_path: Path, built: LogBuilder) -> None:
     target = tmp_path / "case.tar.zst"
     packed = built.path(0)
     with pytest.raises(CommandFailed, match="no record to export"):
-        export(built.directory, target, Scope("nobody@*"))
+        export(built.directory, target, SearchScope("nobody@*"))
     assert sorted(os.listdir(tmp_path)) == ["audit"]  # noqa: PTH208  (names are enough)
     target.write_bytes(b"something else")
     packed.unlink()
@@ -239,7 +243,7 @@ def test_memory_does_not_grow_with_what_is_exported(tmp_path: Path) -> None:
     built.active.write_bytes(built.active.read_bytes() + b"x" * 60_000_000 + b"\n")
     size = built.active.stat().st_size
     tracemalloc.start()
-    write_bundle(tmp_path / "case.tar.zst", Asked([built.directory], Scope()), NOW)
+    write_bundle(tmp_path / "case.tar.zst", Asked([built.directory], SearchScope()), NOW)
     found = verify_archive(tmp_path / "case.tar.zst")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -264,7 +268,7 @@ def test_a_segment_that_cannot_be_decompressed_is_exported_as_it_is(
         content[len(content) // 2] ^= 1
     packed.write_bytes(content)
     target = tmp_path / "case.tar.zst"
-    manifest, _ = write_bundle(target, Asked([built.directory], Scope()), NOW)
+    manifest, _ = write_bundle(target, Asked([built.directory], SearchScope()), NOW)
     assert not manifest.ok
     [log] = manifest.logs
     assert "not_a_record" in {finding["kind"] for finding in log.findings}
@@ -283,7 +287,7 @@ def known(log: LogBuilder, *, head: bool = False) -> Asked:
     if head:
         (log.directory / ".auditlog").mkdir()
         remember_head(log.directory, log.names[-1])
-    return Asked([log.directory], Scope(), known={log.directory: [sighting]})
+    return Asked([log.directory], SearchScope(), known={log.directory: [sighting]})
 
 
 def first(log: LogBuilder) -> None:
@@ -331,7 +335,7 @@ def test_what_is_missing_is_a_finding_of_every_check(
 
 
 def test_each_log_says_why_it_begins_where_it_does(tmp_path: Path, built: LogBuilder) -> None:
-    def begins(scope: Scope = Scope()) -> str:  # noqa: B008  (frozen)
+    def begins(scope: SearchScope = SearchScope()) -> str:  # noqa: B008  (frozen)
         target = tmp_path / "case.tar.zst"
         manifest, _ = write_bundle(target, Asked([built.directory], scope), NOW)
         target.unlink()
@@ -339,7 +343,7 @@ def test_each_log_says_why_it_begins_where_it_does(tmp_path: Path, built: LogBui
 
     assert begins() == "from its first record"
     second = START + dt.timedelta(days=1)
-    assert begins(Scope("*", second, None)) == "records up to 5 were not asked for"
+    assert begins(SearchScope("*", second, None)) == "records up to 5 were not asked for"
     built.path(0).unlink()
     assert begins() == "records before 6 are missing"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditctl.fleet.ranges import Count, Irregularities, find_irregularities, is_whole
+from auditctl.fleet.ranges import Irregularities, RangeCount, find_irregularities, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +19,12 @@ class Log:
         self.seqs = Counter(seqs)
         self.asked = 0
 
-    def ask(self, ranges: Sequence[tuple[int, int]]) -> list[Count]:
+    def ask(self, ranges: Sequence[tuple[int, int]]) -> list[RangeCount]:
         self.asked += 1
         found = []
         for first, last in ranges:
             here = [seq for seq in self.seqs.elements() if first <= seq <= last]
-            found.append(Count(len(here), sum(here)))
+            found.append(RangeCount(len(here), sum(here)))
         return found
 
     def search(self) -> Irregularities:
@@ -53,7 +53,7 @@ def test_few() -> None:
 def test_a_gap_and_a_fork_do_not_hide_each_other() -> None:
     """The count is that of a whole log; the sum is not."""
     seqs = [1, 2, 2, 4, 5]
-    assert not is_whole(1, 5, Count(len(seqs), sum(seqs)))
+    assert not is_whole(1, 5, RangeCount(len(seqs), sum(seqs)))
     assert Log(seqs).search() == Irregularities(gaps=((3, 3),), forks=(2,))
 
 
@@ -67,5 +67,5 @@ def test_bounded() -> None:
 
 def test_a_sum_that_is_no_exact_double_is_not_compared() -> None:
     first, last = 1, 1 << 28
-    assert is_whole(first, last, Count(1 << 28, 0))
-    assert not is_whole(first, last, Count((1 << 28) - 1, 0))
+    assert is_whole(first, last, RangeCount(1 << 28, 0))
+    assert not is_whole(first, last, RangeCount((1 << 28) - 1, 0))

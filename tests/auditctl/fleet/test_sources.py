@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auditctl.config.sinks import sink_for_target
-from auditctl.fleet.ranges import Count, find_irregularities
+from auditctl.fleet.ranges import RangeCount, find_irregularities
 from auditctl.fleet.sources import FleetSource, open_source
 from auditlog.format.record import format_timestamp, parse_header
 from shippers.item import Shipment
@@ -99,11 +99,11 @@ def test_counts(deliver: Callable[[list[bytes]], FleetSource], tmp_path: Path) -
     with closing(deliver(lines)) as source:
         ranges = [(1, 8), (9, 9), (9, 10), (1, 30), (31, 40)]
         assert source.counts(log.log, ranges) == [
-            Count(8, 36),
-            Count(0, 0),
-            Count(1, 10),
-            Count(29, 456),
-            Count(0, 0),
+            RangeCount(8, 36),
+            RangeCount(0, 0),
+            RangeCount(1, 10),
+            RangeCount(29, 456),
+            RangeCount(0, 0),
         ]
         [one] = source.summaries()
         assert not one.is_whole

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditctl.query.files import FileSearch
-from auditctl.query.scope import Scope
+from auditctl.query.scope import SearchScope
 from auditctl.query.syntax import All, Query, parse
 from auditlog.format.record import parse_header
 from auditlog.reading.follow import Follower
@@ -50,11 +50,11 @@ logs = st.lists(
 
 
 @st.composite
-def _scopes(draw: st.DrawFn) -> Scope:
+def _scopes(draw: st.DrawFn) -> SearchScope:
     begin, length = draw(st.integers(0, 90_000)), draw(st.integers(1, 200_000))
     since = START + dt.timedelta(seconds=begin) if draw(st.booleans()) else None
     until = START + dt.timedelta(seconds=begin + length) if draw(st.booleans()) else None
-    return Scope(draw(st.sampled_from(["*", "rbee-*", "*@hive1"])), since, until)
+    return SearchScope(draw(st.sampled_from(["*", "rbee-*", "*@hive1"])), since, until)
 
 
 scopes = _scopes()
@@ -89,14 +89,14 @@ def order(line: bytes) -> tuple[str, str, int]:
 @given(
     drawn=logs,
     query=st.just(All()) | queries,
-    scope=st.just(Scope()) | scopes,
+    scope=st.just(SearchScope()) | scopes,
     reverse=st.booleans(),
 )
 def test_naive(
     tmp_path_factory: pytest.TempPathFactory,
     drawn: Any,
     query: Query,
-    scope: Scope,
+    scope: SearchScope,
     reverse: bool,
 ) -> None:
     directory = tmp_path_factory.mktemp("logs")
@@ -122,8 +122,8 @@ def test_naive_of_a_query_that_was_parsed(tmp_path: Path) -> None:
     built.compress(1, ".gz")
     expected = [f"queen-rbee@hive1#{seq}" for seq in (5, 15, 25, 35, 45, 55)]
     query = parse("details.task_id~5$ actor=alice")
-    assert ids([*source(tmp_path).records(query, Scope())]) == expected
-    assert ids([*source(tmp_path).records(query, Scope(), reverse=True)]) == expected[::-1]
+    assert ids([*source(tmp_path).records(query, SearchScope())]) == expected
+    assert ids([*source(tmp_path).records(query, SearchScope(), reverse=True)]) == expected[::-1]
 
 
 @pytest.mark.parametrize("form", ["", ".zst", ".gz"])
@@ -145,7 +145,7 @@ def test_naive_at_both_ends_of_a_range(tmp_path: Path, form: str, reverse: bool)
         (None, second, [1]),
         (fourth, None, [4, 5]),
     ):
-        found = source(tmp_path).records(parse(""), Scope("*", since, until), reverse=reverse)
+        found = source(tmp_path).records(parse(""), SearchScope("*", since, until), reverse=reverse)
         assert [record.seq for record in found] == (expected[::-1] if reverse else expected)
 
 
@@ -155,8 +155,8 @@ def test_naive_where_a_range_ends_at_midnight(tmp_path: Path, reverse: bool) -> 
     midnight = START.replace(hour=0, minute=0) + day
     LogBuilder(tmp_path, at=midnight - instant, step=instant).append(2)
     for scope, expected in (
-        (Scope("*", midnight - day, midnight), [1]),
-        (Scope("*", midnight, midnight + day), [2]),
+        (SearchScope("*", midnight - day, midnight), [1]),
+        (SearchScope("*", midnight, midnight + day), [2]),
     ):
         found = source(tmp_path).records(parse(""), scope, reverse=reverse)
         assert [record.seq for record in found] == expected
@@ -169,7 +169,7 @@ def test_skipped(tmp_path: Path, reverse: bool) -> None:
     other = write_log(tmp_path, "rbee-hive@gpu1", records=1)
     for path in (built.paths[0], built.paths[2], other.active):
         path.write_bytes(b"no record\n" * 10)
-    day = Scope("queen-*", START + dt.timedelta(hours=20), START + dt.timedelta(hours=40))
+    day = SearchScope("queen-*", START + dt.timedelta(hours=20), START + dt.timedelta(hours=40))
     assert ids([*source(tmp_path).records(parse(""), day, reverse=reverse)]) == [
         f"queen-rbee@hive1#{seq}" for seq in ((4, 3) if reverse else (3, 4))
     ]
@@ -187,7 +187,7 @@ def test_early(tmp_path: Path, reverse: bool) -> None:
     long.active.write_bytes(nonsense + content[half:] if reverse else content[:half] + nonsense)
     told: Told = []
     look = source(tmp_path, told=told)
-    found = look.records(parse("not log=rbee-hive@gpu1"), Scope(), reverse=reverse)
+    found = look.records(parse("not log=rbee-hive@gpu1"), SearchScope(), reverse=reverse)
     assert next(found).log == "queen-rbee@hive1"
     assert told == []
     assert [*found] == []
@@ -201,10 +201,10 @@ def test_early_backwards_in_a_compressed_segment(tmp_path: Path, form: str) -> N
     built.append(4000, details={"text": "x" * 1000})
     path = built.compress(0, form)
     look = source(tmp_path)
-    assert [record.seq for record in look.records(parse(""), Scope(), reverse=True)] == [
+    assert [record.seq for record in look.records(parse(""), SearchScope(), reverse=True)] == [
         *range(4000, 0, -1)
     ]
-    found = look.records(parse(""), Scope(), reverse=True)
+    found = look.records(parse(""), SearchScope(), reverse=True)
     assert next(found).seq == 4000
     path.unlink()
     rest = [record.seq for record in found]
@@ -221,7 +221,7 @@ def test_told(tmp_path: Path, reverse: bool) -> None:
     (line,) = built.make(1)
     built.append_raw(line[:50])  # being written
     told: Told = []
-    found = [*source(tmp_path, told=told).records(parse(""), Scope(), reverse=reverse)]
+    found = [*source(tmp_path, told=told).records(parse(""), SearchScope(), reverse=reverse)]
     assert sorted(record.seq for record in found) == [1, 2]
     assert told == [(built.active.name, offset, "the line is not a record")]
 
@@ -232,7 +232,7 @@ def test_told_where_a_compressed_segment_is_cut_off(tmp_path: Path, reverse: boo
     path = built.compress(0)
     path.write_bytes(path.read_bytes()[:-100])
     told: Told = []
-    found = [*source(tmp_path, told=told).records(parse(""), Scope(), reverse=reverse)]
+    found = [*source(tmp_path, told=told).records(parse(""), SearchScope(), reverse=reverse)]
     assert {record.seq for record in found} >= set(range(3001, 6001))
     assert [(segment, "decompressed" in reason) for segment, _, reason in told] == [
         (built.names[0].logical, True)
@@ -245,7 +245,7 @@ def test_a_clock_that_was_set_back_leaves_a_log_in_its_own_order(tmp_path: Path)
     built.append(2)
     write_log(tmp_path, "rbee-hive@gpu1", records=4)
     for reverse in (False, True):
-        found = [*source(tmp_path).records(parse(""), Scope(), reverse=reverse)]
+        found = [*source(tmp_path).records(parse(""), SearchScope(), reverse=reverse)]
         numbers = [record.seq for record in found if record.log == "queen-rbee@hive1"]
         assert numbers == [1, 2, 3, 4, 5][:: -1 if reverse else 1]
         assert len(found) == 9
@@ -264,7 +264,7 @@ def test_reading_ends_where_a_follower_goes_on(tmp_path: Path, form: str, revers
     write_log(tmp_path, "rbee-hive@gpu1", records=1)
     if form:
         built.compress(1, form)
-    found = [*bounded.records(parse(""), Scope(), reverse=reverse)]
+    found = [*bounded.records(parse(""), SearchScope(), reverse=reverse)]
     assert sorted(record.seq for record in found) == [1, 2, 3, 4, 5, 6]
     assert ids(follower.poll()) == [
         "rbee-hive@gpu1#1",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from auditctl.query.files import FileSearch
 from auditctl.query.proof import proven
-from auditctl.query.scope import Scope
+from auditctl.query.scope import SearchScope
 from auditctl.query.syntax import All
 from tests.support.logs import START, LogBuilder, make_line, write_log
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def shown(directory: Path, *, reverse: bool = False) -> tuple[list[bytes], tuple[str, ...]]:
-    proof = proven([directory], Scope())
+    proof = proven([directory], SearchScope())
     source = FileSearch([directory], lambda *_: None, proof.ends)
-    records = source.records(All(), Scope(), reverse=reverse)
+    records = source.records(All(), SearchScope(), reverse=reverse)
     return [record.line for record in records if proof.covers(record)], proof.unproven
 
 
@@ -84,8 +84,8 @@ def test_said(tmp_path: Path) -> None:
 
 def test_a_record_that_changes_after_the_proof_is_not_covered(tmp_path: Path) -> None:
     write_log(tmp_path, records=2)
-    proof = proven([tmp_path], Scope())
-    (record, *_) = FileSearch([tmp_path], lambda *_: None).records(All(), Scope())
+    proof = proven([tmp_path], SearchScope())
+    (record, *_) = FileSearch([tmp_path], lambda *_: None).records(All(), SearchScope())
     assert proof.covers(record)
     changed = record.line.replace(b"alice", b"mally")
     assert not proof.covers(type(record)(changed, record.header))
@@ -96,4 +96,4 @@ def test_another_log_is_not_spoken_of(tmp_path: Path) -> None:
     other = LogBuilder(tmp_path, "rbee-hive@gpu1")
     other.append(1)
     other.append_raw(b"nonsense\n")
-    assert proven([tmp_path], Scope("queen-*")).unproven == ()
+    assert proven([tmp_path], SearchScope("queen-*")).unproven == ()

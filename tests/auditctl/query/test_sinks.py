@@ -15,7 +15,7 @@ from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.errors import CommandFailed
 from auditctl.query.files import FileSearch
 from auditctl.query.index import IndexSearch
-from auditctl.query.scope import Scope
+from auditctl.query.scope import SearchScope
 from auditctl.query.sqlite import SqliteSearch
 from auditctl.query.syntax import parse
 from auditlog.format.record import parse_header
@@ -54,11 +54,11 @@ QUESTIONS = (
     "event.action=auth_failure trace.id=req-3",
 )
 SCOPES = (
-    Scope(),
-    Scope("rbee-*"),
-    Scope("*[12]"),
-    Scope("*", START + dt.timedelta(microseconds=2500), START + dt.timedelta(seconds=4)),
-    Scope("*", START + dt.timedelta(days=1)),
+    SearchScope(),
+    SearchScope("rbee-*"),
+    SearchScope("*[12]"),
+    SearchScope("*", START + dt.timedelta(microseconds=2500), START + dt.timedelta(seconds=4)),
+    SearchScope("*", START + dt.timedelta(days=1)),
 )
 
 
@@ -146,27 +146,29 @@ def test_an_index_that_guessed_its_mapping_is_named_with_what_to_do(
     request(elasticsearch.url, "PUT", path, json.loads(lines[0]))
     source = index_source(elasticsearch.url, index_prefix)
     with pytest.raises(CommandFailed, match="template of `setup elasticsearch`"):
-        [*source.records(parse("actor.user_id=carol"), Scope())]
+        [*source.records(parse("actor.user_id=carol"), SearchScope())]
 
 
 def test_same_answers_of_an_index_that_is_not_there(
     elasticsearch: Cluster, index_prefix: str
 ) -> None:
     source = index_source(elasticsearch.url, index_prefix)
-    assert [*source.records(parse("actor=alice"), Scope())] == []
+    assert [*source.records(parse("actor=alice"), SearchScope())] == []
 
 
 def test_verbatim(lines: list[bytes], elasticsearch: Cluster, index_prefix: str) -> None:
     told: list[tuple[object, ...]] = []
     deliver(lines, elasticsearch, index_prefix)
     source = index_source(elasticsearch.url, index_prefix, lambda *what: told.append(what))
-    assert sorted(record.line for record in source.records(parse(""), Scope())) == sorted(lines)
+    assert sorted(record.line for record in source.records(parse(""), SearchScope())) == sorted(
+        lines
+    )
     assert told == []
     document = json.loads(lines[2])
     document["outcome"] = "success" if document["outcome"] == "failure" else "failure"
     path = f"/{index_prefix}-2026.11.23/_doc/queen-rbee@hive1:3?refresh=true"
     request(elasticsearch.url, "PUT", path, document)
-    assert len([*source.records(parse(""), Scope())]) == len(lines)
+    assert len([*source.records(parse(""), SearchScope())]) == len(lines)
     reason = "document queen-rbee@hive1:3 is not what was written: its bytes do not give its hash"
     assert told == [(elasticsearch.url, 0, reason)]
 
@@ -179,9 +181,9 @@ def test_more_hits_than_a_page_come_once_and_in_order(
     source = deliver(lines, elasticsearch, index_prefix)
     files = FileSearch([tmp_path / "audit"], nobody)
     for reverse in (False, True):
-        assert [record.line for record in source.records(parse(""), Scope(), reverse=reverse)] == [
-            record.line for record in files.records(parse(""), Scope(), reverse=reverse)
-        ]
+        assert [
+            record.line for record in source.records(parse(""), SearchScope(), reverse=reverse)
+        ] == [record.line for record in files.records(parse(""), SearchScope(), reverse=reverse)]
 
 
 def test_read_only(tmp_path: Path, lines: list[bytes]) -> None:
@@ -190,7 +192,7 @@ def test_read_only(tmp_path: Path, lines: list[bytes]) -> None:
     sink.deliver(shipments(lines))
     sink.close()
     before = path.read_bytes()
-    assert len([*SqliteSearch(path, nobody).records(parse(""), Scope())]) == len(lines)
+    assert len([*SqliteSearch(path, nobody).records(parse(""), SearchScope())]) == len(lines)
     assert path.read_bytes() == before
     beside = {"sink.sqlite-shm", "sink.sqlite-wal"}
     assert {file.name for file in tmp_path.iterdir()} - beside == {"audit", "sink.sqlite"}
@@ -202,7 +204,7 @@ def test_a_file_that_is_no_sink_is_named(tmp_path: Path, content: bytes | None) 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(CommandFailed, match=r"other\.sqlite: it cannot be searched"):
-        [*SqliteSearch(path, nobody).records(parse(""), Scope())]
+        [*SqliteSearch(path, nobody).records(parse(""), SearchScope())]
     assert path.exists() == (content is not None)
 
 
@@ -225,7 +227,7 @@ def test_a_server_that_refuses_or_is_not_there_is_named_without_a_secret(
             index_prefix="llama",
         )
         with pytest.raises(CommandFailed) as failed:
-            [*IndexSearch(config, nobody).records(parse(""), Scope())]
+            [*IndexSearch(config, nobody).records(parse(""), SearchScope())]
         text = str(failed.value)
         assert url in text
         assert "auditlog_auditor" in text
@@ -253,8 +255,14 @@ def test_same_answers_over_tls_for_who_may_only_read(
         ca_file=secured_elasticsearch.ca_file,
         index_prefix=prefix,
     )
-    found = [record.line for record in IndexSearch(config, nobody).records(parse(""), Scope())]
+    found = [
+        record.line for record in IndexSearch(config, nobody).records(parse(""), SearchScope())
+    ]
     assert found == lines[:4]
     (tmp_path / "password").write_text(secured_elasticsearch.users["shipper"].password)
     with pytest.raises(CommandFailed, match="auditlog_auditor"):
-        [*IndexSearch(replace(config, username="shipper"), nobody).records(parse(""), Scope())]
+        [
+            *IndexSearch(replace(config, username="shipper"), nobody).records(
+                parse(""), SearchScope()
+            )
+        ]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from auditctl.errors import QueryError
 from auditctl.query import syntax
-from auditctl.query.syntax import All, And, Not, Or, Query, Test, Word, conjuncts, parse
+from auditctl.query.syntax import All, And, Not, Or, Query, Test, WordTest, conjuncts, parse
 from tests.support.questions import as_text, queries
 
 
@@ -43,16 +43,16 @@ def test_round_trip(query: Query) -> None:
     [
         ("", All()),
         ("  ", All()),
-        ("a-word", Word("a-word")),
+        ("a-word", WordTest("a-word")),
         ("actor=alice", Test("actor.user_id", "=", "alice")),
         ("user.id='a b'", Test("actor.user_id", "=", "a b", quoted=True)),
         ("details.url=http://x/?a=b&c<d", Test("details.url", "=", "http://x/?a=b&c<d")),
         (r'reason~"\d+ \"times\""', Test("reason", "~", r'\d+ "times"', quoted=True)),
         ("seq>=7 and not log=x", And((Test("seq", ">=", "7"), Not(Test("log", "=", "x"))))),
-        ("one or two three", Or((Word("one"), And((Word("two"), Word("three")))))),
-        ("(one OR two) three", And((Or((Word("one"), Word("two"))), Word("three")))),
-        ("not not x", Word("x")),
-        ('"and"', Word("and")),
+        ("one or two three", Or((WordTest("one"), And((WordTest("two"), WordTest("three")))))),
+        ("(one OR two) three", And((Or((WordTest("one"), WordTest("two"))), WordTest("three")))),
+        ("not not x", WordTest("x")),
+        ('"and"', WordTest("and")),
         ('reason=""', Test("reason", "=", "", quoted=True)),
         ("@timestamp>2026-11-23", Test("@timestamp", ">", "2026-11-23", quoted=True)),
     ],

@@ -13,7 +13,7 @@ from auditlog.format.segment_names import SegmentName
 from auditlog.writer.opening import OwnService, open_log
 from retention.holds import Hold, HoldStore
 from retention.memory import RunStore
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from tests.support.logs import START, LogBuilder, write_log
 
 NOW = START + dt.timedelta(hours=3)
@@ -44,7 +44,9 @@ def built(tmp_path: Path) -> LogBuilder:
 
 def test_healthy(built: LogBuilder) -> None:
     ship(built, 10)
-    RunStore(built.directory / ".auditlog").save(built.directory, NOW, Policy(), ["main"], {})
+    RunStore(built.directory / ".auditlog").save(
+        built.directory, NOW, RetentionPolicy(), ["main"], {}
+    )
     found = look(built.directory)
     assert found.all_problems == ()
     (log,) = found.logs
@@ -124,7 +126,7 @@ def test_problems_a_quarantine_that_is_not_empty(built: LogBuilder) -> None:
 def test_problems_a_retention_that_is_overdue(built: LogBuilder) -> None:
     ship(built, 10)
     store = RunStore(built.directory / ".auditlog")
-    store.save(built.directory, NOW - dt.timedelta(days=3), Policy(), ["main"], {})
+    store.save(built.directory, NOW - dt.timedelta(days=3), RetentionPolicy(), ["main"], {})
     (problem,) = look(built.directory).all_problems
     assert "retention last ended well 3 d ago" in problem
 
@@ -217,7 +219,7 @@ def test_how_fast_a_log_grows(
 def test_when_retention_comes_next(tmp_path: Path) -> None:
     built = write_log(tmp_path, records=1)
     ship(built, 1)
-    RunStore(tmp_path / ".auditlog").save(tmp_path, NOW, Policy(), (), {})
+    RunStore(tmp_path / ".auditlog").save(tmp_path, NOW, RetentionPolicy(), (), {})
     found = look(tmp_path)
     ((_, last),) = found.retention
     assert found.next_retention(last) == NOW + dt.timedelta(days=1)

@@ -11,7 +11,7 @@ from auditlog.evidence.checkpoint import Checkpoint
 from auditlog.evidence.checkpoint_file import Signed
 from auditlog.evidence.cosigning import Cosigned, Cosigning
 from auditlog.evidence.note import Signer
-from auditlog.evidence.policy import Witness
+from auditlog.evidence.policy import TrustedWitness
 from tests.auditlog.evidence.test_tree_store import LEAVES, grown
 from tests.auditlog.evidence.test_witness_client import cosigning
 from tests.support.trees import ORIGIN, signed, witness
@@ -43,7 +43,7 @@ def test_newest(tmp_path: Path) -> None:
 
     found: list[Cosigned] = []
     with answering(slow) as told:
-        cosigners = Cosigning([Witness("w1", witness(1).cosigner, told.url)])
+        cosigners = Cosigning([TrustedWitness("w1", witness(1).cosigner, told.url)])
         cosigners.start()
         cosigners.offer("log", checkpoint(10), tmp_path)
         eventually(lambda: len(told.bodies) == 1)
@@ -67,7 +67,7 @@ def test_newest_after_a_witness_was_away(tmp_path: Path) -> None:
 
     found: list[Cosigned] = []
     with answering(answer) as told:
-        cosigners = Cosigning([Witness("w1", witness(1).cosigner, told.url)])
+        cosigners = Cosigning([TrustedWitness("w1", witness(1).cosigner, told.url)])
         cosigners.start()
         cosigners.offer("log", checkpoint(10), tmp_path)
         eventually(lambda: len(collected(cosigners, found)) == 1)
@@ -91,9 +91,9 @@ def test_apart(tmp_path: Path) -> None:
     with answering(never) as silent, answering(cosigning) as quick:
         cosigners = Cosigning(
             [
-                Witness("silent", witness(2).cosigner, silent.url),
-                Witness("quick", witness(1).cosigner, quick.url),
-                Witness("without-url", witness(3).cosigner),
+                TrustedWitness("silent", witness(2).cosigner, silent.url),
+                TrustedWitness("quick", witness(1).cosigner, quick.url),
+                TrustedWitness("without-url", witness(3).cosigner),
             ]
         )
         cosigners.start()

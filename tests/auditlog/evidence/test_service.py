@@ -16,7 +16,7 @@ from auditlog.evidence.checkpoint import Checkpoint, origin_of
 from auditlog.evidence.collection import from_logs
 from auditlog.evidence.errors import SigningStopped
 from auditlog.evidence.note import Key, Signer
-from auditlog.evidence.policy import Witness
+from auditlog.evidence.policy import TrustedWitness
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EvidenceOptions, EvidenceService, LogEvidence
 from tests.auditlog.evidence.test_growth import root_of
@@ -33,7 +33,7 @@ def keys_of(key: Signer) -> list[Key]:
 
 
 def service_of(
-    tmp_path: Path, state: ProofState, key: Signer, *witnesses: Witness, slow: bool = False
+    tmp_path: Path, state: ProofState, key: Signer, *witnesses: TrustedWitness, slow: bool = False
 ) -> EvidenceService:
     policy = policy_of(keys_of(key), witnesses) if witnesses else None
     options = EvidenceOptions() if slow else FAST
@@ -190,7 +190,7 @@ def test_a_witness_that_claims_more_records_stops_the_signing(
     log = write_log(tmp_path / "audit", LOG, records=5)
     public = Signer("witness.example/w1", bytes(32)).cosigner
     with answering(lambda _: (409, b"4000000\n")) as told:
-        service = service_of(tmp_path, state, key, Witness("w1", public, told.url))
+        service = service_of(tmp_path, state, key, TrustedWitness("w1", public, told.url))
         with running(service):
             eventually(lambda: "has a checkpoint of 4000000 records" in of(service).trouble)
             eventually(lambda: "has a checkpoint of" in of(service, OWN).trouble)

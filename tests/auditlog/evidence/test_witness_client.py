@@ -9,7 +9,7 @@ import pytest
 
 from auditlog.evidence.merkle import consistency_proof
 from auditlog.evidence.note import Note, Signer
-from auditlog.evidence.policy import Witness
+from auditlog.evidence.policy import TrustedWitness
 from auditlog.evidence.witness_client import Answer, submit
 from tests.support.trees import ORIGIN, leaves_of, signed, subtrees_of, witness
 from tests.support.witnesses import answering, go_witness, our_witness
@@ -23,7 +23,7 @@ def prove(old: int, size: int) -> list[bytes]:
 
 
 def submitted(url: str, note: Note, old: int = 0) -> Answer:
-    return submit(Witness("w1", witness(1).cosigner, url), note, old, prove)
+    return submit(TrustedWitness("w1", witness(1).cosigner, url), note, old, prove)
 
 
 def cosigning(body: bytes) -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ import pytest
 
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
-from auditlog.verification.continuous import Alarm, ContinuousVerification, load_status
+from auditlog.verification.continuous import ContinuousVerification, VerificationAlarm, load_status
 from tests.support.logs import LogBuilder, write_log
 from tests.support.waiting import eventually
 
@@ -41,7 +41,7 @@ class Verification(ContinuousVerification):
     """Runs in a thread, and keeps the alarms."""
 
     def __init__(self, *directories: Path, every: dt.timedelta = LONG, share: float = 1.0) -> None:
-        self.raised: list[Alarm] = []
+        self.raised: list[VerificationAlarm] = []
         state_dir = directories[0].parent / "state"
         super().__init__(
             directories,

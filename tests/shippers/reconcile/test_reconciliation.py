@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from auditlog.format.record import parse_header
-from retention.policy import Policy
+from retention.policy import RetentionPolicy
 from retention.service import run_retention
 from shippers.errors import SinkRefused
 from shippers.item import Shipment
@@ -247,7 +247,9 @@ def test_what_retention_deleted_is_proven_by_its_chain(copy: Copy, audit: Path) 
         audit, records=4, segments=3, days=40, at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     )
     ship(copy, built)
-    policy = Policy(compress_after=dt.timedelta(days=1), delete_after=dt.timedelta(days=60))
+    policy = RetentionPolicy(
+        compress_after=dt.timedelta(days=1), delete_after=dt.timedelta(days=60)
+    )
     at = dt.datetime(2026, 4, 1, tzinfo=dt.UTC)
     run_retention(audit, policy, audit / ".auditlog", [], at, confirm=True, simulated=False)
     with pytest.raises(FileNotFoundError):
