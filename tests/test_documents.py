@@ -234,7 +234,7 @@ def test_recover_a_damaged_log(tmp_path: Path) -> None:
     printed = Document.read(DOCS / "recover-a-damaged-log.md").run(tmp_path)
     assert "hash_mismatch" in printed[1]
     assert "it exits with 1" in printed[1]
-    assert printed[2].endswith("line 3 is not what was shipped\n")
+    assert "seq 3: it was changed in the file" in printed[2]
     assert "ok     queen-rbee@hive1+after-damage: " in printed[3]
 
 
@@ -366,6 +366,24 @@ def test_blocks_of_a_document_share_files_names_and_programs(tmp_path: Path) -> 
     assert printed[0] == ""
     assert "made.py" in printed[1]
     assert printed[2] == "2\n"
+
+
+@pytest.mark.parametrize("name", ["threat-model.md", "promises.md"])
+def test_every_threat_and_promise_names_its_tests(name: str) -> None:
+    """Each number of the page has a row of tests that exist, unless nothing detects the attack."""
+    claims, tests = (DOCS / name).read_text("utf-8").split("\n## Tests\n")
+    numbered = re.findall(r"^(?:\| )?(\d+)(?: \||\. \*\*)(.*)$", claims, re.MULTILINE)
+    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", tests, re.MULTILINE))
+    assert [number for number, _ in numbered] == list(rows)
+    for number, claim in numbered:
+        if rows[number] == "not detected":
+            assert "| no |" in claim, f"{name}: {number} claims to be detected and names no test"
+            continue
+        named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", rows[number])
+        assert named, f"{name}: {number} names no test"
+        for path, test in named:
+            content = (ROOT / "tests" / path).read_text("utf-8")
+            assert f"def {test}(" in content, f"{name}: {number}: {path} has no {test}"
 
 
 def relative(path: Path) -> str:
