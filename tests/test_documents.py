@@ -138,10 +138,12 @@ def test_prove_a_record(tmp_path: Path) -> None:
     assert "ok: record 6 of audit.example.com/hive1/queen-rbee@hive1; witnessed" in printed[7]
     assert "FAILED the line is not record 6" in printed[8]
     assert printed[8].endswith("exit code 1\n")
-    assert "FAILED" not in printed[9]
-    assert "is not signed any more" in printed[10]
-    assert "root_mismatch: a record from 1 to" in printed[11]
-    assert printed[11].endswith("exit code 1\n")
+    assert "tiles/queen-rbee@hive1: the tree of 10 records\n" in printed[9]
+    assert printed[9].endswith("checkpoint\ntile\n")
+    assert "FAILED" not in printed[10]
+    assert "is not signed any more" in printed[11]
+    assert "root_mismatch: a record from 1 to" in printed[12]
+    assert printed[12].endswith("exit code 1\n")
 
 
 def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime as dt
 import hashlib
 import io
@@ -41,7 +42,14 @@ _SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson", ".
 @config_option
 @scope_options
 @click.option("--query", metavar="QUERY", help="The records that answer it; see search.")
-@click.option("-o", "--output", "target", required=True, type=PATH, metavar="FILE|-")
+@click.option("-o", "--output", "target", type=PATH, metavar="FILE|-")
+@click.option(
+    "--tiles",
+    "tiles_dir",
+    type=PATH,
+    metavar="DIR",
+    help="Instead of a file: the signed trees, for other programs (c2sp.org/tlog-tiles).",
+)
 @click.option(
     "--format",
     "form",
@@ -57,7 +65,8 @@ def export(
     until: str | None,
     logs: str,
     query: str | None,
-    target: Path,
+    target: Path | None,
+    tiles_dir: Path | None,
     form: str | None,
     as_json: bool,
 ) -> int:
@@ -73,13 +82,21 @@ def export(
       auditctl export --since 2026-11-01 --until 2026-11-23 -o case-17.tar.zst
       auditctl export /var/log/llama-orch/audit --query actor=mallory -o case-18.tar.zst
       auditctl export --query 'event_type~^auth_' --format csv -o - | less -S
+      auditctl export --tiles /srv/www/log
     """
+    now = dt.datetime.now(dt.UTC)
+    if (target is None) == (tiles_dir is None):
+        raise click.UsageError("Give -o FILE, or --tiles DIR.")
+    if tiles_dir is not None:
+        if query or form or since or until:
+            raise click.UsageError("--tiles writes whole trees; only --log chooses among them")
+        return _write_tiles(directory, config_path, logs, tiles_dir, as_json=as_json)
+    assert target is not None  # noqa: S101  (one of both, see above)
     form = form or next((f for end, f in _SUFFIXES.items() if target.name.endswith(end)), None)
     if form is None:
         raise click.UsageError(f"{target} does not say what it is to be; give --format")
     if form == "parquet" and str(target) == "-":
         raise click.UsageError("Parquet cannot be streamed; give -o FILE")
-    now = dt.datetime.now(dt.UTC)
     scope = SearchScope.asked_for(logs, since, until, now)
     config, directories = chosen(directory, config_path)
     damaged = 0
@@ -107,6 +124,26 @@ def export(
     manifest, digest = write_bundle(target, asked, now)
     _bundle_summary(target, manifest, digest, as_json=as_json)
     return ExitCode.OK if manifest.ok and not damaged else ExitCode.PARTLY
+
+
+def _write_tiles(
+    directory: Path | None, config_path: Path | None, logs: str, place: Path, *, as_json: bool
+) -> int:
+    # Imported here: only who signs has the libraries of evidence.
+    from auditctl.export.tiles import export_tiles  # noqa: PLC0415  (see above)
+
+    config, directories = chosen(directory, config_path)
+    found = export_tiles(config, directories, logs, place)
+    if as_json:
+        trees = [dataclasses.asdict(each) for each in found]
+        answer = {"schema": "auditctl.exported/1", "directory": str(place), "trees": trees}
+        render.print_json(answer, indent=True)
+    for each in found if not as_json else ():
+        left_out = each.records - each.entries
+        text = f"{each.directory}: the tree of {render.count(each.records, 'record')}"
+        text += f"; {render.count(left_out, 'entry', 'entries')} left out" if left_out else ""
+        render.print_line(text)
+    return ExitCode.PARTLY if any(each.entries < each.records for each in found) else ExitCode.OK
 
 
 def _write(target: Path, form: str, records: Iterable[Record]) -> int:

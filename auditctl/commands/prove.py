@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
-from auditctl.composition.evidence import load_policy
+from auditctl.composition.evidence import accepted, best_checkpoint, load_policy
 from auditctl.errors import BadPath
 from auditctl.options import DIRECTORY, PATH, TEXT, chosen, complete_logs, config_option
 from auditctl.output import render
 from auditctl.output.new_file import new_file
 from auditlog.evidence.checkpoint_file import read_checkpoints
-from auditlog.evidence.errors import BadEvidence
 from auditlog.evidence.proof import RecordProof
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.tree_files import TreeFiles
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from auditlog.evidence.checkpoint_file import Signed
-    from auditlog.evidence.policy import TrustPolicy
 
 _CHECKER: Final = Path(__file__).parents[1] / "export/check_record.py"
 
@@ -78,7 +71,7 @@ def prove(
     policy = None if policy_path is None else load_policy(policy_path)
     place = ProofState(config.state_directory()).directory(log)
     signed, _ = read_checkpoints(place / "checkpoints")
-    chosen_one = _choose(signed, seq, policy)
+    chosen_one = best_checkpoint(signed, seq, policy)
     if chosen_one is None:
         largest = max((each.checkpoint.size for each in signed), default=0)
         raise BadPath(
@@ -89,7 +82,7 @@ def prove(
     size = chosen_one.checkpoint.size
     hashes = TreeFiles(place).inclusion(seq - 1, size)
     proof = RecordProof(seq - 1, tuple(hashes), chosen_one.note).to_bytes()
-    if policy is not None and not _accepted(policy, chosen_one):
+    if policy is not None and not accepted(policy, chosen_one):
         render.say(
             "auditctl: no quorum of witnesses has cosigned a checkpoint with this record yet."
         )
@@ -101,17 +94,3 @@ def prove(
         return
     with new_file(target) as stream:
         stream.write(proof)
-
-
-def _choose(signed: Sequence[Signed], seq: int, policy: TrustPolicy | None) -> Signed | None:
-    """The newest checkpoint with the record; one that a quorum cosigned, where there is any."""
-    having = [each for each in signed if each.checkpoint.size >= seq]
-    accepted = [each for each in having if policy is not None and _accepted(policy, each)]
-    return max(accepted or having, key=lambda each: (each.checkpoint.size, each.at), default=None)
-
-
-def _accepted(policy: TrustPolicy, signed: Signed) -> bool:
-    try:
-        return policy.trust(signed.note).quorum
-    except BadEvidence:
-        return False

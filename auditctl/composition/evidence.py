@@ -12,11 +12,20 @@ from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EvidenceOptions, EvidenceService
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from auditctl.config.model import Config
+    from auditlog.evidence.checkpoint_file import Signed
 
-__all__ = ["key_path", "load_key", "load_policy", "make_evidence"]
+__all__ = [
+    "accepted",
+    "best_checkpoint",
+    "key_path",
+    "load_key",
+    "load_policy",
+    "make_evidence",
+]
 
 
 def key_path(config: Config) -> Path:
@@ -76,3 +85,20 @@ def make_evidence(config: Config) -> EvidenceService | None:
         policy=None if policy is None else load_policy(policy),
         host=config.host,
     )
+
+
+def best_checkpoint(
+    signed: Sequence[Signed], seq: int, policy: TrustPolicy | None
+) -> Signed | None:
+    """The newest checkpoint with the record; one that a quorum cosigned, where there is any."""
+    having = [each for each in signed if each.checkpoint.size >= seq]
+    cosigned = [each for each in having if policy is not None and accepted(policy, each)]
+    return max(cosigned or having, key=lambda each: (each.checkpoint.size, each.at), default=None)
+
+
+def accepted(policy: TrustPolicy, signed: Signed) -> bool:
+    """Whether the policy accepts the checkpoint."""
+    try:
+        return policy.trust(signed.note).quorum
+    except BadEvidence:
+        return False

@@ -11,6 +11,7 @@ from auditlog.evidence.note import Key
 from auditlog.evidence.policy import TrustPolicy
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.witness import WitnessedLogs
+from tests.auditlog.evidence.test_judges import says
 from tests.support.logs import LogBuilder, write_log
 from tests.support.witnesses import our_witness
 
@@ -198,3 +199,38 @@ def test_a_machine_that_is_a_clone_signs_nothing_until_it_says_so(
     assert "two machines must not sign one log" in refused.err
     assert run("evidence", "restart", "--all", "--reason", "this one replaces it").code == 0
     assert run("evidence", "sign").code == 0
+
+
+def test_export_tiles_writes_every_tree_that_was_asked_for(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    nothing = run("export", "--tiles", tmp_path / "tiles")
+    assert (nothing.code, "no log that was asked for is signed" in nothing.err) == (2, True)
+    key = make_key(run)[1]
+    run("evidence", "sign")
+    made = run("export", "--tiles", tmp_path / "tiles")
+    assert made.code == 0
+    assert f"{tmp_path}/tiles/{LOG}: the tree of 10 records\n" in made.out
+    assert {path.name for path in (tmp_path / "tiles").iterdir()} == {LOG, "evidence@hive1"}
+    judged = says("tilesjudge", tmp_path / "tiles" / LOG, key)
+    assert judged == "OK 10 leaves, 10 entries\n"
+    again = run("export", "--tiles", tmp_path / "tiles")
+    assert (again.code, "is not empty" in again.err) == (2, True)
+    [segment] = (tmp_path / "audit").glob(f"{LOG}.*")
+    segment.write_bytes(segment.read_bytes().replace(b"alice", b"mallo", 1))
+    damaged = run("export", "--tiles", tmp_path / "two", "--log", LOG, "--json")
+    assert damaged.code == 3
+    [tree] = damaged.json["trees"]
+    assert (tree["log"], tree["records"], tree["entries"]) == (LOG, 10, 0)
+    assert says("tilesjudge", tmp_path / "two" / LOG, key) == "OK 10 leaves, 0 entries\n"
+
+
+@pytest.mark.parametrize("options", [
+    (),
+    ("--tiles", "t", "-o", "f.csv"),
+    ("--tiles", "t", "--since", "today"),
+])  # fmt: skip
+def test_export_takes_a_file_or_tiles(
+    run: Callable[..., Result], config: Path, options: tuple[str, ...]
+) -> None:
+    assert run("export", *options).code == 2

@@ -105,7 +105,7 @@ def test_parquet_without_pyarrow_says_how_to_get_it(built: LogBuilder, tmp_path:
         (["-o", "-", "--format", "parquet"], "Parquet cannot be streamed"),
         (["-o", "case.tar.zst", "--since", "never"], "is not a time"),
         (["-o", "case.tar.zst", "--query", "a=("], "no field"),
-        ([], "Missing option"),
+        ([], "Give -o FILE, or --tiles DIR"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
