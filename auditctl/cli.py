@@ -50,7 +50,7 @@ COMMANDS: Final = {
 }
 
 COMPLETE_VARIABLE: Final = "_AUDITCTL_COMPLETE"
-"""What a shell sets to ask for completions; see `auditctl completion`."""
+"""Environment variable that a shell sets to request completions; see `auditctl completion`."""
 
 _EPILOG: Final = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 refused by a safety rule, 65 bad config or "

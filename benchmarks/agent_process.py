@@ -100,7 +100,7 @@ class AgentProcess:
         return int(self._proc("status").partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
     def read_bytes(self) -> int:
-        """What its reads returned so far, those of files and of the connection (proc_pid_io(5))."""
+        """Bytes that its read calls have returned, from files and sockets (proc_pid_io(5))."""
         return int(self._proc("io").partition("rchar:")[2].split()[0])
 
     def _proc(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a shipped record costs: CPU time of a process, user and system, and memory."""
+"""Measure the cost of a shipped record: CPU time of a process, user and system, and memory."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _ship(sink: Sink) -> float:
 
 
 def _by_agent(figure: Callable[[AgentProcess, float], float]) -> float:
-    """What ``figure`` says of an agent and of its CPU seconds, when it has shipped everything."""
+    """Return ``figure`` of an agent and its CPU seconds, once everything is shipped."""
     cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))

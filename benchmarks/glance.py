@@ -1,4 +1,4 @@
-"""How long a person waits: the first answers, the state of many logs, the help."""
+"""Measure how long a person waits: for first answers, the state of many logs, the help."""
 
 from __future__ import annotations
 

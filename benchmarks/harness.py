@@ -49,7 +49,7 @@ class Ratio:
 
 
 class Benchmark(Protocol):
-    """What a benchmark module defines; ``setting`` starts what all cases share, as environment."""
+    """Interface of a benchmark module; ``setting`` starts what all cases share, as environment."""
 
     TITLE: str
     UNIT: str

@@ -1,4 +1,4 @@
-"""How long one emit takes its caller, and how long it takes to start."""
+"""Measure how long one emit takes its caller, and how long a start takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How soon an appended record is acknowledged by the server, and how soon a search finds it.
+"""Measure how soon an appended record is acknowledged by the server and found by a search.
 
 Another process appends at its pace, each record durable before the next.  The time of an append is
 the record's own timestamp.

@@ -69,7 +69,7 @@ def draw(stored: Path, picture: Path) -> Path:
 
 
 def source_of(content: bytes) -> str:
-    """What a picture says it was drawn from."""
+    """Return the caption that names the data of a picture."""
     return f"sha256 of the result: {hashlib.sha256(content).hexdigest()}"
 
 

@@ -63,11 +63,11 @@ def document() -> str:
 
 
 def _commands() -> str:
-    """What there is to run, in the words of each module."""
+    """List the benchmarks with the first sentence of each module."""
     lines = [
         "`make bench` runs all but the peers, which fetch packages of Debian; one by itself:",
         "",
-        "| command | what it asks |",
+        "| command | measurement |",
         "|---|---|",
     ]
     for name in NAMES + PEERS:

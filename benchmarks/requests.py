@@ -48,7 +48,7 @@ class _Counting(ElasticsearchSink):
 
 
 def _stream(figure: Callable[[list[float], float, float], float]) -> float:
-    """What ``figure`` makes of the requests' times, the CPU time and the time they were in."""
+    """Return ``figure`` of the requests' times, the CPU time and the elapsed time."""
     cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     sink = _Counting(ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix, replicas=0))

@@ -1,4 +1,4 @@
-"""Retention: compressing a segment with every proof, against gzip; days with nothing to do."""
+"""Compare compressing a segment, proofs included, with gzip; time days with nothing to do."""
 
 from __future__ import annotations
 

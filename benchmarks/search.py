@@ -1,4 +1,4 @@
-"""Search over files against the tools people use today: grep, zstdcat and zcat in pipes, jq."""
+"""Compare search over files with grep, zstdcat and zcat in pipes, and jq."""
 
 from __future__ import annotations
 

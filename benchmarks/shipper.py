@@ -1,4 +1,4 @@
-"""A backlog into a real Elasticsearch: our shipper against bodies that only have to be posted."""
+"""Ship a backlog into a real Elasticsearch: our shipper against posting ready-made bodies."""
 
 from __future__ import annotations
 

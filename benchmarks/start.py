@@ -1,4 +1,4 @@
-"""How soon the agent ships after a start, and what it costs while there is nothing to do."""
+"""Measure how soon the agent ships after a start, and its cost while there is nothing to do."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _write_segments(directory: Path) -> None:
 
 
 def _with_agent(name: str, figure: Callable[[AgentProcess, Callable[[], int]], float]) -> float:
-    """What ``figure`` says of an agent on these logs; it also gets what counts the documents."""
+    """Return ``figure`` of an agent on these logs; it is also given the counter of documents."""
     cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     log = Path(os.environ["BENCHMARK_PLACE"], name)

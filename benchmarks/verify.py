@@ -1,4 +1,4 @@
-"""verify against plain SHA-256 over the same bytes: what the chain costs beyond hashing."""
+"""Compare verify with plain SHA-256 over the same bytes: the cost beyond hashing."""
 
 from __future__ import annotations
 

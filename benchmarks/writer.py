@@ -1,4 +1,4 @@
-"""The writer against what people use today, and against the disk itself."""
+"""Compare the writer with logging libraries in use today, and with the disk itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FEW = 3_000
 
 @contextmanager
 def setting() -> Iterator[Mapping[str, str]]:
-    """Nothing is shared; every case writes into a directory of its own on the same file system."""
+    """Yield no shared setting: every case writes into a directory of its own on one file system."""
     yield {}
 
 
@@ -129,7 +129,7 @@ def _batched() -> float:
 
 
 def _batched_without_redaction() -> float:
-    """What cleaning costs: the same with every look for secrets and controls taken out."""
+    """Measure the cost of cleaning: the same without the search for secrets and controls."""
     for name in ("Id", "Label", "Text"):  # before the first event is made: its code is written then
         field_kinds.KINDS[name].json = None
     body.PLAIN_LENGTH = 1 << 30  # type: ignore[misc]  # a stub

@@ -26,7 +26,7 @@ def log():
 
 
 def actor_of(scope):
-    """Who asks: here what a proxy has authenticated; with Starlette, scope["user"]."""
+    """Return the user that a proxy has authenticated; with Starlette, scope["user"]."""
     user = dict(scope["headers"]).get(b"x-user")
     return None if user is None else auditlog.Actor(user.decode("latin-1"), auth_method="mtls")
 

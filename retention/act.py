@@ -69,10 +69,10 @@ _logger = logging.getLogger("auditlog.retention")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What became of one action.
+    """The outcome of one action.
 
     action        the planned one, or keep where looking again found a reason to
-    error         why it was tried and not done
+    error         the error that stopped it, "" when it was done
     freed_bytes   on disk
     """
 

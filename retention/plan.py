@@ -69,7 +69,7 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What happens to one subject, and why."""
+    """The planned action for one subject, with its reason."""
 
     case: Case
     action: Verb

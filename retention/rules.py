@@ -84,7 +84,7 @@ class Verdict(NamedTuple):
 
 
 class RuleResult(NamedTuple):
-    """What one rule says about one subject.
+    """The result of one rule for one subject.
 
     ``keeps`` says whether it forbids to touch the subject; ``needs`` that it keeps only until the
     subject was read, or searched for the records of holds.
@@ -503,7 +503,7 @@ _CHECKS: Final[dict[type[Any], tuple[tuple[str, Callable[..., _Found | None]], .
 }  # fmt: skip
 
 
-# What the checks share ----------------------------------------------------------------------------
+# Shared by the checks -----------------------------------------------------------------------------
 
 
 def _age(subject: Subject, group: SubjectGroup) -> tuple[str, dt.timedelta]:

@@ -324,7 +324,7 @@ def _carry_out(
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is planned for one subject, and what each rule says about it, in the rules' order."""
+    """The planned action of one subject, and the result of every rule, in the rules' order."""
 
     action: Action
     findings: tuple[RuleResult, ...]

@@ -27,7 +27,7 @@ __all__ = ["Due", "timeline"]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What becomes due on one UTC day: segments, and the bytes that deletions free."""
+    """The segments that become due on one UTC day, and the bytes that their deletions free."""
 
     day: dt.date
     compress: int = 0

@@ -60,7 +60,7 @@ class Watch:
     ) -> None:
         self.rebuilds = 0
         self.unwatched: frozenset[Path] = frozenset()
-        """What ``check`` could not watch: it has to be looked at instead."""
+        """Directories that ``check`` could not watch; the caller has to list them regularly."""
         self._names_changed = names_changed
         self._file_grew = file_grew
         self._observer: Any = None  # watchdog's class, which is another one on each system

@@ -1,4 +1,4 @@
-"""What `make wheel-check` runs where the wheel with its [agent] extra is installed, and no more.
+"""Check an installation of the wheel with its [agent] extra alone; run by `make wheel-check`.
 
 Every command is loaded, and one log goes its whole way: written, verified, shipped, planned for.
 A module or a template that the wheel lacks, or a requirement that its metadata does not name, fails

@@ -72,7 +72,7 @@ def pytest_configure() -> None:
     ours = ("AUDITLOG_CONFIG", "AUDITLOG_DEBUG", "AUDITLOG_PASSWORD", "AUDITLOG_API_KEY")
     for name in ("COLUMNS", "LINES", "GZIP", *ours):
         os.environ.pop(name, None)
-    # Whoever has to go through a proxy to fetch things: what runs here is reached without.
+    # A configured proxy is for fetching packages: servers on this host are reached directly.
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 

@@ -1,4 +1,4 @@
-"""What `make sbom` asks of its result: every requirement of an installation, each with its version,
+"""Check the result of `make sbom`: every requirement of an installation, each with its version,
 and nothing that only development needs.
 """
 

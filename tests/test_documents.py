@@ -1,5 +1,5 @@
-"""What the documents tell their readers to run is run, and prints what they say; every link and
-anchor leads somewhere, and the site holds every page.
+"""Run every command of the documents and compare its output with theirs; check that every link and
+anchor leads somewhere, and that the site holds every page.
 """
 
 from __future__ import annotations

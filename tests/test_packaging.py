@@ -1,4 +1,4 @@
-"""What is built is whole: the sdist, the wheel made of it, and the version both say.
+"""Check that the sdist and the wheel are complete and have the same version.
 
 `make wheel-check` goes on from here: it installs the wheel into clean environments and uses it.
 """

@@ -1,4 +1,4 @@
-"""What `make wheel-check` runs with the installed wheel, in an environment with nothing else.
+"""Check the installed wheel, in an environment with nothing else; run by `make wheel-check`.
 
 Only the standard library, orjson, zstandard and the wheel are there: a module that the base
 package needs and its metadata does not name fails here and nowhere else.

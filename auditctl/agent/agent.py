@@ -101,7 +101,7 @@ class Agent:
             self._services = self._make_services(config)
             self._locks = locks.pop_all()
 
-    # What the metrics ask for ----------------------------------------------------------------
+    # Called by the metrics server ------------------------------------------------------------
 
     def shipping(self) -> ShippingStats | None:
         return self._services.shipping()
@@ -142,7 +142,7 @@ class Agent:
         reasons += evidence.unready() if evidence is not None else []
         return tuple(reasons)
 
-    # What the command does -------------------------------------------------------------------
+    # Called by the command -------------------------------------------------------------------
 
     def reload(self) -> None:
         """Ask for the configuration to be read again; from any thread."""

@@ -43,7 +43,7 @@ def reports_of(
     max_age: dt.timedelta | None,
     offline: bool,
 ) -> dict[str, EvidenceReport]:
-    """What checkpoints say of the logs.  Raises ConfigError, BadEvidence, OSError."""
+    """Verify logs against their checkpoints.  Raises ConfigError, BadEvidence, OSError."""
     policy = load_policy(policy_path)
     found: list[Candidate] = []
     for place in checkpoints:

@@ -62,7 +62,7 @@ delete_after = "90d"
 """
 
 _EVIDENCE: Final = """
-# What is on disk is verified again and again; what is wrong raises an alarm.
+# All logs on disk are verified in the background, again and again; a finding raises an alarm.
 [evidence]
 verify_every = "1d"
 """

@@ -56,7 +56,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to export; ``answers`` gives the records that answer ``query``, where there is one.
+    """The scope of an export; ``answers`` returns the records that match ``query``, if given.
 
     ``known`` is what is known of the logs besides their files, by directory, so that what is
     missing is a finding.
@@ -133,7 +133,7 @@ class _Writer:
             proven = proofs_in(found)
             tombstones = by_log(proven.tombstones)
             known = asked.known.get(directory, ())
-            # Who checks reads from the first to the last: proofs before what they prove.
+            # The archive is checked in one pass: tombstones come before the segments they explain.
             for log in sorted(found, key=lambda log: (log.service != "retention", log)):
                 proofs = log.service == "retention"
                 if not proofs and not asked.scope.has_log(str(log)):

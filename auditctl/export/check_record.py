@@ -128,7 +128,7 @@ def enough(name: str, groups: Groups, seen: dict[str, int]) -> bool:
 def signers(
     text: bytes, lines: str, keys: dict[tuple[str, bytes], tuple[str, VerifierKey]]
 ) -> dict[str, int]:
-    """Who signed, by their names in the policy (the log: ""), with the time each of them states."""
+    """Return the signers by their names in the policy (the log: ""), each with its stated time."""
     seen: dict[str, int] = {}
     for line in lines.removesuffix("\n").split("\n"):
         dash, name, blob = line.split(" ")

@@ -25,7 +25,7 @@ __all__ = ["FleetReport", "LogLine", "LogSummary", "judge"]
 
 @dataclass(frozen=True, slots=True)
 class LogSummary:
-    """What a sink holds of one log; ``seq_sum`` is the sum of the seqs of all its records."""
+    """One log as a sink holds it; ``seq_sum`` is the sum of the seqs of all its records."""
 
     log: str
     records: int

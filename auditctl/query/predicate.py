@@ -113,9 +113,9 @@ def _is_number(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str | None:
-    """What ``~`` and words look into: texts, true and false, and whole numbers as they are written.
+    """Return the text that ``~`` and words search: a string, true or false, or a whole number.
 
-    Not fractions: 1e2 and 100.0 are one number and no one text.
+    None for anything else; fractions have several spellings (1e2, 100.0).
     """
     if isinstance(value, str):
         return value

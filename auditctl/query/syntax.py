@@ -55,10 +55,10 @@ _BARE: Final = re.compile(r"[^\s()\"'][^\s()]*")
 _SPACE: Final = re.compile(r"\s*")
 
 FIELDS: Final = tuple(member.path for member in members())
-"""What a record has at its top level; everything of the caller's own lies below details."""
+"""Fields that a query may name, besides those below ``details``, which are the caller's own."""
 
 ALIASES: Final = {
-    # Short for what is asked most.
+    # Short names for the fields that are searched most.
     "actor": "actor.user_id",
     "resource": "resource.resource_id",
     "timestamp": "@timestamp",

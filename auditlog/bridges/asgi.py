@@ -123,7 +123,7 @@ class AuditMiddleware:
                 raise
 
     async def actor_of(self, scope: Scope, client_ip: str | None) -> Actor | None:
-        """Who acts, with the client's address; None when nobody knows (yet)."""
+        """Return the actor with the client's address; None when it is not known (yet)."""
         if self._actor is None:
             return None
         who = self._actor(scope)

@@ -42,12 +42,12 @@ _TRY_AGAIN_LATER: Final = 1013  # close code, registered with IANA for RFC 6455
 
 
 class Audit(Protocol):
-    """What an exchange asks of the middleware."""
+    """The part of the middleware that an exchange calls."""
 
     fail_closed: bool
 
     async def actor_of(self, scope: Scope, client_ip: str | None) -> Actor | None:
-        """Who acts; None when nobody knows."""
+        """Return the actor, or None when it is unknown."""
         ...
 
     async def record(
@@ -64,7 +64,7 @@ class Audit(Protocol):
 
 
 class _Exchange:
-    """What is known of a request or connection, and whether it was refused."""
+    """State of one request or connection, and whether it was refused."""
 
     def __init__(
         self,
@@ -85,16 +85,16 @@ class _Exchange:
         self._ask_again = False
 
     def knows(self, actor: Actor | None) -> None:
-        """Who acts, asked before the application ran; None is asked again once it has."""
+        """Set the actor determined before the application ran; None is asked again afterwards."""
         self._actor = actor
         self._ask_again = actor is None
 
     def receiver(self, receive: Receive) -> Receive:
-        """What the application receives from."""
+        """Wrap the ``receive`` callable for the application."""
         return receive
 
     async def send(self, message: Message) -> None:
-        """What the application sends to."""
+        """Wrap the ``send`` callable for the application."""
         raise NotImplementedError
 
     async def end(self) -> None:

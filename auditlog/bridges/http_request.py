@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 ActorLike: TypeAlias = Actor | Mapping[str, Any] | str | None
-"""What a middleware's ``actor`` function may return; a text is a user id."""
+"""Return value of a middleware's ``actor`` function; a string is a user id."""
 
 NOT_RECORDED: Final = b"The request could not be recorded in the audit log.\n"
 """The body of a 503 in place of a response that has no record."""

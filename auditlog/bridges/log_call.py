@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["LIBRARYS_LOGGER", "LogCall", "is_librarys", "severity_of"]
 
 LIBRARYS_LOGGER: Final = "auditlog"
-"""What this library logs about itself; it must not become an event of itself."""
+"""Logger of this library; its messages must not become events, which would log again."""
 
 _TAKEN: Final = ("actor", "resource", "outcome", "correlation_id", "details")
 

@@ -171,7 +171,7 @@ class _Response(Iterator[bytes]):
         return self._write
 
     def _write(self, chunk: bytes) -> None:
-        """What PEP 3333 keeps for old applications: bytes that go out at once."""
+        """Send bytes at once: the ``write`` callable that PEP 3333 keeps for old applications."""
         if not self._recorded:
             self._record(streamed=True)
         if not self._refused:

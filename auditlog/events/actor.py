@@ -49,7 +49,7 @@ class _Party(Frozen):
 
     __slots__ = ("_made",)
     member: ClassVar[str]
-    """What the record calls it."""
+    """Name of its member in the record."""
 
     if TYPE_CHECKING:
 

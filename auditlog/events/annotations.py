@@ -161,7 +161,7 @@ def _read(annotation: Any) -> tuple[FieldKind | None, bool, EcsName | None]:
 
 
 def _named(annotation: Any) -> Any:
-    """What a NewType or a ``type`` statement gives a name to."""
+    """Return the type behind a NewType or a ``type`` statement, None for anything else."""
     return getattr(annotation, "__supertype__", None) or getattr(annotation, "__value__", None)
 
 

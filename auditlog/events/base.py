@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
-"""What the name of an event type looks like."""
+"""Pattern of the name of an event type."""
 
 RESERVED_SERVICES: Final = frozenset({"retention", "evidence", "witness"})
 """The services of the library itself, whose logs contain tombstones, holds and checkpoints."""

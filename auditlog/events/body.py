@@ -233,7 +233,7 @@ def _details(  # noqa: PLR0917  (keywords would cost a tenth of the call)
 
 
 def _replaced_in(event: Event, rules: ValueRules) -> list[str]:
-    """What had to be replaced in the event's own fields, of those that hold any value."""
+    """List what had to be replaced in the event's fields that take any value."""
     found: list[str] = []
     for name in event.loose_fields:
         if (value := getattr(event, name)) is not None:

@@ -151,7 +151,7 @@ def _added(  # noqa: PLR0917  (the fields of a context)
     details: Any,
     more: Mapping[str, Any],
 ) -> Context:
-    """What is bound, and the fields that are not None.  Raises InvalidEvent."""
+    """Return the bound context updated by the fields that are not None.  Raises InvalidEvent."""
     outer = outer or _EMPTY
     if details is not None and not isinstance(details, Mapping):
         raise InvalidEvent(f"details is {type(details).__name__}, not a mapping")

@@ -407,7 +407,7 @@ NAMES: Final[Mapping[str, object]] = {
     "_word": _is_word,
     "_repr": repr,
 }
-"""What the pieces of source refer to; no field's name starts with an underscore."""
+"""Globals of the generated code; no field's name starts with an underscore."""
 
 
 def instance_of(wanted: type) -> FieldKind:

@@ -137,7 +137,7 @@ def _details_of(event: type[Event]) -> dict[str, Any]:
 
 
 def _case(event_type: str, *, details: bool, resource: bool) -> dict[str, Any]:
-    """What holds for the records of one type."""
+    """Return the if/then subschema for the records of one type."""
     required = [
         *(["details"] if details else []),
         *(["resource"] if resource else []),

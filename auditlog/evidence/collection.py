@@ -84,7 +84,7 @@ def from_logs(directory: Path) -> Iterator[Candidate]:
 
 
 def from_witnesses(policy: TrustPolicy) -> tuple[list[Candidate], list[str]]:
-    """What the witnesses of the policy remember of its logs, and which of them did not answer."""
+    """Fetch the logs' checkpoints from all witnesses; also return those that did not answer."""
     found, silent = [], []
     for witness in policy.witnesses.values():
         if not witness.url:

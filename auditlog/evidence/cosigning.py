@@ -35,7 +35,7 @@ _LONGEST_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Cosigned:
-    """What a witness answered about a checkpoint."""
+    """The answer of a witness to a checkpoint."""
 
     witness: str
     log: str
@@ -136,7 +136,7 @@ class Cosigning:
         return any(worker.busy for worker in self._workers) or not self._results.empty()
 
     def results(self) -> list[Cosigned]:
-        """What was answered since the last call."""
+        """Return the answers received since the last call."""
         found = []
         while True:
             try:

@@ -100,7 +100,7 @@ class TreeFiles:
         return consistency_proof(old, size, self.subtree)
 
     def edge(self, size: int) -> list[list[bytes]]:
-        """What a TreeBuilder of that size holds: of each level the nodes of its unfinished tile."""
+        """Return the state of a TreeBuilder of that size: each level's unfinished tile."""
         levels = [self.leaves(size - size % TILE_WIDTH, size % TILE_WIDTH)]
         level, nodes = 1, size // TILE_WIDTH
         while nodes:

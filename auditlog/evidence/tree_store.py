@@ -75,7 +75,7 @@ class TreeStore:
         return TreeFiles(self.directory)
 
     def begin(self, label: str) -> None:
-        """What is appended from now on are the records of this segment (<day>.<part>)."""
+        """Start a segment (``<day>.<part>``): the leaves appended from now on belong to it."""
         if label == self._label:
             return
         self._write()

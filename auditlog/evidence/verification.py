@@ -41,7 +41,7 @@ __all__ = ["EvidenceReport", "verify_evidence"]
 
 @dataclass(slots=True)
 class EvidenceReport:
-    """What checkpoints say of one log.
+    """Result of verifying one log against its checkpoints.
 
     ``signed_through_seq`` and ``witnessed_through_seq`` are the last records of the largest
     checkpoints that the files fit: signed by the log, and cosigned by a quorum.

@@ -86,7 +86,7 @@ class WitnessedLogs:
 
 
 class WitnessState:
-    """What was cosigned, in an SQLite file; one transaction a request.  Thread-safe."""
+    """Cosigned checkpoints in an SQLite file; one transaction a request.  Thread-safe."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

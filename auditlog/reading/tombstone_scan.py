@@ -74,7 +74,7 @@ def tombstones_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Iterator[Tom
 
 
 class Proofs(NamedTuple):
-    """What accounts for records that are not in the files, or not as they were written."""
+    """Records of retention that explain deleted segments (tombstones) and erased records."""
 
     tombstones: tuple[Tombstone, ...]
     erasures: tuple[Erasure, ...]

@@ -25,7 +25,7 @@ __all__ = ["LOW_ENTROPY", "Meaning", "meaning", "words"]
 
 
 class Meaning(NamedTuple):
-    """What a key says of its value.  ``sure`` is False when the value has to decide."""
+    """Kind of secret that a key names; ``sure`` is False when the value has to decide."""
 
     kind: str
     sure: bool
@@ -266,7 +266,7 @@ def _plain(word: str) -> str:
 
 @lru_cache(maxsize=4096)
 def meaning(key: str) -> Meaning | None:
-    """What stands under the key: a kind of secret, or None for anything else."""
+    """Return the kind of secret that a key names, None for anything else."""
     if key.isascii() and _STEM.search(key.lower()) is None:
         return None
     parts = words(key)

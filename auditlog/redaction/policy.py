@@ -73,7 +73,7 @@ class Policy:
         return replace(self, classes=self.classes - _check_classes(classes))
 
     def meaning(self, key: str) -> Meaning | None:
-        """What a key says of its value, by this policy."""
+        """Return the kind of secret that a key names under this policy, None for no secret."""
         if self.secret_keys or self.harmless_keys:
             joined = _joined(key)
             if joined in self.harmless_keys:

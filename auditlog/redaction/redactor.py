@@ -167,7 +167,7 @@ class Redactor:
         return self._clean(value, where, 0, [self._most_bytes])
 
     def explain(self, text: str) -> list[Replaced]:
-        """What would be replaced in the text, and by which rule."""
+        """List what would be replaced in a text, and by which rule."""
         return self._replacements(text)
 
     # Values -----------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class Redactor:
         return name, kept
 
     def _hide(self, found: Meaning, key: str, given: Any, kept: Any) -> Any:
-        """What stands under a secret key; ``kept`` is the same value, already checked and cleaned."""
+        """Redact the value of a secret key; ``kept`` is the same value, checked and cleaned."""
         if kept is None or isinstance(kept, bool):
             return kept
         if isinstance(kept, str):

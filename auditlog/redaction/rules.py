@@ -37,7 +37,7 @@ CLASSES: Final = {
     "email": "e-mail addresses (off by default)",
     "ip": "IP addresses, cut to their network (off by default)",
 }
-"""What a policy can switch off or on as a whole."""
+"""Classes of rules that a policy can switch on or off as a whole."""
 
 OPTIONAL_CLASSES: Final = frozenset({"cards", "iban", "email", "ip"})
 DEFAULT_CLASSES: Final = frozenset(CLASSES) - OPTIONAL_CLASSES
@@ -93,14 +93,14 @@ RULES: Final[tuple[RedactionRule, ...]] = (
 """Every rule but those of the table of formats."""
 
 NO_DERIVATIVE: Final = frozenset(rule.name for rule in RULES if not rule.derivative)
-"""What these find can be guessed: nothing derived from it is recorded."""
+"""Rules whose secrets can be guessed, so that no fingerprint of them is recorded."""
 
 
 DRAWN_AT_RANDOM: Final = frozenset(row.rule for row in FORMATS) - NO_DERIVATIVE | {
     "private_key",
     "email",
 }
-"""What these find may have a fingerprint however it looks; the others only what looks strong."""
+"""Rules that always allow a fingerprint; others only for values that look random."""
 
 
 def table() -> list[RedactionRule]:

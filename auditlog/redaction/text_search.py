@@ -502,7 +502,7 @@ def _end_of_value(text: str, beginning: re.Match[str]) -> int:
 
 
 def _header_value(text: str, position: int, found: Meaning, hits: list[Hit]) -> int:
-    """What follows ``Authorization:`` or ``Cookie:``; the line is read only where it is hidden."""
+    """Find the secret after ``Authorization:`` or ``Cookie:``; return where to search on."""
     scheme = _SCHEME.match(text, position) if found.kind == "credentials" else None
     start = scheme.end() if scheme else position
     first = _FIRST_WORD.match(text, start)

@@ -43,7 +43,7 @@ _SKIPPED: Final = re.compile(f"(?:{_ANSI}|[{_RANGES}\u200c\u200d])+")
 
 
 class _Table(dict[int, int | str]):
-    """What str.translate asks, filled as characters come."""
+    """Table for str.translate, filled as characters are first seen."""
 
     def __missing__(self, code: int) -> int | str:
         shown: int | str = code

@@ -75,7 +75,7 @@ class MemoryLog(DisabledLog):
 
 
 class Captured:
-    """What was emitted to ``log``."""
+    """The events that were emitted to ``log``."""
 
     def __init__(self, log: MemoryLog) -> None:
         self.log = log

@@ -77,16 +77,16 @@ class DisabledLog(Log):
         return Ticket(self._commit, lambda _commit, _timeout: True, seq, record_hash)
 
     def flush(self, timeout: dt.timedelta | float | None = None) -> None:
-        """Nothing is ever queued."""
+        """Return at once: no event is ever queued."""
 
     def close(self, timeout: dt.timedelta | float | None = None) -> None:
-        """Nothing is open."""
+        """Return at once: no file is open."""
 
     def reopen(self) -> None:
-        """Nothing can fail."""
+        """Return at once: there is no file to open again."""
 
     def disown(self) -> None:
-        """Nothing is held that a forked child would have to give up."""
+        """Return at once: a forked child inherits no lock and no file."""
 
     def stats(self) -> Stats:
         return Stats(

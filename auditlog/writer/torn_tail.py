@@ -61,7 +61,7 @@ def scan_tail(window: bytes, start: int, log: str) -> Tail:
 
 
 def _problem(header: Header, line: bytes, log: str, last: Header | None) -> str:
-    """What is wrong with a record, or ""."""
+    """Return why a line is not the next record, "" when it is."""
     if header.log != log:
         return "the line belongs to another log"
     seq, prev_hash = (header.seq, header.prev_hash) if last is None else (last.seq + 1, last.hash)

@@ -1,4 +1,4 @@
-"""What people write: read lines, helpers.parallel_bulk, note the offset after every chunk.
+"""Ship as a typical script does: read lines, helpers.parallel_bulk, note each chunk's offset.
 
 ``python -m benchmarks.peers.bulk_script LOG URL INDEX OFFSET_FILE`` goes on where it was.
 """

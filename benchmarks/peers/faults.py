@@ -1,4 +1,4 @@
-"""The same backlog, each program killed three times with SIGKILL: what is lost, what is doubled."""
+"""Ship the backlog with each program, killed three times: count lost and duplicate documents."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _PACKAGES: Final = (
     "rsyslog-elasticsearch",
     "syslog-ng-core",
     "syslog-ng-mod-http",
-    # What these need and a small image does not have.
+    # Dependencies that a small image lacks.
     "libestr0",
     "libfastjson4",
     "libivykis0",

@@ -1,4 +1,4 @@
-"""A backlog, from the start of each program to its last document in the index."""
+"""Ship a backlog with each program: time from its start to the last document in the index."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def ship(name: str, kills: int = 0) -> Done:
                 process.kill()
                 process.wait()
                 process = _start(contender.command, contender.environment)
-            # What is there twice counts as well: after kills only silence says that it is done.
+            # Duplicates count as well, so after kills only a pause shows that it is done.
             enough = None if kills else records
             seconds = _wait(cluster, pattern, enough, process) - began
         finally:

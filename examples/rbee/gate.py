@@ -1,4 +1,4 @@
-"""Who may come in: bearer tokens, scopes and a rate limit, each refusal recorded.
+"""Authorize requests by bearer token, scope and rate limit, and record each refusal.
 
 The actor of everything a request does is bound here, inside auditlog's middleware, which has bound
 the correlation id.

@@ -71,7 +71,7 @@ def _scope_of(_: str, path: str) -> str:
 
 
 class Hive:
-    """What the routes call."""
+    """The operations that the routes call."""
 
     def __init__(self, settings: Settings, trail: Trail) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""What rbee-hive tells Prometheus, by the names that its dashboards and alerts use.
+"""Define rbee-hive's Prometheus metrics, by the names that its dashboards and alerts use.
 
 rbee_hive_workers_total is a gauge in spite of its name: so the monitoring guide calls it, and
 renaming it would break whoever uses it.  Gauges are read from the hive when they are asked for.

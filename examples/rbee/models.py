@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MAGIC", "Digests", "Malformed", "Model", "Models", "OutsideSources", "WrongDigest"]
 
 MAGIC: Final = b"GGUF"
-"""What a model file begins with (the GGUF format)."""
+"""Magic bytes at the beginning of a model file (GGUF format)."""
 
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

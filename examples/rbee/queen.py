@@ -81,7 +81,7 @@ def queen(settings: Settings) -> tuple[App, Trail]:
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """What became of a task."""
+    """State of a task."""
 
     task_id: str
     model_ref: str
@@ -96,7 +96,7 @@ class Task:
 
 
 class Queen:
-    """What the routes call."""
+    """The operations that the routes call."""
 
     def __init__(self, settings: Settings, trail: Trail) -> None:
         self._settings = settings

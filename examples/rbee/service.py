@@ -1,4 +1,4 @@
-"""What both services have in common: how an application is put together and served."""
+"""Build and serve an application: the part that both services share."""
 
 from __future__ import annotations
 

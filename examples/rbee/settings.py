@@ -1,4 +1,4 @@
-"""What the services are told by their environment, read once at the start.
+"""Read the services' settings from the environment, once at the start.
 
 RBEE_AUDIT_DIR          where the audit log goes           audit
 RBEE_FAIL_CLOSED        1 (default): what cannot be recorded is refused; 0: it is done

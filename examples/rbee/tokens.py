@@ -1,4 +1,4 @@
-"""Who may do what: a TOML file that holds the SHA-256 of each token, never the token.
+"""Read tokens and their scopes: a TOML file with the SHA-256 of each token, never the token.
 
     [alice]
     sha256 = "9f86d081…"
@@ -27,12 +27,12 @@ _logger = logging.getLogger("rbee.tokens")
 
 
 class TokensUnreadable(Exception):
-    """Nobody can be let in, and nobody is to blame for it."""
+    """The file of tokens cannot be read, so no request can be authorized."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a token."""
+    """The holder of a token."""
 
     user_id: str
     digest: str
@@ -44,7 +44,7 @@ class Holder:
 
 
 def fingerprint(token: str) -> str:
-    """What stands for a token in records: enough to find it again, no use to anyone else."""
+    """Return the fingerprint of a token for records: it identifies the token, and is no secret."""
     return f"token:{sha256(token.encode()).hexdigest()[:12]}"
 
 
@@ -58,7 +58,7 @@ class Tokens:
         self._trouble = ""
 
     def holder(self, token: str) -> Holder | None:
-        """Who holds it; None for a token nobody issued.  Raises TokensUnreadable."""
+        """Return the token's holder; None for an unknown token.  Raises TokensUnreadable."""
         digest = sha256(token.encode()).hexdigest()
         found = None
         for holder in self._holders:  # all of them, so that the time taken tells nothing

@@ -23,7 +23,7 @@ __all__ = ["Trail", "Unrecorded"]
 
 
 class Unrecorded(Exception):
-    """What was asked for cannot be recorded, so it is not done."""
+    """The request cannot be recorded, so it is not carried out."""
 
 
 class Trail:

@@ -90,7 +90,7 @@ class StoredEntry:
 
     @property
     def item(self) -> Item | None:
-        """What can be delivered again; None for an alarm and for a line that is not a record."""
+        """The item to deliver again; None for an alarm and for a line that is not a record."""
         line, named = self.line, self.fields.get("document")
         if line is None:
             return None

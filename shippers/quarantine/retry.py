@@ -32,7 +32,7 @@ _UNVERIFIED = "this user may not read, so the alarm cannot be cleared"
 
 @dataclass(slots=True)
 class RetryResult:
-    """What became of the entries that were to be delivered."""
+    """The entries of one retry, by outcome; refused and waiting ones with the reason."""
 
     delivered: int = 0
     refused: list[tuple[StoredEntry, str]] = field(default_factory=list)
@@ -75,7 +75,7 @@ def retry_entries(
 
 
 def _batches(entries: Iterable[StoredEntry]) -> Iterator[list[tuple[StoredEntry, Item]]]:
-    """What can be delivered, a batch at a time: the file may be large."""
+    """Yield the deliverable entries in batches of bounded size: the file may be large."""
     batch: list[tuple[StoredEntry, Item]] = []
     size_bytes = 0
     for entry in entries:

@@ -27,7 +27,7 @@ __all__ = ["Feed", "FeedContext", "Source"]
 
 @dataclass(frozen=True, slots=True)
 class FeedContext:
-    """What a feed works with.  ``wake`` may be called from any thread with a lane's name.
+    """Arguments of a new feed.  ``wake`` may be called from any thread with a lane's name.
 
     With ``drain`` a feed ships what is there now, and then ends.
     """

@@ -49,7 +49,7 @@ def _own_environment(
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
-    """What a command logs goes to its test's standard error, and not on to that, closed by then."""
+    """Remove log handlers that commands install, which would write to a closed stderr later."""
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", "auditlog", "elastic_transport")}
     yield

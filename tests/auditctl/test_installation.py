@@ -14,7 +14,7 @@ from tests.support.operations import DEPLOY
 
 
 def installed(root: Path, **options: object) -> dict[str, str]:
-    """What each file's state was."""
+    """Return the state of each file."""
     installation = Installation(**options)  # type: ignore[arg-type]  # names and texts, as given
     steps = installation.plan(root)
     installation.apply(steps)

@@ -1,4 +1,4 @@
-"""What every option and argument of every command has in common."""
+"""Rules for every option and argument of every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see, at three widths, as files to look at: tests/auditctl/snapshots/*.txt.
+"""Compare rendered output at three widths with files: tests/auditctl/snapshots/*.txt.
 
 AUDITLOG_TEST_UPDATE_SNAPSHOTS=1 writes them anew; the difference is what a review then looks at.
 """

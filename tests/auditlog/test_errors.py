@@ -1,4 +1,4 @@
-"""What an error says, and what it must not."""
+"""The text of errors: place, reason and hint, never the payload."""
 
 from __future__ import annotations
 

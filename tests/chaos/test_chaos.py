@@ -37,7 +37,7 @@ UNAUTHORIZED, BLOCKED = (7, 13)  # likewise
 MAX_BODY_BYTES = 1_000_000
 LASTS_SECONDS = 60 * EVENTS / 200_000
 PATIENCE_SECONDS = 300 + EVENTS / 1000
-# What bulk requests meet: each of these once in every 24, at a place drawn by lot.
+# Faults of bulk requests: each of these once in every 24, at a random place.
 DECK = [
     Fault.CUT_REQUEST,
     Fault.CUT_RESPONSE,
@@ -130,7 +130,7 @@ def test_whatever_breaks_the_index_holds_every_record_once(
         assert key in services.planted or indexed[key].hash == digest
     for key, digest in accounted.in_files.items():
         assert key in services.planted or indexed[key].hash == digest
-    # What was deleted here is whole there: each record names the hash of the one before it.
+    # Records deleted here are chained in the index: each names the hash of the one before it.
     for (log, seq), stored in indexed.items():
         if (before := indexed.get((log, seq - 1))) is not None:
             assert stored.prev_hash == before.hash

@@ -1,4 +1,4 @@
-"""What a process found that another one wrote before it was killed is durable before it counts.
+"""Content that another process wrote before it was killed is synced before it counts.
 
 The first process is killed as it begins to sync: everyone reads what it wrote, and a power loss
 would take it.  The second one finds it there; before it acts on that, it has synced it.

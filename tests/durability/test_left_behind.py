@@ -1,4 +1,4 @@
-"""What may lie in a log's directory when it is opened: what is decided, and what is touched."""
+"""Opening a log in a directory with files that a crash left behind."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ STATES = int(os.environ.get("AUDITLOG_POWER_LOSS_STATES", "12"))
 
 @dataclass
 class Recording:
-    """What one writer after the other did in a directory, and which promises they got when."""
+    """The system calls of several writers in a directory, and the promises they got."""
 
     place: Path
     operations: list[Operation] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Recording:
 
 
 def promised(operation: Operation) -> dict[int, tuple[str, int]]:
-    """What the writer noted with this call."""
+    """Return the promise that the writer noted with this call."""
     if operation.name != "writev" or not operation.strings[0].startswith(b"ack "):
         return {}
     _, seq, digest, number = operation.strings[0].decode().split()
@@ -169,7 +169,7 @@ def test_power_may_fail_after_a_killed_writer_was_followed_by_another(
 def test_power_may_fail_after_a_failed_sync_was_followed_by_another_writer(
     nth: int, day: int, places: Callable[[], Path], traced: ForkServer
 ) -> None:
-    """What a failed fdatasync(2) left in the page cache alone, nobody builds on."""
+    """Bytes that a failed fdatasync(2) left in the page cache only are not relied upon."""
     recording, survivors = Recording(places()), Survivors(places)
     struck = ["-e", f"inject=fdatasync:error=EIO:when={nth}"]
     assert recording.session(traced, *struck) != 0

@@ -1,4 +1,4 @@
-"""What goes over the wire to a real Elasticsearch: compressed, and past an address that is dead."""
+"""Shipping to a real Elasticsearch: compressed, and past an address that does not answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def dead_url() -> Iterator[str]:
-    """Nobody listens there, and nobody else can."""
+    """Reserve a port on which no process listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -95,7 +95,7 @@ class Site:
         return [line for line in self.said().splitlines() if any(level in line for level in levels)]
 
     def get(self, path: str) -> str:
-        """What the agent answers, whatever its status; "" while it does not listen."""
+        """Return the agent's answer of any status, "" while it does not listen."""
         try:
             with urllib.request.urlopen(f"http://{self.metrics}/{path}", timeout=20) as answer:
                 return str(answer.read().decode())

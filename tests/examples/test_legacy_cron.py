@@ -120,7 +120,7 @@ def test_the_first_deletion_under_a_new_pattern_asks(audit: Path) -> None:
 
 
 def test_the_script_beside_it(audit: Path) -> None:
-    """What it does differently is what docs/migrate-from-cron.md says."""
+    """The differences from cron are those that docs/migrate-from-cron.md lists."""
     beside = audit.parent / "beside"
     shutil.copytree(audit, beside, symlinks=True)
     done = subprocess.run(

@@ -64,7 +64,7 @@ MOST_MEMORY_BYTES: Final = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of the mutants of one module."""
+    """Results of the mutants of one module."""
 
     module: str
     tried: int
@@ -362,7 +362,7 @@ def result_of(module: str, jobs: int) -> Result:
             module,
             files,
             found[number],
-            # What runs at import may show in any test.
+            # Code that runs at import may fail any test.
             first.ordered if first.at_import(found[number]) else first.tests_of(found[number]),
         )
         for number in again

@@ -248,7 +248,7 @@ def test_a_service_that_stops_is_told_and_the_warning_it_explains_is_not(stack: 
     assert alertmanager.alerts()["NoIdleWorkers"]["status"]["state"] == "suppressed"
     assert alertmanager.alerts()["NoIdleWorkers"]["status"]["inhibitedBy"]
 
-    # What comes later is told, so what is not told by then is held back.
+    # Later alerts have arrived, so alerts that have not are suppressed.
     stack.agent.stop(signal.SIGKILL)
     eventually(lambda: "AuditAgentDown" in stack.names_told(), "the webhook is told", 60)
     assert "NoIdleWorkers" not in stack.names_told()

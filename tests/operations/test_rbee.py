@@ -205,7 +205,7 @@ def test_a_killed_worker_is_restarted_until_the_breaker_opens(hive: Rbee) -> Non
     assert hive.metric("hive", "rbee_hive_circuit_breaker_activations_total") == 0
     os.kill(worker["pid"], signal.SIGKILL)
     eventually(lambda: hive.metric("hive", "rbee_hive_circuit_breaker_activations_total") == 1)
-    # What happened is recorded between the count and the new state.
+    # The event is recorded between the count and the new state.
     eventually(lambda: hive.metric("hive", "rbee_hive_workers_total", state="down") == 1)
     assert hive.metric("hive", "rbee_hive_worker_restart_failures_total") == 0
     [violation] = recorded(hive, "policy_violation")
@@ -291,7 +291,7 @@ def test_a_download_is_active_while_it_lasts(hive: Rbee) -> None:
     source = hive.place / "sources" / "slow.gguf"
     source.write_bytes(b"GGUF")
     with source.open("r+b") as held:
-        # Who opens it waits until the lease is given up (fcntl(2), F_SETLEASE).
+        # Opening it blocks until the lease is given up (fcntl(2), F_SETLEASE).
         fcntl.fcntl(held, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored, as SIGIO is not
         fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fetching = subprocess.Popen(
@@ -436,7 +436,7 @@ def test_a_full_disk_refuses_tasks_until_there_is_room(small_disk: Path, tmp_pat
             record.fields["details"]["task_id"]
             for record in recorded(rbee, "task_canceled", service="queen-rbee")
         }
-        # What was refused and recorded late all the same says so; nothing else was done.
+        # A refused request that was recorded late says so; no other request was carried out.
         done = {
             record.fields["details"]["task_id"]
             for record in recorded(rbee, "task_completed", service="queen-rbee")
@@ -504,7 +504,7 @@ def test_a_log_that_failed_ends_the_service_for_its_supervisor_to_restart(
 ) -> None:
     rbee.start("queen")
     assert submit(rbee) == 202
-    # What the task itself still records would end the service before anybody has looked.
+    # A record of the task itself would end the service before the test has looked.
     ended = "queen_rbee_tasks_ended_total"
     eventually(lambda: rbee.metric("queen", ended, state="failed") == 1)
     (segment,) = rbee.audit.glob("queen-rbee*.ndjson")

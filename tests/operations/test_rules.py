@@ -126,7 +126,7 @@ CASES: Final = [
         {'up{job="queen-rbee",instance="q:8080"}': "1 0x5 1x5"},
         (2, 6), (1, 7), {"job": "queen-rbee", "instance": "q:8080"},
     ),
-    # Nothing is known of the job at all: the guide's own expression is silent here.
+    # The job has no series at all: the guide's own expression does not fire here.
     Case("ServiceDown", {f"up{{{HIVE}}}": "_x3 1x5"}, (1, 2), (0, 3), {"job": "rbee-hive"}),
     Case(
         "HighRestartRate",
@@ -304,7 +304,7 @@ def test_fires_after_its_time_and_not_before_and_stops(
     case: Case, promtool: str, tmp_path: Path
 ) -> None:
     [(path, rule)] = [(path, rule) for path, rule in alerts() if rule["alert"] == case.alert]
-    # Nothing else is wrong, except where the absence of everything is the case.
+    # No other alert fires, except in the case where all series are absent.
     base = {} if case.alert in ("ServiceDown", "AuditAgentDown") else ALL_UP
     labels = {"alertname": case.alert, "alertstate": "firing", **rule["labels"], **case.labels}
     written = ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))

@@ -30,7 +30,7 @@ STORY: Final = [
     ("rbee-hive@hive1", "http.request"),
     ("queen-rbee@hive1", "task_completed"),
 ]
-"""What one request causes, where."""
+"""The records that one request causes, in order."""
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_request_is_found_by_its_correlation_id_and_retention_ends_its_files(
 def test_the_journal_of_both_units_is_in_the_index(
     config: Path, tmp_path: Path, elasticsearch: Cluster, index_prefix: str
 ) -> None:
-    """What the services say; no systemd runs here, so it is put into a journal by its own tool."""
+    """Put the services' messages into a journal with systemd's tool, as no systemd runs here."""
     need_journal()
     journal = Journal(tmp_path / "journal")
     with Rbee(tmp_path) as rbee:

@@ -138,7 +138,7 @@ READABLE: Final = {
     "packages": Path(sysconfig.get_path("purelib")),
     "source": ROOT,
 }
-"""What other users need to run this program, which may lie where they cannot go, such as /root."""
+"""Directories that other users need to run this program; they may be below /root."""
 
 
 def _lend_python(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""What retention's tests share: one log on disk with a segment a day, and a killed child."""
+"""Fixtures of retention's tests: a log on disk with a segment a day, and a killed child."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def tombstones(audit: Path) -> list[dict[str, object]]:
 
 
 def names(audit: Path) -> list[str]:
-    """What is there of the files, in whichever form."""
+    """List the files that are left, in any form."""
     return sorted(path.name for path in audit.iterdir() if path.name.removesuffix(".gz") in AGES)
 
 

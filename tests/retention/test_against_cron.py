@@ -175,7 +175,7 @@ def test_the_cron_job_on_the_same_files(tmp_path: Path, faketime: str) -> None:
     # By modification time: the touched file outlives its records' 90 days.
     assert seen[5][1] is None
     assert built.paths[5].with_name(f"{built.paths[5].name}.gz").exists()
-    # Nobody was asked whether it was shipped, and nothing says that it was ever there.
+    # cron asks no shipper and leaves no tombstone.
     report = verify(directory)
     assert not report.ok
     assert "missing_segment" in {finding.kind for finding in report.findings}

@@ -46,13 +46,13 @@ def squeeze(
 
 
 def names(directory: Path) -> list[str]:
-    """What lies there of the first segment."""
+    """List the files of the first segment."""
     return sorted(path.name for path in directory.iterdir() if "11-23" in path.name)
 
 
 @pytest.mark.parametrize("level", [None, 3])
 def test_equal_with_a_long_window(log_directory: Path, level: int | None) -> None:
-    """What repeats after 9 MiB is found again, and the reader reads it."""
+    """A repetition 9 MiB later is compressed away, and the reader reads the result."""
     noise = [os.urandom(1 << 14).hex() for _ in range(300)]
     built = LogBuilder(log_directory)
     log_directory.mkdir()

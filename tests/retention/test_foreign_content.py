@@ -1,4 +1,4 @@
-"""What is read of a foreign file."""
+"""Reading the content of a foreign file."""
 
 from __future__ import annotations
 

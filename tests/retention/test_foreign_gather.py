@@ -1,4 +1,4 @@
-"""What is seen of foreign files in a directory."""
+"""Gathering the facts about foreign files of a directory."""
 
 from __future__ import annotations
 

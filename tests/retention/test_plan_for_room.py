@@ -1,4 +1,4 @@
-"""What goes for its size, by way of the plan."""
+"""Planning deletions for max_total_bytes."""
 
 from __future__ import annotations
 

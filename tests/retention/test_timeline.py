@@ -1,4 +1,4 @@
-"""What comes next."""
+"""The days on which a policy compresses and deletes next."""
 
 from __future__ import annotations
 

@@ -528,7 +528,7 @@ def test_a_cut_in_the_middle_of_delivery_is_resumed_from_the_files_alone(tmp_pat
 
 
 def test_a_delivery_has_ended_when_it_says_so(tmp_path: Path) -> None:
-    """Who waits for its last word must not find it running still, and then wait for another."""
+    """A caller that waits for the end is not woken while the delivery still runs."""
     write_log(tmp_path / "logs", records=3)
     source = LogDirectories([tmp_path / "logs"])
     seen: list[bool] = []

@@ -28,7 +28,7 @@ def reporter(clock: Clock, caplog: pytest.LogCaptureFixture) -> Reporter:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was said since the last look, with its level."""
+    """Return the messages since the last call, with their levels."""
     lines = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
     caplog.clear()
     return lines

@@ -13,7 +13,7 @@ from shippers.round_robin import RoundRobin
 
 @dataclass(eq=False)
 class Waiting:
-    """What RoundRobin looks at of a lane."""
+    """The attributes of a lane that RoundRobin reads."""
 
     live: bool = False
 

@@ -67,7 +67,7 @@ class Document:
         return cls(path, tuple(block for block in found if block.language in ("python", "sh")))
 
     def run(self, place: Path, *, skip: Mapping[str, str] | None = None) -> list[str]:
-        """What each block printed, its errors included.
+        """Return the output of each block, stderr included.
 
         ``skip`` maps a word to the reason why blocks with it are not run.  Raises AssertionError
         naming file and line when a block fails, or when nothing has to be skipped for a word.

@@ -69,7 +69,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What tests talk to."""
+    """A server for tests, reached over HTTP."""
 
     url: str
 

@@ -28,7 +28,7 @@ __all__ = ["Fault", "FaultProxy"]
 
 
 class Fault(enum.Enum):
-    """What can happen to a request; the server has seen it whole in the last three cases."""
+    """Faults of a request; in the last three cases the server has received it whole."""
 
     CUT_REQUEST = "half of the request reaches the server, then both connections are reset"
     BUSY = "429 for the whole request"

@@ -27,7 +27,7 @@ Key = tuple[str, int]
 
 
 class Stored(NamedTuple):
-    """What a document says of its place in the chain."""
+    """The chain members of a document."""
 
     prev_hash: str
     hash: str

@@ -92,7 +92,7 @@ class Alertmanager(Process):
         super().__init__(command, port, place / "alertmanager.log")
 
     def alerts(self) -> dict[str, dict[str, Any]]:
-        """What it knows, by name: its status says what is suppressed and by what."""
+        """Return its alerts by name; the status of each says what suppresses it."""
         found = httpx.get(f"{self.url}/api/v2/alerts", timeout=30).json()
         return {alert["labels"]["alertname"]: alert for alert in found}
 

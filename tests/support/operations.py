@@ -34,7 +34,7 @@ def missing(program: str) -> str:
 
 
 def ran(*command: object, code: int = 0, **options: Any) -> str:
-    """What a program prints; it has to end with the code."""
+    """Return a program's output; its exit code must be the given one."""
     done = subprocess.run(
         [str(part) for part in command],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What a log on disk says, judged without the project's own code: json, hashlib and file names.
+"""Read and judge a log on disk without the project's own code: json, hashlib and file names.
 
 Every test that kills, tears or breaks a writer asks here what is left, so that a mistake in the
 reader cannot hide one in the writer.
@@ -32,7 +32,7 @@ class Line:
 
     @property
     def number(self) -> int | None:
-        """What the test wrote into the event, to know it again."""
+        """The mark that the test wrote into the event, to recognise it."""
         number = self.fields.get("details", {}).get("number")
         return None if number is None else int(number)
 

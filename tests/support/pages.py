@@ -39,7 +39,7 @@ class Page:
 
 
 def broken_links(path: Path) -> list[str]:
-    """What each link of a page that leads nowhere lacks.  The web is not looked at."""
+    """List a page's broken links, each with what is missing.  Web addresses are not fetched."""
     page = Page.read(path)
     broken = []
     for line, target in page.links:

@@ -100,7 +100,7 @@ class _File:
         self.dirty = set()
 
     def choices(self, rng: random.Random) -> list[bytes]:
-        """What may be left: nothing of what is not synced, everything, and some in between."""
+        """Return possible contents after a power loss: with all, none or some unsynced bytes."""
         if not self.unsynced:
             return [self.durable, self.durable]
         found = [self.durable, self.left(self.dirty, len(self.cached))]
@@ -162,7 +162,7 @@ class State:
 
 
 class Disk:
-    """What processes see of a directory, and what of it is durable."""
+    """A directory as processes see it, and the part of it that is durable."""
 
     def __init__(self, root: Path) -> None:
         self._root = PurePosixPath(root)

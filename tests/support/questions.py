@@ -54,7 +54,7 @@ bodies = st.fixed_dictionaries(
         "details": st.dictionaries(st.sampled_from(["a", "b", "a.b", "tries"]), values, max_size=3),
     }
 )
-"""What make_line takes besides the log and the number."""
+"""Arguments of make_line besides the log and the number."""
 
 _fields = st.sampled_from(
     ["event_type", "actor.user_id", "outcome", "seq", "log", "details.a", "details.a.b",

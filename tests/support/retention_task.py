@@ -38,7 +38,7 @@ def prune(directory: Path) -> RunResult:
 
 
 def prune_forked(directory: str, report: str) -> None:
-    """What became of it goes to the file ``report``: the error of the run, or of its steps.
+    """Run retention and write its errors to the file ``report``: the run's, or its steps'.
 
     It is opened before the first call that can be struck, and written with writev(2), which
     retention never uses.

@@ -1,4 +1,4 @@
-"""What a shipper does at its edges, in processes that are killed at single system calls."""
+"""Run the durable steps of a shipper in processes that are killed at single system calls."""
 
 from __future__ import annotations
 

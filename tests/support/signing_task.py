@@ -1,4 +1,4 @@
-"""What the signer of a log does while its system calls are recorded (tests/durability)."""
+"""Run the signer of a log while its system calls are recorded (tests/durability)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Terminal:
         self._call("send-keys", key)
 
     def screen(self, *, colours: bool = False) -> str:
-        """What is to be seen now, with escape sequences where ``colours``."""
+        """Return the screen's text, with escape sequences where ``colours``."""
         return self._call("capture-pane", "-p", *(["-e"] if colours else []))
 
     def shows(self, text: str) -> None:

@@ -78,7 +78,7 @@ def _await_port(port: int) -> None:
 
 @dataclass
 class Told:
-    """What the next requests are answered with; each request's body is kept."""
+    """Answer the next requests with the given replies, and keep each request's body."""
 
     answer: Callable[[bytes], tuple[int, bytes]]
     bodies: list[bytes]

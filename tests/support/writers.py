@@ -1,4 +1,4 @@
-"""What the children of tests.support.forked do: write a log and note what they were promised.
+"""Write a log and note the promises received: the code of tests.support.forked's children.
 
 Notes go out with writev(2), which nothing in the writer uses, so that a test can strike every
 write(2) of the log and none of the notes.

@@ -33,7 +33,7 @@ __all__ = ["Setup"]
 
 _T = TypeVar("_T")
 _NO_SECURITY: Final = (400, 404, 405, 500)
-"""What _has_privileges answers, version by version, where security is off."""
+"""Errors of _has_privileges, by version, on a cluster whose security is off."""
 
 
 class Setup:
@@ -167,7 +167,7 @@ def _privileges(
     patterns: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What the server says of the user's privileges; {} where there is no security at all."""
+    """Ask the server for the user's privileges; {} where security is off."""
     body: dict[str, Any] = {"cluster": cluster}
     if patterns:
         body["index"] = [{"names": patterns, "privileges": names}]

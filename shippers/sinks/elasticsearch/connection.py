@@ -227,7 +227,7 @@ def _client(options: ElasticsearchOptions, credentials: Credentials) -> elastics
 
 
 def _tls(options: ElasticsearchOptions) -> ssl.SSLContext:
-    """What may prove a server's name: the ca_file alone where there is one, else the system's.
+    """Make the TLS context: trust the ca_file alone where given, else the system's authorities.
 
     Made here and not by the client, which would trust the system's authorities besides the
     ca_file, reads our own certificate at the first request only, and not with a fingerprint.

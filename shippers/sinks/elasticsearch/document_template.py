@@ -38,7 +38,7 @@ def _named(*names: str) -> dict[str, Any]:
 
 
 def _properties() -> dict[str, Any]:
-    """What we add to a document.
+    """Return the mappings of the fields that we add to a document.
 
     Without ignore_malformed, which is the index's: a field that repeats it is given back without
     it, and would look like another mapping.

@@ -42,7 +42,7 @@ _SKEW_ALLOWED: Final = dt.timedelta(seconds=2)
 _SERVERS_OWN: Final = {
     f"{what}_date{form}" for what in ("created", "modified") for form in ("", "_millis")
 }
-"""What version 9 notes in a template by itself."""
+"""Fields that version 9 adds to a template by itself; they are not compared."""
 _NAMED: Final = 5  # indices listed in one finding
 
 State = Literal["ok", "change", "warning", "missing"]
@@ -98,7 +98,7 @@ class TemplatePlan:
 
 @dataclass(frozen=True, slots=True)
 class SetupPlan:
-    """What happens to each template that is wanted, the audit logs' first, and all findings."""
+    """The change to each wanted template, the audit logs' first, and all findings."""
 
     templates: tuple[TemplatePlan, ...]
     checks: tuple[SetupCheck, ...]

@@ -63,7 +63,7 @@ class SqliteReadBack:
         )
 
     def refresh(self) -> None:
-        """What was committed can be read at once."""
+        """Return at once: SQLite shows committed records immediately."""
 
     def days(self, log: str) -> list[str]:
         with self._told():
@@ -131,5 +131,5 @@ def _stored(log: str, row: tuple[int, str, str, str, str, object]) -> Stored:
 
 
 def _bytes(line: object) -> bytes:
-    """Whoever tampers with a column may leave another type there."""
+    """Return a column as bytes; a tampered file may hold another type there."""
     return line if isinstance(line, bytes) else str(line).encode("utf-8", "surrogateescape")

@@ -157,8 +157,8 @@ class SqliteSink:
         return connection
 
     def _sync_found(self) -> None:
-        """What is there already, another process may have written in a commit that it was killed
-        in, before it was synced.
+        """Sync records that are in the file already: their writer may have been killed in a commit,
+        before it synced them.
 
         Such records are in the write-ahead log alone: SQLite syncs it before it moves anything
         from there into the file itself (sqlite.org/wal.html, Checkpointing).  Raises OSError.
@@ -166,7 +166,7 @@ class SqliteSink:
         try:
             durable_fs.sync_content(f"{self.path}-wal")
         except FileNotFoundError:
-            return  # whoever closed the file last has moved all of it into the file
+            return  # the last process to close the file checkpointed all of it
         durable_fs.fsync_directory(self.path.parent)
 
     def _drop_connection(self) -> None:

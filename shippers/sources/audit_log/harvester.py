@@ -169,7 +169,7 @@ class LogHarvester:
     def _set_position(self, position: Position) -> None:
         self._position = position
         self._gaps = position.gaps
-        # What the chain expects next.  After a changed record either of two hashes may follow;
+        # The expected next link.  After a changed record either of two hashes may follow;
         # after a strange line (unsure) nothing can be compared.
         self._seq, self._hash = position.seq, position.hash
         self._other_hash: str | None = None
@@ -403,7 +403,7 @@ class LogHarvester:
         return None
 
     def _take_unfinished(self, segment: SegmentBytes) -> RecordBatch | None:
-        """What a sealed segment has behind its last LF; no writer will ever finish it."""
+        """Return the bytes behind the last LF of a sealed segment, which no writer will finish."""
         offset = self._position.offset
         rest = segment.read_at(offset, _MAX_LINE_BYTES)
         if not rest:

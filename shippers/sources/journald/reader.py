@@ -73,7 +73,7 @@ class JournalReader:
 
     @property
     def ahead_bytes(self) -> int:
-        """What was read and not taken."""
+        """Bytes that were read and not taken yet."""
         return self._ahead_bytes
 
     def take(self, max_bytes: int, max_lines: int) -> list[bytes]:

@@ -102,7 +102,7 @@ class JournalHarvester:
         return batch
 
     def lag_bytes(self) -> int:
-        """What was read ahead; the size of the rest of the journal is not known."""
+        """Return the bytes read ahead; the size of the rest of the journal is not known."""
         return 0 if self._reader is None else self._reader.ahead_bytes
 
     def close(self) -> None:

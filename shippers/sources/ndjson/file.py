@@ -306,7 +306,7 @@ class FileHarvester:
         self._unlike.clear()
 
     def _bytes_at(self, file: FileBytes, offset: int, size: int) -> bytes:
-        """What stands there.  Raises _Replaced."""
+        """Read bytes at an offset.  Raises _Replaced when the file was truncated meanwhile."""
         block = file.read_at(offset, size)
         if not self.state.compression and not self._is_still(file, offset + len(block)):
             raise _Replaced

@@ -35,5 +35,5 @@ class Overlong:
         self._held += chunk[len(body) :]
 
     def line_hash(self) -> str:
-        """What json_lines.line_hash says of the line fed so far."""
+        """Return foreign_files.line_hash of the line fed so far."""
         return self._digest.hexdigest()

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def complete(place: Path, *words: str) -> list[str]:
-    """What bash offers, with the completion as a user installs it."""
+    """Return bash's completions, with the script installed as a user does."""
     place.mkdir(exist_ok=True)
     program = place / "auditctl"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m auditctl "$@"\n')

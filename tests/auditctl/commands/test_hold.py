@@ -39,7 +39,7 @@ def reasons(run: Callable[..., Result], built: LogBuilder, *more: str) -> list[s
 
 
 def recorded(built: LogBuilder) -> list[tuple[str, str, str]]:
-    """What retention's own log tells of holds: type, id, who did it."""
+    """Read the records about holds in retention's own log: type, id, actor."""
     return [
         (record.event_type, record.fields["details"]["id"], record.fields["actor"]["user_id"])
         for record in auditlog.read(built.directory)

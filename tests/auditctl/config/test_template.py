@@ -28,7 +28,7 @@ def test_usable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", [line for line in COMMENTED if "sqlite" not in line])
 def test_usable_with_a_comment_taken_away(tmp_path: Path, line: str) -> None:
-    """What needs another setting beside it comes with it."""
+    """A setting is used together with those that it requires."""
     together = {
         "# username": ["# password_file = "],
         "# password_file": ["# username = "],

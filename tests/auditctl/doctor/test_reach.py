@@ -1,4 +1,4 @@
-"""What the retention unit may reach, and what the configuration has it ask."""
+"""Comparing the addresses that the retention unit may reach with those it has to ask."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def unpack(archive: Path, place: Path) -> Path:
 
 
 def check(directory: Path) -> tuple[int, str]:
-    """What check.py says, run by a Python that has nothing of ours, from somewhere else."""
+    """Run check.py with a Python that has none of our packages, from another directory."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", directory / "check.py"],
         cwd="/",
@@ -107,7 +107,7 @@ def test_proven(tmp_path: Path, built: LogBuilder) -> None:
 
 
 def test_proven_also_where_the_manifest_was_made_to_fit(tmp_path: Path, built: LogBuilder) -> None:
-    """Whoever changes a record and the manifest is found by the chain or the manifest's hash."""
+    """A record changed together with the manifest is found by the chain or the manifest's hash."""
     export(built.directory, tmp_path / "case.tar.zst")
     place = unpack(tmp_path / "case.tar.zst", tmp_path)
     segment = place / "logs" / built.names[1].logical
@@ -253,7 +253,7 @@ def test_memory_does_not_grow_with_what_is_exported(tmp_path: Path) -> None:
     assert peak < 20 << 20
 
 
-# What is damaged or missing is evidence too -------------------------------------------------------
+# Damaged and missing segments are exported with their findings -----------------------------------
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])

@@ -196,7 +196,7 @@ def test_early(tmp_path: Path, reverse: bool) -> None:
 
 @pytest.mark.parametrize("form", [".zst", ".gz"])
 def test_early_backwards_in_a_compressed_segment(tmp_path: Path, form: str) -> None:
-    """Who wants a few of the newest does not wait for the others to be taken out."""
+    """A search for the newest few does not decompress the other segments."""
     built = LogBuilder(tmp_path)
     built.append(4000, details={"text": "x" * 1000})
     path = built.compress(0, form)

@@ -1,4 +1,4 @@
-"""What is in a sink is found there by the same questions, with the same answers."""
+"""Searching a sink gives the same answers as searching files."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_a_browser_shows_it(
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     assert shown.title().startswith("Audit report")
     assert shown.locator("h1").is_visible()
-    # Nothing is wider than the screen, and every heading is inside it; wide tables scroll alone.
+    # The page is no wider than the screen, headings included; wide tables scroll by themselves.
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     boxes = [heading.bounding_box() for heading in shown.locator("h1, h2, svg, .card").all()]
     assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)

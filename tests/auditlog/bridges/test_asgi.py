@@ -51,7 +51,7 @@ def answering(*messages: dict[str, Any]) -> Any:
 
 
 def call(app: Any, scope: Scope, *received: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the server got from the application."""
+    """The messages that the application sent to the server."""
     sent: list[dict[str, Any]] = []
     incoming = iter(received or ({"type": "http.request", "body": b"secret body"},))
 

@@ -213,7 +213,7 @@ def test_a_field_of_a_named_type_may_be_bound() -> None:
 
 
 def test_a_name_of_the_vocabulary_is_taken_without_all_of_its_fields() -> None:
-    """Whoever knows less says less; the type's own outcome and severity still hold."""
+    """An untyped event may leave fields out; the type's outcome and severity still apply."""
     bare = _record(encode_free("auth_failure", service_host=_ME))
     assert (bare["outcome"], bare["severity"]) == ("failure", "critical")
     assert "details" not in bare

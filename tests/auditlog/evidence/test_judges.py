@@ -1,4 +1,4 @@
-"""What we write, checked by Go programs that share no line with us (tests/judges).
+"""Evidence that we write, checked by independent Go programs (tests/judges).
 
 x/mod's sumdb/note and sumdb/tlog, transparency-dev's merkle and formats, and filippo.io/torchwood.
 """

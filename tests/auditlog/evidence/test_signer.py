@@ -123,7 +123,7 @@ def test_nothing_is_signed_while_a_lost_tree_is_smaller_than_the_signed_one(
 
 
 def test_synced(tmp_path: Path, state: ProofState, key: Signer) -> None:
-    """What is given out can be read from disk, by somebody else, at that moment."""
+    """A checkpoint is on disk, readable by other processes, before it is returned."""
     log = new_log(tmp_path / "logs")
     log.append()
     signer = LogSigner(state, LOG, key)

@@ -1,4 +1,4 @@
-"""What each answer of a witness means to the log."""
+"""Translating each answer of a witness into an outcome."""
 
 from __future__ import annotations
 

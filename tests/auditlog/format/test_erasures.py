@@ -1,4 +1,4 @@
-"""What counts as the proof of an erasure."""
+"""Parsing erasure records: only valid ones prove an erasure."""
 
 from __future__ import annotations
 

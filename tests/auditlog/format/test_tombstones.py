@@ -1,4 +1,4 @@
-"""What counts as the proof of a deletion."""
+"""Parsing tombstones: only valid ones prove a deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tombstones of indices say, while another process writes them."""
+"""Reading the tombstones of indices while another process writes them."""
 
 from __future__ import annotations
 

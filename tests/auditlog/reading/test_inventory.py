@@ -1,4 +1,4 @@
-"""What lies in a directory, by its names alone."""
+"""Listing a directory by its file names alone."""
 
 from __future__ import annotations
 

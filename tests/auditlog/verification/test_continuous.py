@@ -117,7 +117,7 @@ def test_noticed(log: LogBuilder, tamper: object, kind: str) -> None:
     with verification.running():
         assert verification.raised == []
         tamper(log)
-        # What is seen halfway through the change may be raised as well.
+        # An alarm for the state halfway through the change may be raised as well.
         eventually(lambda: kind in verification.kinds())
         eventually(lambda: kind in {alarm.kind for alarm in verification.status().alarms})
 

@@ -1,4 +1,4 @@
-"""What every sink promises (see shippers/sinks/protocol.py), on each of them."""
+"""The contract of every sink (see shippers/sinks/protocol.py), run on each of them."""
 
 from __future__ import annotations
 

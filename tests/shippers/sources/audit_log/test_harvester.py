@@ -343,7 +343,7 @@ def test_fast_path(tmp_path: Path, data: st.DataObject) -> None:
 
 
 def headers_seen(lines: list[bytes]) -> list[Header] | None:
-    """What a harvester at the log's beginning sees at once of a block of these lines."""
+    """Return the first batch of a harvester at the log's beginning, for a block of these lines."""
     harvester = LogHarvester(LOG)
     harvester._anchored = True
     return harvester._check_block(b"".join(lines), list(accumulate(map(len, lines))))
