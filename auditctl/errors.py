@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditlog.errors import AuditLogError
 
-__all__ = ["ArchiveDamaged", "BadPath", "CommandFailed", "ConfigError", "QueryError"]
+__all__ = ["ArchiveDamaged", "BadPath", "CommandFailed", "ConfigError"]
 
 
 class ConfigError(AuditLogError):
@@ -17,10 +17,6 @@ class BadPath(AuditLogError):
 
 class CommandFailed(AuditLogError):
     """The command failed, for the reason that it gives.  Exit code 1."""
-
-
-class QueryError(AuditLogError):
-    """A query or a time cannot be parsed; nothing was searched.  Exit code 2."""
 
 
 class ArchiveDamaged(AuditLogError):

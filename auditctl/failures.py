@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from auditctl.errors import ArchiveDamaged, BadPath, ConfigError, QueryError
+from auditctl.errors import ArchiveDamaged, BadPath, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.output.log_lines import escaped
 from auditlog import errors as log_errors
@@ -56,7 +56,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (ConfigError, ExitCode.DATA),
     (ArchiveDamaged, ExitCode.DATA),
     (BadPath, ExitCode.USAGE),
-    (QueryError, ExitCode.USAGE),
+    (log_errors.QueryError, ExitCode.USAGE),
 )
 
 _OS_HINTS: Final = {

@@ -126,7 +126,7 @@ config_option = click.option(
 
 
 def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--since``, ``--until`` and ``--log``, for Scope.asked_for."""
+    """``--since``, ``--until`` and ``--log``, for SearchScope.asked_for."""
     for option in (
         click.option(
             "--log",

@@ -10,7 +10,7 @@
 >>> auditlog.verify(directory).ok
 True
 >>> [record.event_type for record in auditlog.read(directory)]
-['log.segment_opened', 'log.opened', 'pool.drained', 'log.closed']
+['pool.drained']
 
 Importing it costs next to nothing: what a name stands for is loaded when it is first used.
 """
@@ -46,11 +46,13 @@ if TYPE_CHECKING:
         NoLog,
         NotAccessible,
         NotDurableYet,
+        QueryError,
         RecordTooLarge,
         UnsafePath,
     )
     from auditlog.events.actor import Actor, Resource
     from auditlog.events.context import bind, bind_context, carry_context, unbind_context
+    from auditlog.query.search import search
     from auditlog.reading.event_record import EventRecord as Record
     from auditlog.reading.selection import read
     from auditlog.verification.verify import Report, verify
@@ -81,6 +83,7 @@ __all__ = [
     "NoLog",
     "NotAccessible",
     "NotDurableYet",
+    "QueryError",
     "Record",
     "RecordTooLarge",
     "Report",
@@ -95,6 +98,7 @@ __all__ = [
     "events",
     "open",
     "read",
+    "search",
     "unbind_context",
     "verify",
 ]
@@ -115,6 +119,7 @@ _HOMES = {
     "events": "events",
     "open": "writer.opening:open_log",
     "read": "reading.selection",
+    "search": "query.search",
     "unbind_context": "events.context",
     "verify": "verification.verify",
 }

@@ -28,6 +28,7 @@ __all__ = [
     "NotDurableYet",
     "PathNotFound",
     "PathNotPermitted",
+    "QueryError",
     "RecordTooLarge",
     "UnsafePath",
 ]
@@ -102,6 +103,10 @@ class InvalidOption(AuditLogError, ValueError):
 
 class InvalidEvent(AuditLogError, ValueError):
     """An event whose fields cannot become a record; nothing was queued."""
+
+
+class QueryError(AuditLogError, ValueError):
+    """A query or a time of a search that cannot be parsed; nothing was searched."""
 
 
 class RecordTooLarge(InvalidEvent):

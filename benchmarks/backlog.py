@@ -62,7 +62,8 @@ def _warm(url: str, directory: str) -> None:
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
     shipments = [
-        Shipment(record.line, parse_header(record.line)) for record in auditlog.read(directory)
+        Shipment(record.line, parse_header(record.line))
+        for record in auditlog.read(directory, log_events=True)
     ]
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
     for start in range(0, len(shipments), BATCH):

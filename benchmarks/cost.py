@@ -67,7 +67,7 @@ def _by_agent(figure: Callable[[AgentProcess, float], float]) -> float:
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
     backlog = Path(os.environ["BENCHMARK_LOG"])
-    records = sum(1 for _ in auditlog.read(backlog))
+    records = sum(1 for _ in auditlog.read(backlog, log_events=True))
     try:
         with tempfile.TemporaryDirectory(dir=backlog.parent) as place:
             log = Path(place, "log")
@@ -97,7 +97,7 @@ def _sqlite_seconds(work: Callable[[Path, list[Shipment]], None]) -> float:
     """Microseconds of wall time a record."""
     records = [
         Shipment(record.line, parse_header(record.line))
-        for record in auditlog.read(os.environ["BENCHMARK_LOG"])
+        for record in auditlog.read(os.environ["BENCHMARK_LOG"], log_events=True)
     ]
     with tempfile.TemporaryDirectory() as place:
         began = time.perf_counter()

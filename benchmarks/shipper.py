@@ -45,7 +45,7 @@ def _measured(work: Callable[[Cluster, str, list[Shipment]], float]) -> float:
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
     shipments = [
         Shipment(record.line, parse_header(record.line))
-        for record in auditlog.read(os.environ["BENCHMARK_LOG"])
+        for record in auditlog.read(os.environ["BENCHMARK_LOG"], log_events=True)
     ]
     try:
         seconds = work(cluster, prefix, shipments)

@@ -58,14 +58,18 @@ def test_how_to_integrate(tmp_path: Path) -> None:
     printed = Document.read(ROOT / "docs/how-to-integrate.md").run(tmp_path)
     assert any("pool filled" in text for text in printed)
     assert "log.closed" in printed[-2]
-    types = [record.event_type for record in auditlog.read(tmp_path / "audit")]
+    types = [record.event_type for record in auditlog.read(tmp_path / "audit", log_events=True)]
     assert {"task_submitted", "quota.changed", "pool.drained", "pool.filled"} <= set(types)
     assert (tmp_path / "app.py").exists()
 
 
 def test_events(tmp_path: Path) -> None:
     Document.read(ROOT / "docs/events.md").run(tmp_path)
-    records = [each for each in auditlog.read(tmp_path / "audit") if each.event_type[:4] != "log."]
+    records = [
+        each
+        for each in auditlog.read(tmp_path / "audit", log_events=True)
+        if each.event_type[:4] != "log."
+    ]
     assert [each.event_type for each in records] == ["order.refunded", "order_refunded"]
     assert records[1].fields["details"] == {
         "order_id": "o-1",
@@ -177,7 +181,7 @@ def test_retention(tmp_path: Path) -> None:
     assert '"schema":"auditctl.prune/1"' in looked
     assert re.search(r"active +keeps +it is its log's newest segment", looked)
     assert "actor=alice" in held
-    types = [record.event_type for record in auditlog.read(tmp_path / "audit")]
+    types = [record.event_type for record in auditlog.read(tmp_path / "audit", log_events=True)]
     assert types.count("retention.hold_added") == 2
     assert planned.startswith("keep queen-rbee@hive1.")
 

@@ -26,7 +26,7 @@ def check() -> None:
     with tempfile.TemporaryDirectory() as directory:
         with auditlog.open(directory, service="wheel", host="check") as log:
             written = [log.emit("wheel.checked", details={"n": n}).wait() for n in range(10)]
-        found = {(record.seq, record.hash) for record in auditlog.read(directory)}
+        found = {(record.seq, record.hash) for record in auditlog.read(directory, log_events=True)}
         assert {(ticket.seq, ticket.hash) for ticket in written} <= found
         report = auditlog.verify(directory)
         assert report.ok, report.to_json()

@@ -21,9 +21,9 @@ from auditctl.export.rows import COLUMNS, ecs, row
 from auditctl.options import DIRECTORY, PATH, chosen, config_option, scope_options
 from auditctl.output import render
 from auditctl.output.new_file import new_file
-from auditctl.query.files import FileSearch
-from auditctl.query.scope import SearchScope
-from auditctl.query.syntax import parse
+from auditlog.query.files import FileSearch
+from auditlog.query.scope import SearchScope
+from auditlog.query.syntax import parse
 from auditlog.reading.registry import sightings_by_directory
 from retention.holds import HoldStore
 from retention.proofs import recorded_holds

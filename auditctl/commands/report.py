@@ -11,10 +11,10 @@ from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, PATH, TEXT, chosen, config_option, json_option
 from auditctl.output import render
 from auditctl.output.new_file import check_place
-from auditctl.query.times import parse_time
 from auditctl.report.collect import collect
 from auditctl.report.page import render_page
 from auditlog import durable_fs
+from auditlog.query.times import parse_time
 
 
 @click.command

@@ -1,4 +1,4 @@
-"""``auditctl search``: find records; see auditctl.query for parsing and lookup."""
+"""``auditctl search``: find records; see auditctl.search for parsing and lookup."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, TEXT, chosen, complete_sinks, config_option, scope_options
 from auditctl.output import render
-from auditctl.query.files import FileSearch
-from auditctl.query.grouping import Grouping
-from auditctl.query.predicate import predicate
-from auditctl.query.scope import SearchScope
-from auditctl.query.syntax import And, Query, Test, parse
+from auditctl.search.grouping import Grouping
 from auditlog.errors import LogDamaged
+from auditlog.query.files import FileSearch
+from auditlog.query.predicate import predicate
+from auditlog.query.scope import SearchScope
+from auditlog.query.syntax import And, Query, Test, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from auditctl.config.model import Config
     from auditctl.config.sinks import SinkConfig
-    from auditctl.query.files import Trouble
     from auditlog.format.record import Record
+    from auditlog.query.files import Trouble
     from auditlog.reading.follow import Follower
 
 _LOOK_SECONDS: Final = 0.25
@@ -201,7 +201,7 @@ class _Asked:
         self, directories: Sequence[Path], query: Query, scope: SearchScope
     ) -> Iterator[Record]:
         if self.verified:
-            from auditctl.query.proof import proven  # noqa: PLC0415  (only where it is asked for)
+            from auditctl.search.proof import proven  # noqa: PLC0415  (only where it is asked for)
 
             proof = proven(directories, scope)
             for line in proof.unproven:
@@ -298,10 +298,10 @@ def _is_target(source: str) -> bool:
 
 def _sink_source(sink: SinkConfig, tell: Trouble) -> Any:
     if sink.kind == "sqlite":
-        from auditctl.query.sqlite import SqliteSearch  # noqa: PLC0415  (only what is used)
+        from auditctl.search.sqlite import SqliteSearch  # noqa: PLC0415  (only what is used)
 
         return SqliteSearch(sink.path, tell)
-    from auditctl.query.index import IndexSearch  # noqa: PLC0415  (it takes a third of a second)
+    from auditctl.search.index import IndexSearch  # noqa: PLC0415  (it takes a third of a second)
 
     return IndexSearch(sink, tell)
 

@@ -20,16 +20,16 @@ from auditctl.options import (
     existing_directory,
 )
 from auditctl.output import render
-from auditctl.query.predicate import predicate
-from auditctl.query.syntax import parse
 from auditlog.errors import LogDamaged
+from auditlog.query.predicate import predicate
+from auditlog.query.syntax import parse
 from auditlog.reading.follow import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from auditctl.query.predicate import Predicate
     from auditlog.format.record import Record
+    from auditlog.query.predicate import Predicate
 
 _LOOK_SECONDS: Final = 0.25
 

@@ -169,7 +169,9 @@ def _drain(story: Story, sink: SinkView, agent: AgentProcess, acknowledged: int)
 
 
 def _on_disk(audit: Path) -> set[RecordId]:
-    return {(record.log, record.seq, record.hash) for record in auditlog.read(audit)}
+    return {
+        (record.log, record.seq, record.hash) for record in auditlog.read(audit, log_events=True)
+    }
 
 
 def _verify_and_tamper(story: Story) -> None:

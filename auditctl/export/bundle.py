@@ -42,9 +42,9 @@ from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.chain import ChainCheck
 
 if TYPE_CHECKING:
-    from auditctl.query.scope import SearchScope
     from auditlog.format.record import Record
     from auditlog.format.segment_names import SegmentName
+    from auditlog.query.scope import SearchScope
     from auditlog.reading.registry import Sighting
     from retention.holds import Hold
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from auditctl.query.predicate import values_at
 from auditlog.events.members import leaves, members
+from auditlog.query.predicate import values_at
 
 if TYPE_CHECKING:
     from auditlog.format.record import Record

@@ -13,13 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from auditctl.query.files import FileSearch
-from auditctl.query.scope import SearchScope
-from auditctl.query.syntax import parse
 from auditctl.report.counts import EventCounts
 from auditctl.survey.survey import Survey, survey
 from auditlog.errors import LogDamaged
 from auditlog.format.record import format_timestamp
+from auditlog.query.files import FileSearch
+from auditlog.query.scope import SearchScope
+from auditlog.query.syntax import parse
 from auditlog.reading.inventory import scan
 from auditlog.verification.verify import LogReport
 from auditlog.verification.verify import verify as verify_logs

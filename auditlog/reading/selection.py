@@ -43,7 +43,7 @@ def read(
     types: str | Iterable[str] | None = None,
     merged: bool = False,
     follow: bool = False,
-    log_events: bool = True,
+    log_events: bool = False,
 ) -> Iterator[EventRecord]:
     """Iterate over the records of a segment, or of every log in a directory.
 
@@ -51,7 +51,8 @@ def read(
     types          event types, in which * stands for anything: "auth_*"
     merged         in the order of time over all logs, instead of one log after another
     follow         go on with what is written from now on, in the order of time; never ends
-    log_events     False: without what a log records about itself (log.opened, ...)
+    log_events     True: also what a log records about itself (log.opened, ...), which otherwise
+                   come only where ``types`` names them
 
     A torn tail of a newest segment ends its log.  Raises LogDamaged at a line that is not an intact
     record, InvalidOption for a time that cannot be one, OSError.
@@ -61,11 +62,13 @@ def read(
     begin, end = _text("since", since, ""), _text("until", until, "~")
     patterns = None if types is None else (types,) if isinstance(types, str) else tuple(types)
 
+    own = log_events or any(pattern.startswith("log.") for pattern in patterns or ())
+
     def wanted(record: Record) -> bool:
         header = record.header
         return (
             begin <= header.timestamp < end
-            and (log_events or not header.event_type.startswith("log."))
+            and (own or not header.event_type.startswith("log."))
             and (
                 patterns is None
                 or any(fnmatchcase(header.event_type, pattern) for pattern in patterns)

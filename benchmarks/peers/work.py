@@ -41,7 +41,7 @@ def ship(name: str, kills: int = 0) -> Done:
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
     log = Path(os.environ["BENCHMARK_LOG"])
-    records = sum(1 for _ in auditlog.read(log))
+    records = sum(1 for _ in auditlog.read(log, log_events=True))
     pattern = f"{prefix}-*"
     with tempfile.TemporaryDirectory() as place:
         contender = CONTENDERS[name][1](Task(log, cluster.url, prefix, Path(place)))
@@ -112,5 +112,5 @@ def _compare(cluster: Cluster, pattern: str, log: Path) -> tuple[int, int]:
             break
         found.update(hit["_source"]["seq"] for hit in hits)
         query["search_after"] = hits[-1]["sort"]
-    seqs = {record.seq for record in auditlog.read(log)}
+    seqs = {record.seq for record in auditlog.read(log, log_events=True)}
     return len(seqs - found.keys()), sum(found.values()) - len(found)

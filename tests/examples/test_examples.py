@@ -31,7 +31,11 @@ def run(name: str, audit: Path) -> str:
 
 
 def details_of(audit: Path, event_type: str) -> dict[str, object]:
-    (found,) = [record for record in auditlog.read(audit) if record.event_type == event_type]
+    (found,) = [
+        record
+        for record in auditlog.read(audit, log_events=True)
+        if record.event_type == event_type
+    ]
     details: dict[str, object] = found.fields["details"]
     return details
 

@@ -91,7 +91,7 @@ def test_the_searches_find_what_they_are_for(
         log.emit(auditlog.events.AuthFailure(ip="192.0.2.7"))
         log.emit(auditlog.events.PoolDeleted(pool_id="a"))
         log.emit(auditlog.events.DataDeleted(customer_id="c", data_types=["prompts"]))
-    for record in auditlog.read(tmp_path):
+    for record in auditlog.read(tmp_path, log_events=True):
         path = f"/{index_prefix}-2026.11.24/_create/{record.log}:{record.seq}?refresh=true"
         assert request(elasticsearch.url, "PUT", path, record.fields)[0] == 201
     for search in SEARCHES:

@@ -60,7 +60,7 @@ def hive(rbee: Rbee) -> Rbee:
 def recorded(rbee: Rbee, *types: str, service: str = "rbee-hive") -> list[Record]:
     return [
         record
-        for record in auditlog.read(rbee.audit)
+        for record in auditlog.read(rbee.audit, log_events=True)
         if record.event_type in types and record.log == f"{service}@hive1"
     ]
 
@@ -104,7 +104,7 @@ def test_a_request_is_one_story_over_both_services(rbee: Rbee) -> None:
         assert rbee.services[service].stop() == 0
     story = [
         (record.log, record.event_type)
-        for record in auditlog.read(rbee.audit)
+        for record in auditlog.read(rbee.audit, log_events=True)
         if record.fields.get("correlation_id") == "req-story"
     ]
     assert sorted(story) == [

@@ -83,7 +83,7 @@ def test_a_request_is_found_by_its_correlation_id_and_retention_ends_its_files(
             eventually(lambda: all(rbee.state(task) != "running" for task in tasks), "done", 120)
             for name in ("queen", "hive"):
                 assert rbee.services[name].stop() == 0
-            records = {f"{r.log}:{r.seq}": r for r in auditlog.read(rbee.audit)}
+            records = {f"{r.log}:{r.seq}": r for r in auditlog.read(rbee.audit, log_events=True)}
             eventually(
                 lambda: elasticsearch.count(f"{index_prefix}-*") == len(records), "shipped", 120
             )

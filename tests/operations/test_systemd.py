@@ -219,7 +219,7 @@ def test_the_shipper_reads_and_cannot_write_and_retention_believes_its_cursors(
                 **options,
             )
 
-    records = len(list(auditlog.read(audit)))
+    records = len(list(auditlog.read(audit, log_events=True)))
     shipper = agent("ship", "auditlog")
     try:
         eventually(lambda: shipped(index) >= records, "the shipper reads", 60)

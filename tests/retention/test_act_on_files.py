@@ -59,7 +59,7 @@ def verdicts(result: RunResult) -> dict[str, str]:
 def tombstones(audit: Path) -> list[dict[str, object]]:
     return [
         record.fields["details"]
-        for record in read(audit)
+        for record in read(audit, log_events=True)
         if record.event_type == "retention.foreign_deleted"
     ]
 

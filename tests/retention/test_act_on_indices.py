@@ -163,7 +163,7 @@ def test_proven(run: Run, cluster: MemoryCluster) -> None:
     assert not cluster.unproven
     records = [
         record
-        for record in auditlog.read(cluster.directory)
+        for record in auditlog.read(cluster.directory, log_events=True)
         if record.event_type == "retention.index_deleted"
     ]
     assert [record.log for record in records] == ["retention@hive1"] * 2

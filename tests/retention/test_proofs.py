@@ -92,7 +92,11 @@ def test_a_tombstone_says_who_and_what(daily: LogBuilder) -> None:
     with ProofLog(daily.directory, "hive1") as proofs:
         proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
     own = scan(daily.directory).logs[LogId("retention", "hive1")]
-    found = [record for record in read(own[0].path) if record.event_type == SEGMENT_DELETED]
+    found = [
+        record
+        for record in read(own[0].path, log_events=True)
+        if record.event_type == SEGMENT_DELETED
+    ]
     assert found[0].fields["actor"]["user_id"] == "alice"
     assert found[0].fields["resource"]["resource_id"] == daily.paths[0].name
     assert found[0].fields["details"] == details_of(daily, 0)

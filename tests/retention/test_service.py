@@ -150,7 +150,7 @@ def test_what_is_not_shipped_is_kept_until_it_is(daily: LogBuilder, tmp_path: Pa
     record = next(
         record
         for file in scan(daily.directory).logs.values()
-        for record in read(file[-1].path)
+        for record in read(file[-1].path, log_events=True)
         if record.event_type == SEGMENT_DELETED
     )
     assert record.fields["details"]["cursor"] == {"main": 20}

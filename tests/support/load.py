@@ -99,7 +99,7 @@ class Accounted:
 def account(directory: Path) -> Accounted:
     in_files: dict[Key, str] = {}
     deleted: set[Key] = set()
-    for record in auditlog.read(directory):
+    for record in auditlog.read(directory, log_events=True):
         in_files[record.log, record.seq] = record.hash
         header = parse_header(record.line)
         if header is not None and (tombstone := parse_tombstone(header, record.line)) is not None:

@@ -1,6 +1,6 @@
 """Records and questions for hypothesis, and the answer of somebody who reads every line.
 
-draw(queries)        a tree of auditctl.query.syntax
+draw(queries)        a tree of auditlog.query.syntax
 as_text(tree)        how a person would write it
 naive(tree, line)    whether the record answers it: json.loads and a plain walk, nothing of ours
 """
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from auditctl.query.syntax import All, And, Not, Or, Query, Test, WordTest
+from auditlog.query.syntax import All, And, Not, Or, Query, Test, WordTest
 
 __all__ = ["as_text", "bodies", "naive", "queries", "values"]
 

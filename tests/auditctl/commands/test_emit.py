@@ -31,7 +31,9 @@ def test_the_record_is_in_the_log_with_the_number_and_hash_that_were_printed(
     )  # fmt: skip
     assert (result.code, result.err) == (0, "")
     log, seq, digest = result.out.split()
-    (record,) = [r for r in read(tmp_path / "audit") if r.event_type == "backup.finished"]
+    (record,) = [
+        r for r in read(tmp_path / "audit", log_events=True) if r.event_type == "backup.finished"
+    ]
     assert (record.log, record.seq, record.hash) == (log, int(seq), digest)
     assert record.log == "backup@hive1"
     fields = record.fields
@@ -79,7 +81,11 @@ def test_what_cannot_be_a_record_is_refused_and_nothing_is_written(
     result = run("emit", tmp_path, "--service", "s", *arguments)
     assert (result.code, result.out) == (code, "")
     assert says in result.err
-    assert not [record for record in read(tmp_path) if not record.event_type.startswith("log.")]
+    assert not [
+        record
+        for record in read(tmp_path, log_events=True)
+        if not record.event_type.startswith("log.")
+    ]
 
 
 def _limited(limit_bytes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -107,13 +113,15 @@ def test_the_exit_code_says_whether_the_record_is_durable(tmp_path: Path, fit: i
     lines = [len(line) for line in roomy.read_bytes().splitlines(keepends=True)[3:]] + [400]
     room = sum(lines[:fit]) + lines[fit] // 2
     result = _limited(narrow.stat().st_size + room, "emit", narrow.parent, *event)
-    types = [record.event_type for record in read(narrow.parent)][3:]
+    types = [record.event_type for record in read(narrow.parent, log_events=True)][3:]
     assert types == ["log.opened", "a.b", "log.closed"][:fit]
     if fit < 2:
         assert (result.returncode, result.stdout) == (1, "")
         assert "File too large" in result.stderr
     else:
-        [record] = [record for record in read(narrow.parent) if record.event_type == "a.b"]
+        [record] = [
+            record for record in read(narrow.parent, log_events=True) if record.event_type == "a.b"
+        ]
         assert (result.returncode, result.stdout) == (0, f"s@h {record.seq} {record.hash}\n")
         assert ("log.closed could not be written" in result.stderr) is (fit == 2)
     assert verify(narrow.parent).ok

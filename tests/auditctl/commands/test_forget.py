@@ -45,7 +45,9 @@ def test_a_forgotten_log_is_no_longer_missing_and_that_is_on_record(
     assert result.json["schema"] == "auditctl.forget/1"
     assert (result.json["log"], result.json["through_seq"]) == (gone.log, 4)
     [record] = [
-        record for record in auditlog.read(audit) if record.event_type == "retention.log_forgotten"
+        record
+        for record in auditlog.read(audit, log_events=True)
+        if record.event_type == "retention.log_forgotten"
     ]
     details = record.fields["details"]
     assert details["reason"] == REASON[1]

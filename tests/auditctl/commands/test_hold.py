@@ -42,7 +42,7 @@ def recorded(built: LogBuilder) -> list[tuple[str, str, str]]:
     """Read the records about holds in retention's own log: type, id, actor."""
     return [
         (record.event_type, record.fields["details"]["id"], record.fields["actor"]["user_id"])
-        for record in auditlog.read(built.directory)
+        for record in auditlog.read(built.directory, log_events=True)
         if record.event_type.startswith("retention.hold")
     ]
 
@@ -68,7 +68,11 @@ def test_a_hold_keeps_until_it_is_released_and_both_are_in_the_chain(
     assert reasons(run, built) == ["age", "age", "active"]
     types = [(event, hold) for event, hold, who in recorded(built) if who]
     assert types == [("retention.hold_added", "case-7"), ("retention.hold_released", "case-7")]
-    last = [r for r in auditlog.read(built.directory) if r.event_type.endswith("_released")][-1]
+    last = [
+        r
+        for r in auditlog.read(built.directory, log_events=True)
+        if r.event_type.endswith("_released")
+    ][-1]
     assert last.fields["details"]["release_reason"] == "closed"
     assert last.fields["details"]["owner"] == "legal@example.org"
     assert verify(built.directory).ok

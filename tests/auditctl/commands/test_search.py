@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import auditlog
 from shippers.sinks.sqlite.sink import SqliteSink
-from tests.auditctl.query.test_sinks import shipments
+from tests.auditctl.search.test_sinks import shipments
 from tests.support.logs import START, LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -284,3 +285,11 @@ def test_a_closed_pipe_ends_it_silently(
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(60) == 141
+
+
+def test_a_search_ends_with_an_explanation(run: Callable[..., Result], tmp_path: Path) -> None:
+    with auditlog.open(tmp_path, service="a", host="b") as log:
+        log.emit("a.b", details={"x": "a" * 5000 + "!"})
+    result = run("search", "details.x~'(a+)+$'", tmp_path)
+    assert result.code == 2
+    assert "takes more than a second on one value" in result.err

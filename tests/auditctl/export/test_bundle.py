@@ -15,8 +15,8 @@ import zstandard
 from auditctl.errors import BadPath, CommandFailed
 from auditctl.export.archive import verify_archive
 from auditctl.export.bundle import _CHECKER, Asked, write_bundle
-from auditctl.query.scope import SearchScope
 from auditlog.format.record import decode
+from auditlog.query.scope import SearchScope
 from auditlog.reading.head_note import remember_head
 from auditlog.reading.registry import Sighting
 from retention.holds import Hold, HoldStore

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from auditctl.export.parquet import ParquetFormat
 from auditctl.export.rows import COLUMNS
-from auditctl.query.predicate import values_at
 from auditlog.format.record import decode
+from auditlog.query.predicate import values_at
 from tests.support.logs import make_line
 from tests.support.questions import bodies
 

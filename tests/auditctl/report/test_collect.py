@@ -43,7 +43,7 @@ def test_sourced(month: LogBuilder, report_on: Callable[..., ActivityReport]) ->
     found = report_on(month.directory)
     naive = [
         record
-        for record in auditlog.read(month.directory)
+        for record in auditlog.read(month.directory, log_events=True)
         if SINCE <= record.header.timestamp < NOW
     ]
     kinds = {kind: sum(record.event_type == kind for record in naive) for kind in

@@ -24,7 +24,7 @@ def written(log: auditlog.Log) -> Callable[[], list[dict[str, Any]]]:
     def records() -> list[dict[str, Any]]:
         return [
             record.fields
-            for record in auditlog.read(log.directory)
+            for record in auditlog.read(log.directory, log_events=True)
             if not record.event_type.startswith("log.")
         ]
 

@@ -125,7 +125,7 @@ def test_what_was_answered_before_sigterm_is_in_the_log(
     for run in ("first", "second"):
         with serving(command, audit) as (process, port):
             answered |= ask_until_it_stops(port, process, run)
-    records = list(auditlog.read(audit))
+    records = list(auditlog.read(audit, log_events=True))
     submitted = {r.fields["correlation_id"] for r in records if r.event_type == "task_submitted"}
     assert answered <= submitted
     if command[1].startswith("asgi"):
@@ -194,7 +194,7 @@ def test_a_module_level_log_under_uvicorn_loses_no_event(
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     logs: dict[str, list[str]] = {}
-    for record in auditlog.read(audit):
+    for record in auditlog.read(audit, log_events=True):
         logs.setdefault(record.log, []).append(record.event_type)
     assert any(types[-len(last) :] == last for types in logs.values()), logs
     assert all("just.before" not in types or types[-len(last) :] == last for types in logs.values())
@@ -258,7 +258,7 @@ def test_what_was_answered_before_a_worker_was_killed_is_in_the_log(
             thread.join()
         process.send_signal(signal.SIGTERM)
         process.wait(60)
-    records = list(auditlog.read(audit))
+    records = list(auditlog.read(audit, log_events=True))
     assert len(answered) >= 120
     submitted = {r.fields["correlation_id"] for r in records if r.event_type == "task_submitted"}
     assert answered <= submitted
@@ -330,6 +330,6 @@ log.close()
     )
     assert re.search(r"refused: .*belongs to the parent.*instance=\"auto\"", done.stdout), done
     assert done.returncode == 0, done.stderr
-    types = [record.event_type for record in auditlog.read(tmp_path)]
+    types = [record.event_type for record in auditlog.read(tmp_path, log_events=True)]
     assert types == ["log.segment_opened", "log.opened", "from.parent", "log.closed"]
     assert auditlog.verify(tmp_path).ok

@@ -21,7 +21,7 @@ class ActorWithShift(Actor):
 record.Actor = ActorWithShift
 
 from auditctl.export.rows import COLUMNS
-from auditctl.query.syntax import ALIASES
+from auditlog.query.syntax import ALIASES
 from auditlog.events.schema import record_schema
 from shippers.sinks.elasticsearch.index_template import index_template
 

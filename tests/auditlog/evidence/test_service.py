@@ -67,7 +67,7 @@ def test_signs(tmp_path: Path, state: ProofState, key: Signer) -> None:
             eventually(lambda: of(service).signed_seq >= 20)
         seq = log.emit  # closed: its last record is there
     del seq
-    lines = [r.line for r in auditlog.read(tmp_path / "audit") if r.log == LOG]
+    lines = [r.line for r in auditlog.read(tmp_path / "audit", log_events=True) if r.log == LOG]
     assert of(service).signed_seq == len(lines)
     newest = max(from_state_of(state), key=lambda each: each.size)
     assert newest.root == root_of(lines)

@@ -98,5 +98,5 @@ def test_recorded(server: WitnessServer, tmp_path: Path) -> None:
     server._record.flush(20)
     (log,) = scan(tmp_path / "audit").logs
     assert log.service == "witness"
-    types = [record.event_type for record in read(tmp_path / "audit")]
+    types = [record.event_type for record in read(tmp_path / "audit", log_events=True)]
     assert types[-2:] == ["witness.checkpoint_accepted", "witness.checkpoint_refused"]

@@ -70,8 +70,8 @@ def test_all_forms(tmp_path: Path, form: str) -> None:
     for at, line in got:
         assert at == offset
         offset += len(line)
-    assert [record.line for record in read(tmp_path)] == log.lines
-    assert [record.line for record in read(segment.path)] == log.lines
+    assert [record.line for record in read(tmp_path, log_events=True)] == log.lines
+    assert [record.line for record in read(segment.path, log_events=True)] == log.lines
 
 
 @pytest.mark.parametrize("form", PACKED)
@@ -81,7 +81,7 @@ def test_all_forms_also_of_several_frames(tmp_path: Path, form: str) -> None:
     third = len(content) // 3
     pieces = [content[:third], content[third : 2 * third], content[2 * third :]]
     log.compress(0, form).write_bytes(b"".join(packed(form, piece) for piece in pieces))
-    assert [record.line for record in read(tmp_path)] == log.lines
+    assert [record.line for record in read(tmp_path, log_events=True)] == log.lines
 
 
 @given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), st.integers(1, 40))
@@ -126,7 +126,7 @@ def test_a_compressed_segment_cut_at_any_byte_is_damaged(tmp_path: Path, form: s
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         with pytest.raises(LogDamaged, match="cannot be decompressed"):
-            list(read(tmp_path))
+            list(read(tmp_path, log_events=True))
         with pytest.raises(LogDamaged, match="cannot be decompressed"):
             bounds(only_segment(tmp_path))
         assert not verify(tmp_path).ok
@@ -146,7 +146,7 @@ def test_a_compressed_segment_with_any_byte_changed_is_damaged_or_the_same(
         changed[position] ^= 0x10
         path.write_bytes(changed)
         try:
-            assert [record.line for record in read(tmp_path)] == log.lines
+            assert [record.line for record in read(tmp_path, log_events=True)] == log.lines
             harmless += 1
         except LogDamaged:
             continue
@@ -159,7 +159,7 @@ def test_a_sealed_segment_without_its_end_is_damaged_and_not_silently_shorter(
     log = write_log(tmp_path, records=3, segments=2)
     os.truncate(log.paths[0], log.paths[0].stat().st_size - 5)
     with pytest.raises(LogDamaged) as refusal:
-        list(read(tmp_path))
+        list(read(tmp_path, log_events=True))
     assert refusal.value.path == log.paths[0]
     assert refusal.value.offset == sum(map(len, log.lines[:2]))
 
@@ -168,13 +168,13 @@ def test_a_torn_tail_of_the_newest_segment_ends_the_log(tmp_path: Path) -> None:
     log = write_log(tmp_path, records=3, segments=2)
     other = write_log(tmp_path, "rbee-hive@gpu", records=2)
     log.append_raw(b'{"v":1,"log":"queen')
-    assert [record.line for record in read(tmp_path)] == log.lines + other.lines
+    assert [record.line for record in read(tmp_path, log_events=True)] == log.lines + other.lines
 
 
 def test_a_changed_record_is_not_read_back(tmp_path: Path) -> None:
     log = write_log(tmp_path, records=3)
     log.active.write_bytes(log.active.read_bytes().replace(b"task-2", b"task-9"))
-    found = read(tmp_path)
+    found = read(tmp_path, log_events=True)
     next(found)
     with pytest.raises(LogDamaged, match="seq 2"):
         next(found)
@@ -243,7 +243,7 @@ def test_a_symlink_is_not_read(tmp_path: Path) -> None:
     link = tmp_path / log.active.name
     link.symlink_to(log.active)
     with pytest.raises(OSError, match="symbolic link"):
-        list(read(link))
+        list(read(link, log_events=True))
 
 
 def test_reading_a_segment_that_was_deleted_meanwhile_says_so(
@@ -259,9 +259,9 @@ def test_reading_a_segment_that_was_deleted_meanwhile_says_so(
 def test_a_path_that_is_no_segment_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(InvalidName):
-        list(read(tmp_path / "notes.txt"))
+        list(read(tmp_path / "notes.txt", log_events=True))
     with pytest.raises(FileNotFoundError):
-        list(read(tmp_path / "nowhere"))
+        list(read(tmp_path / "nowhere", log_events=True))
 
 
 def test_a_closed_stream_leaves_no_descriptor_open(tmp_path: Path) -> None:

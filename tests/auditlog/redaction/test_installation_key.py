@@ -54,7 +54,11 @@ def test_two_hosts_that_share_the_key_have_the_same_fingerprints(tmp_path: Path)
         with auditlog.open(directory, service="a", host=name) as log:
             log.emit("a.b", reason=f"used {_TOKEN} twice")
         prints.append(
-            next(r.fields["reason"] for r in auditlog.read(directory) if r.event_type == "a.b")
+            next(
+                r.fields["reason"]
+                for r in auditlog.read(directory, log_events=True)
+                if r.event_type == "a.b"
+            )
         )
         (tmp_path / "two/.auditlog").mkdir(parents=True, exist_ok=True)
         if name == "one":
@@ -71,7 +75,7 @@ def test_the_chain_tells_which_key_was_in_use(tmp_path: Path) -> None:
             log.emit("a.b", reason=f"used {_TOKEN} twice")
     opened = [
         orjson.loads(r.line)["details"]
-        for r in auditlog.read(tmp_path)
+        for r in auditlog.read(tmp_path, log_events=True)
         if r.event_type == "log.opened"
     ]
     assert [details.get("redaction_key") for details in opened] == [

@@ -40,7 +40,7 @@ def test_in_order(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert not problems
-    seqs = [record.seq for record in auditlog.read(tmp_path)]
+    seqs = [record.seq for record in auditlog.read(tmp_path, log_events=True)]
     assert seqs == list(range(1, len(seqs) + 1))
 
 
@@ -70,7 +70,7 @@ def test_poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) ->
         log.close()
     assert len(calls) == 1
     monkeypatch.undo()
-    assert [record.seq for record in auditlog.read(tmp_path)][-1] == durable.seq
+    assert [record.seq for record in auditlog.read(tmp_path, log_events=True)][-1] == durable.seq
     with open_log(tmp_path) as log:
         assert log.emit("a.new.start").seq == durable.seq + 2
     assert auditlog.verify(tmp_path).ok
@@ -162,7 +162,7 @@ def test_a_thread_gives_up_waiting_for_a_commit_that_hangs_and_nobody_else_does(
         finally:
             let_go.set()
         patient.join()
-    types = [record.event_type for record in auditlog.read(tmp_path)]
+    types = [record.event_type for record in auditlog.read(tmp_path, log_events=True)]
     assert {"patient.one", "impatient.one"} <= set(types)
 
 
@@ -219,7 +219,7 @@ def test_interrupted(tmp_path: Path) -> None:
             assert not other.is_alive(), f"nobody commits after a strike at call {strikes}"
         assert strikes > 20
     assert auditlog.verify(tmp_path).ok
-    types = [record.event_type for record in auditlog.read(tmp_path)]
+    types = [record.event_type for record in auditlog.read(tmp_path, log_events=True)]
     assert types.count("other.thread") == strikes
     assert types.count("same.thread") == (strikes + 1) // 2
     assert 0 < types.count("struck.one") <= strikes + 1

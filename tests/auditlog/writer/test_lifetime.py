@@ -72,7 +72,7 @@ def run(directory: Path, code: str, *options: str) -> subprocess.CompletedProces
 @pytest.mark.parametrize("process", PROCESSES)
 def test_at_exit(tmp_path: Path, process: str) -> None:
     done = run(tmp_path, PROCESSES[process])
-    types = [record.event_type for record in auditlog.read(tmp_path / "audit")]
+    types = [record.event_type for record in auditlog.read(tmp_path / "audit", log_events=True)]
     assert types[-2:] == ["just.before", "log.closed"], done
     assert auditlog.verify(tmp_path / "audit").ok
 
@@ -80,7 +80,9 @@ def test_at_exit(tmp_path: Path, process: str) -> None:
 def test_at_exit_a_log_that_nobody_closed_is_a_resource_warning(tmp_path: Path) -> None:
     done = run(tmp_path, PROCESSES["script"], "-W", "error::ResourceWarning")
     assert "ResourceWarning: <Log queen-rbee@hive1+1 in " in done.stderr
-    assert [r.event_type for r in auditlog.read(tmp_path / "audit")][-1] == "log.closed"
+    assert [r.event_type for r in auditlog.read(tmp_path / "audit", log_events=True)][
+        -1
+    ] == "log.closed"
     closed = "with opened() as log:\n    log.emit('some.event')\n"
     assert "ResourceWarning" not in run(tmp_path, closed, "-X", "dev").stderr
 
@@ -96,7 +98,7 @@ def test_disowned(tmp_path: Path) -> None:
                 os._exit(0)
         os.waitpid(child, 0)
         log.emit("after.it")
-    types = [record.event_type for record in auditlog.read(tmp_path)]
+    types = [record.event_type for record in auditlog.read(tmp_path, log_events=True)]
     assert types[-3:] == ["before.it", "after.it", "log.closed"]
     assert auditlog.verify(tmp_path).ok
 
@@ -107,7 +109,7 @@ def test_the_next_run_says_whether_the_one_before_was_closed(tmp_path: Path) -> 
     with pytest.raises(subprocess.CalledProcessError):
         run(tmp_path, killed)
     run(tmp_path, "opened().close()\n")
-    records = list(auditlog.read(tmp_path / "audit"))
+    records = list(auditlog.read(tmp_path / "audit", log_events=True))
     first, second, third = (
         record.fields["details"] for record in records if record.event_type == "log.opened"
     )

@@ -47,7 +47,7 @@ def open_log(directory: Path, **options: Any) -> auditlog.Log:
 
 
 def event_types(directory: Path) -> list[str]:
-    return [record.event_type for record in auditlog.read(directory)]
+    return [record.event_type for record in auditlog.read(directory, log_events=True)]
 
 
 WRITER = """
@@ -88,7 +88,7 @@ def test_acknowledged(tmp_path: Path, flush: str) -> None:
         assert report.ok, report.findings
     assert len(acknowledged) > 40
     open_log(tmp_path).close()
-    on_disk = {record.seq: record.hash for record in auditlog.read(tmp_path)}
+    on_disk = {record.seq: record.hash for record in auditlog.read(tmp_path, log_events=True)}
     assert acknowledged.items() <= on_disk.items()
     assert sorted(on_disk) == list(range(1, len(on_disk) + 1))
     assert auditlog.verify(tmp_path).ok
@@ -155,7 +155,7 @@ def test_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         log.emit("after.it", durable=True)
     counts = [
         record.fields["details"]["count"]
-        for record in auditlog.read(tmp_path)
+        for record in auditlog.read(tmp_path, log_events=True)
         if record.event_type == "log.events_refused"
     ]
     assert sum(counts) == refused
@@ -187,7 +187,7 @@ def test_hybrid_makes_critical_and_durable_events_durable_before_it_returns(tmp_
 def test_ticket_names_log_seq_and_hash_of_its_record(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         ticket = log.emit(events.PoolDeleted(actor=ALICE, pool_id="pool-1"))
-    record = next(r for r in auditlog.read(tmp_path) if r.seq == ticket.seq)
+    record = next(r for r in auditlog.read(tmp_path, log_events=True) if r.seq == ticket.seq)
     assert (record.log, record.hash) == (ticket.log, ticket.hash)
 
 
@@ -408,7 +408,7 @@ def test_reopen_goes_on_after_a_failure_and_counts_what_was_refused(
     log.close()
     with pytest.raises(auditlog.LogClosed):
         log.reopen()
-    records = list(auditlog.read(tmp_path))
+    records = list(auditlog.read(tmp_path, log_events=True))
     types = [record.event_type for record in records if not record.event_type.startswith("log.")]
     assert types == ["before.it", "after.it"]
     [refused] = [r.fields["details"] for r in records if r.event_type == "log.events_refused"]
@@ -524,11 +524,11 @@ def test_midnight_starts_a_new_segment_and_no_record_sits_in_the_wrong_day(tmp_p
         "queen-rbee@hive1.2026-11-23.0001.ndjson",
         "queen-rbee@hive1.2026-11-24.0001.ndjson",
     ]
-    assert [r.event_type for r in auditlog.read(tmp_path / names[1])][:2] == [
+    assert [r.event_type for r in auditlog.read(tmp_path / names[1], log_events=True)][:2] == [
         "log.segment_opened",
         "first.of.day",
     ]
-    opened = next(iter(auditlog.read(tmp_path / names[1]))).fields["details"]
+    opened = next(iter(auditlog.read(tmp_path / names[1], log_events=True))).fields["details"]
     assert opened["previous_segment"] == names[0]
     assert opened["previous_bytes"] == (tmp_path / names[0]).stat().st_size
     assert auditlog.verify(tmp_path).ok
@@ -551,7 +551,7 @@ def test_a_clock_stepped_back_is_recorded_and_the_day_stays(tmp_path: Path, back
         log.emit("before.it")
         clock.now_ns -= back
         log.emit("after.it")
-    records = {record.event_type: record for record in auditlog.read(tmp_path)}
+    records = {record.event_type: record for record in auditlog.read(tmp_path, log_events=True)}
     stepped = records["log.clock_stepped"].fields["details"]
     assert stepped["step_seconds"] == pytest.approx(-back / 1e9, abs=5)
     assert len(list(tmp_path.glob("*.ndjson"))) == 1
@@ -579,7 +579,9 @@ def test_a_torn_tail_is_cut_kept_and_recorded(tmp_path: Path) -> None:
         file.write(b'{"v":1,"log":"queen-r')
     with open_log(tmp_path) as log:
         log.emit("next.run")
-    recovered = next(r for r in auditlog.read(tmp_path) if r.event_type == "log.recovered")
+    recovered = next(
+        r for r in auditlog.read(tmp_path, log_events=True) if r.event_type == "log.recovered"
+    )
     details = recovered.fields["details"]
     assert details["bytes"] == 21
     assert (tmp_path / ".auditlog" / details["kept"]).read_bytes() == b'{"v":1,"log":"queen-r'
@@ -692,7 +694,7 @@ except auditlog.LogFailed:
     assert second == "refused"
     with open_log(tmp_path) as log:
         log.emit("after.it")
-    records = {record.seq for record in auditlog.read(tmp_path)}
+    records = {record.seq for record in auditlog.read(tmp_path, log_events=True)}
     assert set(range(1, int(first.split()[0]) + 1)) <= records
     assert auditlog.verify(tmp_path).ok
 
@@ -721,7 +723,9 @@ def test_bind_fills_what_an_event_leaves_open(tmp_path: Path) -> None:
     with open_log(tmp_path) as log, auditlog.bind(correlation_id="req-1", actor=ALICE):
         log.emit("inside.one")
         log.emit("inside.two", correlation_id="req-2")
-    records = {record.event_type: record.fields for record in auditlog.read(tmp_path)}
+    records = {
+        record.event_type: record.fields for record in auditlog.read(tmp_path, log_events=True)
+    }
     assert records["inside.one"]["correlation_id"] == "req-1"
     assert records["inside.one"]["actor"]["user_id"] == "alice"
     assert records["inside.two"]["correlation_id"] == "req-2"
@@ -786,7 +790,7 @@ def test_a_record_behind_its_segments_day_has_one_details_member(tmp_path: Path)
     with open_log(tmp_path, clock=lambda: now[0]) as log:
         now[0] -= 3600 * 1_000_000_000
         log.emit("pool.drained", details={"pool": "a"})
-    for record in auditlog.read(tmp_path):
+    for record in auditlog.read(tmp_path, log_events=True):
         assert record.line.count(b'"details":') <= 1
     (drained,) = auditlog.read(tmp_path, types="pool.drained")
     assert set(drained.details) == {"pool", "clock_at"}

@@ -250,7 +250,7 @@ def test_succeeded(tmp_path: Path, instance: str | None, caplog: pytest.LogCaptu
                 with pytest.raises(auditlog.LogLocked):  # the service's own log stays taken
                     open_at(tmp_path, NOON_NS + 3000 * DAY_NS, instance=instance)
     assert f"{successor} is written instead" in caplog.text
-    records = list(auditlog.read(tmp_path))
+    records = list(auditlog.read(tmp_path, log_events=True))
     days = [record.at.date().isoformat() for record in records if record.event_type == "right.time"]
     assert days == ["2026-11-23", "2026-11-24"]
     [named] = [record for record in records if record.event_type == "log.succeeded"]

@@ -3,7 +3,7 @@
 Each directory is verified as a whole, since a chain proves records only from its beginning on.
 Records after the first finding are not proven; records written meanwhile were not verified.
 
-Invariants (tests of the same name in tests/auditctl/query/test_proof.py):
+Invariants (tests of the same name in tests/auditctl/search/test_proof.py):
   prefix   in each log the proven records end before the first finding, whatever follows it
   said     records that are left out are reported, with the log, the reason and what to do
 """
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from auditctl.query.files import Ends
-    from auditctl.query.scope import SearchScope
     from auditlog.format.record import Record
+    from auditlog.query.files import Ends
+    from auditlog.query.scope import SearchScope
     from auditlog.verification.verify import LogReport
 
 __all__ = ["Proof", "proven"]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditctl.query.files import FileSearch
-from auditctl.query.scope import SearchScope
-from auditctl.query.syntax import All, Query, parse
 from auditlog.format.record import parse_header
+from auditlog.query.files import FileSearch
+from auditlog.query.scope import SearchScope
+from auditlog.query.syntax import All, Query, parse
 from auditlog.reading.follow import Follower
 from tests.support.logs import START, LogBuilder, write_log
 from tests.support.questions import bodies, naive, queries
@@ -18,8 +18,8 @@ from tests.support.questions import bodies, naive, queries
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auditctl.query.files import Trouble
     from auditlog.format.record import Record
+    from auditlog.query.files import Trouble
 
 Told = list[tuple[str, int, str]]
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditctl.errors import QueryError
-from auditctl.query import grouping as module
-from auditctl.query.grouping import NONE, Grouping
+from auditctl.search import grouping as module
+from auditctl.search.grouping import NONE, Grouping
+from auditlog.errors import QueryError
 from auditlog.format.record import Record, decode
 from tests.support.logs import START, make_line
 from tests.support.questions import bodies

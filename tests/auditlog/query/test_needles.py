@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from auditctl.query import needles as module
-from auditctl.query.needles import ESCAPES, needles
-from auditctl.query.syntax import Query, parse
+from auditlog.query import needles as module
+from auditlog.query.needles import ESCAPES, needles
+from auditlog.query.syntax import Query, parse
 from tests.support.logs import make_line
 from tests.support.questions import bodies, naive, queries
 

@@ -2,7 +2,7 @@
 
 Only lines with one of the needles are taken out of a block; without needles, all of them.
 
-Invariants (tests of the same name in tests/auditctl/query/test_lines.py):
+Invariants (tests of the same name in tests/auditlog/query/test_lines.py):
   same        needles give the lines, with their offsets, that contain one; none missing, none twice
   backwards   the same lines in the opposite order, also of what can be read forwards only
   bounded     memory does not grow with the size of the segment, nor with a line that never ends
@@ -16,10 +16,10 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from auditctl.query.byte_search import SearchBuffer
-from auditctl.query.needles import ESCAPES
 from auditlog.errors import LogDamaged
 from auditlog.format.record import MAX_RECORD_BYTES
+from auditlog.query.byte_search import SearchBuffer
+from auditlog.query.needles import ESCAPES
 from auditlog.reading.decompression import NotWhole
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from auditctl.query.needles import Needles
+    from auditlog.query.needles import Needles
 
 __all__ = ["BLOCK_BYTES", "Block", "backward", "forward", "last_block", "turned_round"]
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditctl.query.files import FileSearch
-from auditctl.query.proof import proven
-from auditctl.query.scope import SearchScope
-from auditctl.query.syntax import All
+from auditctl.search.proof import proven
+from auditlog.query.files import FileSearch
+from auditlog.query.scope import SearchScope
+from auditlog.query.syntax import All
 from tests.support.logs import START, LogBuilder, make_line, write_log
 
 if TYPE_CHECKING:

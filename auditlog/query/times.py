@@ -4,7 +4,7 @@
     10:30  10:30:15                 2026-11-23 10:30[:15[.5]]   today, or on that day
     15m  2h  3d  3d ago  -3d        2026-11-23T10:30:00+01:00   with a zone of its own
 
-Invariants (tests of the same name in tests/auditctl/query/test_times.py):
+Invariants (tests of the same name in tests/auditlog/query/test_times.py):
   utc       a time without a zone is UTC
   whole     a day begins a range at its first instant and ends it with its last
   refused   everything else is refused with what can be written
@@ -16,7 +16,7 @@ import datetime as dt
 import re
 from typing import Final
 
-from auditctl.errors import QueryError
+from auditlog.errors import QueryError
 
 __all__ = ["parse_time"]
 

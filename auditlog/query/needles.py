@@ -4,7 +4,7 @@ A needle is necessary, never sufficient: the predicate decides.  JSON can write 
 ways; the writer's is the shortest one, and a line that escapes what need not be (``\\u0061``,
 ``\\/``) contains one of ESCAPES and is looked at whatever the needles say.
 
-Invariants (tests of the same name in tests/auditctl/query/test_needles.py):
+Invariants (tests of the same name in tests/auditlog/query/test_needles.py):
   necessary   every line that answers a question contains one of its needles or of ESCAPES
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from auditctl.query.predicate import number_of
-from auditctl.query.syntax import And, Or, Query, Test, WordTest
+from auditlog.query.predicate import number_of
+from auditlog.query.syntax import And, Or, Query, Test, WordTest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +38,7 @@ _PLAIN_PATTERN: Final = re.compile(r"\^?([\w /:@,;%&=<>!#-]+)\$?", re.ASCII)
 def needles(query: Query) -> Needles:
     """The best that can be said of the answers' lines.
 
-    >>> from auditctl.query.syntax import parse
+    >>> from auditlog.query.syntax import parse
     >>> needles(parse("details.tries>3 actor=alice"))
     (b'"alice"',)
     """

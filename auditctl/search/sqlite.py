@@ -3,7 +3,7 @@
 SQLite chooses by day, log, type and by bytes that an answer must contain; the predicate decides.
 The file is opened for reading only and may be written meanwhile.
 
-Invariants (tests of the same name in tests/auditctl/query/test_sinks.py):
+Invariants (tests of the same name in tests/auditctl/search/test_sinks.py):
   same_answers   a sink that has the records gives the same answers as their files
   read_only      the file stays as it is; SQLite itself may keep a -shm and a -wal beside it
 """
@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from auditctl.errors import CommandFailed
-from auditctl.query.needles import ESCAPES, needles
-from auditctl.query.predicate import predicate
-from auditctl.query.syntax import conjuncts
 from auditlog.errors import LogDamaged
 from auditlog.format.record import Record, parse_header
+from auditlog.query.needles import ESCAPES, needles
+from auditlog.query.predicate import predicate
+from auditlog.query.syntax import conjuncts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from auditctl.query.files import Trouble
-    from auditctl.query.scope import SearchScope
-    from auditctl.query.syntax import Query
+    from auditlog.query.files import Trouble
+    from auditlog.query.scope import SearchScope
+    from auditlog.query.syntax import Query
 
 __all__ = ["SqliteSearch"]
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditctl.query.predicate import number_of, predicate
-from auditctl.query.syntax import Query, parse
 from auditlog.format.record import decode
+from auditlog.query.predicate import number_of, predicate
+from auditlog.query.syntax import Query, parse
 from tests.support.logs import make_line
 from tests.support.questions import bodies, naive, queries
 

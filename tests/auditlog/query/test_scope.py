@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditctl.errors import QueryError
-from auditctl.query.scope import SearchScope
+from auditlog.errors import QueryError
 from auditlog.format.record import format_timestamp
+from auditlog.query.scope import SearchScope
 
 instants = st.datetimes(
     dt.datetime(2026, 1, 1), dt.datetime(2026, 1, 4), timezones=st.just(dt.UTC)  # noqa: DTZ001  (the strategy adds the zone)

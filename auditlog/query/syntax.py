@@ -13,7 +13,7 @@ A value ends at a space or a parenthesis, or stands in quotes of either kind; th
 ``\\\\`` (of the quote it stands in, and of the backslash) are escapes, so that expressions keep
 their own.
 
-Invariants (tests of the same name in tests/auditctl/query/test_syntax.py):
+Invariants (tests of the same name in tests/auditlog/query/test_syntax.py):
   round_trip   a tree written as text is read as the same tree
   refused      what cannot be understood is refused with its place, never guessed
 """
@@ -25,7 +25,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from auditctl.errors import QueryError
+from auditlog.errors import QueryError
 from auditlog.events.members import aliases, members
 
 if TYPE_CHECKING:

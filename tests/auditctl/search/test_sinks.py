@@ -13,12 +13,12 @@ from pytest_httpserver import HTTPServer
 
 from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.errors import CommandFailed
-from auditctl.query.files import FileSearch
-from auditctl.query.index import IndexSearch
-from auditctl.query.scope import SearchScope
-from auditctl.query.sqlite import SqliteSearch
-from auditctl.query.syntax import parse
+from auditctl.search.index import IndexSearch
+from auditctl.search.sqlite import SqliteSearch
 from auditlog.format.record import parse_header
+from auditlog.query.files import FileSearch
+from auditlog.query.scope import SearchScope
+from auditlog.query.syntax import parse
 from shippers.item import Shipment
 from shippers.sinks.elasticsearch.index_template import index_template
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
@@ -30,7 +30,7 @@ from tests.support.logs import START, LogBuilder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auditctl.query.files import Trouble
+    from auditlog.query.files import Trouble
 
 QUESTIONS = (
     "",
@@ -177,7 +177,7 @@ def test_more_hits_than_a_page_come_once_and_in_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lines: list[bytes],
     elasticsearch: Cluster, index_prefix: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("auditctl.query.index._PAGE", 5)
+    monkeypatch.setattr("auditctl.search.index._PAGE", 5)
     source = deliver(lines, elasticsearch, index_prefix)
     files = FileSearch([tmp_path / "audit"], nobody)
     for reverse in (False, True):

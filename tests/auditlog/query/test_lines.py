@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditctl.query import lines as module
-from auditctl.query.byte_search import SearchBuffer
-from auditctl.query.lines import Block, backward, forward, last_block, turned_round
+from auditlog.query import lines as module
+from auditlog.query.byte_search import SearchBuffer
+from auditlog.query.lines import Block, backward, forward, last_block, turned_round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -164,7 +164,7 @@ def test_without_memmem_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     buffer.bytes[:] = b"..alice...alice."
     ranges = [(0, 16), (3, 16), (3, 14), (14, 16)]
     places = [buffer.find(b"alice", *span) for span in ranges]
-    monkeypatch.setattr("auditctl.query.byte_search._FUNCTION", None)
+    monkeypatch.setattr("auditlog.query.byte_search._FUNCTION", None)
     assert places == [buffer.find(b"alice", *span) for span in ranges] == [2, 10, -1, -1]
 
 

@@ -4,7 +4,7 @@ Python's engine tries some patterns, such as ``(a+)+$``, in more ways than anybo
 looks for signals while it does, so a timer of CPU time ends it.  Outside of the main thread, where
 Python takes no signals, there is no limit.
 
-Invariants (tests of the same name in tests/auditctl/query/test_pattern_time.py):
+Invariants (tests of the same name in tests/auditlog/query/test_pattern_time.py):
   ended    a pattern that would not end is refused with QueryError
 """
 
@@ -15,7 +15,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from auditctl.errors import QueryError
+from auditlog.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

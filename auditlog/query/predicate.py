@@ -9,7 +9,7 @@
 A field is a path: ``details.gpu.id`` finds {"gpu":{"id":1}}, {"gpu.id":1} and, in lists, each of
 their elements.
 
-Invariants (tests of the same name in tests/auditctl/query/test_predicate.py):
+Invariants (tests of the same name in tests/auditlog/query/test_predicate.py):
   opposite   != is true exactly where = is not, !~ exactly where ~ is not
   naive      every answer is that of a plain walk over the parsed record
 """
@@ -22,8 +22,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from auditctl.query.pattern_time import searcher
-from auditctl.query.syntax import All, And, Not, Or, Query, Test, WordTest
+from auditlog.query.pattern_time import searcher
+from auditlog.query.syntax import All, And, Not, Or, Query, Test, WordTest
 
 if TYPE_CHECKING:
     from auditlog.format.record import Record

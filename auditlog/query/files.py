@@ -5,7 +5,7 @@ range is not opened, and newest first needs no more than the newest days.  Withi
 are merged by time.  A log's own records keep the order of their numbers; only where a clock was
 set back within a day do the two orders differ, and then the numbers are believed.
 
-Invariants (tests of the same name in tests/auditctl/query/test_files.py):
+Invariants (tests of the same name in tests/auditlog/query/test_files.py):
   naive      the answers are those of a loop over all lines, in all three forms, in both directions
   skipped    a segment of another day, or of a log that was not asked for, is not opened
   early      an answer comes before the rest of the day is read
@@ -21,17 +21,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from auditctl.query.lines import (
+from auditlog.errors import LogDamaged
+from auditlog.format.record import Record, parse_header
+from auditlog.query.lines import (
     BLOCK_BYTES,
     backward,
     forward,
     last_block,
     turned_round,
 )
-from auditctl.query.needles import needles
-from auditctl.query.predicate import predicate
-from auditlog.errors import LogDamaged
-from auditlog.format.record import Record, parse_header
+from auditlog.query.needles import needles
+from auditlog.query.predicate import predicate
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import open_any_form
 
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from auditctl.query.lines import Block
-    from auditctl.query.needles import Needles
-    from auditctl.query.predicate import Predicate
-    from auditctl.query.scope import SearchScope
-    from auditctl.query.syntax import Query
     from auditlog.format.segment_names import LogId, SegmentName
+    from auditlog.query.lines import Block
+    from auditlog.query.needles import Needles
+    from auditlog.query.predicate import Predicate
+    from auditlog.query.scope import SearchScope
+    from auditlog.query.syntax import Query
 
 __all__ = ["Ends", "FileSearch", "Trouble"]
 

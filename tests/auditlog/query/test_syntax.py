@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditctl.errors import QueryError
-from auditctl.query import syntax
-from auditctl.query.syntax import All, And, Not, Or, Query, Test, WordTest, conjuncts, parse
+from auditlog.errors import QueryError
+from auditlog.query import syntax
+from auditlog.query.syntax import All, And, Not, Or, Query, Test, WordTest, conjuncts, parse
 from tests.support.questions import as_text, queries
 
 

@@ -1,6 +1,6 @@
 """Define the logs and the period of a search.  Pure: no clock, disk, network, logging.
 
-Invariants (tests of the same name in tests/auditctl/query/test_scope.py):
+Invariants (tests of the same name in tests/auditlog/query/test_scope.py):
   half_open   a range has its first instant and not its last
   days        a day that holds a record of the range is never skipped
 """
@@ -11,9 +11,9 @@ import datetime as dt
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from auditctl.errors import QueryError
-from auditctl.query.times import parse_time
+from auditlog.errors import QueryError
 from auditlog.format.record import format_timestamp
+from auditlog.query.times import parse_time
 
 __all__ = ["SearchScope"]
 

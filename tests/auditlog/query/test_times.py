@@ -5,9 +5,9 @@ import doctest
 
 import pytest
 
-from auditctl.errors import QueryError
-from auditctl.query import times
-from auditctl.query.times import parse_time
+from auditlog.errors import QueryError
+from auditlog.query import times
+from auditlog.query.times import parse_time
 
 NOW = dt.datetime(2026, 11, 23, 12, 34, 56, 789, tzinfo=dt.UTC)
 

@@ -5,7 +5,7 @@ The server chooses by time, log and fields that are indexed whole; the predicate
 
 The index knows milliseconds, a record microseconds: hits of one millisecond are put in order here.
 
-Invariants (tests of the same name in tests/auditctl/query/test_sinks.py):
+Invariants (tests of the same name in tests/auditctl/search/test_sinks.py):
   same_answers   a sink that has the records gives the same answers as their files
   verbatim       a document that is not byte for byte what was written is told
 """
@@ -19,19 +19,19 @@ import orjson
 
 from auditctl.composition.sinks import elasticsearch_credentials
 from auditctl.errors import CommandFailed
-from auditctl.query.predicate import number_of, predicate
-from auditctl.query.syntax import conjuncts
 from auditlog.errors import LogDamaged
 from auditlog.format.record import Record, line_hash, parse_header
+from auditlog.query.predicate import number_of, predicate
+from auditlog.query.syntax import conjuncts
 from shippers.sinks.elasticsearch.connection import FAILURES, Connection, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from auditctl.config.sinks import ElasticsearchConfig
-    from auditctl.query.files import Trouble
-    from auditctl.query.scope import SearchScope
-    from auditctl.query.syntax import Query
+    from auditlog.query.files import Trouble
+    from auditlog.query.scope import SearchScope
+    from auditlog.query.syntax import Query
 
 __all__ = ["IndexSearch"]
 

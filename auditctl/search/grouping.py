@@ -1,6 +1,6 @@
 """Count matches by a field, by hour or by day.  Pure: no clock, disk, network, logging.
 
-Invariants (tests of the same name in tests/auditctl/query/test_grouping.py):
+Invariants (tests of the same name in tests/auditctl/search/test_grouping.py):
   sum       every answer is counted once; one without the field under a key of its own
   no_gaps   by hour and by day, a time without answers between two others is shown with 0
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
-from auditctl.query.predicate import values_at
-from auditctl.query.syntax import resolve_name
+from auditlog.query.predicate import values_at
+from auditlog.query.syntax import resolve_name
 
 if TYPE_CHECKING:
     from auditlog.format.record import Record
