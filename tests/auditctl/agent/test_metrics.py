@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from inspect import getsource
 from pathlib import Path
 
 from auditctl.agent.metrics import MetricFamily, metric_families
+from auditlog.evidence import witness_server
 from tests.support.snapshots import ABOUT, EVIDENCE, NOON, RETENTION, SHIPPING, VERIFICATION
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -82,7 +84,10 @@ def test_documented() -> None:
     expected = {name: (f.kind, f.labels) for name, f in everything().items()}
     of_process = {name for name in described if name.startswith("auditlog_agent_process_")}
     assert of_process == OF_PROCESS
-    assert {name: row for name, row in described.items() if name not in of_process} == expected
+    of_witness = {name for name in described if name.startswith("auditlog_witness_")}
+    assert of_witness == set(re.findall(r"# TYPE (\w+) gauge", getsource(witness_server)))
+    others = of_process | of_witness
+    assert {name: row for name, row in described.items() if name not in others} == expected
 
 
 def test_the_lag_is_told_for_each_log() -> None:
