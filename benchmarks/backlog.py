@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import auditlog
 from auditlog.format.record import parse_header
-from benchmarks.workload import events
+from benchmarks.workload import write_log
 from shippers.item import Shipment
 from shippers.sinks.elasticsearch.bulk import bulk_body
 from shippers.sinks.elasticsearch.index_template import index_template
@@ -46,9 +46,7 @@ def server() -> Iterator[str]:
 def backlog(records: int) -> Iterator[Mapping[str, str]]:
     """The server and one log of so many records to ship to it, as cases get to know of them."""
     with server() as url, tempfile.TemporaryDirectory() as directory:
-        with auditlog.open(directory, service="queen-rbee", host="h", flush="batched") as log:
-            for event in events(records):
-                log.emit(event)
+        write_log(Path(directory), records, host="h")
         _warm(url, directory)
         yield {"BENCHMARK_LOG": directory, "BENCHMARK_URL": url}
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import auditlog
 from auditlog.format.record import GENESIS_HASH, format_timestamp, log_prefix, seal
 from benchmarks.harness import Case, Ratio
-from benchmarks.workload import events
+from benchmarks.workload import write_log
 
 TITLE = "At a glance: seconds until a command has answered"
 UNIT = "s"
+RECORDS = 360_000
 LOGS, DAYS = 100, 90
 
 
@@ -26,12 +26,7 @@ LOGS, DAYS = 100, 90
 def setting() -> Iterator[Mapping[str, str]]:
     """A log of 250 MB, plain and compressed, and many logs of one record a day."""
     with tempfile.TemporaryDirectory() as place:
-        with auditlog.open(
-            f"{place}/long", service="queen-rbee", host="hive1", flush="batched"
-        ) as log:
-            for event in events(360_000):
-                log.emit(event)
-        (segment,) = Path(place, "long").glob("*.ndjson")
+        segment = write_log(Path(place, "long"), RECORDS)
         packed = Path(place, "packed")
         packed.mkdir(mode=0o700)
         with (packed / f"{segment.name}.zst").open("wb") as file:

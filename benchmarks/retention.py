@@ -19,7 +19,7 @@ import auditlog
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
 from benchmarks.harness import Case, Ratio
-from benchmarks.workload import events
+from benchmarks.workload import write_log
 from retention.compress import compress
 from retention.policy import RetentionPolicy
 from retention.service import run_retention
@@ -39,11 +39,7 @@ def setting() -> Iterator[Mapping[str, str]]:
         large, many, planned = (Path(place, name) for name in ("large", "many", "planned"))
         for directory in (large, many, planned):
             directory.mkdir(mode=0o700)
-        with auditlog.open(
-            large, service="queen-rbee", host="hive1", flush="batched", max_segment_bytes=4 << 30
-        ) as log:
-            for event in events(RECORDS):
-                log.emit(event)
+        write_log(large, RECORDS)
         with auditlog.open(many, service="queen-rbee", host="hive1", flush="batched") as log:
             log.emit("pool.drained")
         whole = next(many.glob("queen-rbee*"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import auditlog
 from benchmarks.harness import Case, Ratio
-from benchmarks.workload import events
+from benchmarks.workload import write_log
 
 TITLE = "verify: reading a log back against hashing its bytes"
 UNIT = "MB/s"
@@ -23,15 +23,7 @@ RECORDS = 400_000
 def setting() -> Iterator[Mapping[str, str]]:
     """One log of RECORDS records in one segment."""
     with tempfile.TemporaryDirectory() as directory:
-        with auditlog.open(
-            directory,
-            service="queen-rbee",
-            host="hive1",
-            flush="batched",
-            max_segment_bytes=4 << 30,
-        ) as log:
-            for event in events(RECORDS):
-                log.emit(event)
+        write_log(Path(directory), RECORDS)
         yield {"BENCHMARK_LOG": directory}
 
 

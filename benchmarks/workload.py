@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import auditlog
 from auditlog.events.actor import Actor
 from auditlog.events.vocabulary import Event, TaskSubmitted
 
@@ -31,6 +33,17 @@ def typed(number: int, actor: Actor) -> Event:
 def events(count: int) -> Iterator[Event]:
     for number in range(count):
         yield typed(number, ACTORS[number & 31])
+
+
+def write_log(directory: Path, records: int, *, host: str = "hive1") -> Path:
+    """Write a log of so many of these events in one segment, however large, and return it."""
+    with auditlog.open(
+        directory, service="queen-rbee", host=host, flush="batched", max_segment_bytes=64 << 30
+    ) as log:
+        for event in events(records):
+            log.emit(event)
+    (segment,) = directory.glob("*.ndjson")
+    return segment
 
 
 def user_of(number: int) -> str:

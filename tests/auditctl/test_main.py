@@ -45,6 +45,17 @@ def test_lazy(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_lazy_prune_loads_neither_the_vocabulary_nor_the_redaction(tmp_path: Path) -> None:
+    code = (
+        "import sys; from auditctl.main import main; "
+        f"code = main(['prune', {str(tmp_path)!r}]); "
+        "unwanted = [n for n in sys.modules if n.startswith(('auditlog.events', 'auditlog.reda'))];"
+        "sys.exit(' '.join(unwanted) or code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help_with_its_summary(name: str, run: Callable[..., Result]) -> None:
     result = run(name, "--help")

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from rbee.settings import Settings
-from shippers.sinks.elasticsearch.index_template import DEFAULT_PREFIX
+from shippers.sinks.elasticsearch.options import DEFAULT_PREFIX
 from tests.support.elasticsearch import VERSION
 from tests.support.operations import DEPLOY, loaded
 

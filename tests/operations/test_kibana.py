@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import auditlog
 from auditlog.events.vocabulary import EVENT_TYPES
-from shippers.sinks.elasticsearch.index_template import DEFAULT_PREFIX, index_template
+from shippers.sinks.elasticsearch.index_template import index_template
+from shippers.sinks.elasticsearch.options import DEFAULT_PREFIX
 from tests.support.elasticsearch import Cluster, request
 from tests.support.operations import DEPLOY, loaded_toml
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from auditlog.events.members import aliases, leaves, members
+from shippers.sinks.elasticsearch.options import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from auditlog.events.field_kinds import Indexed
 
-__all__ = ["DEFAULT_PREFIX", "TEMPLATE_VERSION", "index_template", "keyword", "template_body"]
+__all__ = ["TEMPLATE_VERSION", "index_template", "keyword", "template_body"]
 
-DEFAULT_PREFIX: Final = "llama-orch-audit"
 
 TEMPLATE_VERSION: Final = 2
 """Raised with every change of the template; an older one on the server is replaced."""

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from shippers.sinks.elasticsearch.index_template import DEFAULT_PREFIX
+__all__ = ["DEFAULT_PREFIX", "ElasticsearchOptions"]
 
-__all__ = ["ElasticsearchOptions"]
-
+DEFAULT_PREFIX: Final = "llama-orch-audit"
 _FINGERPRINT_DIGITS: Final = 64
 
 
