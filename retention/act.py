@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from retention.holds import Hold, HoldStore
     from retention.plan import Action, IndexPlan, Plan
     from retention.policy import RetentionPolicy
-    from retention.proofs import ProofLog
+    from retention.proofs import ProofLog, RetentionRun
     from retention.subjects import ForeignContent, SinkCursors
 
 __all__ = ["FileHandler", "IndexCluster", "IndexHandler", "RecordCounter", "Step", "act"]
@@ -216,6 +216,7 @@ class FileHandler:
 
     policy: RetentionPolicy
     cursors: SinkCursors
+    run: RetentionRun
     counter: RecordCounter | None = None
     can_count: dict[str, bool] = field(default_factory=dict)
 
@@ -230,8 +231,7 @@ class FileHandler:
         if isinstance(subject, AdoptedFile):
             return _open_file(action.case, subject, holds, stop)
         assert isinstance(subject, Segment)  # noqa: S101  (no rule touches anything else)
-        policy = self.policy.of(subject.log)
-        return self._open_segment(action, subject, policy, holds, stop)
+        return self._open_segment(action, subject, holds, stop)
 
     def counts_in(self, sink: str) -> bool:
         """Whether records can be counted in the sink; asked once a run."""
@@ -243,10 +243,12 @@ class FileHandler:
         self,
         action: Action,
         segment: Segment,
-        policy: RetentionPolicy,
         holds: Sequence[Hold],
         stop: threading.Event,
     ) -> Work:
+        policy = self.policy.of(segment.log)
+        room_bytes = self.policy.max_total_bytes if action.reason == "size" else None
+        run = replace(self.run, room_bytes=room_bytes)
         content: Content | None = None
         forms: dict[str, Identity] = {}
         if action.action == "delete":  # compression reads it anyway
@@ -254,7 +256,7 @@ class FileHandler:
         case = _again(action.case, segment, holds)
         search = rules.holds_to_search(segment, case.group)
         case = case._replace(subject=searched(segment, search, stop) if search else segment)
-        return _SegmentWork(case, segment, policy, self, content, forms, stop)
+        return _SegmentWork(case, segment, policy, self, content, forms, stop, run)
 
 
 @dataclass(slots=True)
@@ -265,6 +267,7 @@ class _SegmentWork(Work):
     content: Content | None
     forms: Mapping[str, Identity]
     stop: threading.Event
+    run: RetentionRun
 
     def lacking(self) -> str:
         if self.policy.verify_before_delete == "none":
@@ -298,7 +301,7 @@ class _SegmentWork(Work):
         known = {sink: cursors.cursor(sink, log).cursor for sink in cursors.sinks}
         cursor = {sink: 0 if one is None else one.seq for sink, one in known.items()}
         return SEGMENT_DELETED, proofs.segment_details(
-            self.segment, self.content, cursor=cursor, policy=self.policy
+            self.segment, self.content, cursor=cursor, policy=self.policy, run=self.run
         )
 
     def delete(self) -> int:
@@ -318,7 +321,9 @@ def _inspect_forms(segment: Segment, stop: threading.Event) -> tuple[Content, di
     contents: list[Content] = []
     forms: dict[str, Identity] = {}
     for form in file.forms:
-        content, forms[form] = inspect(file.form_path(form), form, file.name.log, stop)
+        content, forms[form] = inspect(
+            file.form_path(form), form, file.name.log, stop, with_tree=True
+        )
         contents.append(content)
     if any(content != contents[0] for content in contents):
         raise SegmentChanged(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from auditlog.evidence.compact_range import CompactRange
+from auditlog.evidence.leaves import leaf_of
 from auditlog.format.record import (
     MAX_RECORD_BYTES,
     check_link,
@@ -33,19 +35,31 @@ if TYPE_CHECKING:
     from auditlog.format.record import Header
     from auditlog.format.segment_names import LogId
 
-__all__ = ["Content", "Identity", "SegmentCheck", "decoded", "inspect"]
+__all__ = ["Content", "Identity", "SegmentCheck", "SegmentTree", "decoded", "inspect"]
 
 CHUNK_BYTES: Final = 1 << 19
 """Bytes read at once: large enough for speed, small enough to stop soon."""
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentTree:
+    """A segment's part of the log's Merkle tree: the digest of its leaves, and its subtrees."""
+
+    leaves_sha256: str
+    nodes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """The uncompressed content of a segment: size, SHA-256 in hex, first and last record."""
+    """The uncompressed content of a segment: size, SHA-256 in hex, first and last record.
+
+    ``tree`` is there where it was asked for.
+    """
 
     size_bytes: int
     sha256: str
     bounds: Bounds
+    tree: SegmentTree | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +99,10 @@ class SegmentCheck:
     alone, and only a line that fails there is parsed, to say what is wrong with it.
     """
 
-    def __init__(self, path: Path, log: LogId) -> None:
+    def __init__(self, path: Path, log: LogId, *, with_tree: bool = False) -> None:
+        self._with_tree = with_tree
+        self._tree: CompactRange | None = None
+        self._leaves = sha256()
         self._path = path
         self._log = str(log)
         self._prefix = log_prefix(self._log)
@@ -116,6 +133,8 @@ class SegmentCheck:
             self._last_line = block[ends[-2] if len(ends) > 1 else 0 : ends[-1]]
             self._offset += ends[-1]
             begin = ends[-1]
+            if self._with_tree:
+                self._grow(block[:begin])
         self._rest = block[begin:]
         if len(self._rest) > MAX_RECORD_BYTES:
             raise self._damaged("a line is longer than any record")
@@ -129,6 +148,18 @@ class SegmentCheck:
             self._last_seq, self._last_hash = header.seq, header.hash
         self._last_line = line
         self._offset += len(line)
+        if self._with_tree:
+            self._grow(line)
+
+    def _grow(self, lines: bytes) -> None:
+        """Add whole lines to the tree; the first one's header was read before."""
+        if self._tree is None:
+            assert self._first is not None  # noqa: S101  (set by _check of the first line)
+            self._tree = CompactRange(self._first.seq - 1)
+        for line in lines[:-1].split(b"\n"):
+            leaf = leaf_of(line)
+            self._tree.append(leaf)
+            self._leaves.update(leaf)
 
     def _check(self, line: bytes) -> Header:
         header = parse_header(line)
@@ -156,7 +187,10 @@ class SegmentCheck:
         except ValueError:
             raise self._damaged("a record's time does not exist") from None
         bounds = Bounds(first.seq, first.prev_hash, first_at, last.seq, last.hash, last_at)
-        return Content(self._size_bytes, self._digest.hexdigest(), bounds)
+        tree = None
+        if self._tree is not None:
+            tree = SegmentTree(self._leaves.hexdigest(), tuple(self._tree.nodes))
+        return Content(self._size_bytes, self._digest.hexdigest(), bounds, tree)
 
     def _damaged(self, reason: str, seq: int | None = None) -> SegmentDamaged:
         return SegmentDamaged(
@@ -169,14 +203,14 @@ class SegmentCheck:
 
 
 def inspect(
-    path: Path, compression: str, log: LogId, stop: threading.Event
+    path: Path, compression: str, log: LogId, stop: threading.Event, *, with_tree: bool = False
 ) -> tuple[Content, Identity]:
     """Read a whole segment; return its content, and the identity of the file.
 
     Raises SegmentDamaged, SegmentChanged when it was written to at the same time, Stopped, OSError.
     """
     identity = Identity.at(path)
-    chain = SegmentCheck(path, log)
+    chain = SegmentCheck(path, log, with_tree=with_tree)
     for piece in decoded(path, compression, stop):
         chain.feed(piece)
     content = chain.finish()

@@ -14,12 +14,13 @@ from __future__ import annotations
 import datetime as dt
 import stat
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from auditlog import durable_fs
 from auditlog.errors import LogDamaged, LogFailed, LogLocked
 from auditlog.format.record import decode, format_timestamp
-from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
+from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED, parse_tombstone
 from auditlog.reading.inventory import scan
 from auditlog.reading.tombstone_scan import RETENTION_SERVICE, retention_lines
 from retention.errors import RetentionError
@@ -39,6 +40,7 @@ __all__ = [
     "HOLD_ADDED",
     "HOLD_RELEASED",
     "ProofLog",
+    "RetentionRun",
     "foreign_details",
     "index_details",
     "recorded_holds",
@@ -70,8 +72,37 @@ _RETRY_SECONDS: Final = 0.05
 _TombstoneKey = tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RetentionRun:
+    """What a run's tombstones say of it, so that others can judge whether it was allowed.
+
+    at           the instant by which ages were counted; ``simulated``: a person gave it
+    confirmed    a person let it go on where the circuit breaker refused
+    room_bytes   the limit of the directory's size, for a deletion that age alone does not allow
+    """
+
+    at: dt.datetime
+    simulated: bool = False
+    confirmed: bool = False
+    room_bytes: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        said = {
+            "rule": "age" if self.room_bytes is None else "size",
+            "at": format_timestamp(self.at),
+            "simulated": self.simulated,
+            "confirmed": self.confirmed,
+        }
+        return said if self.room_bytes is None else {**said, "max_total_bytes": self.room_bytes}
+
+
 def segment_details(
-    segment: Segment, content: Content, *, cursor: Mapping[str, int], policy: RetentionPolicy
+    segment: Segment,
+    content: Content,
+    *,
+    cursor: Mapping[str, int],
+    policy: RetentionPolicy,
+    run: RetentionRun,
 ) -> dict[str, Any]:
     """Return the details of a segment's tombstone, except who ordered the deletion (``by``).
 
@@ -91,6 +122,21 @@ def segment_details(
         "last_record_at": format_timestamp(bounds.last_at),
         "cursor": dict(sorted(cursor.items())),
         "policy": policy.to_json(),
+        **run.to_json(),
+        **_tree_details(content),
+    }
+
+
+def _tree_details(content: Content) -> dict[str, Any]:
+    if content.tree is None:
+        return {}
+    return {
+        "tree": {
+            "first_index": content.bounds.first_seq - 1,
+            "size": content.bounds.last_seq,
+            "leaves_sha256": content.tree.leaves_sha256,
+            "nodes": [node.hex() for node in content.tree.nodes],
+        }
     }
 
 
@@ -231,8 +277,10 @@ class ProofLog:
 
 
 def _tombstones(directory: Path) -> Iterator[_TombstoneKey]:
-    """Yield the key of every tombstone in the directory; a damaged record is not one."""
+    """Yield the key of every tombstone in the directory; what nobody believes is not one."""
     for header, line in retention_lines(scan(directory, f"{RETENTION_SERVICE}@").logs, *_KEYS):
+        if header.event_type == SEGMENT_DELETED and parse_tombstone(header, line) is None:
+            continue
         try:
             yield _key(header.event_type, decode(line).fields["details"])
         except (LogDamaged, KeyError, TypeError):

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from auditlog.errors import AuditLogError
+from auditlog.format.tombstones import SCHEDULE
 from auditlog.reading.inventory import STATE_DIRECTORY
 from retention.act import FileHandler, IndexHandler, Step, act
 from retention.compress import remove_stale
@@ -38,7 +39,7 @@ from retention.lock import locked
 from retention.memory import IndexRunStore, RunStore
 from retention.plan import DirectoryPlan, IndexPlan, Plan, Refused, plan, plan_indices
 from retention.policy import plain_name
-from retention.proofs import ProofLog, recorded_holds
+from retention.proofs import ProofLog, RetentionRun, recorded_holds
 from retention.rules import RuleResult, explain
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def run_retention(
     simulated: bool = False,
     host: str | None = None,
     instance: str = "",
-    by: str = "schedule",
+    by: str = "",
     stop: threading.Event | None = None,
     counter: RecordCounter | None = None,
     holds_in: Sequence[Path] = (),
@@ -153,7 +154,8 @@ def run_retention(
     confirm     go on although the circuit breaker refuses
     host        names the log of tombstones, ``retention@<host>``; None: this host
     instance    distinguishes that log from another directory's, where one host has several
-    by          who ordered the run, for the tombstones
+    by          who ordered the run, for the tombstones; empty: the schedule, or where a person
+                confirmed it or gave the instant, the user of this process
     stop        when set, the run ends within seconds and leaves nothing half done
     counter     counts records in the sinks, where the policy wants that before a deletion
     holds_in    further directories whose retention logs have holds
@@ -165,6 +167,7 @@ def run_retention(
     directory = Path(directory)
     state = directory / STATE_DIRECTORY if state_dir is None else Path(state_dir)
     stop = stop or threading.Event()
+    by = by or (f"uid-{os.getuid()}" if confirm or simulated else SCHEDULE)
     if now.utcoffset() is None:
         raise RetentionError("the instant of a run needs a time zone")
     if not directory.is_dir():
@@ -200,7 +203,8 @@ def run_retention(
             decided, cursors = planned()
         if decided.refusals and not confirm:
             raise Refused(decided, path=directory)
-        handler = FileHandler(policy, cursors, counter)
+        run = RetentionRun(now, simulated=simulated, confirmed=bool(decided.refusals))
+        handler = FileHandler(policy, cursors, run, counter)
         result = _carry_out(
             decided, handler, ProofLog(directory, host, instance), store, by=by, stop=stop
         )

@@ -4,22 +4,30 @@ A tombstone is a record of type retention.segment_deleted in a log of the servic
 the same directory; its details name the segment and the two ends of its chain.  One of type
 retention.index_deleted names a daily index of a sink instead.
 
+A tombstone of a segment is believed only when its fields fit each other, and when what it deleted
+was allowed by the policy that it names: the age of the last record or the size of the directory,
+and the cursors of all sinks.  Any other record of that type proves nothing, and is a finding.
+
 Invariants (tests of the same name in tests/auditlog/format/test_tombstones.py):
   proven    only a record whose own hash is right counts as a tombstone
   complete  a record that lacks a field of a tombstone is not one
+  allowed   a deletion that the policy in the record does not allow is not believed
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from auditlog.errors import LogDamaged
-from auditlog.format.record import Header, decode
+from auditlog.errors import InvalidName, LogDamaged
+from auditlog.format.record import GENESIS_HASH, Header, decode, parse_timestamp
+from auditlog.format.segment_names import SegmentName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "INDEX_DELETED",
@@ -33,16 +41,30 @@ __all__ = [
     "parse_index_tombstone",
     "parse_tombstone",
     "proven_details",
+    "tombstone_problem",
 ]
 
 SEGMENT_DELETED: Final = "retention.segment_deleted"
 INDEX_DELETED: Final = "retention.index_deleted"
 LOG_FORGOTTEN: Final = "retention.log_forgotten"
 
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_DURATION: Final = re.compile(r"([0-9]{1,9})([dhms])", re.ASCII)
+_SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_CLOCK_ALLOWED: Final = dt.timedelta(days=1)
+"""How far the clock may have been set back between the plan of a run and its tombstones."""
+
+SCHEDULE: Final = "schedule"
+"""The name (``by``) of the agent's own timetable; every other name is a person's."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tombstone:
-    """A deleted segment: records ``first_seq`` to ``last_seq`` and how they joined the chain."""
+    """A deleted segment: records ``first_seq`` to ``last_seq`` and how they joined the chain.
+
+    ``nodes`` are the roots of the largest complete subtrees over its leaves in the log's Merkle
+    tree (auditlog.evidence.compact_range); a tombstone of an early version has none.
+    """
 
     log: str
     first_seq: int
@@ -51,6 +73,7 @@ class Tombstone:
     first_prev_hash: str
     last_hash: str
     deleted_at: str
+    nodes: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         numbers = (self.first_seq, self.last_seq)
@@ -66,12 +89,43 @@ class Tombstone:
 
 
 def parse_tombstone(header: Header, line: bytes) -> Tombstone | None:
-    """The tombstone in a line; None when it is another record, not intact or incomplete."""
+    """The tombstone in a line; None when it is another record, or one that is not believed."""
     details = proven_details(header, line, SEGMENT_DELETED)
     if details is None:
         return None
     try:
-        return Tombstone(
+        return _believed(header, details)
+    except _Unbelievable:
+        return None
+
+
+def tombstone_problem(header: Header, line: bytes) -> str:
+    """Why a record of a segment's deletion is not believed; "" when it is, and for other records.
+
+    A record that was altered gives "" as well: its own hash does not fit, which says enough.
+    """
+    details = proven_details(header, line, SEGMENT_DELETED)
+    if details is None:
+        return ""
+    try:
+        _believed(header, details)
+    except _Unbelievable as problem:
+        return str(problem)
+    return ""
+
+
+class _Unbelievable(Exception):
+    """A tombstone whose fields are incomplete, or do not fit each other; says which."""
+
+
+def _require(holds: bool, reason: str) -> None:
+    if not holds:
+        raise _Unbelievable(reason)
+
+
+def _believed(header: Header, details: Mapping[str, Any]) -> Tombstone:
+    try:
+        tombstone = Tombstone(
             log=details["log"],
             first_seq=details["first_seq"],
             last_seq=details["last_seq"],
@@ -79,9 +133,94 @@ def parse_tombstone(header: Header, line: bytes) -> Tombstone | None:
             first_prev_hash=details["first_prev_hash"],
             last_hash=details["last_hash"],
             deleted_at=header.timestamp,
+            nodes=_nodes(details),
         )
-    except (KeyError, ValueError):
-        return None
+        last_record_at = parse_timestamp(details["last_record_at"])
+        deleted_at = parse_timestamp(header.timestamp)
+        _check_content(tombstone, details)
+        _check_cursor(tombstone, details["cursor"])
+        _check_policy(details, last_record_at, deleted_at)
+    except KeyError as lacking:
+        raise _Unbelievable(f"it does not say {lacking.args[0]}") from None
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _Unbelievable(f"a field has no meaning ({error})") from None
+    return tombstone
+
+
+def _check_content(tombstone: Tombstone, details: Mapping[str, Any]) -> None:
+    try:
+        name = SegmentName.parse(tombstone.segment)
+    except InvalidName:
+        raise _Unbelievable("its segment is not the name of one") from None
+    _require(str(name.log) == tombstone.log, "its segment is of another log")
+    hashes = (tombstone.first_prev_hash, tombstone.last_hash, details["sha256"])
+    _require(all(_HASH.fullmatch(each) for each in hashes), "a hash is malformed")
+    begins = tombstone.first_prev_hash == GENESIS_HASH
+    _require(begins == (tombstone.first_seq == 1), "its first record does not begin the log")
+    _require(details["records"] == tombstone.records, "its number of records is not of its range")
+    size = details["bytes"]
+    _require(type(size) is int and size >= tombstone.records, "its size is impossible")
+    by = details["by"]
+    _require(isinstance(by, str) and by != "", "it names nobody")
+
+
+def _check_cursor(tombstone: Tombstone, cursor: Mapping[str, Any]) -> None:
+    for sink, seq in cursor.items():
+        fits = type(seq) is int and seq >= tombstone.last_seq
+        _require(fits, f"sink {sink} had not acknowledged record {tombstone.last_seq}")
+
+
+def _check_policy(
+    details: Mapping[str, Any], last_record_at: dt.datetime, deleted_at: dt.datetime
+) -> None:
+    """Whether the policy it names allowed the deletion, at the instant that the run was of."""
+    policy, by = details["policy"], details["by"]
+    compress_after, delete_after = (
+        _duration(policy[name]) for name in ("compress_after", "delete_after")
+    )
+    _require(dt.timedelta(0) < compress_after < delete_after, "its policy is none")
+    said = {"rule", "at", "confirmed", "simulated"} & details.keys()
+    if not said:  # of an early version, which did not say whether a person gave the instant
+        room, at = policy.get("max_total_bytes"), deleted_at
+        if by != SCHEDULE and room is None:
+            return
+    else:
+        room, at = details.get("max_total_bytes"), parse_timestamp(details["at"])
+        confirmed, simulated = details["confirmed"], details["simulated"]
+        _require(type(confirmed) is type(simulated) is bool, "what a person confirmed is unclear")
+        _require(
+            by != SCHEDULE or not (confirmed or simulated), "it does not name who confirmed it"
+        )
+        in_time = simulated or confirmed or at <= deleted_at + _CLOCK_ALLOWED
+        _require(in_time, "its run was later than itself")
+        _require(details["rule"] in ("age", "size"), "no rule allowed it")
+        _require((details["rule"] == "size") == (room is not None), "its rule is not of its policy")
+    if room is not None:
+        _require(type(room) is int and room > 0, "its limit of bytes is none")
+        _require(last_record_at <= at + _CLOCK_ALLOWED, "its last record was of a later time")
+        return
+    age = at - last_record_at
+    _require(age >= delete_after, f"its last record was {age.days} d old, which its policy keeps")
+
+
+def _duration(text: str) -> dt.timedelta:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a duration")
+    return dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+
+
+def _nodes(details: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """The tree's part: a range that is exactly that of the records, and its subtrees."""
+    tree = details.get("tree")
+    if tree is None:
+        return ()
+    fits = (tree["first_index"], tree["size"]) == (details["first_seq"] - 1, details["last_seq"])
+    _require(fits, "its range of the tree is not that of its records")
+    _require(_HASH.fullmatch(tree["leaves_sha256"]) is not None, "a hash is malformed")
+    nodes = tuple(bytes.fromhex(node) for node in tree["nodes"])
+    _require(all(len(node) == 32 for node in nodes), "a hash is malformed")
+    return nodes
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ Invariants (tests of the same name in tests/auditlog/verification/test_chain.py)
   one_each      one changed record gives one finding
   tombstoned    what a tombstone accounts for is not missing
   erased        a stub counts as its record if an erasure proves it, and is a finding if none does
+  disbelieved   a record of a deletion that is not to be believed is a finding
   all_of_it     a log or a tail that anybody knows of and the files do not have is missing
   bounded       a log that is wrong throughout does not fill the memory with findings
 """
@@ -30,6 +31,7 @@ from auditlog.format.record import (
     parse_header,
     stub_leaf,
 )
+from auditlog.format.tombstones import SEGMENT_DELETED, tombstone_problem
 from auditlog.verification.fast_path import check_following, following_start
 
 if TYPE_CHECKING:
@@ -59,10 +61,13 @@ FindingKind = Literal[
     "checkpoint_signature",
     "checkpoint_stale",
     "quorum_missing",
+    "tombstone_invalid",
     "wrong_day",
     "erasure_unproven",
     "erasure_unfinished",
 ]
+
+_DELETION: Final = f'"event_type":"{SEGMENT_DELETED}"'.encode()
 
 _DETAIL = {
     "hash_mismatch": "the record's content does not match its hash",
@@ -152,6 +157,11 @@ class ChainCheck:
             self._expected, self._hashes = 1, (GENESIS_HASH,)
 
     @property
+    def has_tombstones(self) -> bool:
+        """Whether it is a log of retention; each of its lines has to be given to line."""
+        return self.log.startswith("retention@")
+
+    @property
     def head_segment(self) -> str:
         """The logical name of the segment that holds the last record; empty when there is none."""
         return "" if self._seen is None else self._seen.logical
@@ -174,6 +184,8 @@ class ChainCheck:
         self._end = offset + len(line)
         if not self._follows(line):
             self._look_closely(line, offset, last_of_log=last_of_log)
+        if _DELETION in line and self.has_tombstones:
+            self._check_deletion(line, offset)
 
     def join(self, intact: Intact, end: int) -> bool:
         """Accept lines up to byte ``end``, which a worker has checked, if they continue the log.
@@ -395,9 +407,16 @@ class ChainCheck:
         if not self._broken:
             self.verified_through_seq = seq
 
+    def _check_deletion(self, line: bytes, offset: int) -> None:
+        header = parse_header(line)
+        if header is not None and (problem := tombstone_problem(header, line)):
+            detail = f"this deletion is not believed: {problem}"
+            self._find("tombstone_invalid", offset, header.seq, detail)
+
     def _find(self, kind: FindingKind, offset: int, seq: int | None, detail: str) -> None:
         finding = Finding(kind, self._name, self._line, offset, seq, detail)
-        self._broken = self._broken or finding.fatal
+        if kind != "tombstone_invalid":  # it is a link of the chain all the same
+            self._broken = self._broken or finding.fatal
         if len(self.findings) < MAX_FINDINGS:
             self.findings.append(finding)
         else:

@@ -306,7 +306,7 @@ def _verify_log(
         check.segment(segment.name)
         newest = segment is segments[-1]
         try:
-            if workers is None:
+            if workers is None or check.has_tombstones:
                 for offset, line in _lines(segment, pace):
                     check.line(line, offset, last_of_log=newest)
             else:

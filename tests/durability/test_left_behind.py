@@ -11,6 +11,7 @@ import pytest
 import auditlog
 from auditlog.writer.opening import OwnService, open_log
 from tests.support.oracle import lines_of, whole_chain
+from tests.support.tombstones import tombstone_details
 from tests.support.writers import DAY_NS, NOON_NS
 
 FIRST, SECOND, THIRD = (f"queen-rbee@hive1.2026-11-{day}.0001.ndjson" for day in (23, 24, 25))
@@ -46,14 +47,14 @@ def bury_first(directory: Path) -> None:
     with open_log(directory, service=OwnService("retention"), host="hive1") as log:
         log.emit(
             "retention.segment_deleted",
-            details={
-                "log": "queen-rbee@hive1",
-                "segment": FIRST,
-                "first_seq": lines[0].seq,
-                "last_seq": lines[-1].seq,
-                "first_prev_hash": lines[0].prev_hash,
-                "last_hash": lines[-1].hash,
-            },
+            details=tombstone_details(
+                "queen-rbee@hive1",
+                FIRST,
+                lines[0].seq,
+                lines[-1].seq,
+                lines[0].prev_hash,
+                lines[-1].hash,
+            ),
             durable=True,
         )
     (directory / FIRST).unlink()

@@ -21,7 +21,7 @@ from retention.act import FileHandler, act
 from retention.errors import RetentionError
 from retention.holds import Hold, HoldStore
 from retention.policy import RetentionPolicy
-from retention.proofs import ProofLog
+from retention.proofs import ProofLog, RetentionRun
 from retention.service import RunResult, run_retention
 from retention.subjects import SinkCursors
 from tests.support.logs import START, LogBuilder
@@ -297,7 +297,7 @@ def test_a_segment_that_is_not_what_the_plan_saw_stays(daily: LogBuilder) -> Non
     daily.paths[4].write_bytes(b"".join(daily.lines[40:49]))
     with ProofLog(daily.directory, "hive1") as proofs:
         holds = HoldStore(daily.directory / STATE_DIRECTORY)
-        handler = FileHandler(POLICY, SinkCursors())
+        handler = FileHandler(POLICY, SinkCursors(), RetentionRun(NOW))
         steps = act(decided, handler, proofs, holds, by="x", stop=threading.Event())
     assert "not the ones the plan saw" in steps[0].error
     assert steps[4].action.reason == "damaged"

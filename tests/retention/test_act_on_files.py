@@ -15,7 +15,7 @@ from retention.act import FileHandler, act
 from retention.holds import Hold, HoldStore
 from retention.plan import Refused
 from retention.policy import RetentionPolicy
-from retention.proofs import ProofLog
+from retention.proofs import ProofLog, RetentionRun
 from retention.service import RunResult, explain_subject, run_retention
 from retention.subjects import SinkCursors
 from tests.support.foreign import DAY, NOW, foreign_policy, leave
@@ -144,7 +144,7 @@ def test_late(tmp_path: Path) -> None:
     with (audit / "old.ndjson").open("ab") as file:
         file.write(b'{"timestamp":"2020-01-01T00:00:00Z"}\n')
     with (audit / "plain.ndjson").open("ab"), ProofLog(audit, "hive1") as proofs:
-        handler = FileHandler(foreign_policy(audit), SinkCursors())
+        handler = FileHandler(foreign_policy(audit), SinkCursors(), RetentionRun(NOW))
         steps = act(planned, handler, proofs, holds, by="me", stop=threading.Event())
     result = RunResult(planned, steps, dry_run=False)
     assert verdicts(result)["due.ndjson.gz"] == "keep held"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import gzip
+import hashlib
 import os
 import threading
 from hashlib import sha256
@@ -14,9 +15,11 @@ import pytest
 
 from auditlog import durable_fs
 from auditlog.errors import AuditLogError, LogLocked
+from auditlog.evidence.compact_range import CompactRange
+from auditlog.evidence.merkle import leaf_hash
 from auditlog.format.record import format_timestamp, parse_header
 from auditlog.format.segment_names import LogId
-from auditlog.format.tombstones import SEGMENT_DELETED, parse_tombstone
+from auditlog.format.tombstones import SEGMENT_DELETED, parse_tombstone, tombstone_problem
 from auditlog.reading.inventory import scan
 from auditlog.reading.selection import read
 from auditlog.reading.tombstone_scan import tombstones_in
@@ -29,6 +32,7 @@ from retention.proofs import (
     HOLD_ADDED,
     HOLD_RELEASED,
     ProofLog,
+    RetentionRun,
     foreign_details,
     recorded_holds,
     segment_details,
@@ -43,12 +47,16 @@ if TYPE_CHECKING:
     from tests.support.logs import LogBuilder
 
 
+RUN = RetentionRun(NOW, simulated=True)
+
+
 def details_of(built: LogBuilder, index: int) -> dict[str, Any]:
     path = built.paths[index]
     content, _ = inspect(path, "", LogId.parse(built.log), threading.Event())
-    return {
-        **segment_details(segment_of(built, index), content, cursor={}, policy=RetentionPolicy())
-    }
+    details = segment_details(
+        segment_of(built, index), content, cursor={}, policy=RetentionPolicy(), run=RUN
+    )
+    return {**details, "by": "alice"}
 
 
 def segment_of(built: LogBuilder, index: int) -> Segment:
@@ -135,11 +143,18 @@ def test_who_may_read_the_directory_may_read_the_proofs(daily: LogBuilder, mode:
 def test_complete(daily: LogBuilder) -> None:
     content, _ = inspect(daily.paths[2], "", LogId.parse(daily.log), threading.Event())
     details = segment_details(
-        segment_of(daily, 2), content, cursor={"main": 40, "copy": 35}, policy=RetentionPolicy()
+        segment_of(daily, 2),
+        content,
+        cursor={"main": 40, "copy": 35},
+        policy=RetentionPolicy(),
+        run=RUN,
     )
-    line, _ = make_line("retention@hive1", 1, event_type=SEGMENT_DELETED, details=details)
+    line, _ = make_line(
+        "retention@hive1", 1, event_type=SEGMENT_DELETED, details={**details, "by": "alice"}
+    )
     header = parse_header(line)
     assert header is not None
+    assert tombstone_problem(header, line) == ""
     found = parse_tombstone(header, line)
     assert found is not None
     assert (found.log, found.segment) == (daily.log, daily.paths[2].name)
@@ -150,6 +165,24 @@ def test_complete(daily: LogBuilder) -> None:
     assert details["bytes"] == daily.paths[2].stat().st_size
     assert details["last_record_at"] == daily.headers[29].timestamp
     assert details["policy"]["delete_after"] == "90d"
+
+
+def test_a_tombstone_has_the_subtrees_of_its_records(daily: LogBuilder) -> None:
+    """With them the root of the whole log can be computed without the records."""
+    whole, joined = CompactRange(), CompactRange()
+    for index, path in enumerate(daily.paths):
+        for line in path.read_bytes().splitlines():
+            whole.append(leaf_hash(line))
+        content, _ = inspect(path, "", LogId.parse(daily.log), threading.Event(), with_tree=True)
+        tree = segment_details(
+            segment_of(daily, index), content, cursor={}, policy=RetentionPolicy(), run=RUN
+        )["tree"]
+        assert (tree["first_index"], tree["size"]) == (index * 10, index * 10 + 10)
+        leaves = b"".join(map(leaf_hash, path.read_bytes().splitlines()))
+        assert tree["leaves_sha256"] == hashlib.sha256(leaves).hexdigest()
+        nodes = [bytes.fromhex(node) for node in tree["nodes"]]
+        joined.extend(CompactRange.of(tree["first_index"], tree["size"], nodes))
+        assert joined.root() == whole.root()
 
 
 def test_a_tombstone_of_a_foreign_file_has_its_bytes_its_age_and_who_shipped_it(

@@ -15,6 +15,7 @@ from retention.holds import Hold, HoldStore
 from retention.memory import RunStore
 from retention.policy import RetentionPolicy
 from tests.support.logs import START, LogBuilder, write_log
+from tests.support.tombstones import tombstone_details
 
 NOW = START + dt.timedelta(hours=3)
 SINK = SqliteConfig("main", Path("/var/lib/sink.sqlite"))
@@ -235,14 +236,8 @@ def test_missing(tmp_path: Path) -> None:
     (problem,) = look(tmp_path, sinks=()).logs[0].problems
     assert problem.startswith("part 2 of 2026-11-23 is gone and no tombstone says why")
     with open_log(tmp_path, service=OwnService("retention"), host="hive1") as log:
-        details = {
-            "log": built.log,
-            "segment": built.names[1].logical,
-            "first_seq": 4,
-            "last_seq": 6,
-            "first_prev_hash": built.headers[2].hash,
-            "last_hash": built.headers[5].hash,
-        }
+        before, last = built.headers[2].hash, built.headers[5].hash
+        details = tombstone_details(built.log, built.names[1].logical, 4, 6, before, last)
         log.emit("retention.segment_deleted", details=details)
     of_log = {state.log: state for state in look(tmp_path, sinks=()).logs}[built.log]
     assert of_log.problems == ()

@@ -20,25 +20,19 @@ from auditlog.format.tombstones import (
     parse_forgotten_log,
     parse_index_tombstone,
     parse_tombstone,
+    tombstone_problem,
 )
 from tests.support.logs import make_line
+from tests.support.tombstones import tombstone_details
 
-DETAILS: dict[str, Any] = {
-    "log": "queen-rbee@hive1",
-    "segment": "queen-rbee@hive1.2026-08-01.0001.ndjson",
-    "first_seq": 1,
-    "last_seq": 500,
-    "first_prev_hash": GENESIS_HASH,
-    "last_hash": "ab" * 32,
-    "records": 500,
-    "bytes": 123_456,
-}
+DETAILS = tombstone_details("queen-rbee@hive1", "queen-rbee@hive1.2026-08-01.0001.ndjson", 1, 500)
 INDEX: dict[str, Any] = {
     "sink": "main",
     "urls": ["http://a", "http://b"],
     "index": "llama-orch-audit-2026.08.01",
     "uuid": "u1",
 }
+MORE = ("records", "bytes", "sha256", "last_record_at", "cursor", "policy", "by")
 NEEDED = ("log", "segment", "first_seq", "last_seq", "first_prev_hash", "last_hash")
 
 
@@ -78,9 +72,97 @@ def test_proven() -> None:
 def test_complete(name: str, value: object) -> None:
     without = {key: content for key, content in DETAILS.items() if key != name}
     assert parsed(line_of(without)) is None
-    is_number = name.endswith("_seq")
-    wrong_type = not (type(value) is int if is_number else isinstance(value, str))
-    assert (parsed(line_of({**DETAILS, name: value})) is None) == wrong_type
+    assert parsed(line_of({**DETAILS, name: value})) is None
+
+
+OLD = {name: DETAILS[name] for name in (*NEEDED, *MORE)}
+"""A tombstone as the first version wrote it."""
+
+
+def problem(details: Any) -> str:
+    line = line_of(details)
+    header = parse_header(line)
+    assert header is not None
+    found = tombstone_problem(header, line)
+    assert (parsed(line) is None) == bool(found)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(DETAILS))
+def test_complete_in_every_field(name: str) -> None:
+    without = {key: content for key, content in DETAILS.items() if key != name}
+    assert problem(without) == f"it does not say {name}"
+
+
+ALLOWED: list[dict[str, Any]] = [
+    {},
+    {"by": "alice", "confirmed": True},
+    {"by": "alice", "simulated": True, "at": "2027-11-01T12:00:00.000000Z"},
+    {"rule": "size", "max_total_bytes": 1 << 30, "last_record_at": "2026-10-31T12:00:00.000000Z"},
+    {"cursor": {}},
+    {"first_seq": 4, "last_seq": 4, "records": 1, "first_prev_hash": "ef" * 32},
+]
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"segment": "rbee-hive@hive1.2026-08-01.0001.ndjson"}, "its segment is of another log"),
+    ({"segment": "queen-rbee.ndjson"}, "its segment is not the name of one"),
+    ({"log": "rbee-hive@hive1"}, "its segment is of another log"),
+    ({"first_seq": 2}, "its first record does not begin the log"),
+    ({"first_prev_hash": "ef" * 32}, "its first record does not begin the log"),
+    ({"last_seq": 501}, "its number of records is not of its range"),
+    ({"records": 499}, "its number of records is not of its range"),
+    ({"bytes": 20}, "its size is impossible"),
+    ({"sha256": "x"}, "a hash is malformed"),
+    ({"last_hash": "AB" * 32}, "a hash is malformed"),
+    ({"by": ""}, "it names nobody"),
+    ({"cursor": {"main": 499}}, "sink main had not acknowledged record 500"),
+    ({"cursor": [["main", 500]]}, "a field has no meaning"),
+    ({"last_record_at": "2026-09-01T12:00:00.000000Z"}, "its last record was 61 d old"),
+    ({"at": "2026-06-01T12:00:00.000000Z"}, "its last record was 31 d old"),
+    ({"at": "2027-06-01T12:00:00.000000Z"}, "its run was later than itself"),
+    ({"policy": {**DETAILS["policy"], "delete_after": "400d"}}, "its last record was 184 d old"),
+    ({"policy": {**DETAILS["policy"], "delete_after": "0d"}}, "its policy is none"),
+    ({"policy": {"delete_after": "90d"}}, "it does not say compress_after"),
+    ({"policy": "strict"}, "a field has no meaning"),
+    ({"rule": "mercy"}, "no rule allowed it"),
+    ({"rule": "size"}, "its rule is not of its policy"),
+    ({"max_total_bytes": 5}, "its rule is not of its policy"),
+    ({"rule": "size", "max_total_bytes": 0}, "its limit of bytes is none"),
+    ({"confirmed": True}, "it does not name who confirmed it"),
+    ({"simulated": True}, "it does not name who confirmed it"),
+    ({"confirmed": "no"}, "what a person confirmed is unclear"),
+    ({"tree": {"first_index": 1, "size": 500}}, "its range of the tree is not that of its records"),
+    (
+        {"tree": {"first_index": 0, "size": 500, "leaves_sha256": "ab" * 32, "nodes": ["ab"]}},
+        "a hash is malformed",
+    ),
+]
+
+
+@pytest.mark.parametrize("change", ALLOWED)
+def test_allowed(change: dict[str, Any]) -> None:
+    assert problem({**DETAILS, **change}) == ""
+
+
+@pytest.mark.parametrize(("change", "reason"), REFUSED)
+def test_allowed_is_nothing_else(change: dict[str, Any], reason: str) -> None:
+    assert problem({**DETAILS, **change}).startswith(reason)
+
+
+def test_allowed_is_a_tombstone_of_the_first_version() -> None:
+    """It does not say whether a person gave the instant, so that a person's name is enough."""
+    young = {"last_record_at": "2026-11-20T12:00:00.000000Z"}
+    assert problem(OLD) == ""
+    assert problem(OLD | young).startswith("its last record was 2 d old")
+    assert problem(OLD | young | {"by": "alice"}) == ""
+    room = {"policy": {**DETAILS["policy"], "max_total_bytes": 1 << 30}}
+    assert problem(OLD | young | room) == ""
+
+
+def test_allowed_says_nothing_of_other_records() -> None:
+    line = line_of({}, event_type="retention.hold_added")
+    header = parse_header(line)
+    assert header is not None
+    assert tombstone_problem(header, line) == ""
 
 
 def index_parsed(details: Any, event_type: str = INDEX_DELETED) -> IndexTombstone | None:

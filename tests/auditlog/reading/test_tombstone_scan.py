@@ -6,21 +6,15 @@ from typing import Any
 import pytest
 
 import auditlog
-from auditlog.format.record import GENESIS_HASH
 from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
 from auditlog.reading.inventory import scan
 from auditlog.reading.tombstone_scan import index_tombstones, tombstones_in
 from auditlog.writer.opening import OwnService, open_log
 from tests.support.logs import write_log
+from tests.support.tombstones import tombstone_details
 
-SEGMENT: dict[str, Any] = {
-    "log": "queen-rbee@hive1",
-    "segment": "queen-rbee@hive1.2026-08-01.0001.ndjson",
-    "first_seq": 1,
-    "last_seq": 500,
-    "first_prev_hash": GENESIS_HASH,
-    "last_hash": "ab" * 32,
-}
+NAME = "queen-rbee@hive1.2026-08-1%d.0001.ndjson"
+SEGMENT = tombstone_details("queen-rbee@hive1", NAME % 1, 1, 500)
 INDEX: dict[str, Any] = {"sink": "main", "urls": [], "index": "i", "uuid": "u"}
 
 
@@ -39,12 +33,12 @@ def test_no_proof(tmp_path: Path, form: str) -> None:
     """A segment that is cut off in its middle gives what is before, and the next ones theirs."""
     built = write_log(tmp_path, "retention@hive1", records=0)
     for number in range(3):
-        built.append(40, event_type=SEGMENT_DELETED, details=SEGMENT | {"first_seq": 10 + number})
+        built.append(40, event_type=SEGMENT_DELETED, details=SEGMENT | {"segment": NAME % number})
         built.rotate()
     packed = built.compress(1, form)
     packed.write_bytes(packed.read_bytes()[:-30])
-    first_seqs = [found.first_seq for found in tombstones_in(scan(tmp_path).logs)]
-    assert first_seqs.count(10) == first_seqs.count(12) == 40
+    names = [found.segment for found in tombstones_in(scan(tmp_path).logs)]
+    assert names.count(NAME % 0) == names.count(NAME % 2) == 40
 
 
 def test_no_proof_of_a_changed_line(tmp_path: Path) -> None:

@@ -52,6 +52,22 @@ TOMBSTONES = tuple(
 )
 
 
+def test_disbelieved() -> None:
+    """A record of a deletion without its fields is a finding, and no break of the chain."""
+    retention = "retention@hive1"
+    first, before = make_line(retention, 1, event_type="retention.segment_deleted", details={})
+    second, _ = make_line(retention, 2, before)
+    check = ChainCheck(retention)
+    check.segment(SegmentName(LogId.parse(retention), START.date(), 1))
+    for offset, line in ((0, first), (len(first), second)):
+        check.line(line, offset)
+    check.finish()
+    (finding,) = check.findings
+    assert (finding.kind, finding.line, finding.seq) == ("tombstone_invalid", 1, 1)
+    assert finding.detail == "this deletion is not believed: it does not say log"
+    assert (finding.fatal, check.verified_through_seq, check.suspect_records) == (True, 2, 0)
+
+
 def checked(
     segments: dict[int, Sequence[bytes]],
     tombstones: tuple[Tombstone, ...] = (),

@@ -15,6 +15,7 @@ from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
 from auditlog.verification.continuous import ContinuousVerification, VerificationAlarm, load_status
 from tests.support.logs import LogBuilder, write_log
+from tests.support.tombstones import tombstone_details
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -152,14 +153,14 @@ def test_quiet(log: LogBuilder) -> None:
         [segments] = [found for name, found in scan(log.directory).logs.items()]
         ends = bounds(segments[0])
         assert ends is not None
-        details = {
-            "log": log.log,
-            "segment": segments[0].name.logical,
-            "first_seq": ends.first_seq,
-            "last_seq": ends.last_seq,
-            "first_prev_hash": ends.first_prev_hash,
-            "last_hash": ends.last_hash,
-        }
+        details = tombstone_details(
+            log.log,
+            segments[0].name.logical,
+            ends.first_seq,
+            ends.last_seq,
+            ends.first_prev_hash,
+            ends.last_hash,
+        )
         retention = LogBuilder(log.directory, "retention@hive1", at=log.at)
         retention.append(event_type="retention.segment_deleted", details=details)
         segments[0].path.unlink()

@@ -23,6 +23,7 @@ from auditlog.reading.reader import bounds
 from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.verify import Report, verify
 from tests.support.logs import LogBuilder, write_log
+from tests.support.tombstones import tombstone_details
 
 RETENTION = "retention@hive1"
 
@@ -36,14 +37,14 @@ def bury(directory: Path, log: LogBuilder, index: int) -> dict[str, Any]:
     (segments,) = [found for name, found in scan(directory).logs.items() if str(name) == log.log]
     ends = bounds(next(s for s in segments if s.name.logical == log.paths[index].name))
     assert ends is not None
-    return {
-        "log": log.log,
-        "segment": log.paths[index].name,
-        "first_seq": ends.first_seq,
-        "last_seq": ends.last_seq,
-        "first_prev_hash": ends.first_prev_hash,
-        "last_hash": ends.last_hash,
-    }
+    return tombstone_details(
+        log.log,
+        log.paths[index].name,
+        ends.first_seq,
+        ends.last_seq,
+        ends.first_prev_hash,
+        ends.last_hash,
+    )
 
 
 def delete(directory: Path, log: LogBuilder, *indices: int) -> LogBuilder:
@@ -53,6 +54,24 @@ def delete(directory: Path, log: LogBuilder, *indices: int) -> LogBuilder:
         retention.append(event_type="retention.segment_deleted", details=details)
         log.path(index).unlink()
     return retention
+
+
+def test_disbelieved(tmp_path: Path) -> None:
+    """A deletion that its own policy does not allow is a finding, and accounts for nothing."""
+    log = write_log(tmp_path, records=5, segments=3, days=1)
+    retention = LogBuilder(tmp_path, RETENTION, at=log.at)
+    details = bury(tmp_path, log, 0) | {"last_record_at": "2026-10-31T00:00:00.000000Z"}
+    retention.append(event_type="retention.segment_deleted", details=details)
+    retention.append(2)
+    log.path(0).unlink()
+    report = verify(tmp_path)
+    found = {each.log: each for each in report.logs}
+    assert [finding.kind for finding in found[log.log].findings] == ["missing_segment"]
+    (finding,) = found[RETENTION].findings
+    assert (finding.kind, finding.line, finding.seq) == ("tombstone_invalid", 1, 1)
+    assert "its last record was 1 d old, which its policy keeps" in finding.detail
+    assert found[RETENTION].verified_through_seq == 3
+    assert verify(tmp_path, jobs=2) == report
 
 
 def test_an_untouched_directory_is_ok(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Details of tombstones as retention writes them, for tests that need no whole run of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from auditlog.format.record import GENESIS_HASH
+from retention.policy import RetentionPolicy
+
+__all__ = ["tombstone_details"]
+
+
+def tombstone_details(
+    log: str,
+    segment: str,
+    first_seq: int,
+    last_seq: int,
+    *hashes: str,
+    **more: Any,
+) -> dict[str, Any]:
+    """What is not given is of a deletion that the default policy allowed.
+
+    ``hashes`` are that before the first record, and that of the last one.
+    """
+    first_prev_hash, last_hash = hashes or (GENESIS_HASH, "ab" * 32)
+    records = last_seq - first_seq + 1
+    return {
+        "log": log,
+        "segment": segment,
+        "first_seq": first_seq,
+        "last_seq": last_seq,
+        "first_prev_hash": first_prev_hash,
+        "last_hash": last_hash,
+        "records": records,
+        "bytes": 300 * records,
+        "sha256": "cd" * 32,
+        "last_record_at": "2026-05-01T12:00:00.000000Z",
+        "cursor": {"main": last_seq},
+        "policy": RetentionPolicy().to_json(),
+        "rule": "age",
+        "at": "2026-11-01T12:00:00.000000Z",
+        "simulated": False,
+        "confirmed": False,
+        "by": "schedule",
+        **more,
+    }
