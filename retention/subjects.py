@@ -1,4 +1,4 @@
-"""Describe what retention judges: segments, adopted foreign files and daily indices.  Pure.
+"""Define the subjects of retention: segments, adopted foreign files and daily indices.  Pure.
 
 These are facts as they were found; ``retention.rules`` decides what they mean.  Instants are UTC,
 sizes are bytes on disk.

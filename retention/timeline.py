@@ -1,4 +1,4 @@
-"""Foresee what a policy will do after a plan, day by day.  Pure.
+"""Predict the days on which a policy will compress and delete segments after a plan.  Pure.
 
 It looks at names and ages only: what is held or not shipped then stays longer, and what is written
 in the meantime is not foreseen.

@@ -1,4 +1,4 @@
-"""Define what a sink is given: a record of an audit log, or a document of another source.  Pure.
+"""Define the items that a sink delivers: audit log records, and other sources' documents.  Pure.
 
 A record's id is ``log:seq``.  A document's id is made of its content, so that the same entry always
 gets the same id, whoever reads it again and from wherever: a sink that has the id has the document.

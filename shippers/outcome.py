@@ -1,4 +1,4 @@
-"""Say what became of one record or document in one delivery attempt.  Pure.
+"""Define the outcomes of one item in one delivery attempt, such as indexed or retry.  Pure.
 
 Final outcomes let the cursor pass; RETRY does not.  A duplicate is a record that the sink already
 had with the same hash; one with another hash is quarantined as tampering.

@@ -1,4 +1,4 @@
-"""Describe how shipping stands, as frozen snapshots for metrics, status and one-off runs.
+"""Define snapshots of shipping's counts and lag, for metrics, status and one-off runs.
 
 Invariant (test of the same name in tests/shippers/test_service.py):
   balance   written = indexed + duplicate + quarantined + pending, for every log and sink

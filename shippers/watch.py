@@ -1,4 +1,4 @@
-"""Report changes of directories early.  A report is a hint: nothing depends on its coming.
+"""Wake shipping when a directory changes.  Wake-ups are hints: directories are also rescanned.
 
 The inotify reader of watchdog drops events when the kernel's queue overflows, and can end while its
 observer still claims to be alive.  So every source is also listed at intervals, and ``check`` looks

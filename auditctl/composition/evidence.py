@@ -1,4 +1,4 @@
-"""Put together what the configuration says about evidence: the key, the trust policy, the state."""
+"""Load the signing key and trust policy that the configuration names; make the signer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Count records in the sinks they were shipped to, for retention's ``verify_before_delete``.
+"""Count a segment's records in the sinks, for retention's ``verify_before_delete``.
 
 A record is accounted for when the sink has it, when it is in the sink's quarantine because the sink
 rejected it permanently, or when its index was deleted by policy.

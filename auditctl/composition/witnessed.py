@@ -1,4 +1,4 @@
-"""Tell retention through which record each log is witnessed, where a trust policy is configured."""
+"""Find the last witnessed record of each log, for retention's ``not_witnessed`` rule."""
 
 from __future__ import annotations
 

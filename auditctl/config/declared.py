@@ -1,4 +1,4 @@
-"""Find the settings that a dataclass declares.
+"""Make settings (key, type, conversion, help text) from a dataclass's annotated fields.
 
 A field is a setting when its annotation carries a description:
 

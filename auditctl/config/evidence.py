@@ -1,4 +1,4 @@
-"""The ``[evidence]`` table of the configuration: how the agent proves that nothing was changed."""
+"""Define the ``[evidence]`` table: checkpoints, trust policy, continuous verification."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Every log of a fleet at a glance, from what was shipped: silence, gaps, forks, strangers."""
+"""Judge every log of a fleet by its shipped records: silent, incomplete, forked or unknown."""

@@ -1,1 +1,1 @@
-"""Print what commands have to say, and write the files that they make."""
+"""Format the output of commands, and create files durably."""

@@ -1,6 +1,6 @@
-"""Record one request or WebSocket connection: when, and with which details.
+"""Follow one ASGI request or WebSocket connection from its start to its recorded event.
 
-Part of the ASGI middleware; see auditlog.bridges.asgi for what is promised.
+Part of the ASGI middleware; its promises are listed in auditlog.bridges.asgi.
 """
 
 from __future__ import annotations

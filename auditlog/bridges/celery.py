@@ -1,4 +1,4 @@
-"""Record what becomes of Celery's tasks, and carry the context of who sent them to the worker.
+"""Record how each Celery task ends, and carry the sender's bound context to the worker.
 
     from auditlog.bridges.celery import connect
 

@@ -1,4 +1,4 @@
-"""List the members of a record: how each is described, indexed and called elsewhere.  Pure.
+"""List the members of a record, each with its description, index mapping and ECS name.  Pure.
 
 The members that a caller fills in are read from Event, Actor and Resource, where each is declared
 once.  The JSON Schema, the index template, the columns of an export and the aliases of a search are

@@ -1,9 +1,9 @@
-"""Reduce what an event was given to fields that always make a record.  Pure.
+"""Turn an invalid or oversized event into one that can always be recorded.  Pure.
 
-The bridges use it, since nothing that was logged may be lost for its form; and so does emit in an
+The bridges use it, since no event may be lost because its form is wrong; so does emit in an
 ``except`` block, where a refusal would replace the exception that is being handled.
 
-A member that is valid is kept.  Any other stands below details under its own name; a name that is
+A valid member is kept.  Any other moves below details under its own name; a name that is
 not an event type is kept as ``claimed_type``; a long value becomes its length and hash.
 
 Invariants (tests of the same name in tests/auditlog/events/test_reduction.py):

@@ -1,4 +1,4 @@
-"""The JSON Schema (draft 2020-12) of a record, made of the event types themselves.  Pure.
+"""Generate the JSON Schema (draft 2020-12) of a record from the event types.  Pure.
 
     python -m auditlog.events.schema > docs/schema/record.schema.json
 

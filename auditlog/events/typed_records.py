@@ -1,4 +1,4 @@
-"""Read the fields of a record back as the typed objects they were made of.  Pure.
+"""Convert a record's fields back to a typed Actor, Resource and Event.  Pure.
 
 What redaction or a later version of the library changed may not fit a field any more; such a field
 is left out of an actor or a resource, and an event that requires it is not made.

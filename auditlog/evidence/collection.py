@@ -1,7 +1,7 @@
-"""Collect the checkpoints of logs from every place that may have some.
+"""Collect checkpoints from files, URLs, the agent's state, the logs themselves and witnesses.
 
-Nothing collected here is believed: a trust policy decides (see verification).  Places that cannot
-be read are left out; what matters is what the others remember.
+Collected checkpoints are not trusted yet: a trust policy decides (see verification).  Places that
+cannot be read are left out, as the others may still have a checkpoint.
 """
 
 from __future__ import annotations

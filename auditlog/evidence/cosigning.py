@@ -1,4 +1,4 @@
-"""Have the newest checkpoint of every log cosigned by all witnesses, each in a thread of its own.
+"""Submit the newest checkpoint of every log to all witnesses, with one thread per witness.
 
 A witness that is slow, away or wrong holds up nothing but its own cosignatures: of each log only
 the newest checkpoint waits for it.

@@ -1,4 +1,4 @@
-"""Read a log's new records into its tree: through rotation, compression and deletion under policy.
+"""Append a log's new records to its Merkle tree, through rotation, compression and deletion.
 
 Only what is durable is read: a segment is synced first, the newest one before each read, since a
 signature must not name a record that a power loss takes back.  A record that is missing without a

@@ -1,4 +1,4 @@
-"""Decide whether a checkpoint is to be believed: c2sp.org/tlog-policy.  Pure.
+"""Parse a trust policy (c2sp.org/tlog-policy) and decide which checkpoints it accepts.  Pure.
 
     log <vkey> [<url>]
     witness <name> <vkey> [<url>]

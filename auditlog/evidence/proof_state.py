@@ -1,4 +1,4 @@
-"""Lay out what the signer keeps, and bind it to one host and one process.
+"""Define the signer's state directory, and bind it to one machine and one process.
 
     <state_dir>/proofs/machine-id       the host that it belongs to (machine-id(5), hashed)
     <state_dir>/proofs/signer.lock      one signer at a time

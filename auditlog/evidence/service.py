@@ -1,4 +1,4 @@
-"""Grow, sign and have cosigned the trees of all logs of some directories, while they are written.
+"""Keep the Merkle trees of all logs of some directories up to date, signed and cosigned.
 
 A checkpoint is signed when a log has grown and its last one is ``checkpoint_every`` old; at once
 after a critical event, at the end of a segment, and when the service stops.  A log that does not

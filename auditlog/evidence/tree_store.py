@@ -1,7 +1,7 @@
-"""Grow a log's Merkle tree on disk, as far as it may be signed.
+"""Append leaves to a log's Merkle tree on disk; cut it back to the last signed size on open.
 
-The files are those of tree_files.  What is appended is durable after ``sync``, which the signer
-calls before it signs.  What was never signed is worth nothing after a crash: ``open`` cuts the
+The files are those of tree_files.  Appended leaves are durable after ``sync``, which the signer
+calls before it signs.  Leaves that were never signed may be torn by a crash: ``open`` cuts the
 files back to the last signed size, and the records behind it are read again.
 
 Invariants (tests of the same name in tests/auditlog/evidence/test_tree_store.py):

@@ -1,4 +1,4 @@
-"""Hold logs against the checkpoints that others remember of them.
+"""Verify logs against checkpoints that witnesses, sinks or people have kept.
 
 The chain shows that what is left was not changed.  A checkpoint that a quorum of witnesses
 cosigned shows what the log held at that time, whatever its host did to it since.

@@ -1,8 +1,8 @@
-"""Search a text for a regular expression, within a time.
+"""Search a text for a regular expression, with a limit on CPU time.
 
-Python's engine tries some patterns, such as ``(a+)+$``, in more ways than anybody can wait for.  It
-looks for signals while it does, so a timer of CPU time ends it.  Outside of the main thread, where
-Python takes no signals, there is no limit.
+Python's engine backtracks exponentially for patterns such as ``(a+)+$``.  It checks for signals
+meanwhile, so a timer of CPU time (setitimer(2), ITIMER_VIRTUAL) ends it.  Outside of the main
+thread, where Python handles no signals, there is no limit.
 
 Invariants (tests of the same name in tests/auditlog/query/test_pattern_time.py):
   ended    a pattern that would not end is refused with QueryError

@@ -1,4 +1,4 @@
-"""List the indices that retention deleted in a sink, so that no shipper creates them again.
+"""List the indices that retention deleted from a sink, so that no shipper creates them again.
 
 The tombstones in ``retention@<host>`` are the only source: they are durable before an index is
 deleted, retention never deletes them, and they do not depend on a state directory.  They are read

@@ -1,4 +1,4 @@
-"""Give a record that was read its actor, resource and event as typed objects.  Pure."""
+"""Provide the actor, resource and event of a record as typed objects.  Pure."""
 
 from __future__ import annotations
 

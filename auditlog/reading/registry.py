@@ -1,4 +1,4 @@
-"""Collect what is known of each log besides its segments: head notes and the cursors of all sinks.
+"""Collect the newest record known of each log from head notes and the cursors of all sinks.
 
 The hash chain proves the order of the records that are left.  It cannot prove that they are all:
 when the newest segments, or every file of a log, are deleted, nothing in what is left is wrong.

@@ -1,4 +1,4 @@
-"""Read the records that a program asks for: of a time, of some types, merged, followed.
+"""Read records selected by time and type, from one log or several merged, also as they come.
 
     for record in auditlog.read("audit", since="2026-11-23T07:00:00Z", types="auth_*"):
         print(record.at, record.actor, record.details)

@@ -1,4 +1,4 @@
-r"""The table of well-known formats of tokens and keys.  Pure.
+r"""Define the table of well-known formats of tokens and keys.  Pure.
 
 Facts from the public documentation of the issuers and the public rule lists of secret scanners:
 which prefix, which alphabet, which length.  A row matches from the start of a run of characters

@@ -1,4 +1,4 @@
-"""Tell from its characters alone whether a text looks random, or like credentials.  Pure.
+"""Decide by its characters alone whether a text looks random, masked or like credentials.  Pure.
 
 Invariants (tests of the same name in tests/auditlog/redaction/test_looks.py):
   names     a name, path, digest, UUID or version never looks random

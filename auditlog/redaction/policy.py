@@ -1,4 +1,4 @@
-"""Say what a log redacts: which rules are on, and which keys and patterns a service adds.  Pure.
+"""Define a redaction policy: the rules that are on, and the keys and patterns added.  Pure.
 
     policy = Policy.default().with_keys(secret=["badge"], harmless=["token_colour"])
     auditlog.open(directory, service="queen-rbee", redaction=policy)

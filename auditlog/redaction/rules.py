@@ -1,4 +1,4 @@
-"""The table of rules: their names, what each finds, and the class it can be switched off by.  Pure.
+"""Define the table of redaction rules: name, finding, and class for switching it off.  Pure.
 
 A rule's name stands in ``[redacted:<rule>]``, in the counter of redactions, in what ``auditctl
 redact --explain`` prints, and in the documentation, whose table is made from this one.

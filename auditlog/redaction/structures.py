@@ -1,11 +1,11 @@
-"""Find secrets that the shape of a value gives away, not a key of their own.  Pure.
+"""Find secrets named by another member: name/value pairs, argument lists, tables.  Pure.
 
     {"name": "password", "value": "…"}      {"field": "password", "old": "…", "new": "…"}
     [["X-Api-Key", "…"]]                    ["mysql", "--password", "…"]
     {"columns": ["name", "password"], "rows": [["bob", "…"]]}
 
 Invariants (tests of the same name in tests/auditlog/redaction/test_structures.py):
-  named     what a naming member names is found under every member for contents
+  named     a secret named by one member is found under every member for contents
   lists     a list of names is not taken for a name with its value
 """
 

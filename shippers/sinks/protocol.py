@@ -1,4 +1,4 @@
-"""Define a sink: it takes items, one attempt at a time, and says what became of each.
+"""Define the protocol of a sink: deliver a batch once, and return an outcome for each item.
 
 Contract (tests/shippers/sinks/test_sink_contract.py runs on every sink):
   same_order    one outcome for each item, in the order given

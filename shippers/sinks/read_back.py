@@ -1,4 +1,4 @@
-"""Define how a sink is read back, to prove its copy.
+"""Define the protocol by which a sink's copy is read back and compared.
 
 Contract (tests/shippers/reconcile/test_reconciliation.py tampers with every implementation):
   everything   read gives every record of a log and day once, by number, whoever put it there

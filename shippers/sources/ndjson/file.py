@@ -1,4 +1,4 @@
-"""Read one file that another program appends to, and notice when it is not that file any more.
+"""Harvest one file that another program appends to; detect truncation and replacement.
 
 The place in a file is (hash of its first line, offset), with the offset and hash of the last line
 before it.  Both lines are compared when the file is opened, and again *after* each read.  Another

@@ -1,4 +1,4 @@
-"""Remember the places that were reached in files, by the first line of the files.  Pure.
+"""Keep the shipped position of each file, identified by the hash of its first line.  Pure.
 
 Files come and go under changing names, so a place does not depend on a name: a harvester that opens
 a file asks for the places of its first line, and tries which of them fits.
