@@ -75,7 +75,7 @@ def sync_content(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Calls on a descriptor fail without saying whose it is: add the path."""
+    """Add the path to errors of calls on a descriptor, which do not name it."""
     try:
         yield
     except OSError as error:
@@ -190,7 +190,7 @@ def create_exclusive(path: str | os.PathLike[str], mode: int = 0o600) -> int:
 
 
 def open_append(path: str | os.PathLike[str]) -> int:
-    return _open(path, _APPEND | os.O_NONBLOCK)  # which only a pipe of that name would notice
+    return _open(path, _APPEND | os.O_NONBLOCK)  # this only affects a named pipe
 
 
 def open_read(path: str | os.PathLike[str]) -> int:
@@ -272,7 +272,7 @@ def replace_durably(
             write_all(fd, content)
             os.fsync(fd)
     except OSError:
-        with suppress(OSError):  # the error that led here says more
+        with suppress(OSError):  # the first error is the one to report
             os.unlink(temporary)
         raise
     finally:

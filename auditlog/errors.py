@@ -98,7 +98,7 @@ class InvalidName(AuditLogError, ValueError):
 
 
 class InvalidOption(AuditLogError, ValueError):
-    """An argument of this library that is out of its range or of no use."""
+    """An argument of this library that is out of range or unusable."""
 
 
 class InvalidEvent(AuditLogError, ValueError):
@@ -153,7 +153,7 @@ class LogLocked(AuditLogError):
 
 
 class LogDamaged(AuditLogError):
-    """The log holds something no crash can have left behind; nothing was changed."""
+    """The log holds bytes that a crash cannot leave behind; no file was changed."""
 
 
 class LogFailed(AuditLogError):

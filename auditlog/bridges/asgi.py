@@ -143,7 +143,7 @@ class AuditMiddleware:
         severity: Severity,
         details: Mapping[str, Any],
     ) -> bool:
-        """Whether the event is durable; if not, that was said on the logger."""
+        """Record an event; return whether it is durable.  A failure is logged."""
         try:
             async with asyncio.timeout(self._timeout):
                 await (await self._log()).aemit(
@@ -158,7 +158,7 @@ class AuditMiddleware:
         return True
 
     async def _log(self) -> Log:
-        """The log; where it has to be reopened, the event loop goes on meanwhile."""
+        """Return the log; opening it again does not block the event loop."""
         if self._source.ready or self._source.current is None:
             return self._source.get()
         return await asyncio.to_thread(self._source.get)
@@ -167,7 +167,7 @@ class AuditMiddleware:
         async def opening() -> Message:
             message = await receive()
             if message["type"] == "lifespan.startup" and self._source.opens:
-                self._source.get()  # what cannot be opened shall not start
+                self._source.get()  # a log that cannot be opened must stop the start
             return message
 
         async def closing(message: Message) -> None:
@@ -178,7 +178,7 @@ class AuditMiddleware:
                         self._source.close()
                     else:
                         # Servers end with the signal that stopped them, which runs no exit handler;
-                        # whoever opened the log may still close it.
+                        # the owner of the log may still close it.
                         await asyncio.to_thread(log.flush)
                 except AuditLogError as error:
                     self._outage.lost(error)

@@ -106,7 +106,7 @@ class _Exchange:
         raise NotImplementedError
 
     async def refuse(self) -> None:
-        """Answer that there is no record, whatever the application says from now on."""
+        """Answer 503 for a request without a record, and ignore what the application sends."""
         raise NotImplementedError
 
     async def _ask_for_actor(self) -> None:
@@ -144,7 +144,7 @@ class _Exchange:
 
 
 class HttpExchange(_Exchange):
-    """The response's start is held back until what follows it, which ASGI servers do as well."""
+    """Hold the response's start back until its first body, as ASGI servers do."""
 
     _start: Message | None = None
     _status: int | None = None
@@ -180,7 +180,7 @@ class HttpExchange(_Exchange):
     async def fail(self, error: BaseException) -> None:
         canceled = isinstance(error, asyncio.CancelledError)
         if canceled and self._ended:
-            return  # the server has no use for what the application does after its answer
+            return  # the server ignores what the application sends after its answer
         event_type = "http.response_failed" if self._recorded else "http.request"
         self._recorded = True
         await self._record(
@@ -217,7 +217,7 @@ class HttpExchange(_Exchange):
 
 
 class WebSocketExchange(_Exchange):
-    """Recorded when it is answered, and when it ends."""
+    """Record a WebSocket connection when it is answered and when it ends."""
 
     _accepted: bool | None = None
     _close_code: int | None = None
@@ -283,7 +283,7 @@ class WebSocketExchange(_Exchange):
 
 
 def headers_of(scope: Scope, wanted: bytes) -> list[str]:
-    """The values of a header, whose name is given in lower case."""
+    """Return the values of a header; ``name`` is in lower case."""
     return [
         bytes(value).decode("latin-1")
         for name, value in scope.get("headers", ())

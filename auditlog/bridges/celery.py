@@ -38,7 +38,7 @@ _HEADER: Final = "auditlog_context"
 
 
 def connect(log: GivenLog, *, skip: Callable[[str], bool] = lambda _task_name: False) -> TaskAudit:
-    """Record tasks from now on; ``skip`` says of a task's name that it needs no record."""
+    """Record tasks from now on; ``skip`` returns true for names of tasks to leave out."""
     audit = TaskAudit(log, skip)
     for signal, receiver in audit.receivers().items():
         signal.connect(receiver, weak=False, dispatch_uid=f"auditlog.{receiver.__name__}")
@@ -55,7 +55,7 @@ class TaskAudit:
         self._began: dict[str, float] = {}
 
     def receivers(self) -> Mapping[Any, Callable[..., None]]:
-        """Each signal with what receives it."""
+        """Return each signal with its receiver."""
         return {
             signals.before_task_publish: self.publish,
             signals.task_prerun: self.begin,
@@ -69,7 +69,7 @@ class TaskAudit:
         }
 
     def publish(self, headers: dict[str, Any] | None = None, **_: object) -> None:
-        """Put what is bound here into the message's headers."""
+        """Put the bound context into the message's headers."""
         bound = current()
         if headers is None or bound is None:
             return
@@ -87,7 +87,7 @@ class TaskAudit:
             headers[_HEADER] = carried
 
     def begin(self, task_id: str, task: Any, **_: object) -> None:
-        """Bind what the sender had bound."""
+        """Bind the sender's context from the message's headers."""
         self._began[task_id] = time.perf_counter()
         carried = getattr(task.request, _HEADER, None)
         carried = carried if isinstance(carried, Mapping) else {}

@@ -40,7 +40,7 @@ class TrustedProxies:
         )
 
     def client(self, peer: str | None, forwarded_for: Iterable[str]) -> str | None:
-        """The client's address; None when nobody can tell.
+        """Return the client's address, None when it is unknown.
 
         ``peer`` is the other end of the connection, ``forwarded_for`` the values of every
         X-Forwarded-For header in their order.
@@ -51,7 +51,7 @@ class TrustedProxies:
             if not trusted:
                 break
             found = _parsed(hop.strip())
-            if found is None:  # whatever stands left of it was written by no proxy of ours
+            if found is None:  # entries to the left of it were not written by our proxies
                 break
             address, trusted = found, self._trusts(found)
         return None if address is None else str(address)

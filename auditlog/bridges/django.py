@@ -114,7 +114,7 @@ class AuditMiddleware:
         return response
 
     def process_view(self, request: HttpRequest, *_view: object) -> None:
-        """Bind the actor: by now the middlewares that know the user have run."""
+        """Bind the actor, now that the authentication middleware has run."""
         if (actor := self._who(request)) is not None:
             bind_context(actor=actor)
 

@@ -58,7 +58,7 @@ class LogSource:
 
     @property
     def current(self) -> Log | None:
-        """The log as it is, perhaps failed; None before it was opened."""
+        """Return the current log, which may have failed; None before it was opened."""
         return self._log
 
     def get(self) -> Log:

@@ -26,7 +26,7 @@ class Outage:
         self._lock = threading.Lock()
 
     def lost(self, error: Exception) -> None:
-        """One event was not recorded, or not known to be durable, because of the error."""
+        """Report an event that was not recorded, or is not known to be durable."""
         with self._lock:
             self._lost += 1
             first = self._lost == 1
@@ -35,7 +35,7 @@ class Outage:
             _logger.error("%s: events are not recorded: %s", self._bridge, said)
 
     def recorded(self) -> None:
-        """One event was recorded."""
+        """End the outage: an event was recorded."""
         if not self._lost:
             return
         with self._lock:

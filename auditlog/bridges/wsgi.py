@@ -92,12 +92,12 @@ class AuditMiddleware:
         return _Response(self, environ, start_response)
 
     def client_ip(self, environ: Environ) -> str | None:
-        """The client's address, None when nobody can tell."""
+        """Return the client's address, None when it is unknown."""
         forwarded = environ.get("HTTP_X_FORWARDED_FOR")
         return self._proxies.client(environ.get("REMOTE_ADDR"), [forwarded] if forwarded else [])
 
     def actor_of(self, environ: Environ, client_ip: str | None) -> Actor | None:
-        """The actor, with the client's address; None when nobody knows (yet)."""
+        """Return the actor with the client's address; None when it is not known (yet)."""
         who = None if self._actor is None else self._actor(environ)
         if who is None:
             return None
@@ -105,7 +105,7 @@ class AuditMiddleware:
         return actor if actor.ip is not None else replace(actor, ip=client_ip)
 
     def record(self, event_type: str, **fields: Any) -> bool:
-        """Whether the event is durable; if not, that was said on the logger."""
+        """Record an event; return whether it is durable.  A failure is logged."""
         try:
             self.source.get().emit(event_type, durable=True, **fields)
         except (AuditLogError, OSError) as error:

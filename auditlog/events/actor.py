@@ -174,7 +174,7 @@ def _from_mapping(kind: type[_Of], value: Any) -> _Of:
     where = kind.member
     try:
         return kind(**value)
-    except TypeError:  # looked into only now: the common case is spared the questions
+    except TypeError:  # checked only after the failure, so that the common case stays fast
         if not isinstance(value, Mapping):
             raise InvalidEvent(
                 f"{where} is {type(value).__name__}",

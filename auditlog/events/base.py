@@ -111,7 +111,7 @@ class Event(Frozen, metaclass=EventMeta):
     keyword_only: ClassVar[bool] = True
     event_type: ClassVar[str] = ""
     critical: ClassVar[bool] = False
-    """Whether hybrid mode makes it durable at once."""
+    """Whether ``flush="hybrid"`` waits until it is durable."""
     default_outcome: ClassVar[Outcome] = "success"
     default_severity: ClassVar[Severity] = "info"
     names: ClassVar[tuple[str, str] | None] = None
@@ -167,7 +167,7 @@ class Event(Frozen, metaclass=EventMeta):
         cls.__new__ = staticmethod(made["__new__"])  # type: ignore[method-assign]  # last: now it is ready
 
     def own_json(self, redactor: Redactor = KEYLESS) -> tuple[str, str]:
-        """Return what the record gets from the event's own fields: two cleaned pieces of JSON.
+        """Return the event's own fields as two cleaned pieces of JSON.
 
         The members of ``details`` in declared order, None left out; and the member ``resource``
         with a comma behind it, of an event that names one and was given none.

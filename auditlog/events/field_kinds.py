@@ -367,9 +367,9 @@ ANY: Final = FieldKind(
 )
 
 Id: TypeAlias = Annotated[str, _ID]
-"""Names one thing and hardly recurs: a task, a job.  Not empty."""
+"""Identifier with many values, such as a task or job id.  Not empty."""
 Label: TypeAlias = Annotated[str, _LABEL]
-"""Names one of few things and recurs: a model, a worker.  Not empty."""
+"""Name with few values that recur, such as a model or worker.  Not empty."""
 Word: TypeAlias = Annotated[str, _WORD]
 """A lower-case word of a small vocabulary: ``bearer_token``."""
 Text: TypeAlias = Annotated[str, _TEXT]

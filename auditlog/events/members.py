@@ -62,7 +62,7 @@ _TAIL: Final = (
     Member("salt", {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}, "stored", required=False),
     Member("hash", HASH_SCHEMA, "keyword", "event.hash"),
 )
-_FILLED_IN: Final = ("outcome", "severity")  # an event may leave them out, a record never does
+_FILLED_IN: Final = ("outcome", "severity")  # optional in an event, present in every record
 
 
 def members() -> tuple[Member, ...]:
@@ -73,7 +73,7 @@ def members() -> tuple[Member, ...]:
 
 
 def leaves(of: tuple[Member, ...]) -> Iterator[Member]:
-    """Yield the members, in place of an object whose members are known these."""
+    """Yield the members, each object replaced by its own members where these are known."""
     for member in of:
         if member.inner:
             yield from leaves(member.inner)

@@ -92,14 +92,14 @@ def _short(text: str, most_bytes: int) -> str:
 
 
 def _short_party(party: Actor | Resource | None) -> Actor | Resource | None:
-    """The actor or resource, unless one of its ids is as long as a record."""
+    """Return the actor or resource.  Raises InvalidEvent when it is as long as a record."""
     if party is not None and len(party.json_for(KEYLESS)) > _MAX_REASON_BYTES:
         raise InvalidEvent("too long")
     return party
 
 
 def _cut(details: Mapping[Any, Any], rules: ValueRules) -> dict[str, Any]:
-    """The details that fit, each of them cut to size; says how many were left out."""
+    """Return the details that fit, each cut to size, with a count of those left out."""
     kept: dict[str, Any] = {}
     replaced: list[str] = []
     left = _MAX_DETAILS_BYTES
@@ -132,7 +132,7 @@ def _short_key(name: object) -> object:
 
 
 def _shortened(value: Any, depth: int = 0) -> Any:
-    """The value with its long texts as their length and hash."""
+    """Replace long texts in a value by their length and hash."""
     if isinstance(value, str):
         text = value.encode("utf-8", "backslashreplace")
         if len(text) <= _MAX_VALUE_BYTES:

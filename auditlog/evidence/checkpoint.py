@@ -32,7 +32,7 @@ def origin_of(prefix: str, log: str, epoch: int = 1) -> str:
 
 
 def log_of_origin(origin: str) -> tuple[str, int]:
-    """The log id and epoch an origin is of; ("", 1) where it is not one of ours."""
+    """Return the log id and epoch of an origin; ("", 1) for one that is not ours."""
     rest, tilde, epoch = origin.partition("~")
     found = _EPOCH.fullmatch(tilde + epoch)
     if tilde and found is None:

@@ -88,7 +88,7 @@ class CheckpointFile:
             durable_fs.truncate(path, end)
 
     def _note_newest(self, signed: Signed) -> None:
-        """Cosignatures come late: the newest is the largest, not the last in the file."""
+        """The largest checkpoint: the last in the file may be an older one, cosigned late."""
         if self.newest is None or signed.checkpoint.size >= self.newest.checkpoint.size:
             self.newest = signed
 
@@ -114,7 +114,7 @@ class CheckpointFile:
         return signed
 
     def _shorten(self) -> None:
-        """Write the newest ones alone, and the newest that anybody cosigned."""
+        """Rewrite the file with the newest checkpoints and the newest cosigned one."""
         cosigned = [each for each in self.signed if len(each.note.signatures) > 1][-1:]
         newest = self.signed[-_KEPT:]
         self.signed = [*(each for each in cosigned if each not in newest), *newest]

@@ -31,14 +31,14 @@ CHECKPOINT_EVENT: Final = "evidence.checkpoint"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A signed checkpoint, and for people where it was found."""
+    """A signed checkpoint, with a description of its source for messages."""
 
     note: Note
     source: str
 
 
 def from_file(path: Path) -> Candidate:
-    """A checkpoint somebody kept.  Raises BadEvidence, naming the file, and OSError."""
+    """Read a checkpoint from a file.  Raises BadEvidence, naming the file, and OSError."""
     try:
         return Candidate(Note.parse(path.read_bytes()), str(path))
     except BadEvidence as error:
@@ -46,7 +46,7 @@ def from_file(path: Path) -> Candidate:
 
 
 def from_url(url: str) -> Candidate:
-    """A checkpoint that somebody serves.  Raises BadEvidence, naming the URL, and OSError."""
+    """Fetch a checkpoint from a URL.  Raises BadEvidence, naming the URL, and OSError."""
     try:
         return Candidate(fetch_note(url), url)
     except BadEvidence as error:
@@ -54,7 +54,7 @@ def from_url(url: str) -> Candidate:
 
 
 def from_state(state_dir: Path) -> Iterator[Candidate]:
-    """The ones that the agent of this host keeps."""
+    """Read the checkpoints in the state directory of this host's agent."""
     for path in sorted((state_dir / "proofs").glob("*/checkpoints")):
         try:
             found, _ = read_checkpoints(path)
@@ -65,7 +65,7 @@ def from_state(state_dir: Path) -> Iterator[Candidate]:
 
 
 def from_logs(directory: Path) -> Iterator[Candidate]:
-    """The ones in the records of evidence@<host>.  Raises OSError for the directory."""
+    """Read the checkpoints recorded in the log evidence@<host>.  Raises OSError."""
     marker = f'"event_type":"{CHECKPOINT_EVENT}"'.encode()
     for log, segments in scan(directory).logs.items():
         if log.service != "evidence":

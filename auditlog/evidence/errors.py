@@ -8,7 +8,7 @@ __all__ = ["BadEvidence", "EvidenceError", "SignerBusy", "SigningStopped"]
 
 
 class EvidenceError(AuditLogError):
-    """Base of what the evidence room raises."""
+    """Base of the errors of auditlog.evidence."""
 
 
 class BadEvidence(EvidenceError, ValueError):

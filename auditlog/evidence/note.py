@@ -114,7 +114,7 @@ class Key:
         return key
 
     def fingerprint(self) -> str:
-        """Something to compare by telephone: the SHA-256 of the public key."""
+        """Return the fingerprint for comparison by people: the SHA-256 of the public key."""
         return sha256(self.public).hexdigest()
 
     def renamed(self, name: str) -> Key:
@@ -228,7 +228,7 @@ class Note:
         return self.text + b"\n" + "".join(map(str, self.signatures)).encode()
 
     def lines(self) -> list[str]:
-        """For the details of a record, whose texts have no line ends."""
+        """Return the note as lines, for the details of a record."""
         return self.to_bytes().decode().removesuffix("\n").split("\n")
 
     @classmethod
@@ -256,7 +256,7 @@ class Note:
         return cls(f"{text}\n".encode(), tuple(map(Signature.parse, lines)))
 
     def verified(self, keys: Iterable[Key]) -> tuple[Verified, ...]:
-        """Which of the keys signed.  Raises BadEvidence when one of them signed wrongly."""
+        """Return the keys that signed.  Raises BadEvidence when a signature of one is invalid."""
         known = {(key.name, key.id): key for key in keys}
         found: dict[tuple[str, bytes], Verified] = {}
         for signature in self.signatures:
@@ -267,6 +267,6 @@ class Note:
         return tuple(found.values())
 
     def with_signatures(self, more: Iterable[Signature]) -> Note:
-        """With these as well; one of the same key replaces the older one."""
+        """Return the note with these signatures added; one of the same key is replaced."""
         by_key = {(each.name, each.key_id): each for each in (*self.signatures, *more)}
         return Note(self.text, tuple(by_key.values()))

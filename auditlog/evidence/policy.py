@@ -54,7 +54,7 @@ class WitnessGroup:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """A checkpoint whose log signature is right.
+    """A checkpoint whose log signature is valid.
 
     ``seen`` says which witnesses (by their names in the policy) cosigned it, and when; ``quorum``
     whether that is enough.
@@ -67,13 +67,13 @@ class Trusted:
 
     @property
     def witnessed_at(self) -> dt.datetime | None:
-        """When the newest witness saw it: it existed then."""
+        """Time of the newest cosignature: the checkpoint existed then."""
         return max(self.seen.values(), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class TrustPolicy:
-    """``logs`` by origin; ``urls`` of logs are read over, since nothing here asks a log."""
+    """A parsed policy; ``logs`` is by origin.  URLs of logs are ignored, as logs are not asked."""
 
     logs: Mapping[str, Key]
     witnesses: Mapping[str, TrustedWitness]
@@ -117,7 +117,7 @@ class TrustPolicy:
         return Trusted(checkpoint, note, seen, self.satisfied(frozenset(seen)))
 
     def cosigned(self, note: Note) -> dict[str, dt.datetime]:
-        """When each witness of the policy that did cosigned it.  Raises BadEvidence."""
+        """Return the time of each cosignature by a witness of the policy.  Raises BadEvidence."""
         names = {witness.key: name for name, witness in self.witnesses.items()}
         return {
             names[each.key]: _instant(each.seconds)
@@ -144,7 +144,7 @@ def _instant(seconds: int) -> dt.datetime:
 
 
 class _Builder:
-    """Takes the lines in their order: each may only name what stands before it."""
+    """Collects the lines in order; a line may only name logs, witnesses and groups before it."""
 
     def __init__(self) -> None:
         self._logs: dict[str, Key] = {}

@@ -38,7 +38,7 @@ _MACHINE_ID: Final = Path("/etc/machine-id")
 
 
 def machine_id() -> str:
-    """Something that tells this machine from its clones; "" where there is none to read."""
+    """Return a hash of the machine id, "" where there is none (machine-id(5))."""
     try:
         text = _MACHINE_ID.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -83,7 +83,7 @@ class ProofState:
             return 1
 
     def stopped(self, log: str) -> str:
-        """Why the log is not signed any more; "" when it is."""
+        """Return why the log is not signed any more, "" when it is."""
         try:
             return (self.directory(log) / "stopped").read_text("utf-8").strip()
         except (FileNotFoundError, NotADirectoryError):

@@ -65,7 +65,7 @@ _LONGEST_TICK_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class EvidenceOptions:
-    """When checkpoints are made."""
+    """Intervals between checkpoints."""
 
     checkpoint_every: dt.timedelta = dt.timedelta(seconds=60)
     unchanged_every: dt.timedelta = dt.timedelta(minutes=10)
@@ -184,7 +184,7 @@ class EvidenceService:
         self._entries.clear()
 
     def _round(self, stop: threading.Event, *, last: bool = False) -> bool:
-        """One look at every log; true when there is more to read at once."""
+        """Process every log once; return true when there is more to read at once."""
         more = False
         # The log of checkpoints comes last: signed with what this round wrote to it.
         for log, segments in sorted(self._logs(), key=lambda found: _is_own(str(found[0]))):
@@ -277,7 +277,7 @@ class EvidenceService:
         self._cosigning.offer(log, signed, self._state.directory(log))
 
     def _take(self, cosigned: Cosigned) -> None:
-        """Keep what a witness answered."""
+        """Store the answer of a witness."""
         entry = self._entries.get(cosigned.log)
         if entry is None:
             return
@@ -326,7 +326,7 @@ class EvidenceService:
             )
             self._log.flush(_PATIENCE_SECONDS)
         except (AuditLogError, OSError, TimeoutError) as error:
-            if str(error) != self._unrecorded:  # a directory that is read-only here stays so
+            if str(error) != self._unrecorded:  # a read-only directory stays read-only
                 _logger.warning("checkpoints are signed, and not on record: %s", error)
             self._unrecorded = str(error)
         else:

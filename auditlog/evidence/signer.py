@@ -71,12 +71,12 @@ class LogSigner:
 
     @property
     def grown(self) -> bool:
-        """Whether there is something to sign that was not signed yet."""
+        """Whether the tree has grown since it was signed."""
         size = self.newest.checkpoint.size if self.newest is not None else 0
         return self.tree.size > size
 
     def reopen(self) -> None:
-        """Forget what was not signed."""
+        """Cut the tree back to its last signed size."""
         self.tree.close()
         self.tree = self._open_store()
 
@@ -113,7 +113,7 @@ class LogSigner:
         self.tree.close()
 
     def stop(self, reason: str) -> SigningStopped:
-        """Never sign again; returns the error that says so."""
+        """Stop signing this log for good; return the error to raise."""
         self._state.stop(self.log, reason)
         return SigningStopped(
             f"{self.log} is not signed any more: {reason}",

@@ -148,7 +148,7 @@ def _mismatch(
     first: Trusted,
     tree: TreeFiles | None,
 ) -> None:
-    """Say where the log differs from what was signed, as exactly as it can be told."""
+    """Report where the log differs from the signed tree, as exactly as possible."""
     size = first.checkpoint.size
     same = max((s for s in (report.signed_through_seq,) if s < size), default=0)
     where, seq = f"a record from {same + 1} to {size}", same + 1
@@ -160,7 +160,7 @@ def _mismatch(
                     where, seq = f"record {index + 1}", index + 1
                     break
     except (BadEvidence, OSError):
-        pass  # without them it is told less exactly
+        pass  # without them the place is less exact
     report.find(
         "root_mismatch",
         seq,
@@ -176,7 +176,7 @@ def _judge(
     now: dt.datetime,
     max_age: dt.timedelta | None,
 ) -> None:
-    """Whether a quorum saw it, and lately enough."""
+    """Check that a quorum cosigned it, and recently enough."""
     accepted = [each for each in trusted if each.quorum]
     if not accepted:
         seen = sorted({name for each in trusted for name in each.seen})

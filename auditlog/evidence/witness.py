@@ -124,7 +124,7 @@ class WitnessState:
 
 
 def open_state(directory: Path, name: str) -> tuple[Signer, WitnessState]:
-    """The key and the memory of a witness; both are made where neither is there.
+    """Open the key and the database of a witness; create both where neither exists.
 
     Raises EvidenceError where only one of them is there, or they belong to different witnesses.
     """

@@ -61,9 +61,9 @@ def request_body(old: int, proof: Sequence[bytes], note: Note) -> bytes:
 def submit(
     witness: TrustedWitness, note: Note, old: int, prove: Callable[[int, int], list[bytes]]
 ) -> Answer:
-    """Submit a checkpoint.  ``old`` is the size that the witness is believed to have.
+    """Submit a checkpoint.  ``old`` is the size that the witness is expected to have.
 
-    ``prove`` gives the consistency proof between two sizes.
+    ``prove`` returns the consistency proof between two sizes.
     """
     size = Checkpoint.parse(note.text).size
     old = min(old, size)

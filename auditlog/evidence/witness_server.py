@@ -83,7 +83,7 @@ class WitnessServer:
         return Reply(404, b"there are /add-checkpoint, /<sha256 of origin>/checkpoint, /metrics\n")
 
     def _read_logs(self) -> None:
-        """Take the list of logs anew when its file was changed; a bad one changes nothing."""
+        """Reload the list of logs when its file was changed; keep the old list if it is invalid."""
         with self._lock:
             try:
                 changed = self._logs_path.stat().st_mtime_ns
@@ -153,6 +153,6 @@ def _handler(server: WitnessServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(reply.body)
 
         def log_message(self, *_: object) -> None:
-            """Metrics and the audit log say what there is to say."""
+            """Log nothing: requests are counted in metrics and recorded in the audit log."""
 
     return WitnessHandler

@@ -161,7 +161,7 @@ def stub_leaf(line: bytes) -> bytes | None:
         return None
     stub = _STUB.fullmatch(line)
     if stub is None or line.endswith(f'"{line_hash(line)}"}}\n'.encode("ascii")):
-        return None  # a line that fits its own hash is a record, whatever it says
+        return None  # a line that fits its own hash is a record, whatever its members
     return base64.urlsafe_b64decode(stub[1] + b"=")
 
 

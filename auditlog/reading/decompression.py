@@ -117,7 +117,7 @@ class _Gzip(_Compressed):
 
         super().__init__(raw)
         self._zlib = zlib
-        self._member: zlib._Decompress | None = self._next()  # a file without any is incomplete
+        self._member: zlib._Decompress | None = self._next()  # no member: incomplete
         self._packed = b""
 
     def _next(self) -> zlib._Decompress:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["DeletedIndices"]
 
 _SETTLED_NS: Final = 2_000_000_000
-"""A directory that changed just now may change once more without its time stamp telling."""
+"""A directory may change again within the resolution of its modification time (ns)."""
 
 _Looks = tuple[int, tuple[tuple[Path, int], ...]]
 """How a directory looked: when it changed, and how long its logs' newest segments were."""
@@ -72,7 +72,7 @@ class DeletedIndices:
             ]
             sizes = _sizes(newest)  # before the content: what is written meanwhile is read again
             found = index_tombstones(directory)
-        except OSError:  # not there yet, or not now: what was known stays known
+        except OSError:  # missing for now: the indices known so far stay known
             return
         self._found[directory] = tuple(dict.fromkeys((*self._found.get(directory, ()), *found)))
         if time.time_ns() - changed_ns > _SETTLED_NS:

@@ -15,7 +15,7 @@ __all__ = ["EventRecord"]
 
 
 class EventRecord(Record):
-    """A record as auditlog.read gives it."""
+    """A record as returned by auditlog.read."""
 
     @property
     def actor(self) -> Actor | None:

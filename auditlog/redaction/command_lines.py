@@ -80,7 +80,7 @@ _PROGRAM: Final = re.compile(
     + "|".join(re.escape(name) for name in sorted(_PROGRAMS, key=len)[::-1])
     + r")(?:\.exe)?(?=[\s\"'])"
 )
-# Programs that take a secret as a plain word: the words before it, and its place among the words.
+# Programs that take a secret as a positional argument: preceding words, and its position.
 _PLAIN: Final[tuple[tuple[tuple[str, ...], int], ...]] = (
     (("net", "user"), 3),
     (("rabbitmqctl", "add_user"), 3),

@@ -57,7 +57,7 @@ class InstallationKey:
         return key
 
     def id(self) -> str | None:
-        """Which key it is, without telling anything about it; None while there is none."""
+        """Return an identifier of the key that reveals nothing about it; None without a key."""
         try:
             key = self._read()
         except (OSError, ValueError):

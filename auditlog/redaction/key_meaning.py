@@ -117,7 +117,7 @@ _KINDS: Final[dict[str, str]] = {
 LOW_ENTROPY: Final = frozenset(
     {"password", "pin", "otp", "cvv", "card", "iban", "identity_number", "prompt"}
 )
-"""Kinds whose values can be guessed: nothing derived from them is recorded."""
+"""Kinds whose values can be guessed, so that no fingerprint of them is recorded."""
 
 _KIND_OF: Final = {word: kind for kind, text in _KINDS.items() for word in text.split()}
 _PLURALS: Final = frozenset(
@@ -133,7 +133,7 @@ _KEY_QUALIFIERS: Final = _set(
     "ssl storage stripe subscription symmetric tls unseal vault wallet webhook wep wifi wireguard "
     "wpa wrapping write x509"
 )
-# As the end of a word that is written together, such as PGPASSWORD or githubtoken.
+# Suffixes of compound words such as PGPASSWORD or githubtoken.
 _ENDS: Final[tuple[tuple[str, str], ...]] = (
     ("password", "password"),
     ("passphrase", "password"),
@@ -159,7 +159,7 @@ _ENDS: Final[tuple[tuple[str, str], ...]] = (
     ("token", "token"),
 )
 _ANY_END: Final = tuple(ending for ending, _ in _ENDS)
-# A word that begins so goes on with the rest as a word of its own: passwordhash, passwordreset.
+# Prefixes of compound words, whose rest is a word by itself: passwordhash, passwordreset.
 _BEGINS: Final = ("password", "passwd", "passphrase")
 _ANY_BEGINNING: Final = (*_BEGINS, "token", "secret")
 
@@ -195,7 +195,7 @@ _ABOUT: Final = _set(
     "izer izers ize ized izing ization izations ary aries ly less free"
 )
 _ABOUT_AGAIN: Final = _set("new old current previous latest first last default")
-# Behind the name of a secret they leave it one; so do numbers.
+# Words after the name of a secret that do not change its meaning; nor do numbers.
 _STILL: Final = _set(
     "again answer b64 base base64 binary blob body clear cleartext code codes confirm confirmation "
     "confirmed content contents cookie current data decoded default dev development encoded "

@@ -58,7 +58,7 @@ _CREDENTIALS: Final = re.compile(r"([\w.%+@$-]{1,64}):([\x21-\x7e]{4,256})", re.
 
 
 def is_redacted(text: str) -> bool:
-    """Whether the text is what redaction wrote, now or in an earlier version."""
+    """Whether the text is a marker of redaction, of this or an earlier version."""
     return _REDACTED.fullmatch(text) is not None
 
 
@@ -68,12 +68,12 @@ def is_masked(text: str) -> bool:
 
 
 def is_fact(text: str) -> bool:
-    """Whether the text says what became of a secret: ``denied``, ``changed by admin``."""
+    """Whether the text is a statement about a secret: ``denied``, ``changed by admin``."""
     return _DECISION.match(text, 0, 80) is not None
 
 
 def changes(text: str) -> int:
-    """How often lower case, upper case and digits take turns."""
+    """Count the changes between lower case, upper case and digits."""
     return len(_CHANGES.findall(text[:512].translate(_CLASSES)))
 
 
@@ -88,7 +88,7 @@ def looks_random(text: str, least: int = 16) -> bool:
 
 
 def strong(text: str) -> bool:
-    """Whether nobody can find the text by guessing, so that a keyed fingerprint tells nothing."""
+    """Whether the text is too random to be guessed, so that a keyed fingerprint is safe."""
     if len(text) < 20 or " " in text:
         return False
     if len(set(text[:256])) < 10:

@@ -52,10 +52,10 @@ __all__ = [
 ]
 
 MAX_DEPTH: Final = 32
-"""How deep mappings and lists may nest in each other."""
+"""Maximum depth of nested mappings and lists."""
 
 PLAIN_LENGTH: Final = 20
-"""No known secret is shorter, of a text without any character that is odd."""
+"""Shorter texts without unusual characters hold no known secret and are not searched."""
 _ODD: Final = re.compile(r"[^A-Za-z0-9_./+~#*!^$-]").search
 _PLAIN_ID: Final = re.compile(r"[0-9a-f-]+|(?:[a-z0-9]{1,15}[-/._]){0,8}[a-z0-9]{1,15}").fullmatch
 _MAX_REMEMBERED: Final = 4096
@@ -126,7 +126,7 @@ class Redactor:
         self.known: dict[str, str] = {}
         """Texts found clean, with their JSON less its quotes."""
         self._keys: set[str] = set()
-        """Keys found clean and no secret's, whatever stands under them."""
+        """Keys found clean that name no secret."""
         # With rules of its own no text is plain by its characters alone.
         self.odd: Callable[[str], object] = _ODD if not (patterns or self._optional) else _always
 
@@ -220,7 +220,7 @@ class Redactor:
         known_keys, known, odd = self._keys, self.known, self.odd
         for key, item in value.items():
             if key.__class__ is str and key in known_keys and key not in cleaned:
-                kind = item.__class__  # what most values are is spared the call and its path
+                kind = item.__class__  # common values need no call and no path
                 if (
                     kind is str
                     and (item in known or (len(item) < PLAIN_LENGTH and odd(item) is None))
@@ -232,7 +232,7 @@ class Redactor:
                 name, kept = self._clean_member(key, item, where, depth, room)
                 special = special or name.lower() in _SPECIAL
                 number = 1
-                while name in cleaned:  # two keys that only differ in what was cleaned away
+                while name in cleaned:  # two keys that became equal by cleaning
                     number += 1
                     name = f"{name.partition('~')[0]}~{number}"
                 cleaned[name] = kept
@@ -358,7 +358,7 @@ class Redactor:
     # Texts ------------------------------------------------------------------------------------
 
     def _full(self, text: str, where: str) -> str:
-        """The text, looked at by every rule."""
+        """Return the text after every rule was applied."""
         if len(text) > self._most_bytes:
             raise RecordTooLarge(
                 f"{where} alone has {len(text)} characters, a record {MAX_RECORD_BYTES} bytes",
@@ -387,7 +387,7 @@ class Redactor:
         return text
 
     def _redact_json(self, text: str) -> str:
-        """A text that is JSON, without what only its structure gives away."""
+        """Redact JSON inside a text by its structure."""
         start = text.lstrip()[:1]
         if start not in ("{", "[", '"') or len(text) < 6:
             return text
@@ -517,4 +517,4 @@ UNCUT: Final = Redactor(visible=False)
 """As KEYLESS, for a text that is cut short and then cleaned by its log's own redactor."""
 
 CHECKER: Final = Redactor(Policy(classes=frozenset()), visible=False)
-"""Checks and copies values that are cleaned later, and takes nothing out."""
+"""Checks and copies values that are cleaned later, and redacts nothing."""

@@ -42,13 +42,13 @@ NAMING: Final = _set(
     "name key field column attribute property param parameter variable var setting option "
     "header id label k n path type kind prompt question for item title identifier config"
 )
-"""Members that may hold the name of what another member holds."""
+"""Members that may name the content of another member, such as ``name`` or ``field``."""
 VALUES: Final = _set(
     "value values val v old new from to before after content data current previous default "
     "answer response text input oldvalue newvalue old_value new_value plaintext raw "
     "stringvalue string_value result payload body"
 )
-"""Members that hold what a naming member named."""
+"""Members for the content that another member names, such as ``value``."""
 
 _PAIR: Final = re.compile(
     r"(?<![\w.\-])([\w.\-]++)"
@@ -73,7 +73,7 @@ _CHARACTER: Final = (
 )
 _UNQUOTED: Final = re.compile(f"(?:{_CHARACTER})++")
 _BEGINNING: Final = re.compile(f"(?:{_CHARACTER}){{1,64}}+")
-"""As much of a value as it takes to judge it: a value that is kept is looked at again for pairs."""
+"""Characters of a value that are judged; a value that is kept is searched again for pairs."""
 _FIRST_WORD: Final = re.compile(r"[^\s\"]{1,256}")
 _LINE: Final = re.compile(r"[^\r\n]+")
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)*%?(?:ms|us|ns|s|m|h|d|k|K|M|x)?")
@@ -143,7 +143,7 @@ def is_number(text: str) -> bool:
 
 
 def hides(found: Meaning, key: str, value: str) -> bool:
-    """Whether a value under a key of this meaning is to be hidden, wherever the two stand."""
+    """Whether a value under a key of this meaning must be hidden."""
     if not value or is_redacted(value) or is_masked(value):
         return False
     kind = found.kind
@@ -364,7 +364,7 @@ class TextSearch:
     def _is_prose(
         text: str, position: int, value: str, separator: str, spaced: bool, found: Meaning
     ) -> bool:
-        """Whether what follows the key tells of the secret in words."""
+        """Whether the words after the key speak about the secret instead of stating it."""
         if "=" in separator or "%" in separator:
             return is_fact(value)
         if not spaced:  # password:hunter22x, but token:a3f2c1 and scope:token:read

@@ -58,7 +58,7 @@ _VISIBLE: Final = _Table()
 
 
 def escaped(text: str) -> str:
-    """The text with everything that deceives written visibly."""
+    """Return the text with deceiving characters written as visible escapes."""
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     if "\\" in text:
@@ -68,7 +68,7 @@ def escaped(text: str) -> str:
 
 
 def reveal(text: str) -> str:
-    """The text as it was before ``escaped``."""
+    """Return the text as it was before ``escaped``."""
     return _ESCAPE.sub(_character, text) if "\\" in text else text
 
 
@@ -133,5 +133,5 @@ def bare(text: str) -> Bare:
 
 
 def sequences(text: str) -> bool:
-    """Whether there is anything that a terminal does not show."""
+    """Whether the text holds characters that a terminal does not show."""
     return _SKIPPED.search(text) is not None

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_FINDINGS", "ChainCheck", "Finding", "FindingKind", "Intact"]
 
 MAX_FINDINGS: Final = 1000
-"""How many findings of one log are listed; more are counted."""
+"""Maximum number of findings listed for one log; further ones are counted."""
 
 FindingKind = Literal[
     "hash_mismatch",
@@ -257,7 +257,7 @@ class ChainCheck:
             self.erased.append(erasure)
 
     def unreadable(self, detail: str) -> None:
-        """The rest of the segment cannot be read at all."""
+        """Report that the rest of the segment cannot be read."""
         self._line += 1
         self._seen = self._segment
         self._find("not_a_record", self._end, self._expected, detail)
@@ -324,10 +324,10 @@ class ChainCheck:
     def _begin(self, header: Header, line: bytes, offset: int) -> None:
         """Check that a segment's first record continues the segment before it."""
         if not is_intact(header, line):
-            self._follow_tombstones()  # its number may be what was changed; the next record joins
+            self._follow_tombstones()  # perhaps its number was changed; check the next one
             return
         self._at_start = False
-        if self._expected is None:  # a part of a log: it starts wherever it starts
+        if self._expected is None:  # a part of a log may start at any record
             self._expected, self._hashes = header.seq, self._hashes or (header.prev_hash,)
             self._strange = 0
             return

@@ -252,7 +252,7 @@ class ContinuousVerification:
             return max(due, key=lambda key: self._written_ns.get(key, 0), default=None)
 
     def _until_due(self) -> float:
-        """Seconds until the next log is due."""
+        """Return the seconds until the next log is due."""
         with self._lock:
             if not self._results:
                 return self._look_every.total_seconds()
@@ -282,7 +282,7 @@ class ContinuousVerification:
         self._keep(key, report)
 
     def _forget(self, key: _LogKey) -> bool:
-        """Drop a log that was forgotten on record; whether it was."""
+        """Drop a log that `auditctl forget` retired; return whether it was."""
         before = self._results.get(key)
         through = forgotten_logs([key[0]]).get(key[1], -1)
         if (before is not None and before.seq > through) or through < 0:
@@ -311,7 +311,7 @@ class ContinuousVerification:
             before = self._results.get(key)
             if report.ok or before is None:
                 head = (report.last_seq or 0, report.head_hash, report.head_segment)
-            else:  # what was proven once stays what is expected
+            else:  # a verified head stays the expected one
                 head = (before.seq, before.hash, before.segment)
             self._results[key] = _Verified(
                 str(directory), log, dt.datetime.now(dt.UTC), *head, alarms
@@ -382,7 +382,7 @@ class _Pace:
 
 
 def load_status(state_dir: Path) -> VerificationStatus | None:
-    """Return what the state file tells, None where no agent verified anything yet.
+    """Return the status in the state file, None where no agent has verified anything yet.
 
     Raises OSError; a file that is damaged counts as none.
     """

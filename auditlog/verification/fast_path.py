@@ -1,4 +1,4 @@
-"""Check quickly whether lines are the next records of a log.  Pure.
+"""Check many lines at once: true only if every line is the log's next record.  Pure.
 
 Fast path: a result other than None is returned only if every line would pass parse_header and
 check_link, at a third to a sixth of their cost.  None means that the lines have to be checked with

@@ -236,7 +236,7 @@ def _parsed(names: Iterable[str]) -> Iterator[LogId]:
     for log in names:
         try:
             yield LogId.parse(log)
-        except InvalidName:  # about nothing that could ever have been here
+        except InvalidName:  # not a valid log id, so there is no such log
             continue
 
 

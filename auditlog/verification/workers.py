@@ -79,10 +79,10 @@ def cuts(stream: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 class Workers:
-    """A pool of processes that check stretches in turn; used in ``with``."""
+    """A pool of processes that check stretches; a context manager."""
 
     def __init__(self, processes: int) -> None:
-        # Isolated, and with our own path: nothing is imported from where the logs happen to be.
+        # Isolated, and with our own path: no module is imported from the current directory.
         code = (
             f"import sys; sys.path[:] = {sys.path!r};"
             " from auditlog.verification.workers import work; work()"
