@@ -2,8 +2,9 @@
 
 A bridge is given an open log, or a function that opens one.  The function is called at the first
 event, so in a server's worker and not before the fork; and again in a child that was forked later,
-or after somebody closed the log.  A log that failed is reopened after 1 s, then 2, 4 and so on up
-to a minute; events refused meanwhile are counted by the log and recorded when it is back.
+or after somebody closed the log.  A log that failed, or could not be opened, is tried again after
+1 s, then 2, 4 and so on up to a minute; events refused meanwhile are counted by the log and
+recorded when it is back.
 
 Invariants (tests of the same name in tests/auditlog/bridges/test_log_source.py):
   once       threads that need the log at the same time open it once
@@ -70,17 +71,15 @@ class LogSource:
         if log is not None and self._error is None:
             return log
         with self._lock:
-            if self._error is None:
-                if self._log is None:
-                    self._log = self._opened()
+            if self._error is None and self._log is not None:
                 return self._log
-            if self._now() < self._try_at:
+            if self._error is not None and self._now() < self._try_at:
                 raise self._error.again()
             try:
                 if isinstance(self._error, LogFailed) and self._log is not None:
                     self._log.reopen()
                 elif self._open is not None:
-                    self._log = self._opened()
+                    self._log = self._open()
             except AuditLogError as error:
                 self._postpone(error)
                 raise
@@ -104,10 +103,6 @@ class LogSource:
         if self._open is not None and self._log is not None:
             log, self._log = self._log, None
             log.close()
-
-    def _opened(self) -> Log:
-        assert self._open is not None  # noqa: S101  (either was given)
-        return self._open()
 
     def _postpone(self, error: AuditLogError) -> None:
         # A log of another process is gone for good: its successor can be opened at once.

@@ -11,19 +11,18 @@ Invariants (tests of the same name in tests/auditlog/bridges/test_logging.py):
   own_logger   what this library logs itself never becomes an event
   strict       with strict=True an event that cannot be recorded raises where it was logged;
                without, it is said once on the logger auditlog.bridges
+  reopened     a log that failed is reopened with growing delays; see auditlog.bridges.log_source
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from auditlog.bridges.log_call import LogCall, is_librarys, severity_of
+from auditlog.bridges.log_source import GivenLog, LogSource
 from auditlog.bridges.outage import Outage
 from auditlog.errors import AuditLogError, InvalidEvent
-
-if TYPE_CHECKING:
-    from auditlog.writer.log import Log
 
 __all__ = ["AuditHandler"]
 
@@ -38,20 +37,22 @@ _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 class AuditHandler(logging.Handler):
     """Emits an audit event for each log record it is given.
 
+    ``log`` is an open log, or a function that opens one when the first event comes; closing the
+    handler, as logging does at exit, then closes the log.
     ``event_type`` is that of records without an attribute of this name.  A record's level decides
     the severity; in hybrid mode critical ones are made durable at once.
     """
 
     def __init__(
         self,
-        log: Log,
+        log: GivenLog,
         *,
         event_type: str = "app.logged",
         level: int | str = logging.NOTSET,
         strict: bool = False,
     ) -> None:
         super().__init__(level)
-        self._log = log
+        self._source = LogSource(log)
         self._event_type = event_type
         self._strict = strict
         self._outage = Outage("logging")
@@ -63,6 +64,13 @@ class AuditHandler(logging.Handler):
             self.emit(found if isinstance(found, logging.LogRecord) else record)
         return bool(found)
 
+    def close(self) -> None:
+        """Close the log if the handler opened it."""
+        try:
+            self._source.close()
+        finally:
+            super().close()
+
     def emit(self, record: logging.LogRecord) -> None:
         """Record the call.  Raises AuditLogError when strict."""
         if is_librarys(record.name or ""):
@@ -71,15 +79,17 @@ class AuditHandler(logging.Handler):
         call = _call_of(record)
         try:
             try:
-                self._log.emit(event_type, **call.fields())
+                self._source.get().emit(event_type, **call.fields())
             except InvalidEvent:
                 kept_type, fields = call.reduced(event_type)
-                self._log.emit(kept_type, **fields)
-        except AuditLogError as error:
+                self._source.get().emit(kept_type, **fields)
+        except (AuditLogError, OSError) as error:
+            self._source.lost(error)
             if self._strict:
                 raise
             self._outage.lost(error)
         else:
+            self._source.recorded()
             self._outage.recorded()
 
 

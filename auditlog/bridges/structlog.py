@@ -11,6 +11,7 @@ Invariants (tests of the same name in tests/auditlog/bridges/test_structlog.py):
   passes_on    the processors behind it get what it got
   final        as the last one it ends the chain: nothing is printed
   own_logger   what this library logs itself never becomes an event
+  reopened     a log that failed is reopened with growing delays; see auditlog.bridges.log_source
 """
 
 from __future__ import annotations
@@ -18,14 +19,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from auditlog.bridges.log_call import LogCall, is_librarys, severity_of
+from auditlog.bridges.log_source import GivenLog, LogSource
 from auditlog.bridges.outage import Outage
 from auditlog.errors import AuditLogError, InvalidEvent
-
-if TYPE_CHECKING:
-    from auditlog.writer.log import Log
 
 __all__ = ["AuditProcessor"]
 
@@ -56,19 +55,20 @@ _STRUCTLOGS_OWN: Final = frozenset(
 class AuditProcessor:
     """Emits an audit event for each call and hands the event dict on, or with ``final`` drops it.
 
+    ``log`` is an open log, or a function that opens one when the first event comes.
     ``event_type`` is that of calls without a value of this name.  Raises AuditLogError when strict;
     otherwise what cannot be recorded is said once on the logger auditlog.bridges.
     """
 
     def __init__(
         self,
-        log: Log,
+        log: GivenLog,
         *,
         event_type: str = "app.logged",
         final: bool = False,
         strict: bool = False,
     ) -> None:
-        self._log = log
+        self._source = LogSource(log)
         self._event_type = event_type
         self._strict = strict
         self._outage = Outage("structlog")
@@ -93,15 +93,17 @@ class AuditProcessor:
     def _record(self, event_type: str, call: LogCall) -> None:
         try:
             try:
-                self._log.emit(event_type, **call.fields())
+                self._source.get().emit(event_type, **call.fields())
             except InvalidEvent:
                 kept_type, fields = call.reduced(event_type)
-                self._log.emit(kept_type, **fields)
-        except AuditLogError as error:
+                self._source.get().emit(kept_type, **fields)
+        except (AuditLogError, OSError) as error:
+            self._source.lost(error)
             if self._strict:
                 raise
             self._outage.lost(error)
         else:
+            self._source.recorded()
             self._outage.recorded()
 
 

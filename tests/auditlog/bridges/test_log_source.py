@@ -76,6 +76,29 @@ def test_reopened_later_each_time_it_fails_again(tmp_path: Path) -> None:
     assert len(tries) < 40
 
 
+def test_a_log_that_cannot_be_opened_is_not_tried_at_every_event(tmp_path: Path) -> None:
+    now = [0.0]
+    tries = []
+
+    def open_log() -> auditlog.Log:
+        tries.append(now[0])
+        return auditlog.open(tmp_path / "file" / "below", service="s", host="h")
+
+    (tmp_path / "file").write_text("not a directory")
+    source = LogSource(open_log, now=lambda: now[0])
+    for now[0] in (0.0, 0.5, 0.9, 1.0):
+        with pytest.raises(auditlog.NotAccessible):
+            source.get()
+    assert tries == [0.0, 1.0]
+    (tmp_path / "file").unlink()
+    now[0] = 3.0
+    source.get().emit("some.event")
+    source.close()
+    assert [record.event_type for record in auditlog.read(tmp_path / "file/below")] == [
+        "some.event"
+    ]
+
+
 def test_a_child_opens_a_log_of_its_own(tmp_path: Path) -> None:
     source = LogSource(
         lambda: auditlog.open(tmp_path, service="s", host="h", instance="auto", flush="batched")

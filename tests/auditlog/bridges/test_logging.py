@@ -10,6 +10,7 @@ import pytest
 
 import auditlog
 from auditlog.bridges.logging import AuditHandler
+from tests.support.waiting import eventually
 
 Written = Callable[[], list[dict[str, Any]]]
 
@@ -154,3 +155,21 @@ def test_threads_are_not_held_up_by_each_other(tmp_path: Path, logger: logging.L
     for thread in threads:
         thread.join()
     assert not entered.broken
+
+
+def test_reopened(tmp_path: Path, logger: logging.Logger) -> None:
+    handler = AuditHandler(lambda: auditlog.open(tmp_path, service="s", host="h"))
+    logger.addHandler(handler)
+    assert list(tmp_path.iterdir()) == []  # opened by the first event, in the worker of a server
+    logger.info("before")
+    log = handler._source.current
+    assert log is not None
+    log._commits.fail(auditlog.LogFailed("the disk is gone"))
+    logger.info("lost")
+    eventually(lambda: not handler._source.down)
+    logger.info("after")
+    handler.close()
+    assert [record.fields["reason"] for record in auditlog.read(tmp_path)] == ["before", "after"]
+    with pytest.raises(auditlog.LogClosed):
+        log.emit("some.event")
+    assert auditlog.verify(tmp_path).ok

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import structlog
 
 import auditlog
 from auditlog.bridges.structlog import AuditProcessor
+from tests.support.waiting import eventually
 
 Written = Callable[[], list[dict[str, Any]]]
 
@@ -139,3 +141,18 @@ def test_structlog_is_not_imported_for_it() -> None:
     code = "import sys, auditlog.bridges.structlog; print('structlog' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_reopened(tmp_path: Path) -> None:
+    processor = AuditProcessor(lambda: auditlog.open(tmp_path, service="s", host="h"), final=True)
+    logger = structlog.wrap_logger(None, processors=[processor])
+    assert list(tmp_path.iterdir()) == []
+    logger.info("before")
+    log = processor._source.current
+    assert log is not None
+    log._commits.fail(auditlog.LogFailed("the disk is gone"))
+    logger.info("lost")
+    eventually(lambda: not processor._source.down)
+    logger.info("after")
+    log.close()
+    assert [record.fields["reason"] for record in auditlog.read(tmp_path)] == ["before", "after"]
