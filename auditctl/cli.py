@@ -83,7 +83,7 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """As click's own, which would load every command for its summary."""
+        """Format the list of commands without importing them, unlike click's own."""
         shell = importlib.import_module("click.shell_completion")
         found: list[CompletionItem] = [
             shell.CompletionItem(name, help=summary)

@@ -43,7 +43,7 @@ _WRITER: Final = "llama-orch"
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # useradd(8)
 _SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}")  # systemd.unit(5)
 _HIDDEN_FROM_UNITS: Final = ("/root", "/home", "/run/user", "/tmp", "/var/tmp")  # noqa: S108  (named to be refused)
-_PATH: Final = re.compile(r"/[A-Za-z0-9._/+-]+")  # needs no quoting in units, tmpfiles.d and TOML
+_PATH: Final = re.compile(r"/[A-Za-z0-9._/+-]+")  # needs no quotes in units, tmpfiles.d, TOML
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Installation:
             if step.state in ("create", "update"):
                 _make_directory(step.path.parent)
                 durable_fs.replace_durably(step.path, step.text.encode())
-                step.path.chmod(0o644)  # no secret is in any of them, and systemd's users read them
+                step.path.chmod(0o644)  # they hold no secrets, and users of systemd must read them
 
     def _targets(self) -> list[tuple[str, PurePosixPath]]:
         units = PurePosixPath("etc/systemd/system")
@@ -144,7 +144,7 @@ class Installation:
             _AGENT: self.agent,
             _WRITER: self.writer,
         }
-        # One pass, so that what one name became is not taken for another.
+        # One pass, so that no replacement is replaced again.
         # A path may follow a hyphen (systemd.exec(5): it need not be there); a name is a word.
         words = "|".join(
             (r"(?<![\w./])" if word.startswith("/") else r"(?<![\w./-])") + re.escape(word)

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return ExitCode.FAILED
     except Exception as error:
-        # The one place that turns whatever happens into a message.
+        # The only place that catches every exception and turns it into a message.
         if os.environ.get("AUDITLOG_DEBUG") == "1":
             raise
         return _explain(error)
@@ -54,7 +54,7 @@ def _replace_closed_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(null, True)  # programs that we start have it closed otherwise
+            os.set_inheritable(null, True)  # otherwise child processes would inherit it closed
             setattr(sys, name, os.fdopen(null, "w" if number else "r"))
 
 
@@ -83,7 +83,7 @@ def _interrupted() -> int:
 
 
 def _pipe_closed() -> int:
-    """The reader of our output has closed it: print nothing, also at exit."""
+    """Stop printing, also at exit, since the reader has closed our output (SIGPIPE)."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

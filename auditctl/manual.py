@@ -114,7 +114,7 @@ def _roff(text: str) -> str:
 
 
 def markdown(all_pages: list[Page]) -> str:
-    """All commands as the body of a page."""
+    """Return all commands as the body of docs/cli.md."""
     lines: list[str] = []
     for page in all_pages:
         lines += [f"## {page.name}", "", f"{_escaped(page.summary)}.", ""]

@@ -74,7 +74,7 @@ class _Instant(click.ParamType):  # type: ignore[type-arg]  # as above
 
 
 class _NotEmpty(click.ParamType):  # type: ignore[type-arg]  # as above
-    """Refuses an empty value: a script whose variable is unset means neither "here" nor "all"."""
+    """Refuses an empty value, as given by a script whose variable is unset."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -83,7 +83,7 @@ class _NotEmpty(click.ParamType):  # type: ignore[type-arg]  # as above
 
 
 class _Text(_NotEmpty, click.types.StringParamType):
-    """A text that is not empty; options whose empty text has a meaning have no type."""
+    """A non-empty text; options for which an empty text has a meaning have no type."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = super().convert(value, param, ctx)
@@ -157,13 +157,13 @@ def json_option(schema: str) -> Callable[[Any], Any]:
 
 
 def complete_logs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """For a shell: the logs of the directory that was typed, or of those configured."""
+    """Complete logs of the typed directory, or of the configured ones."""
     del param
     try:
         _, directories = chosen(_typed_directory(ctx), ctx.params.get("config_path"))
         found = {str(log) for directory in directories for log in scan(directory).logs}
     except (AuditLogError, OSError):
-        return []  # the command itself says what is wrong, once it runs
+        return []  # the command itself reports the error when it runs
     return sorted(log for log in found if log.startswith(incomplete))
 
 
@@ -177,7 +177,7 @@ def _typed_directory(ctx: click.Context) -> Path | None:
 
 
 def complete_sinks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """For a shell: the names of the configured sinks."""
+    """Complete the names of the configured sinks."""
     del param
     try:
         names = [sink.name for sink in load(ctx.params.get("config_path")).sinks]

@@ -93,7 +93,7 @@ class RecordCounter(Protocol):
         ...
 
     def can_count(self, sink: str) -> bool:
-        """Whether the sink can be asked at little cost; if not, say why in the program's log."""
+        """Whether the sink can be asked at little cost; if not, the reason is logged."""
         ...
 
 
@@ -114,12 +114,12 @@ class IndexCluster(Protocol):
 
 @dataclass(slots=True)
 class Work:
-    """How to handle one subject, which ``case`` has as it is now, to be judged again."""
+    """The steps for one subject; ``case`` is its present state, to be judged again."""
 
     case: Case
 
     def lacking(self) -> str:
-        """Say which sink does not have all records; "": none, or it is not to be counted."""
+        """Return the sink that lacks records; "" when none does, or counting is off."""
         return ""
 
     def compress(self) -> int:
@@ -251,7 +251,7 @@ class FileHandler:
         run = replace(self.run, room_bytes=room_bytes)
         content: Content | None = None
         forms: dict[str, Identity] = {}
-        if action.action == "delete":  # compression reads it anyway
+        if action.action == "delete":  # compression reads the whole file anyway
             content, forms = _inspect_forms(segment, stop)
         case = _again(action.case, segment, holds)
         search = rules.holds_to_search(segment, case.group)

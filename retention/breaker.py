@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 _BACKWARDS_ALLOWED: Final = dt.timedelta(minutes=5)
-_CHECKS: Final = ("index", "auto", "none")  # the strictest first
+_CHECKS: Final = ("index", "auto", "none")  # strictest first
 _FORWARDS_ALLOWED: Final = dt.timedelta(days=1)
 
 
@@ -165,7 +165,7 @@ def harsher(
 
 
 def harsher_foreign(foreign: Sequence[ForeignPolicy], before: RetentionPolicy) -> Iterator[Refusal]:
-    """Do the same for the files of these patterns."""
+    """Refuse the same for the files of these patterns."""
     known = {each.pattern: each for each in before.foreign}
     for each in foreign:
         old = known.get(each.pattern)

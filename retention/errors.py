@@ -39,7 +39,7 @@ class SegmentDamaged(RetentionError):
 
 
 class SegmentChanged(RetentionError):
-    """A segment is not what the plan saw, or changed since; it stays as it is."""
+    """A segment differs from the plan's, or changed since; it stays as it is."""
 
 
 class Stopped(RetentionError):

@@ -225,7 +225,7 @@ def _lacks(places: Iterable[FilePlace], end: FilePlace | None) -> str:
     of_this = [place for place in places if place.first_hash == end.first_hash]
     if any(
         (place.line_at, place.line_hash) == (end.line_at, end.line_hash)
-        and place.before in ("", end.before)  # old places do not tell what lay before
+        and place.before in ("", end.before)  # old places lack the hash of the lines before
         for place in of_this
     ):
         return ""

@@ -166,7 +166,7 @@ class _SegmentReader:
         return undecided
 
     def read_for_room(self, logs: dict[LogId, list[Segment]], over_bytes: int) -> None:
-        """Read what may be deleted for its size, the oldest first, until that is enough."""
+        """Read segments for max_total_bytes, oldest first, until enough could be deleted."""
         if over_bytes <= 0:
             return
         candidates = []
@@ -185,7 +185,7 @@ class _SegmentReader:
                 over_bytes -= segments[index].size_bytes
 
     def search(self, log: LogId, segments: list[Segment], cursors: SinkCursors) -> None:
-        """Search for the records of holds in what would be touched without them."""
+        """Search segments that would otherwise be touched for the records of holds."""
         group = self._group(log, segments, cursors)
         newest = len(segments) - 1
         for index, segment in enumerate(segments):

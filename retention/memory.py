@@ -40,7 +40,7 @@ __all__ = ["BootClock", "IndexRunStore", "RunStore"]
 
 @dataclass(frozen=True, slots=True)
 class BootClock:
-    """Time since the host booted, which nobody can set, and which boot it was."""
+    """Time since boot (CLOCK_BOOTTIME), which cannot be set, and the boot's id."""
 
     boot_id: str
     uptime: dt.timedelta

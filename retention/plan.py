@@ -260,7 +260,7 @@ def cases_of(
         foreign.pattern: rules.pattern_group(foreign, holds, now)
         for foreign in dict.fromkeys(file.foreign for file in facts.adopted)
     }
-    # Newest last; damaged files do not count as newer, since their age is not known.
+    # Newest last; damaged files do not count as newer, as their age is unknown.
     newer = Counter(file.foreign.pattern for file in facts.adopted if not file.damage)
     for file in facts.adopted:
         pattern = file.foreign.pattern

@@ -74,7 +74,7 @@ def format_duration(duration: dt.timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """When segments are compressed and deleted, by the age of their last record.
+    """Ages at which segments are compressed and deleted, counted from their last record.
 
     compress_after, delete_after   age of the last record
     compression, level             the level is the compressor's; None takes the settings measured
@@ -227,7 +227,7 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ForeignPolicy:
-    """When the foreign files whose name matches a pattern are compressed and deleted.
+    """Ages at which foreign files of a pattern are compressed and deleted.
 
     pattern           glob over the file name; it also matches the .gz and .zst forms of a name
     policy            ages, compression, keep_at_least and max_delete_fraction of these files;

@@ -266,7 +266,7 @@ class ProofLog:
                     service=OwnService(RETENTION_SERVICE),
                     host=self._host,
                     instance=self._instance or None,
-                    flush="batched",  # with immediate, emit would wait for a full disk
+                    flush="batched",  # with flush="immediate", emit would wait for a full disk
                     block_timeout=_TIMEOUT_SECONDS,
                     group_readable=bool(self._directory.stat().st_mode & stat.S_IRGRP),
                 )

@@ -251,7 +251,7 @@ def _findings(subject: Subject, newer: int, group: SubjectGroup) -> Iterator[Rul
         if found is not None:
             yield RuleResult(reason, *found)
             if len(found) > 2 and found[2] == "reading":
-                return  # the rows below need what was not read
+                return  # the rows below need its content
 
 
 def _due(subject: Subject, newer: int, group: SubjectGroup, *, ageless: bool = False) -> Verdict:
@@ -338,7 +338,7 @@ def _is_written(subject: AdoptedFile, _newer: int, group: SubjectGroup) -> _Foun
 
 
 def _too_recent_by_day(subject: Segment, _newer: int, group: SubjectGroup) -> _Found | None:
-    """By the oldest that its last record can be."""
+    """Keep it if its last record cannot be old enough, by the day in its name."""
     plain = "" in subject.file.forms
     age = group.now - subject.begins_at
     if age >= (group.compress_after if plain else group.delete_after):
@@ -402,7 +402,7 @@ def _held_file(subject: AdoptedFile, _newer: int, group: SubjectGroup) -> _Found
 
 
 def _held_index(subject: Index, _newer: int, group: SubjectGroup) -> _Found:
-    """By any hold that touches its day, since the other records in it are not read."""
+    """Keep it for any hold that touches its day, since an index's records are not read."""
     for hold in group.holds:
         if hold.covers_time(subject.begins_at, subject.ends_at):
             return True, f"hold {hold.id} of {hold.owner}"
@@ -410,7 +410,7 @@ def _held_index(subject: Index, _newer: int, group: SubjectGroup) -> _Found:
 
 
 def _not_shipped_by_name(subject: Segment, _newer: int, group: SubjectGroup) -> _Found | None:
-    """By the name of the segment that each cursor is in."""
+    """Compare it by name with the segment of each cursor."""
     for sink, known in group.cursors:
         if known.cursor is None or known.problem:
             return True, f"sink {sink} {known.problem or 'has acknowledged nothing of the log'}"

@@ -57,7 +57,7 @@ _logger = logging.getLogger("auditlog.retention")
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """When to run: every day at ``daily_at`` (UTC), or every ``interval`` where that is not a day.
+    """Times of runs: every day at ``daily_at`` (UTC), or every ``interval`` if that is not a day.
 
     ``jitter`` spreads the hosts of a fleet, over at most a tenth of the interval; ``watch_every``
     is how often to check for an overdue run.  Raises PolicyError.
@@ -158,7 +158,7 @@ class RetentionSchedule:
         self._lock = threading.Lock()
         self._tried_at: dt.datetime | None = None
         self._status = Status()
-        # A thread, since a job of the scheduler is not started when the wall clock was set back.
+        # A thread, since the scheduler starts no job while the wall clock is set back.
         self._watcher = threading.Thread(target=self._watch, name="retention-watch", daemon=True)
         self._scheduler = BackgroundScheduler(
             timezone=dt.UTC,
@@ -199,7 +199,7 @@ class RetentionSchedule:
             try:
                 last = RunStore(self._state(directory)).load(directory)
             except (AuditLogError, OSError):
-                return None  # the run itself meets the same error and reports it
+                return None  # the run will fail in the same way and report it
             if last is None:
                 return None
             succeeded.append(last.at)

@@ -68,7 +68,7 @@ P = TypeVar("P", bound=Plan)
 
 @dataclass(frozen=True, slots=True)
 class RunResult(Generic[P]):
-    """A plan and what became of it; after a dry run no step is done.
+    """A plan and its steps; after a dry run no step is done.
 
     stopped     a stop ended the run early
     announced   nothing was done, since the plan of a sink's indices announces
@@ -238,7 +238,7 @@ def run_index_retention(
     store = HoldStore(state_dir, recorded_holds(directories))
 
     def planned() -> IndexPlan:
-        # The cursors first: what is shipped after that only makes the plan keep more.
+        # Read the cursors first: records shipped later only make the plan keep more.
         pending = pending_from(directories, policy.sink, state_dir)
         return plan_indices(
             cluster.indices(),
@@ -376,7 +376,7 @@ def explain_subject(
     for action in decided.actions:
         if plain_name(action.name) == asked and action.reason != "foreign":
             findings = explain(*action.case)
-            if action.reason == "size":  # max_total_bytes deletes what age alone keeps
+            if action.reason == "size":  # max_total_bytes overrides age
                 findings = (*findings, RuleResult("size", keeps=False, detail=action.detail))
             return Explanation(action, findings)
     return None

@@ -98,7 +98,7 @@ class Segment:
 
     @property
     def span(self) -> tuple[dt.datetime, dt.datetime]:
-        """The instants between which its records lie, as whole days (see retention.holds)."""
+        """The days that contain its records, as two instants (see retention.holds)."""
         if self.bounds is None:
             return self.begins_at, self.ends_at
         return (
@@ -313,7 +313,7 @@ def day_of(prefix: str, name: str) -> dt.date | None:
 
 @dataclass(frozen=True, slots=True)
 class SinkCursor:
-    """One sink's cursor in one log; ``problem`` says why it is not believed."""
+    """One sink's cursor in one log; ``problem`` says why it is not trusted, "" if it is."""
 
     cursor: Cursor | None = None
     problem: str = ""

@@ -54,7 +54,7 @@ def _dues(action: Action) -> Iterator[tuple[dt.date, str]]:
     if not (action.reason == "too_recent" or action.action == "compress"):
         return
     since = subject.last_record_at
-    if since is None:  # it was not read; the end of its day is the latest that it can be
+    if since is None:  # it was not read; the end of its day is the latest possible time
         assert isinstance(subject, Segment)  # noqa: S101  (a damaged file is kept as damaged)
         since = subject.ends_at
     if "" in subject.forms and action.action != "compress":

@@ -42,7 +42,7 @@ class Attempt:
         self._clock = clock
 
     def run(self, batch: Batch[Any], indices: Sequence[int]) -> list[DeliveryOutcome]:
-        """One outcome for each of the batch's items ``indices``, in their order."""
+        """Deliver the batch's items ``indices``; return one outcome for each, in their order."""
         if batch.alarms:
             entries = [
                 Entry("chain_break", f"{a.kind}: {a.detail}", batch.log, a.segment, a.offset, a.seq)
@@ -70,7 +70,7 @@ class Attempt:
         try:
             outcomes = self._sink.deliver(items)
         except Exception as error:
-            # A sink promises not to raise; one that does must not stop the others.
+            # A sink must not raise (see its protocol); one that does must not stop the others.
             _logger.exception("sink %s raised while delivering", self._sink.name)
             return [retry(f"the sink failed with {type(error).__name__}")] * len(items)
         if len(outcomes) != len(items):
@@ -95,7 +95,7 @@ class Attempt:
 
 
 def _settled(item: Item) -> DeliveryOutcome | None:
-    """The outcome of an item that no sink is given; None for any other."""
+    """Return the outcome of an item that is not sent to a sink; None for any other."""
     if item.at is None:
         return _NOT_A_RECORD
     return None if isinstance(item, Document) or stub_leaf(item.line) is None else ERASED

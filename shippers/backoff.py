@@ -34,13 +34,13 @@ class Backoff:
             )
 
     def step(self, attempt: int) -> dt.timedelta:
-        """The delay after the ``attempt``-th failure in a row (from 1), without jitter."""
+        """Return the delay after the ``attempt``-th failure in a row (from 1), without jitter."""
         doublings = min(max(attempt, 1) - 1, 60)
         if 1 << doublings >= self.ceiling / self.initial:
             return self.ceiling
         return self.initial * (1 << doublings)
 
     def delay(self, attempt: int, rng: random.Random) -> dt.timedelta:
-        """The delay after the ``attempt``-th failure in a row, with jitter."""
+        """Return the delay after the ``attempt``-th failure in a row, with jitter."""
         step = self.step(attempt)
         return step / 2 + (step / 2) * rng.random()

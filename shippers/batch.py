@@ -40,8 +40,8 @@ class HarvestAlarm(NamedTuple):
 class Batch(Generic[P]):
     """Items in reading order, behind ``start``.
 
-    bad_lines   of them are not what the source should hold; they are delivered as text
-    cut_lines   of them were too long; their beginning is delivered
+    bad_lines   number of lines of an unexpected format; they are delivered as text
+    cut_lines   number of lines that were too long; their beginning is delivered
     """
 
     log: str
@@ -56,11 +56,11 @@ class Batch(Generic[P]):
         return len(self.items)
 
     def position_after(self, count: int) -> P:
-        """The position behind the first ``count`` items."""
+        """Return the position behind the first ``count`` items."""
         raise NotImplementedError
 
     def place_of(self, index: int) -> tuple[str, int]:
-        """Segment and offset of an item, where the source has such a thing."""
+        """Return segment and offset of an item; ("", 0) where the source has no segments."""
         raise NotImplementedError
 
 

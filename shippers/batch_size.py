@@ -26,7 +26,7 @@ _STEP: Final = 1 / 16
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """How the sink took one batch; ``full``: it was as large as the size at the time."""
+    """The sink's response to one batch; ``full``: the batch had the size allowed at the time."""
 
     seconds: float
     full: bool
@@ -61,7 +61,7 @@ class BatchSize:
         return records >= self.records or 2 * size_bytes >= self.bytes
 
     def after(self, taken: Taken) -> BatchSize:
-        """The size for the next batch."""
+        """Return the size for the next batch."""
         share = self.share
         if taken.throttled:
             share /= 2

@@ -171,11 +171,11 @@ class Delivery:
         self._thread.start()
 
     def sighted(self, source: str, sighting: object) -> None:
-        """Take note of a sighting of the source."""
+        """Process a new listing of the source; callable from any thread."""
         self._events.put(_Seen(source, sighting))
 
     def wake(self, name: str) -> None:
-        """The file of this path, or the lane of this name, may have grown."""
+        """Look at the file of this path, or the lane of this name, as it may have grown."""
         with self._woken_lock:
             if name in self._woken:
                 return
@@ -188,7 +188,7 @@ class Delivery:
 
     def join(self, timeout: float | None = None) -> bool:
         if self._thread.ident is None:
-            return True  # it could not even be started
+            return True  # it was never started
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -198,7 +198,7 @@ class Delivery:
         return self._has_ended.is_set()
 
     def answers(self, timeout: float) -> bool:
-        """Whether the loop comes round within ``timeout`` seconds: it is not stuck or dead."""
+        """Whether the loop completes a round within ``timeout`` seconds, neither stuck nor dead."""
         answered = threading.Event()
         self._events.put(answered)
         return answered.wait(timeout)
@@ -270,7 +270,7 @@ class Delivery:
                 return
 
     def _take_events(self) -> list[_Event]:
-        """Wait for the first event, no longer than something else is due; take all there are."""
+        """Wait for an event until the next deadline; return all queued events."""
         events = []
         try:
             events.append(self._events.get(timeout=self._seconds_to_next_deadline()))
@@ -328,7 +328,7 @@ class Delivery:
             self._ready.add(lane)
 
     def _fill(self) -> None:
-        """Give the workers something to do, each lane in its turn."""
+        """Hand batches to free workers, lane by lane."""
         now = time.monotonic()
         for lane in self._lanes():
             if lane.end_wait(now):
@@ -346,7 +346,7 @@ class Delivery:
                 self._enqueue(lane)
 
     def _has_room(self, wanting: AnyLane) -> bool:
-        """Whether another batch may be read; the largest of the failed lanes makes room for it."""
+        """Whether memory allows another batch; if not, drop what the largest failed lane holds."""
         lanes = list(self._lanes())
         held = sum(lane.held_bytes for lane in lanes)
         if not held or held + self._options.batch_bytes <= self._options.held_bytes:
@@ -369,12 +369,12 @@ class Delivery:
             self._reporter.read(lane.name, batch)
             seconds = 0.0 if self._drain or not lane.live else self._seconds_between_batches()
             if seconds and lane.lag_bytes() < self._size.bytes:
-                # A program that writes all the time would have each record sent alone otherwise.
+                # Otherwise each record of a program that writes steadily would be sent alone.
                 lane.linger(time.monotonic() + seconds)
         return batch
 
     def _seconds_between_batches(self) -> float:
-        """How long a lane that was just read lingers; adaptive, it is longer the more lanes do."""
+        """Return how long a lane waits for more records; adaptive: longer with more lanes."""
         if self._linger_seconds is not None:
             return self._linger_seconds
         lingering = sum(lane.lingers for lane in self._lanes())

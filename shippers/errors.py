@@ -45,7 +45,7 @@ class SinkRefused(ShipperError):
 
 
 class SourceUnreadable(ShipperError):
-    """The program or file that a source reads gives nothing; it is tried again."""
+    """The program or file of a source cannot be read; it is tried again."""
 
 
 class SchemaTooNew(ShipperError):

@@ -64,7 +64,7 @@ Item = Shipment | Document
 
 
 def content_id(*parts: str | bytes) -> str:
-    """27 characters that are safe in a URL: 160 bits of a SHA-256 over the parts."""
+    """Return 27 URL-safe characters: 160 bits of a SHA-256 over the parts."""
     digest = sha256()
     for part in parts:
         content = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part

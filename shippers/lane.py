@@ -36,22 +36,22 @@ P = TypeVar("P")
 class Harvester(Protocol[P]):
     """Reads one lane.  It belongs to one delivery loop, which it never blocks.
 
-    ``exhausted``: the last read gave nothing because there is nothing.  It is false if something
-    is only not there yet; then the lane is woken.
+    ``exhausted``: the last read returned nothing since the source has no more.  It is false while
+    more is about to come; the lane is woken for that.
     """
 
     @property
     def exhausted(self) -> bool: ...
 
     def read(self, max_bytes: int, max_records: int) -> Batch[P] | None:
-        """The next items; None if there are none for now.  An empty batch asks to be called again.
+        """Return the next items; None if there are none for now.  An empty batch: call again.
 
         Raises AuditLogError, OSError; the position stays.
         """
         ...
 
     def rewind(self, position: P) -> None:
-        """Read on from a position that was given out before."""
+        """Go back to a position that was returned before."""
         ...
 
     def lag_bytes(self) -> int:
@@ -82,7 +82,7 @@ class Lane(Generic[P]):
         self._in_flight = 0
         self._at_end = False
         self._failures = 0
-        self._retry_at = 0.0  # both on the monotonic clock; 0: it does not wait for that
+        self._retry_at = 0.0  # both on the monotonic clock; 0: not waiting
         self._linger_until = 0.0
         self._retries = self._unverified = 0
         self._alarms = self._tamper_alarms = 0
@@ -144,7 +144,7 @@ class Lane(Generic[P]):
     # -- for the feed ----------------------------------------------------------------------
 
     def grew(self) -> None:
-        """There may be something to read."""
+        """Note that there may be more to read."""
         self._at_end = False
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ class Lane(Generic[P]):
 
     @property
     def deadline(self) -> float | None:
-        """When to look at a lane that waits (monotonic); None for one that does not."""
+        """The end of the lane's wait in monotonic seconds; None when it does not wait."""
         return self._retry_at or self._linger_until or None
 
     @property
@@ -171,7 +171,7 @@ class Lane(Generic[P]):
 
     @property
     def retries_next(self) -> bool:
-        """Whether ``take`` gives a batch that failed, which needs no new memory."""
+        """Whether ``take`` returns a failed batch again, which needs no new memory."""
         return bool(self._to_retry)
 
     @property
@@ -180,7 +180,7 @@ class Lane(Generic[P]):
         return bool(self._to_retry) and not self._in_flight
 
     def wake(self, linger_until: float | None, batch_bytes: int) -> None:
-        """Something was written.  With ``linger_until`` it waits for more, up to a full batch."""
+        """Note new data.  With ``linger_until`` the lane waits for more, up to a full batch."""
         if linger_until is not None and not self._failures:
             if self._harvester.lag_bytes() >= batch_bytes:
                 self._linger_until = 0.0
@@ -189,12 +189,12 @@ class Lane(Generic[P]):
         self._at_end = False
 
     def linger(self, until: float) -> None:
-        """Wait for others before the next read, unless it backs off."""
+        """Wait for more records before the next read, unless the lane backs off."""
         if not self._failures:
             self._linger_until = until
 
     def end_wait(self, now: float) -> bool:
-        """End a wait whose time is over; whether there was one."""
+        """End a wait whose time is over; return whether there was one."""
         deadline = self.deadline
         if deadline is None or deadline > now:
             return False
@@ -202,7 +202,7 @@ class Lane(Generic[P]):
         return True
 
     def take(self, max_bytes: int, max_records: int) -> Batch[P] | None:
-        """The batch to deliver now: one that failed, or what is read; None at the end.
+        """Return the batch to deliver now, a failed one first; None at the end of the source.
 
         Raises AuditLogError, OSError if it cannot be read.
         """
@@ -242,7 +242,7 @@ class Lane(Generic[P]):
             self._linger_until = 0.0
 
     def rewind(self) -> None:
-        """Release all memory: what is not passed is read again from the source."""
+        """Release all memory; items without a final outcome are read again from the source."""
         self._to_retry.clear()
         self._window.rewind()
         self._harvester.rewind(self._window.position)

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class OutcomeKind(enum.Enum):
-    """The four ends of an attempt."""
+    """The four possible outcomes of an attempt."""
 
     INDEXED = "indexed"
     DUPLICATE = "duplicate"
@@ -38,7 +38,7 @@ class OutcomeKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """The end of one attempt.
+    """The outcome of one item in one attempt.
 
     reason          a sentence without payload
     status          the sink's own code, if it has one

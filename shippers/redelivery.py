@@ -23,7 +23,7 @@ __all__ = ["MAX_BATCH", "MAX_BATCH_BYTES", "deliver_until_final"]
 
 MAX_BATCH: Final = 500
 MAX_BATCH_BYTES: Final = 2 << 20
-"""As much as any sink takes well."""
+"""Items and bytes of a batch that every kind of sink accepts."""
 
 
 def deliver_until_final(

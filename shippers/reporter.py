@@ -24,11 +24,11 @@ __all__ = ["Reporter"]
 
 _logger = logging.getLogger("auditlog.shippers")
 
-_SAY_SECONDS: Final = 10.0  # a trouble that keeps changing would fill the journal
+_SAY_SECONDS: Final = 10.0  # a condition that keeps changing would fill the journal
 
 
 class Reporter:
-    """Belongs to one delivery loop, which alone calls it.
+    """Reports for one delivery loop, which is its only caller.
 
     ``trouble`` is why the sink takes nothing at the moment, ``unsaved`` why its cursors cannot be
     saved; each is "" when there is no such reason.
@@ -42,12 +42,12 @@ class Reporter:
         self.unsaved = ""
 
     def unreadable(self, log: str, error: Exception, before: str) -> None:
-        """A log cannot be read; ``before`` is its trouble until now."""
+        """Report that a log cannot be read; ``before`` is its trouble until now."""
         if str(error) != before:
             _logger.error("cannot read the log %s: %s", log, error)
 
     def read(self, log: str, batch: Batch[Any]) -> None:
-        """A batch was read: report the alarms in it."""
+        """Report the alarms in a batch that was read."""
         for alarm in batch.alarms:
             _logger.error(
                 "ALARM: the log %s is not as it was written: %s at byte %d of %s (%s)",
@@ -59,7 +59,7 @@ class Reporter:
             )
 
     def settled(self, log: str, outcomes: Sequence[DeliveryOutcome]) -> None:
-        """A batch has its outcomes."""
+        """Report the outcomes of a batch."""
         retried = next((outcome for outcome in outcomes if not outcome.final), None)
         if retried is not None:
             self._troubled(retried.reason)
@@ -78,7 +78,7 @@ class Reporter:
             )
 
     def saved(self, error: OSError | None) -> None:
-        """Cursors were saved, or could not be."""
+        """Report whether cursors could be saved."""
         if error is not None and not self.unsaved:
             _logger.warning("cursors cannot be saved, so records are sent again: %s", error)
         self.unsaved = "" if error is None else f"its cursors cannot be saved: {error.strerror}"

@@ -220,7 +220,7 @@ class ShippingService:
         return "" if answered.wait(max(0.0, deadline - time.monotonic())) else "watching"
 
     def file_grew(self, path: str) -> None:
-        """The file may have new lines; the watch says so by itself."""
+        """Wake the loops for a file that may have new lines; the watch calls it as well."""
         for delivery in self._deliveries:
             delivery.wake(path)
 
@@ -256,7 +256,7 @@ class ShippingService:
             changed |= self._take_changes(min(due) - time.monotonic())
 
     def _take_changes(self, timeout: float) -> set[Path]:
-        """Wait for a directory whose names changed, or to be woken; take all there are."""
+        """Wait until directories change or a wake-up arrives; return all changed directories."""
         changed: set[Path] = set()
         try:
             event = self._events.get(timeout=max(0.0, timeout))
@@ -291,7 +291,7 @@ class ShippingService:
         self._events.put(None)
 
     def _stop_deliveries(self) -> None:
-        """End all loops.  Raises what ended one of them before its time."""
+        """Stop all loops.  Raises the error that ended one of them early."""
         for delivery in self._deliveries:
             delivery.stop()
         deadline = time.monotonic() + _STOP_SECONDS
@@ -316,7 +316,7 @@ class ShippingService:
 
 
 def lock_shipping(state_dir: Path) -> durable_fs.FileLock:
-    """The lock that keeps two shippers off one state directory.  Raises AlreadyShipping."""
+    """Take the state directory's lock, against a second shipper.  Raises AlreadyShipping."""
     durable_fs.make_directory(state_dir)
     path = state_dir / "ship.lock"
     try:

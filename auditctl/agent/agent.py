@@ -59,7 +59,7 @@ _RETAIN_LOCK: Final = "retain-agent.lock"  # held for life; retention.lock is fo
 
 
 def exit_code(number: signal.Signals | None) -> ExitCode:
-    """0 for a service that was asked to stop, 130 for Ctrl-C."""
+    """Return the exit code: 0 for a service that was asked to stop, 130 for Ctrl-C."""
     return ExitCode.INTERRUPTED if number is signal.SIGINT else ExitCode.OK
 
 
@@ -176,7 +176,7 @@ class Agent:
         else:
             _logger.info("stopped; everything acknowledged is recorded")
 
-    # The inside ------------------------------------------------------------------------------
+    # Internals -------------------------------------------------------------------------------
 
     def _watch(self, stop: threading.Event) -> None:
         """Wait for the end, reload when asked, and tell the supervisor that the work goes on."""
@@ -220,7 +220,7 @@ class Agent:
         self._services.stop()
         if self._services.error is not None:
             services.close()
-            return  # the error that ended it ends the agent
+            return  # its error ends the agent
         self._services = services
         services.start()
         about = self._about

@@ -38,7 +38,7 @@ class AlarmBook:
         self._recalled = False
 
     def enter(self, alarm: VerificationAlarm) -> None:
-        """Log the alarm and keep it durably; that it cannot be kept is logged as well."""
+        """Log the alarm and store it durably; a failure to store it is logged as well."""
         _logger.critical("ALARM %s", alarm)
         entry = Entry(
             kind="chain_break",

@@ -28,7 +28,7 @@ _logger = logging.getLogger("auditlog.evidence")
 
 @dataclass(frozen=True, slots=True)
 class EvidenceStatus:
-    """How far each log is signed and witnessed; ``trouble`` says why nothing is, else it is ""."""
+    """How far each log is signed and witnessed; ``trouble`` says why none is signed, else ""."""
 
     logs: tuple[LogEvidence, ...]
     trouble: str = ""
@@ -47,7 +47,7 @@ class EvidencePart:
         self._thread.start()
 
     def stop(self) -> None:
-        """Sign what is left, and return when that is durable."""
+        """Sign the remaining records, and return when the signature is durable."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -56,7 +56,7 @@ class EvidencePart:
         return EvidenceStatus(self._service.status(), self.trouble)
 
     def unready(self) -> list[str]:
-        """Why what is written may not be signed, a sentence each."""
+        """Return the reasons why written records may not be signed, one sentence each."""
         reasons = [f"evidence: {self.trouble}"] if self.trouble else []
         return reasons + [
             f"evidence of {each.log}: {each.trouble}"

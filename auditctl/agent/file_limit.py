@@ -15,7 +15,7 @@ _WANTED: Final = 65_536
 
 
 def raise_file_limit() -> None:
-    """Raise it to the hard limit, up to 65,536.  Does nothing where that is refused."""
+    """Raise the limit to the hard limit, at most 65,536; ignore a refusal."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _WANTED if hard == resource.RLIM_INFINITY else min(_WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -39,7 +39,7 @@ MetricKind = Literal["counter", "gauge"]
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The agent itself: since when it runs, and how often it took a new configuration."""
+    """The agent itself: version, start time and number of reloads."""
 
     version: str
     started_at: dt.datetime
@@ -79,7 +79,7 @@ def metric_families(
     *,
     evidence: EvidenceStatus | None = None,
 ) -> Iterator[MetricFamily]:
-    """Those of the parts that run."""
+    """Return the metrics of all running services."""
     yield from _of_agent(about)
     if shipping is not None:
         yield from _of_shipping(shipping)

@@ -44,7 +44,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Observed(Protocol):
-    """The agent, as far as the server needs it."""
+    """The methods of the agent that the server calls."""
 
     def shipping(self) -> ShippingStats | None:
         """The shippers' snapshot; None where nothing is shipped."""
@@ -67,11 +67,11 @@ class Observed(Protocol):
         ...
 
     def stuck(self) -> str:
-        """The loop that makes no round within some seconds; "" when all do."""
+        """Return the loop that has not completed a round within some seconds; "" when all have."""
         ...
 
     def unready(self) -> tuple[str, ...]:
-        """The reasons why written records may not be delivered now, a sentence each."""
+        """Return the reasons why written records may not be delivered now, one sentence each."""
         ...
 
 
@@ -102,7 +102,7 @@ class MetricsServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on, also where 0 was asked for."""
+        """The port in use, also when 0 was requested."""
         return int(self._server.server_address[1])
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _RequestHandler(BaseHTTPRequestHandler):
-    timeout = 10  # seconds; a client that says nothing holds no thread for ever
+    timeout = 10  # seconds; an idle client must not hold a thread for ever
 
     def answer(self) -> tuple[HTTPStatus, str, bytes]:
         raise NotImplementedError

@@ -85,7 +85,7 @@ class Services:
                 lock=lock,
                 sources=make_sources(config),
             )
-        if retain and config.directories:  # what other programs wrote is not ours to delete
+        if retain and config.directories:  # retention does not delete other programs' documents
             self._schedule = _schedule(config)
         if config.directories:
             self._verification = _verification(config)
@@ -112,7 +112,7 @@ class Services:
         return self._evidence
 
     def stuck(self, timeout: float) -> str:
-        """The loop that makes no round within ``timeout`` seconds; "" when all do."""
+        """Return the loop that completes no round within ``timeout`` seconds; "" when all do."""
         if self._shipping is None or not self.running:
             return ""
         return self._shipping.stuck(timeout)
@@ -150,7 +150,7 @@ class Services:
         self.close()
 
     def close(self) -> None:
-        """Release what was opened and never started."""
+        """Close sinks and sources that were opened and never started."""
         for sink in self._sinks:
             sink.close()
 

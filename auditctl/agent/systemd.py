@@ -43,7 +43,7 @@ class Notifier:
         self._send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """Has to be followed by ``ready``, whether the reload succeeds or not."""
+        """Notify RELOADING; ``ready`` must follow, whether the reload succeeds or not."""
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send(
             "RELOADING=1", f"MONOTONIC_USEC={usec}", "STATUS=reading the configuration again"
@@ -74,7 +74,7 @@ class Notifier:
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
-    """WATCHDOG_USEC, where it is meant for this process (sd_watchdog_enabled(3))."""
+    """Return WATCHDOG_USEC if it is meant for this process (sd_watchdog_enabled(3))."""
     usec = environ.get("WATCHDOG_USEC", "")
     if not usec.isdecimal() or int(usec) == 0:
         return None

@@ -58,7 +58,7 @@ def agent(config_path: Path | None, *, only: str | None) -> int:
 
 
 def _spare_collections() -> None:
-    """Have the cyclic collector leave alone what was loaded, and look at the rest less often.
+    """Exclude loaded modules from the cyclic garbage collector, and run it less often.
 
     Records are freed by their reference counts.  With the defaults, which count every container
     that a batch makes, a sixth of the CPU time of a backlog went into walking over the libraries.

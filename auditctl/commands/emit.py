@@ -126,7 +126,7 @@ def emit(
 def _open(
     directory: Path, service: str, host: str | None, instance: str | None, wait: dt.timedelta
 ) -> Log:
-    """Open the log; scripts that run at the same time take turns."""
+    """Open the log, waiting while another script has it open."""
     deadline = time.monotonic() + wait.total_seconds()
     while True:
         try:

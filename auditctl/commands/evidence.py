@@ -262,7 +262,7 @@ def _restart(config: Config, directory: Path, state: ProofState, log: str, reaso
         "stopped": state.stopped(log),
         "last_checkpoint": newest.note.lines() if newest is not None else [],
     }
-    # First the record: no tree begins anew without one.
+    # Record first: every new tree has its record of a restart.
     with open_log(directory, service=OwnService(EVIDENCE_SERVICE), host=config.host) as record:
         record.emit(
             "evidence.restarted",

@@ -93,7 +93,7 @@ def add(
     """
     config, directories = chosen(directory, config_path)
     added = Hold(hold_id, owner, reason, logs, from_at, until_at, expires_at, actor, correlation_id)
-    # First the store: should recording fail, what was to be kept is kept.
+    # Store first: if recording fails, the hold is in force all the same.
     _store(config, directories).add(added)
     _record(config, directories[0], HOLD_ADDED, added)
     _print_holds((added,), as_json=as_json)
@@ -134,7 +134,7 @@ def release(
     config, directories = chosen(directory, config_path)
     store = _store(config, directories)
     released = store.get(hold_id)
-    # First the record: no hold ends without one.
+    # Record first: no hold ends without its record.
     _record(config, directories[0], HOLD_RELEASED, released, reason=reason, wait=wait)
     store.release(hold_id)
     _print_holds((released,), as_json=as_json)

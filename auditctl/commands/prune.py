@@ -202,7 +202,7 @@ def _print_explanation(explained: Explanation, *, as_json: bool) -> None:
 
 
 def _gate(config: Config, state_dir: Path, named: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the sinks to wait for; one more can only keep more."""
+    """Return the sinks to wait for; an additional one only keeps more."""
     configured = {sink.name for sink in config.sinks}
     if configured or named:
         return tuple(sorted(configured | set(named)))

@@ -162,7 +162,7 @@ def compare_with(
     def retired(day: str) -> bool:
         try:
             index = daily_index(sink, dt.date.fromisoformat(day))
-        except ValueError:  # what the sink has there is of no day
+        except ValueError:  # the index has no valid day in its name
             return False
         return sink.kind == "elasticsearch" and index in deleted.of(sink.name, sink.urls)
 
@@ -202,7 +202,7 @@ def _only_in_sink(sink: SinkConfig, directories: Sequence[Path]) -> Iterator[Log
     source = open_source(sink)
     try:
         for log in source.summaries():
-            with contextlib.suppress(InvalidName):  # a document that is of no log is a stranger
+            with contextlib.suppress(InvalidName):  # a document that belongs to no log
                 if log.log not in names and LogId.parse(log.log).host in hosts:
                     yield log
     finally:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS: Final = 0.25
 _FLUSH_SECONDS: Final = 0.1
-_AT_ONCE: Final = 100  # so many records are shown the moment they are found
+_AT_ONCE: Final = 100  # number of records that are shown as soon as they are found
 _ROWS: Final = 20
 
 
@@ -105,7 +105,7 @@ def search(query: str, directory: Path | None, **options: Any) -> int:
 
 @dataclass
 class _Asked:
-    """The command's arguments, and what came of them."""
+    """The command's arguments, and the counts of its answers."""
 
     query: str
     directory: Path | None
@@ -260,7 +260,7 @@ class _Asked:
                 break
 
     def _flush(self) -> None:
-        """The first ones at once; of many, those of a tenth of a second together."""
+        """Print the first matches at once, later ones in blocks of a tenth of a second."""
         now = time.monotonic()
         if self._shown <= _AT_ONCE or now - self._flushed > _FLUSH_SECONDS:
             sys.stdout.flush()

@@ -87,7 +87,7 @@ def _screen(found: Survey) -> Iterator[str]:
 
 
 def _logs(found: Survey, room: int | None) -> Iterator[str]:
-    """A table, or where it is too wide two lines for each log."""
+    """Format a table, or two lines for each log where it is too wide."""
     head = ("LOG", "RECORDS", "SEGMENTS", "SIZE", "LAST RECORD", "A MINUTE", "SINKS")
     lines = render.table([head, *(_row(log, found.at) for log in found.logs)])
     if found.logs and (room is None or max(map(len, lines)) <= room):
@@ -122,7 +122,7 @@ def _numbers(log: LogState) -> str:
 
 
 def _held(log: LogState, noun: str = "") -> str:
-    """How many segments, and how many of them are in a state that is worth a word."""
+    """Return the number of segments, and the numbers of those in a notable state."""
     words = {"compressed": "compressed", "not_shipped": "not shipped", "held": "held"}
     listed = ", ".join(
         f"{log.states[name]} {word}" for name, word in words.items() if log.states[name]
@@ -135,7 +135,7 @@ def _rate(log: LogState) -> str:
 
 
 def _moved(source: SourceState, now: dt.datetime) -> str:
-    """When each sink acknowledged something of it last."""
+    """Return when each sink last acknowledged records of the log."""
     words = [
         f"{sink} " + ("nothing yet" if at is None else f"last moved {render.since(now - at)}")
         for sink, at in source.moved

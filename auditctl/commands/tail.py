@@ -92,7 +92,7 @@ def tail(
 
     places: Sequence[Path]
     if directory is not None and config_path is None:
-        places = [existing_directory(directory)]  # for whoever may not read the configuration
+        places = [existing_directory(directory)]  # for users who may not read the configuration
     else:
         _, places = chosen(directory, config_path)
     holds = predicate(parse(query))
@@ -124,5 +124,5 @@ def _print(records: Iterable[Record], holds: Predicate, form: str) -> None:
 def _answers(record: Record, holds: Predicate) -> bool:
     try:
         return holds(record)
-    except LogDamaged:  # shown as what it is, rather than left out
+    except LogDamaged:  # shown as it is, rather than left out
         return True

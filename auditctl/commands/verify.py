@@ -145,7 +145,7 @@ def verify(
         )
         receipt = compare_with(sink, directories, config, ship=False, whole_host=path is None)
     if path is not None and config_path is None:
-        directories = (path,)  # without the configuration: a copy is verified anywhere
+        directories = (path,)  # without the configuration, so that a copy can be verified anywhere
         state_dir = None
         known: Mapping[Path, tuple[Sighting, ...]] = {}
     elif path is not None and not path.is_dir():
@@ -158,7 +158,7 @@ def verify(
     proven = report.ok and not lacking
     evidence: dict[str, EvidenceReport] = {}
     if policy_path is not None:
-        # Imported here: whoever has no policy needs none of its libraries.
+        # Imported here: its libraries are needed with a policy only.
         from auditctl.commands import verify_evidence  # noqa: PLC0415  (see above)
 
         evidence = verify_evidence.reports_of(
@@ -250,7 +250,7 @@ def _verify(path: Path, jobs: int, known: Sequence[Sighting] | None) -> Report:
         return verify_logs(path, jobs=jobs, known=known)
     except FileNotFoundError:
         if path.exists():
-            raise  # something in it vanished
+            raise  # a part of it vanished
         raise BadPath(
             "there is no such file or directory", path=path, hint="Check the path."
         ) from None
@@ -263,7 +263,7 @@ def _verify(path: Path, jobs: int, known: Sequence[Sighting] | None) -> Report:
 
 
 def _when(deleted: Sequence[Tombstone]) -> str:
-    """On which days, by what the tombstones tell."""
+    """Return the days of the deleted segments, from their tombstones."""
     days = sorted({tombstone.deleted_at[:10] for tombstone in deleted})
     return f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
 

@@ -73,7 +73,7 @@ def reports_of(
 
 
 def merged(logs: Sequence[dict[str, Any]], reports: Mapping[str, EvidenceReport]) -> list[Any]:
-    """The logs of an auditctl.verify/1 with what checkpoints say of them."""
+    """Add the results of the checkpoints to the logs of an auditctl.verify/1 object."""
     left, result = dict(reports), []
     for log in logs:
         report = left.pop(log["log"], None)
@@ -105,7 +105,7 @@ def _members(report: EvidenceReport, log: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def print_evidence(report: EvidenceReport, log: LogReport | None) -> None:
-    """Two lines a log: how far it is witnessed, and each finding."""
+    """Format each log: how far it is witnessed, and its findings."""
     if log is None:
         render.print_text(f"{render.paint('FAILED', 'red')} {report.log}: there is no such log")
     if report.witnessed_through_seq or report.ok:

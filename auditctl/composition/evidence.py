@@ -29,12 +29,12 @@ __all__ = [
 
 
 def key_path(config: Config) -> Path:
-    """Where the private key is, or would be.  Raises ConfigError."""
+    """Return the path of the private key, which may not exist.  Raises ConfigError."""
     return config.evidence.key or config.state_directory() / "evidence.key"
 
 
 def load_key(config: Config) -> Signer | None:
-    """The key that signs; None where none was made.  Raises ConfigError."""
+    """Load the signing key; None where there is none.  Raises ConfigError."""
     path = key_path(config)
     try:
         text = path.read_text("utf-8")
@@ -58,7 +58,7 @@ def load_key(config: Config) -> Signer | None:
 
 
 def load_policy(path: Path) -> TrustPolicy:
-    """Raises ConfigError, naming the file and the line."""
+    """Load a trust policy.  Raises ConfigError, naming the file and the line."""
     try:
         return TrustPolicy.parse(path.read_bytes())
     except OSError as error:
@@ -70,7 +70,7 @@ def load_policy(path: Path) -> TrustPolicy:
 
 
 def make_evidence(config: Config) -> EvidenceService | None:
-    """The service that signs the configured logs; None without a key.  Raises ConfigError."""
+    """Make the service that signs the configured logs; None without a key.  Raises ConfigError."""
     if not config.directories:
         return None
     key = load_key(config)
@@ -90,7 +90,7 @@ def make_evidence(config: Config) -> EvidenceService | None:
 def best_checkpoint(
     signed: Sequence[Signed], seq: int, policy: TrustPolicy | None
 ) -> Signed | None:
-    """The newest checkpoint with the record; one that a quorum cosigned, where there is any."""
+    """Return the newest checkpoint that covers the record, preferably one with a quorum."""
     having = [each for each in signed if each.checkpoint.size >= seq]
     cosigned = [each for each in having if policy is not None and accepted(policy, each)]
     return max(cosigned or having, key=lambda each: (each.checkpoint.size, each.at), default=None)

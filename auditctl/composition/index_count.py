@@ -96,7 +96,7 @@ class SinkCounts:
                 entry: Any = orjson.loads(line)
                 seq, kind = entry.get("seq"), entry.get("kind")
             except (orjson.JSONDecodeError, AttributeError):
-                continue  # torn by a crash: it is entered again
+                continue  # torn by a crash; the shipper enters it again
             if entry.get("log") == log and kind in _REFUSED and isinstance(seq, int):
                 refused.add(seq)
         return sum(first_seq <= seq <= last_seq for seq in refused)

@@ -77,14 +77,14 @@ def unanswered_hint(status: int | None, refused: str) -> str:
 
 
 def elasticsearch_credentials(config: ElasticsearchConfig) -> Callable[[], Credentials]:
-    """A function that reads the secrets at each call, and raises ConfigError."""
+    """Return a function that reads the secrets at each call, and raises ConfigError."""
     from shippers.sinks.elasticsearch.connection import Credentials  # noqa: PLC0415  (see above)
 
     return lambda: Credentials(config.username, config.password(), config.api_key())
 
 
 def daily_index(config: SinkConfig, day: dt.date) -> str:
-    """The index of a day in the sink; "" for one that has no indices."""
+    """Return the sink's index of a day; "" for a sink without indices."""
     if config.kind == "sqlite":
         return ""
     from shippers.sinks.elasticsearch.bulk import index_name  # noqa: PLC0415  (see above)

@@ -31,7 +31,7 @@ _SIZES: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B"))
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """In an annotation: the setting's name, where it is not the field's."""
+    """Annotation with the setting's name, where it differs from the field's."""
 
     name: str
 
@@ -79,7 +79,7 @@ def _toml(field: Field[Any]) -> str:
     if field.name.endswith("_bytes") and isinstance(value, int):
         size, unit = next(each for each in _SIZES if value % each[0] == 0)
         value = f"{value // size}{unit}"
-    return json.dumps(plain(value))  # as TOML has texts, numbers, flags and lists
+    return json.dumps(plain(value))  # TOML and JSON agree on strings, numbers, booleans and lists
 
 
 def effective(holder: Any, settings: Mapping[str, Setting]) -> Iterator[tuple[str, Any]]:

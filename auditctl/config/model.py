@@ -90,7 +90,7 @@ def _to_in_flight(value: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings; ``given`` are the values as they were given, with their origins."""
+    """All settings; ``given`` holds the unconverted values with their origins."""
 
     directories: Annotated[
         tuple[Path, ...],
@@ -147,7 +147,7 @@ class Config:
         seen: dict[LogId, Path] = {}
         for directory in self.directories:
             if not directory.is_dir():
-                continue  # it may be mounted or made later; the service looks again
+                continue  # it may be mounted or created later; the service looks again
             for log in scan(directory).logs:
                 if log in seen:
                     raise ConfigError(
@@ -212,7 +212,7 @@ def _check_key(key: SettingKey, given: Given) -> None:
     section = key[0] if key[0] in _SECTIONS else ""
     depth = _DEPTH[section]
     if len(key) <= depth:
-        if given.value == {}:  # an empty table sets nothing
+        if given.value == {}:  # an empty table has no settings
             return
         raise ConfigError(
             f"{key[0]} has to be a table",

@@ -73,7 +73,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError("the file is not UTF-8", path=path, offset=error.start) from error
     except tomllib.TOMLDecodeError as error:
-        # Only the place is told: the text of the error can quote the line.
+        # Report the place only: the text of the error can quote the line, and so a secret.
         place = re.search(r"\(at [^()]*\)$", str(error))
         where = f" {place[0]}" if place else ""
         raise ConfigError(
@@ -158,5 +158,5 @@ def _sink_key(name: str, keys: Collection[str], sinks: Collection[str]) -> Setti
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """The known name most like the given one."""
+    """Return the known name that is most similar to the given one."""
     return max(known, key=lambda other: difflib.SequenceMatcher(None, name, other).ratio())

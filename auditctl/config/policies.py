@@ -77,7 +77,7 @@ def _of_logs(policy: RetentionPolicy, table: Mapping[str, Any]) -> tuple[str, Re
     """The glob and its policy; settings that are left out are those of [retention]."""
     own = {name: value for name, value in table.items() if name in LOG}
     if own.get("compression", policy.compression) != policy.compression:
-        own = {"level": None, "long_window_bytes": None, **own}  # of the other compressor
+        own = {"level": None, "long_window_bytes": None, **own}  # a level of the other compressor
     return table["match"], replace(policy, **{"max_total_bytes": None, **own})
 
 

@@ -100,7 +100,7 @@ class ElasticsearchConfig(ElasticsearchOptions):
         return self._secret("api_key", self.api_key_file)
 
     def warnings(self) -> Iterator[str]:
-        """Ways in which the credentials may leak, one sentence each."""
+        """List ways in which the credentials may leak, one sentence each."""
         files = (
             self.password_file,
             self.api_key_file,
@@ -126,7 +126,7 @@ class ElasticsearchConfig(ElasticsearchOptions):
         if name in self.secrets or path is None:
             return self.secrets.get(name)
         try:
-            secret = path.read_text("utf-8-sig").strip()  # some editors begin a file with a BOM
+            secret = path.read_text("utf-8-sig").strip()  # some editors write a BOM
         except OSError as error:
             raise ConfigError(
                 f"the {name} of sink {self.name} cannot be read",

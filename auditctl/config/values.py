@@ -129,7 +129,7 @@ def one_of(allowed: tuple[str, ...]) -> Converter:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON has it: durations as ``90d``, paths and addresses as texts."""
+    """Return the value for JSON: durations as ``90d``, paths and addresses as strings."""
     match value:
         case tuple():
             return [plain(item) for item in value]

@@ -46,7 +46,7 @@ class _Screen:
 
 @contextmanager
 def screen(stream: TextIO) -> Iterator[Show]:
-    """A terminal gets colours and bars, everything else plain lines."""
+    """Prints colours and bars on a terminal, and plain lines elsewhere."""
     console = Console(file=stream, soft_wrap=True)
     if not console.is_terminal:
         yield _Screen(console, None)

@@ -42,7 +42,7 @@ class Show(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One line of the table: what was counted, and whether it is what was promised."""
+    """One line of the table: a count, and whether it equals the promised one."""
 
     name: str
     value: str
@@ -51,7 +51,7 @@ class Promise:
 
 @dataclass(slots=True)
 class Story:
-    """The demo's place and what has been seen so far."""
+    """The demo's directory and the results so far."""
 
     directory: Path
     target: str
@@ -104,7 +104,7 @@ def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
     story.audit.mkdir(mode=0o700)
     story.configure()
     sink = view(target)
-    sink.count()  # a server that cannot be asked ends the demo before it begins
+    sink.count()  # an unreachable server ends the demo before it begins
     writers = [Writer(story.audit, log, EVENTS, RATE) for log in story.logs]
     agent = AgentProcess(story.program.command("agent", "--only", "ship"), directory / "agent.log")
     with ExitStack() as stack:  # whatever happens, no process stays behind

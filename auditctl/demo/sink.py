@@ -24,7 +24,7 @@ class SinkView(Protocol):
         ...
 
     def documents(self) -> Counter[tuple[str, int, str]]:
-        """(log, seq, hash) of every document, with how often it is there."""
+        """Return (log, seq, hash) of every document, with the number of its copies."""
         ...
 
 

@@ -25,7 +25,7 @@ __all__ = ["AgentProcess", "Auditctl", "DemoFailed", "Writer"]
 
 
 class DemoFailed(AuditLogError):
-    """A part of the demo did not even run."""
+    """A part of the demo could not be run."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Writer:
                 self.acknowledged[int(seq)] = record_hash
 
     def kill_and_restart(self) -> None:
-        """SIGKILL in the middle of its work, then start it again."""
+        """Send SIGKILL while it works, then start it again."""
         self._end(signal.SIGKILL)
         self.kills += 1
         self.start()
@@ -149,7 +149,7 @@ class AgentProcess:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> float:
-        """SIGTERM; returns the seconds it took.  Raises DemoFailed when it ends badly."""
+        """Send SIGTERM; return the seconds until the end.  Raises DemoFailed on an exit code."""
         if self._process is None:
             return 0.0
         began = time.monotonic()
@@ -171,7 +171,7 @@ class AgentProcess:
 def _uninterrupted() -> Iterator[None]:
     """Ctrl-C comes when the block has ended: what it starts is started whole, and is known."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python interrupts the main thread alone
+        yield  # Python interrupts the main thread only
         return
     interrupts: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))

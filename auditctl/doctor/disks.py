@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["check_directory", "check_state", "filesystem_of"]
 
 _SYNCS: Final = 100
-_SYNC_SECONDS: Final = 2.0  # a slow disk is known to be slow by then
+_SYNC_SECONDS: Final = 2.0  # enough to recognise a slow disk
 _WRITE_BYTES: Final = 4096
 
 
 def check_directory(place: Path) -> Iterator[CheckResult]:
-    """Everything about a directory of logs."""
+    """Run every check of a directory of logs."""
     try:
         durable_fs.check_directory(place, allow_other_owner=True)
         found = scan(place)
@@ -52,7 +52,7 @@ def check_directory(place: Path) -> Iterator[CheckResult]:
 
 
 def check_state(place: Path) -> Iterator[CheckResult]:
-    """The agent's own directory: it has to be able to write there."""
+    """Check the agent's own directory, which must be writable."""
     if not place.exists():
         mend = f"install -d -m 0700 {place}; the agent makes it itself where it may."
         may = os.access(place.parent, os.W_OK)

@@ -40,12 +40,12 @@ def check_reach(config: Config, root: Path = Path("/")) -> Iterator[CheckResult]
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError):
-        return  # that it cannot be read is told by the check of the units
+        return  # the check of the units reports a file that cannot be read
     if _DENIED.search(text) is None:
         return
     allowed = {word for line in _ALLOWED.findall(text) for word in line.split()}
     if allowed - _THIS_HOST:
-        return  # whether it is the cluster's address only a connection would tell
+        return  # only a connection could show whether it is the cluster's address
     for sink in config.sinks:
         if (asked := _asked(config, sink)) and not _THIS_HOST.issuperset(_hosts(sink)):
             detail = f"{asked} asks the cluster of sink {sink.name}, but {unit.name} may reach "

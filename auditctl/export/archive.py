@@ -129,7 +129,7 @@ class _Hashing:
         return chunk
 
     def all_of(self, longest_bytes: int) -> bytes:
-        """Everything, unless it is longer than allowed.  Raises ArchiveDamaged."""
+        """Read everything.  Raises ArchiveDamaged when it is longer than allowed."""
         found = bytearray()
         while chunk := self.read(_CHUNK_BYTES):
             found += chunk
@@ -230,7 +230,7 @@ class _ArchiveVerification:
             f"{log.log}: when it was exported: {finding['kind']}: {finding['detail']}"
             for log in manifest.logs
             for finding in log.findings
-            if finding["kind"] not in self._kinds(log.log)  # those are reported again
+            if finding["kind"] not in self._kinds(log.log)  # the caller reports these
         ]
         for log in manifest.logs:
             if not log.segments:

@@ -206,7 +206,7 @@ class _Writer:
     def _copy(
         segment: SegmentFile, scratch: BinaryIO, check: ChainCheck, ends: _Ends, *, last: bool
     ) -> None:
-        """Copy whole lines; what a crash left behind the last one is not evidence.
+        """Copy whole lines, without a torn last one, which is no evidence.
 
         Raises LogDamaged behind what could be decompressed.
         """

@@ -50,7 +50,7 @@ def check_record(
     (seq, head), place = end, f"{segment} line {number}"
     digest = hashlib.sha256(line[:-76]).hexdigest()
     stub = b'"event_type":"log.record_erased"' in line and hashlib.sha256(line).hexdigest()
-    if stub in erased:  # its content is gone; hashes and number are those of the record
+    if stub in erased:  # a stub: the content was erased, hashes and number are those of the record
         digest = line[-67:-3].decode()
     elif line[-76:] != f',"hash":"{digest}"}}\n'.encode():
         problems.append(f"{place}: its hash is not of its content")

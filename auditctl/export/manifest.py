@@ -98,7 +98,7 @@ _TUPLES: Final = ("segments", "findings", "deleted", "erased")
 
 
 def readme(manifest: Manifest) -> str:
-    """For whoever opens the archive and has never heard of us."""
+    """Return README.txt, for readers who know nothing about this program."""
     asked = manifest.asked
     lines = [
         "EXPORT OF AUDIT LOGS",

@@ -55,7 +55,7 @@ class ParquetFormat:
         )
 
     def write(self, file: BinaryIO, records: Iterable[Record]) -> int:
-        """How many there were.  Raises LogDamaged for one that is not JSON, OSError."""
+        """Write the records; return their number.  Raises LogDamaged for invalid JSON, OSError."""
         count = size = 0
         group: list[dict[str, Any]] = []
         with self._arrow.parquet.ParquetWriter(file, self._schema, compression="zstd") as writer:

@@ -23,7 +23,7 @@ __all__ = ["Irregularities", "RangeCount", "find_irregularities", "is_whole"]
 _PARTS: Final = 16
 _MAX_ROUNDS: Final = 200
 _EXACT: Final = 1 << 53
-"""Above this a sum of seqs is a rounded double in Elasticsearch, and is not compared."""
+"""Larger sums of seqs are rounded doubles in Elasticsearch, and are not compared."""
 
 
 class RangeCount(NamedTuple):

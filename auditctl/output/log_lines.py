@@ -59,6 +59,6 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    # Each failed request; the shippers say once that a sink is down, and once that it is back.
+    # It logs each failed request; the shippers log once that a sink is down or up again.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     logging.getLogger("auditlog").setLevel(level)

@@ -49,7 +49,7 @@ def new_file(target: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
     except BaseException as error:
         durable_fs.unlink(temporary)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            error.filename = target  # a write goes by a descriptor, which has no name
+            error.filename = target  # errors of write(2) lack the path
         raise
     finally:
         os.close(fd)

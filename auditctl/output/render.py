@@ -138,7 +138,7 @@ def wrapped(text: str, room: int | None) -> list[str]:
 
 
 def bar(value: int, top: int, room: int) -> str:
-    """A bar of the length that ``value`` has of ``top``; whatever is not 0 is seen."""
+    """Return a bar in proportion to ``value`` of ``top``; visible for every value above 0."""
     if not value or top <= 0:
         return ""
     if not _has_unicode():
@@ -221,7 +221,7 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> list[str]:
 
 
 def record_line(record: Record, room: int | None = None) -> str:
-    """One record for people: when, which log, number, what, who, on what, how it ended.
+    """Format a record on one line: time, log, number, event, actor, resource, outcome.
 
     With ``room`` it is cut to so many columns.
     """
@@ -249,7 +249,7 @@ def _parts(record: Record) -> Iterator[tuple[str, Colour | None]]:
     colour = _SEVERITIES.get(severity)
     yield record.header.timestamp[:-4].replace("T", " ") + "Z", "dim"
     yield f"{record.log}#{record.seq}", "cyan"
-    # The colour says nothing that the words do not.
+    # The colour repeats what the words say.
     yield f"{record.event_type}[{severity}]" if colour else record.event_type, colour or "bold"
     yield clean(str(actor.get("user_id", ""))), None
     if resource:
@@ -262,7 +262,7 @@ def _parts(record: Record) -> Iterator[tuple[str, Colour | None]]:
 
 
 def record_block(record: Record) -> list[str]:
-    """One record with everything in it, a line for each value; nothing is cut."""
+    """Format a record in full, with a line for each value."""
     lines = [record_line(record)]
     try:
         leaves = [*_leaves("", record.fields)]

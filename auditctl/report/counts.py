@@ -92,7 +92,7 @@ class EventCounts:
         if record.event_type in _ABOUT_THE_LOG:
             self._notice(record)
         if record.event_type.startswith("log."):
-            return  # records of a log about itself are not events of anybody
+            return  # records of a log about itself are not counted as events
         self.events += 1
         outcome = fields.get("outcome")
         outcome = outcome if outcome in OUTCOMES else "success"
@@ -104,7 +104,7 @@ class EventCounts:
         if user:
             _count(self.actors, user, outcome)
         if record.event_type == _REFUSED_LOGIN:
-            # The type says in its details who it claimed to be, and from where.
+            # This type has the claimed user and the address in its details.
             details = fields.get("details")
             details = details if isinstance(details, dict) else {}
             user = _cut(details.get("attempted_user")) or user

@@ -59,7 +59,7 @@ def render_page(report: ActivityReport) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Every text goes through here, also one that a later template forgets to clean.
+        # Every text is cleaned here, so that no template can forget it.
         finalize=lambda value: clean(value) if type(value) is str else value,
     )
     environment.filters |= {"number": "{:,}".format, "bytes": bytes_text, "instant": _instant}

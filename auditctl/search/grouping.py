@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["NONE", "Grouping"]
 
 NONE: Final = "(none)"
-"""The key of answers that have nothing at the field."""
+"""The key of answers without a value in the field."""
 
 _OTHER: Final = "(other)"
 _MAX_KEYS: Final = 100_000
@@ -62,7 +62,7 @@ class Grouping:
         self.total += 1
 
     def groups(self) -> list[tuple[str, int]]:
-        """Times in their order, with the empty ones between; else the most frequent first."""
+        """Return times in order, empty ones included; other values by descending count."""
         if not self.in_time:
             return sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         _, pattern, step = _STEPS[self.by]

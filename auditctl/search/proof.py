@@ -40,7 +40,7 @@ class Proof:
     unproven: tuple[str, ...]
 
     def covers(self, record: Record) -> bool:
-        """Of a record that lies before its log's end: whether it is still what was verified."""
+        """Whether a record before its log's end is still the one that was verified."""
         proven = record.seq <= self.through.get(record.log, 0)
         return proven and is_intact(record.header, record.line)
 

@@ -14,7 +14,7 @@ _NEEDED_BYTES: Final = 1 << 20  # cursors are small, but a quarantine entry hold
 
 
 def why_unwritable(place: Path) -> str:
-    """The reason why nobody can write there, or "".  Raises OSError."""
+    """Return why the directory cannot be written to, "" if it can.  Raises OSError."""
     try:
         found = os.statvfs(place)
     except FileNotFoundError:

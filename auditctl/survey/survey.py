@@ -423,7 +423,7 @@ def _header_at(segment: SegmentFile, offset: int) -> Header | None:
         if path.name == segment.name.logical:
             stream.seek(offset)
         elif offset:
-            return None  # what is compressed was shipped; only its successor can be next
+            return None  # compressed segments were shipped; only the successor can be next
         _, line = next(iter_lines(stream, offset, path=path), (0, b""))
     return parse_header(line)
 

@@ -51,14 +51,14 @@ __all__ = ["Ends", "FileSearch", "Trouble"]
 
 if TYPE_CHECKING:
     Trouble = Callable[[str, int, str], None]
-    """Told the segment, the byte and what is wrong there."""
+    """Receives the segment, the offset and a description of the damage."""
     Ends = Mapping[LogId, tuple[SegmentName, int]]
     """The end of reading in each log: a byte of a segment; logs without an end are left out."""
 
 _SortKey = tuple[str, str, int]
 # How far one log was read, and the record there when it matches.
 _Step = tuple[_SortKey, Record | None]
-_ALL_BLOCKS_BYTES: Final = 32 << 20  # of all logs that are read at the same time
+_ALL_BLOCKS_BYTES: Final = 32 << 20  # shared by all logs that are read at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _blocks(segment: SegmentFile, criteria: _Criteria, end: int | None) -> Itera
             return
         if not criteria.needles:
             # Most often a few of the newest are asked for; what is before them is read when wanted.
-            with suppress(LogDamaged):  # which is met again, and told behind what can be read
+            with suppress(LogDamaged):  # met again, and reported behind the readable part
                 block, end = last_block(stream, path=path, end=end, block_bytes=size)
                 yield block
     stream, path = open_any_form(segment)

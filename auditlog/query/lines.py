@@ -33,8 +33,8 @@ __all__ = ["BLOCK_BYTES", "Block", "backward", "forward", "last_block", "turned_
 
 BLOCK_BYTES: Final = 1 << 20
 _MIN_BYTES: Final = 4 * MAX_RECORD_BYTES
-_FIRST_BYTES: Final = 1 << 16  # backwards, so that the newest answer comes at once
-_TOO_LONG_BYTES: Final = MAX_RECORD_BYTES + 2  # of a line that never ends: enough to see that
+_FIRST_BYTES: Final = 1 << 16  # small, so that the newest answer comes at once
+_TOO_LONG_BYTES: Final = MAX_RECORD_BYTES + 2  # kept of an endless line: longer than any record
 _SPOOL_BYTES: Final = 8 << 20  # of the lines that are to be turned round, kept in memory
 
 

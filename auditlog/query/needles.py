@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["ESCAPES", "Needles", "needles"]
 
 Needles = tuple[bytes, ...]
-"""One of them is in every answer; none at all means that every line has to be looked at."""
+"""Every match contains one of them; an empty tuple means that every line must be parsed."""
 
 ESCAPES: Final = (b"\\u", b"\\/")
 
 _MAX_ALTERNATIVES: Final = 16
-_MIN_BYTES: Final = 4  # what is shorter is in nearly every line
+_MIN_BYTES: Final = 4  # shorter ones are in nearly every line
 # Members whose spelling the format fixes; see auditlog.format.record.
 _FIXED: Final = frozenset({"log", "event_type", "@timestamp", "hash", "prev_hash"})
 _PLAIN_PATTERN: Final = re.compile(r"\^?([\w /:@,;%&=<>!#-]+)\$?", re.ASCII)
 
 
 def needles(query: Query) -> Needles:
-    """The best that can be said of the answers' lines.
+    """Return the byte strings of which every matching line contains one.
 
     >>> from auditlog.query.syntax import parse
     >>> needles(parse("details.tries>3 actor=alice"))

@@ -28,7 +28,7 @@ _HINT: Final = "Avoid a repetition inside a repetition, such as (a+)+, or .* sev
 
 
 def searcher(pattern: str, most_seconds: float = _MOST_SECONDS) -> Callable[[str], bool]:
-    """A function that says whether a text has a match.  It raises QueryError after that time."""
+    """Return a function that searches a text.  It raises QueryError after the CPU time."""
     search = re.compile(pattern).search
 
     def found(text: str) -> bool:

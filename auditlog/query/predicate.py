@@ -51,7 +51,7 @@ _IN_HEADER: Final[dict[str, Callable[[Record], Any]]] = {
 
 
 def predicate(query: Query) -> Predicate:
-    """The query as a function of a record, which raises LogDamaged for one that is not JSON."""
+    """Compile a query to a function of a record.  It raises LogDamaged for invalid JSON."""
     match query:
         case All():
             return lambda _record: True

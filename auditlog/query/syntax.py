@@ -130,7 +130,7 @@ Test(field='seq', op='>', value='7', quoted=False)))
 
 
 def conjuncts(query: Query) -> Iterator[Test]:
-    """The tests that every answer passes."""
+    """Return the tests that every match passes."""
     if isinstance(query, Test):
         yield query
     elif isinstance(query, And):

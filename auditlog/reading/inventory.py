@@ -44,7 +44,7 @@ class SegmentFile:
 
     @property
     def path(self) -> Path:
-        """Where the preferred form lies; made when asked for, since most are never opened."""
+        """Path of the preferred form; built on request, since most are never opened."""
         return self.directory / str(self.name)
 
     def form_path(self, compression: str) -> Path:

@@ -51,7 +51,7 @@ def open_segment(path: str | os.PathLike[str], compression: str | None = None) -
 
 
 def open_any_form(segment: SegmentFile) -> tuple[io.BufferedReader, Path]:
-    """Open the segment in whichever form it has by now.
+    """Open the segment in the form that exists now.
 
     Retention may replace the plain file by a compressed one between listing and opening.
     Raises FileNotFoundError when no form is left.

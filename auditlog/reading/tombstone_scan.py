@@ -45,7 +45,7 @@ RETENTION_SERVICE: Final = "retention"
 def retention_lines(
     logs: Mapping[LogId, tuple[SegmentFile, ...]], *event_types: str
 ) -> Iterator[tuple[Header, bytes]]:
-    """Every line of these types in the logs of retention, with its header.  Raises OSError.
+    """Yield the lines of these types in the logs of retention, with headers.  Raises OSError.
 
     The hash of a line is not checked.  A segment that cannot be read to its end gives the lines
     before the damage; reporting the damage is for the verification of that log.

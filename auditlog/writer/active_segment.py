@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DISK_FULL", "ActiveSegment"]
 
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""The errors that go away by themselves when space returns; every other one poisons the file."""
+"""Errors that end when space returns; after any other error the file is not used again."""
 
 
 class ActiveSegment:
@@ -82,12 +82,12 @@ class ActiveSegment:
 
     def cut_back(self) -> None:
         """Remove the bytes of an append that failed.  Raises OSError."""
-        if os.fstat(self._fd).st_size > self.end:  # a file that others cut is not filled with zeros
+        if os.fstat(self._fd).st_size > self.end:  # never extend a file that others cut
             os.ftruncate(self._fd, self.end)
         self.written = self.end
 
     def check(self) -> None:
-        """Whether the path still names our file, and nobody else wrote to it or cut it.
+        """Check that the path still names our file, and that no other process changed it.
 
         Raises LogFailed.  An event that went to a file that was removed or replaced meanwhile
         would be lost for everyone who looks at the path.

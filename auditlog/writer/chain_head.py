@@ -112,7 +112,7 @@ class ChainHead:
             self._set_segment(recovered.segment)
             self.size = recovered.size
             self.seq = self._finished_seq = recovered.seq
-            self._before_segment = self.seq - 2  # two are enough for a segment that may rotate
+            self._before_segment = self.seq - 2  # two records are enough for a segment to rotate
             self.hash = recovered.hash
             self.last_ns = to_ns(recovered.timestamp)
         if recovered.empty is not None and recovered.empty.day >= day_of(now_ns):
@@ -185,7 +185,7 @@ class ChainHead:
         return commit
 
     def finished(self, commit: Commit) -> None:
-        """The oldest commit is durable, or never will be: it no longer takes up room."""
+        """Remove the oldest commit, which is durable or has failed, from the queue."""
         self.queued_bytes -= commit.size
         self._finished_seq = commit.last_seq
         self.commits.popleft()

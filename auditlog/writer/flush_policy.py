@@ -24,14 +24,14 @@ __all__ = ["MAX_COMMIT_BYTES", "FlushPolicy", "Mode"]
 Mode = Literal["immediate", "batched", "hybrid", "disabled"]
 
 MAX_COMMIT_BYTES: Final = 1 << 20
-"""The most that one write and fdatasync takes, and so the most that a crash can tear."""
+"""Maximum bytes of one write and fdatasync, and so of a tail torn by a crash."""
 
 _MODES: Final = ("immediate", "batched", "hybrid", "disabled")
 
 
 @dataclass(frozen=True, slots=True)
 class FlushPolicy:
-    """How soon a queued record becomes durable.
+    """Delays and sizes after which a queued record becomes durable.
 
     ``max_delay`` from the first record queued; ``max_events`` and ``max_bytes`` start a commit
     before that.  They matter to batched and hybrid only.  Raises InvalidOption.
@@ -83,7 +83,7 @@ class FlushPolicy:
         return self.mode == "immediate" or durable or (critical and self.mode == "hybrid")
 
     def due_at(self, queued_at: float, *, events: int, queued_bytes: int) -> float:
-        """When the queue has to be written, given the time its oldest record was queued.
+        """Return when the queue has to be written, given the time its oldest record was queued.
 
         Both are in seconds of the same clock; minus infinity means at once.
         """

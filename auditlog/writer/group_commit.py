@@ -44,11 +44,11 @@ _logger = logging.getLogger("auditlog")
 
 
 def owned_by_caller(lock: threading.RLock) -> Callable[[], bool]:
-    """A function that tells whether the calling thread has the lock.
+    """Return a function that tells whether the calling thread holds the lock.
 
     A caller that has it already is a signal handler (or a finalizer) that has interrupted our code.
     """
-    # The one method that tells; threading.Condition asks it of every lock, too.
+    # The only method for this; threading.Condition relies on it for every lock, too.
     owned: Callable[[], bool] = lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001  (see above)
     return owned
 
@@ -203,7 +203,7 @@ class GroupCommit:
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # else every caller would wait for ever
+        except BaseException as error:  # otherwise every caller would wait for ever
             _logger.exception("%s: the commit thread has ended", self._head.log)
             self.fail(
                 LogFailed(
@@ -263,7 +263,7 @@ class GroupCommit:
             time.sleep(0)  # lets another thread have the interpreter
 
     def _commit(self) -> None:
-        """Write the oldest commit and tell everyone how it ended."""
+        """Write the oldest commit and wake its callers with the result."""
         with self._lock:
             if self.failure is not None:
                 return
@@ -294,7 +294,7 @@ class GroupCommit:
             _logger.warning("%s: space has returned; writing goes on", self._head.log)
 
     def _write(self, commit: Commit) -> None:
-        """Make it durable.  Raises OSError, LogFailed, UnsafePath."""
+        """Make a commit durable.  Raises OSError, LogFailed, UnsafePath."""
         segment = self._segment
         if segment is None or segment.name is not commit.segment:
             if segment is not None:

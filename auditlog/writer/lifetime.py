@@ -36,7 +36,7 @@ _logger = logging.getLogger("auditlog")
 
 
 class OpenLog(Protocol):
-    """A log, as far as the end of its process is concerned."""
+    """The methods of a log that are called when its process ends or forks."""
 
     @property
     def id(self) -> LogId: ...
@@ -75,7 +75,7 @@ def opened(log: OpenLog) -> None:
 
 
 def closed(log: OpenLog) -> None:
-    """This log is closed: nothing is left to do for it."""
+    """Remove a closed log from the list."""
     _open_logs.discard(log)
 
 

@@ -32,7 +32,7 @@ __all__ = [
 def segment_opened(
     service_host: str, previous: SegmentName | None, size: int, last_hash: str
 ) -> bytes:
-    """The first record of a segment: which one came before, its bytes and its last hash."""
+    """First record of a segment: the segment before it, its size and its last hash."""
     details: dict[str, Any] = {"previous_segment": None}
     if previous is not None:
         details = {

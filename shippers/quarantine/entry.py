@@ -51,7 +51,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, Place | str]:
-        """Tells whether two entries are about the same."""
+        """Identity by which two entries about the same item are recognised."""
         if self.document is not None:
             return self.log, self.document.id
         return self.log, _place(self.segment, self.offset, self.kind, self.reason)
@@ -66,7 +66,7 @@ class StoredEntry:
 
     @property
     def alarm(self) -> bool:
-        """Whether it reports that something was changed or is strange, not that a sink refused."""
+        """Whether it reports tampering or an invalid line, rather than a refusal by a sink."""
         return bool(self.fields["kind"] != "refused")
 
     @property
@@ -79,7 +79,7 @@ class StoredEntry:
 
     @property
     def place(self) -> str:
-        """Where its line begins, as segment or path with the offset in bytes; "" if not known."""
+        """Segment or path of its line, with the offset in bytes; "" if not known."""
         if self.fields.get("segment"):
             return f"{self.fields['segment']}:{self.fields['offset']}"
         try:

@@ -106,12 +106,12 @@ class Quarantine:
             return len(new)
 
     def forget(self, log: str, segment: SegmentName, offset: int) -> None:
-        """The log's cursor has passed this place: entries before it are not met again."""
+        """Forget entries before this place, which the log's cursor has passed."""
         with self._lock:
             self._forget(log, segment, offset)
 
     def close(self) -> None:
-        """Enter nothing more: another shipper may write the file from now on."""
+        """Stop writing: another shipper may write the file from now on."""
         with self._lock:
             self._closed = True
 
@@ -171,7 +171,7 @@ class Quarantine:
             durable_fs.fsync_directory(self.path.parent)
             self._whole_bytes = 0
         elif self._torn:
-            # Cut what a failed write left; never extend the file, that would add zeros.
+            # Cut off the remains of a failed write; extending the file would add zeros.
             self._whole_bytes = min(self._whole_bytes, self.path.stat().st_size)
             durable_fs.truncate(self.path, self._whole_bytes)
         else:
@@ -237,7 +237,7 @@ def take_out(path: Path, ids: Collection[str]) -> None:
 
 @contextmanager
 def changing(path: Path) -> Iterator[None]:
-    """Keep everybody else from changing the file.  Raises Locked after 30 seconds, OSError."""
+    """Hold the lock for changing the file.  Raises Locked after 30 seconds, OSError."""
     deadline = time.monotonic() + _LOCK_SECONDS  # the shipper holds it for one write at a time
     while True:
         try:

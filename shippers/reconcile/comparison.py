@@ -116,7 +116,7 @@ def _count(stored: Stored, sink: Side) -> None:
 
 
 def alike(line: bytes, stored: Stored) -> bool:
-    """Whether the sink has the line unchanged, where a search finds it."""
+    """Whether the sink has the line unchanged and searchable."""
     if stored.misfiled or (stored.verbatim and line != stored.line):
         return False
     return same(line, stored.line)
@@ -184,7 +184,7 @@ class TombstoneCheck:
             self._next_seq += 1
 
     def finish(self) -> None:
-        """All were given: look at the end."""
+        """Finish the check after the last record."""
         last = self.tombstone.last_seq
         self._pass_erased(last + 1)
         if self.records and self._next_seq <= last:
@@ -194,7 +194,7 @@ class TombstoneCheck:
 
     @property
     def ok(self) -> bool:
-        """Whole, or gone from the sink as well, by the cluster's own policy."""
+        """Whether the sink has all of it, or none of it (deleted by the cluster's own policy)."""
         return not self.problem
 
     def _found(self, problem: str) -> None:

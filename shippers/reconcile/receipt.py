@@ -20,7 +20,7 @@ __all__ = ["MAX_DISCREPANCIES", "DayReceipt", "Discrepancy", "LogReceipt", "Rece
 
 SCHEMA: Final = "auditctl.reconcile/1"
 MAX_DISCREPANCIES: Final = 1000
-"""How many discrepancies of one log are listed; more are counted."""
+"""Maximum number of discrepancies listed for one log; further ones are counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ class _LogComparison:
         self._receipt.days.append(self._day)
 
     def _records(self, day: str) -> Iterator[tuple[Header, bytes]]:
-        """The day's records in the files, by number; what is none is told."""
+        """Yield the day's records in the files, by number; report lines that are not records."""
         last = 0
         for segment in self._log.segments:
             if segment.name.day.isoformat() != day:
@@ -213,7 +213,7 @@ class _LogComparison:
                 self._settle_missing()
 
     def _settle_missing(self) -> None:
-        """Look once more, by id, and ship what really is not there."""
+        """Look records up by id, and ship those that are still missing."""
         missing, self._missing, self._missing_bytes = self._missing, [], 0
         wanted: list[Shipment] = []
         fetched = self._whole.read_back.fetch([header for header, _ in missing])
@@ -268,7 +268,7 @@ class _LogComparison:
         check = next((check for check in self._checks if check.covers(stored.seq)), None)
         misnumbered = number != str(stored.seq) and number.isdecimal()
         if misnumbered and len(self._suspects) < _MAX_SUSPECTS:
-            self._suspects[int(number)] = stored  # told as different, when that one is looked for
+            self._suspects[int(number)] = stored  # reported as different when that one is looked up
         elif check is not None:
             check.add(stored)
         elif self._head is not None and stored.seq > self._head and self._grew_to(stored):
@@ -298,7 +298,7 @@ def _segments_now(segments: tuple[SegmentFile, ...]) -> tuple[SegmentFile, ...]:
 
 
 def _newest_seq(segments: tuple[SegmentFile, ...]) -> int | None:
-    """The last record's number; None when it cannot be told."""
+    """Return the last record's number, None when it cannot be determined."""
     for segment in reversed(segments):
         try:
             ends = bounds(segment)

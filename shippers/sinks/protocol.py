@@ -38,7 +38,7 @@ class Sink(Protocol):
     def max_in_flight(self) -> int: ...
 
     def deliver(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
-        """Attempt once.  Records all have a header.  Failures of the sink are outcomes."""
+        """Deliver a batch once; return outcomes, also for failures.  Every record has a header."""
         ...
 
     def close(self) -> None:

@@ -40,11 +40,11 @@ class ReadBack(Protocol):
     def address(self) -> str: ...
 
     def refresh(self) -> None:
-        """Let ``read`` see what was acknowledged until now, where the user may ask for that."""
+        """Make acknowledged records visible to ``read``, where the user has the privilege."""
         ...
 
     def days(self, log: str) -> list[str]:
-        """Where the sink has records of the log: days like ``2026-11-23``, or what is no day."""
+        """List the days (``2026-11-23``) of a log's records, and other places as they are named."""
         ...
 
     def read(self, log: str, day: str) -> Iterator[Stored]:
@@ -52,11 +52,11 @@ class ReadBack(Protocol):
         ...
 
     def fetch(self, headers: Sequence[Header]) -> list[Stored | None]:
-        """These records by their ids, as they are at this moment."""
+        """Return the current state of these records, looked up by id."""
         ...
 
     def strangers(self) -> tuple[int, list[str]]:
-        """How many things there are that are of no log at all, and the names of some."""
+        """Return the number of documents that belong to no log, and the names of some."""
         ...
 
     def close(self) -> None: ...

@@ -47,7 +47,7 @@ FILTER_PATH: Final = (
 
 PARAMS: Final = {"filter_path": FILTER_PATH}
 
-# Types that say the document itself can never be indexed as it is.  A type that is not here may
+# Error types that mean that the document itself can never be indexed.  A type not listed may
 # be about the cluster (closed index, too many shards, missing pipeline) and go away.
 _DOCUMENT_FAULTS: Final = frozenset(
     {
@@ -67,7 +67,7 @@ _CLUSTER_FAULTS: Final = ("pipeline with id", "no write index", "alias [", "inde
 
 
 CONFLICT: Final = retry("the id exists already", 409)
-"""A 409: whether it is a duplicate, the sink decides."""
+"""A 409 response; the sink decides whether it is a duplicate."""
 
 
 def document_id(header: Header) -> str:
@@ -114,7 +114,7 @@ def documents_prefix(prefix: str, source: str) -> str:
 
 
 def judge(items: Sequence[Item], response: object) -> list[DeliveryOutcome]:
-    """One outcome for each item; CONFLICT if the id existed already."""
+    """Return one outcome for each item; CONFLICT if the id existed already."""
     count = len(items)
     answers = response.get("items") if isinstance(response, dict) else None
     if not isinstance(answers, list):

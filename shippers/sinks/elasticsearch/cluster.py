@@ -64,7 +64,7 @@ class Setup:
         return plan_setup(self.look(), self.templates)
 
     def apply(self, plan: SetupPlan) -> None:
-        """Do what the plan says.  Raises SinkRefused; done again, it does what is left."""
+        """Carry out the plan; idempotent.  Raises SinkRefused."""
         for change in plan.changes:
             body = orjson.dumps(self.templates[change.name])
             try:

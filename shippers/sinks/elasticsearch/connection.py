@@ -94,7 +94,7 @@ class Connection:
         headers: dict[str, str] = _JSON,
         body: bytes | None = None,
     ) -> Any:
-        """One attempt; the parsed answer.  Raises one of FAILURES."""
+        """Send one request and return the parsed answer.  Raises one of FAILURES."""
         try:
             return self._client.perform_request(
                 method, path, params=params, headers=headers, body=body
@@ -105,7 +105,7 @@ class Connection:
 
 
 def trouble(error: BaseException | None) -> DeliveryOutcome:
-    """The outcome for every item of a failed request, without any content of it."""
+    """Return the outcome for every item of a failed request, without any of its content."""
     if isinstance(error, elasticsearch.UnsupportedProductError):
         return retry("what answers there is not Elasticsearch", error.meta.status)
     if isinstance(error, elasticsearch.ApiError):
@@ -154,7 +154,7 @@ def _tls_reason(error: TlsError) -> str:
 
 
 def _system_error(error: BaseException | None) -> OSError | None:
-    """The error of the operating system (or of TLS) that the client's errors wrap."""
+    """Return the error of the operating system (or TLS) that the client's errors wrap."""
     found = None
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.strerror:
@@ -249,7 +249,7 @@ def _tls(options: ElasticsearchOptions) -> ssl.SSLContext:
 
 
 def _no_passphrase() -> str:
-    """Else OpenSSL would ask a person, who is not there."""
+    """Refuse an encrypted key; OpenSSL would prompt for its password on the terminal."""
     raise ValueError
 
 

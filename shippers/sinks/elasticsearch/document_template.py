@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["DOCUMENT_TEMPLATE_VERSION", "document_template", "template_for"]
 
 DOCUMENT_TEMPLATE_VERSION: Final = 3
-"""Raised with every change of the template; an older one on the server is replaced."""
+"""Version, increased with every change; an older template on the server is replaced."""
 
 _PRIORITY: Final = 510  # above the audit log's own
 
@@ -52,7 +52,7 @@ def _properties() -> dict[str, Any]:
 
 
 def _dynamic() -> list[dict[str, Any]]:
-    """How a new field is mapped, by the type of its first value.
+    """Return the dynamic templates that map a new field by the type of its first value.
 
     Every field has a keyword that takes whatever comes later, so a number and a text under one
     name are both found; numbers are compared by the double, which leaves out what is not one.

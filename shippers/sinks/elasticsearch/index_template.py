@@ -26,7 +26,7 @@ __all__ = ["TEMPLATE_VERSION", "index_template", "keyword", "template_body"]
 
 
 TEMPLATE_VERSION: Final = 2
-"""Raised with every change of the template; an older one on the server is replaced."""
+"""Version, increased with every change; an older template on the server is replaced."""
 
 # Longer values stay in the document and are left out of the index.  Lucene refuses a term above
 # 32,766 bytes, and with it the whole document.
@@ -67,7 +67,7 @@ def _mapped(indexed: Indexed) -> dict[str, Any]:
 
 
 def _put(mapping: dict[str, Any], path: str, field: dict[str, Any]) -> None:
-    """Put the field where its path says, below the objects that it passes."""
+    """Insert the field at its path, creating the objects above it."""
     *groups, name = path.split(".")
     for group in groups:
         mapping = mapping.setdefault(group, {"properties": {}})["properties"]

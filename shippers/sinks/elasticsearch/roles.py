@@ -41,7 +41,7 @@ ROLES: Final[dict[str, dict[str, Any]]] = {
         "indices": [{"names": [_RECORDS], "privileges": ["monitor", "delete_index"]}],
     },
 }
-"""By name: the body of ``PUT /_security/role/<name>``."""
+"""Return the bodies of ``PUT /_security/role/<name>``, by name."""
 
 
 def roles_yml() -> str:

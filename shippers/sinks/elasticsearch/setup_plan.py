@@ -34,7 +34,7 @@ __all__ = [
 
 SHIPPER_PRIVILEGES: Final = ("create_doc", "auto_configure")
 SHIPPER_EXCESS: Final = ("index", "delete", "delete_index", "manage")
-"""With one of these a shipper could change or remove what it has shipped."""
+"""Privileges that would let a shipper change or remove shipped records."""
 
 _OLDEST: Final = (8, 19)
 _NEWEST_MAJOR: Final = 9
@@ -285,7 +285,7 @@ def _is_strange(
     mappings = max(fitting, key=lambda template: template["priority"])["template"]["mappings"]
     differences = _diff(mapping.get("properties", {}), mappings["properties"])
     if mappings.get("dynamic") is not False:
-        # Fields that documents brought are no fault: only what is lacking or other.
+        # Additional fields, mapped from documents, are fine: report missing and differing ones.
         differences = (line for line in differences if line.startswith("+"))
     return any(differences)
 

@@ -60,7 +60,7 @@ __all__ = ["ElasticsearchSink"]
 _logger = logging.getLogger("auditlog.shippers.elasticsearch")
 
 _LEAST_BODY_BYTES: Final = 1 << 14
-_GROWTH: Final = 16  # by a sixteenth with every body that is taken
+_GROWTH: Final = 16  # grows by a sixteenth with every accepted body
 
 _NDJSON: Final = {"Accept": "application/json", "Content-Type": "application/x-ndjson"}
 
@@ -115,7 +115,7 @@ class ElasticsearchSink:
     # -- index templates -------------------------------------------------------------------
 
     def _prepare(self, items: Sequence[Item]) -> None:
-        """Put the templates before the first item of a source: an index without would guess."""
+        """Put a source's template before its first item, whose mapping would be guessed."""
         if not self._options.manage_template:
             return
         needed = {item.source if isinstance(item, Document) else "" for item in items}
@@ -191,7 +191,7 @@ class ElasticsearchSink:
         middle = len(items) // 2
         first = self._deliver_part(items[:middle])
         if not any(outcome.final for outcome in first):
-            return first + [first[-1]] * (len(items) - middle)  # the rest would fare no better
+            return first + [first[-1]] * (len(items) - middle)  # the rest would fail as well
         return first + self._deliver_part(items[middle:])
 
     def _troubled(self, error: BaseException) -> DeliveryOutcome:

@@ -138,7 +138,7 @@ class SqliteSink:
                 os.close(durable_fs.create_exclusive(self.path))
                 durable_fs.fsync_directory(self.path.parent)
             except FileExistsError:
-                pass  # another process was quicker, and made it the same way
+                pass  # another process has created it in the same way
         self._connection = connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -187,7 +187,7 @@ def _row(item: Item) -> tuple[str, _Row]:
 def _insert_all(
     connection: sqlite3.Connection, items: Sequence[Item]
 ) -> list[DeliveryOutcome] | None:
-    """Insert them in one transaction; None, and nothing inserted, if that cannot be all."""
+    """Insert them in one transaction; None, with a rollback, if one cannot be inserted."""
     rows: dict[str, list[_Row]] = {}
     for item in items:
         statement, row = _row(item)

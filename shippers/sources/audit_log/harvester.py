@@ -59,7 +59,7 @@ _MAX_LINE_BYTES: Final = MAX_RECORD_BYTES + 1
 _NOWHERE: Final[Position] = Position()
 
 _MAX_GAPS: Final = 100
-"""How many gaps a cursor names; where there are more, the oldest are taken for one."""
+"""Maximum number of gaps in a cursor; beyond it the oldest are merged into one."""
 
 _DETAILS: Final = {
     "hash_mismatch": "the record's content does not match its hash",
@@ -82,7 +82,7 @@ class LogHarvester:
     ``proven`` says whether an erasure proves a stub.
     """
 
-    exhausted = True  # what a read does not give is not in the files
+    exhausted = True  # every read returns all there is in the files
 
     def __init__(
         self,
@@ -98,18 +98,18 @@ class LogHarvester:
         self._open: SegmentBytes | None = None
         self._alarms: list[HarvestAlarm] = []
         self._put_back: set[SegmentName] = set()  # each once, whatever its numbers
-        self._line_bytes = 600  # how long lines are here, to read about as many as are asked for
+        self._line_bytes = 600  # average length of lines, to read about as many as requested
         self._position: Position = start
         self._set_position(start)
 
     @property
     def position(self) -> Position:
-        """Behind the last line that was given out."""
+        """The position behind the last line returned."""
         return self._position
 
     @property
     def segments(self) -> tuple[SegmentFile, ...]:
-        """Those of the last refresh."""
+        """The segments of the last refresh."""
         return self._segments
 
     def rewind(self, position: Position) -> None:
@@ -122,7 +122,7 @@ class LogHarvester:
             self._go_back()
 
     def refresh(self, segments: Sequence[SegmentFile]) -> None:
-        """Take note of the segments that there are now, in write order."""
+        """Update the list of segments, in write order."""
         before, self._names = self._names, [segment.name for segment in segments]
         self._segments = tuple(segments)
         if self._position.gaps and before != self._names:
@@ -249,13 +249,13 @@ class LogHarvester:
         return start == 0  # strange lines from the segment's beginning on: nothing to compare
 
     def _restart(self, kind: str) -> None:
-        """Read the log again from its oldest segment: costs time, never a record."""
+        """Restart at the log's oldest segment, which costs time and loses no record."""
         self._raise_alarm(kind, self._position.offset, self._position.seq or None)
         self.close()
         self._set_position(Position())
 
     def _reopen_if_changed(self, segment: SegmentBytes) -> bool:
-        """At the end of the file: look whether it is still the file that it was."""
+        """Handle a file that was truncated or replaced; return whether it was."""
         size = segment.size()
         if size is not None and size < self._position.offset:
             self._restart("truncated")
@@ -310,7 +310,7 @@ class LogHarvester:
         return self._batch(self._position, self._position.segment, [], []) if self._alarms else None
 
     def _check_block(self, block: bytes, ends: list[int]) -> list[Header] | None:
-        """The headers of lines that all are simply the intact next records, as nearly always."""
+        """Fast path: return the headers of the lines if all are the log's intact next records."""
         if not self._anchored:
             return None
         first, before = self._seq + 1, self._hash
@@ -339,7 +339,7 @@ class LogHarvester:
         return headers
 
     def _check_quickly(self, line: bytes) -> Header | None:
-        """The header of a line that is simply the intact next record, where not all are."""
+        """Return a line's header if it is the intact next record, else None."""
         seq = self._seq + 1
         checked = check_following(line, following_start(self._prefix, seq, self._hash))
         if checked is None:
@@ -352,7 +352,7 @@ class LogHarvester:
         return header
 
     def _check_closely(self, line: bytes, offset: int) -> Header | None:
-        """The check in full, for every line that is not simply the intact next record."""
+        """Check a line in full, when the fast path has not accepted it."""
         header = parse_header(line)
         if header is None or header.log != self.log:
             self._raise_alarm("not_a_record", offset, None)
