@@ -10,7 +10,8 @@ Invariants (tests of the same name in tests/retention/test_compress.py):
   equal       the compressed segment contains exactly the bytes of the plain one
   either      at any instant the plain or a compared compressed segment is there
   untouched   a segment that is damaged, changes during the run or is a symlink stays as it is
-  attributes  mode, owner and modification time are those of the plain segment
+  attributes  mode, owner and modification time are those of the plain segment; the owner only if it
+              may be given away
   stops       a stop takes effect between two pieces, and leaves nothing behind
 """
 
@@ -265,13 +266,25 @@ def _write(
             durable_fs.write_all(fd, encoder.flush())
         state = plain.lstat()
         if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
-            os.fchown(fd, state.st_uid, state.st_gid)
+            _give(fd, state)
         os.fchmod(fd, state.st_mode & 0o7777)
         os.utime(fd, ns=(state.st_atime_ns, state.st_mtime_ns))
         durable_fs.fsync(fd)
     finally:
         os.close(fd)
     return identity
+
+
+def _give(fd: int, state: os.stat_result) -> None:
+    """Hand the file to the plain one's owner, or to its group at least.
+
+    Only root may give files away.  The writers' user, who may read and replace a legacy file of
+    root's, compresses it all the same, and then owns what it made.
+    """
+    for owner in (state.st_uid, -1):
+        with suppress(PermissionError):
+            os.fchown(fd, owner, state.st_gid)
+            return
 
 
 def compare(path: Path, form: str, expected_sha256: str, stop: threading.Event) -> None:

@@ -137,7 +137,7 @@ def release(
     # Record first: no hold ends without its record.
     _record(config, directories[0], HOLD_RELEASED, released, reason=reason, wait=wait)
     store.release(hold_id)
-    _print_holds((released,), as_json=as_json)
+    _print_holds((released,), as_json=as_json, released=True)
 
 
 def _store(config: Config, directories: tuple[Path, ...]) -> HoldStore:
@@ -159,15 +159,16 @@ def _record(
         log.note(event_type, ("hold", about.id), details, actor=user())
 
 
-def _print_holds(holds: tuple[Hold, ...], *, as_json: bool) -> None:
+def _print_holds(holds: tuple[Hold, ...], *, as_json: bool, released: bool = False) -> None:
     now = dt.datetime.now(dt.UTC)
+    in_force = {held.id for held in holds if held.in_force(now) and not released}
     if as_json:
-        listed = [{**held.to_json(), "in_force": held.in_force(now)} for held in holds]
+        listed = [{**held.to_json(), "in_force": held.id in in_force} for held in holds]
         render.print_json({"schema": "auditctl.hold/1", "holds": listed}, indent=True)
         return
     rows = [("ID", "OWNER", "IN FORCE", "WHAT", "REASON")]
     rows += [
-        (held.id, held.owner, "yes" if held.in_force(now) else "ended", _what(held), held.reason)
+        (held.id, held.owner, "yes" if held.id in in_force else "ended", _what(held), held.reason)
         for held in holds
     ]
     for line in render.table([tuple(map(render.clean, row)) for row in rows]):

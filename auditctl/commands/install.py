@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
 from auditctl.installation import Installation
 from auditctl.options import PATH, TEXT, json_option
 from auditctl.output import render
+
+_NEXT: Final = (
+    (
+        "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload "
+        "&& auditctl config check"
+    ),
+    "systemctl enable --now auditlog-agent auditlog-retention",
+)
 
 
 @click.command
@@ -81,8 +90,6 @@ def install(
     for line in render.table([(step.state, str(step.path)) for step in steps]):
         render.print_line(line)
     if any(step.state in ("create", "update") for step in steps) and not dry_run:
-        render.say(
-            f"auditctl: look at {root / 'etc/auditlog/config.toml'}, then run on that host: "
-            "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && "
-            "systemctl enable --now auditlog-agent auditlog-retention"
-        )
+        render.say(f"auditctl: edit {root / 'etc/auditlog/config.toml'}, then run on that host:")
+        for command in _NEXT:
+            render.say(f"  {command}")

@@ -258,6 +258,24 @@ def test_attributes(daily: LogBuilder) -> None:
     )
 
 
+def test_a_file_that_may_not_be_given_away_is_compressed_with_its_group_or_ones_own(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a legacy file of root's, when retention runs as the writers' user."""
+    given: list[tuple[int, int]] = []
+
+    def refuse(fd: int, user: int, group: int) -> None:
+        given.append((user, group))
+        raise PermissionError(1, "Operation not permitted")
+
+    plain = daily.paths[0]
+    monkeypatch.setattr(os, "fchown", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: plain.stat().st_uid + 1)
+    state = plain.stat()
+    assert squeeze(daily).path.exists()
+    assert given == [(state.st_uid, state.st_gid), (-1, state.st_gid)]
+
+
 def test_stops(daily: LogBuilder) -> None:
     stop = threading.Event()
     stop.set()

@@ -194,7 +194,7 @@ class ElasticsearchServer:
         ``users`` has to hold ``admin``.
         """
         config = self.home / "config"
-        certificate = authority.issue_cert("127.0.0.1", "localhost")
+        certificate = authority.issue_cert("127.0.0.1", "localhost", "es.example")
         certificate.private_key_pem.write_to_path(config / "node.key")
         # With the authority behind it, as Elasticsearch's own set-up does it: for fingerprints.
         for blob in (*certificate.cert_chain_pems, authority.cert_pem):

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from shippers.item import check_source_name
 
 __all__ = ["JournaldOptions"]
+
+_MACHINE_ID: Final = Path("/etc/machine-id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,20 @@ class JournaldOptions:
 
     def command(self, *, follow: bool) -> list[str]:
         """The command that prints the entries as JSON, without shortening fields (--all)."""
-        where = [] if self.directory is None else [f"--directory={self.directory}"]
         units = [f"--unit={unit}" for unit in self.units]
         onwards = ["--follow", "--no-tail"] if follow else []
+        if self.directory is not None:
+            where = [f"--directory={self.directory}"]
+        else:
+            # With --follow, journalctl shows the current boot alone unless it merges; merging takes
+            # the journals of other machines, too, which the match leaves out.
+            where = ["--merge", *_this_machine()]
         return [self.program, "--output=json", "--all", "--quiet", *where, *units, *onwards]
+
+
+def _this_machine() -> list[str]:
+    """The match for entries of this machine; none where it has no identity."""
+    try:
+        return [f"_MACHINE_ID={_MACHINE_ID.read_text('ascii').strip()}"]
+    except (OSError, UnicodeDecodeError):
+        return []

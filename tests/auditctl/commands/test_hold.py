@@ -64,6 +64,7 @@ def test_a_hold_keeps_until_it_is_released_and_both_are_in_the_chain(
     assert "case-7  legal@example.org  yes       * actor=bob" in listed.out
     released = run("hold", "release", "case-7", *where, "--reason", "closed", "--json")
     assert released.json["holds"][0]["id"] == "case-7"
+    assert released.json["holds"][0]["in_force"] is False
     assert run("hold", "list", *where).err == "There is no hold.\n"
     assert reasons(run, built) == ["age", "age", "active"]
     types = [(event, hold) for event, hold, who in recorded(built) if who]

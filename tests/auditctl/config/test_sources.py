@@ -7,6 +7,7 @@ import pytest
 from auditctl.composition.sources import make_sources
 from auditctl.config.model import Config, load
 from auditctl.errors import ConfigError
+from shippers.sources.journald.options import JournaldOptions
 from shippers.sources.journald.source import JournaldSource
 
 LEAST = """
@@ -85,6 +86,13 @@ def test_the_journal_of_some_units(tmp_path: Path) -> None:
     assert "--unit=queen-rbee.service" in command
     assert "--directory=/var/log/journal/remote" in command
     assert source.options.since == "-7d"
+    # That of this host, of every boot, and no other machine's beside it.
+    command = JournaldOptions("journal", ("a.service",)).command(follow=True)
+    assert {
+        "--follow",
+        "--merge",
+        f"_MACHINE_ID={Path('/etc/machine-id').read_text().strip()}",
+    } <= set(command)
     with pytest.raises(ConfigError, match="units is missing"):
         loaded(tmp_path, '[[sources.journald]]\nname = "a"\n')
     with pytest.raises(ConfigError, match="another source has this name"):

@@ -1,0 +1,300 @@
+"""A booted Debian, from nothing to records in a cluster with TLS, by the documented commands.
+
+The tests share one host and go on where the one before ended.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trustme
+
+from tests.support.booted_host import BootedHost, Unavailable
+from tests.support.documents import Document
+from tests.support.elasticsearch import ElasticsearchServer, User
+from tests.support.elasticsearch import Unavailable as NoServer
+from tests.support.operations import DEPLOY
+from tests.support.programs import not_run
+from tests.support.rbee import MODEL, SCOPES
+from tests.support.waiting import eventually
+
+ROOT: Final = DEPLOY.parent
+PAGE: Final = Document.read(ROOT / "docs/put-it-on-a-host.md")
+PACKAGE: Final = "'llama-orch-auditlog[agent]'"
+OLD, NEW = "0.1.9", "0.2.0"
+AUDIT: Final = "/var/log/llama-orch/audit"
+USERS: Final = {
+    "admin": User("the admin's passw0rd", ("superuser",)),
+    "auditlog_shipper": User("the shipper's password", ("auditlog_shipper",)),
+    "auditlog_setup": User("the set-up user's password", ("auditlog_setup",)),
+}
+UNITS: Final = ("auditlog-agent", "auditlog-retention")
+
+
+@dataclass
+class Site:
+    """The host, the cluster beside it, and the wheels that `pip install` is given."""
+
+    host: BootedHost
+    cluster: ElasticsearchServer
+    wheels: dict[str, str]
+    followed: set[int] = field(default_factory=set)
+
+    def follow(self, word: str, version: str = "") -> str:
+        """Run the block of the page that has the word, with the wheel for the package's name."""
+        [block] = (block for block in PAGE.blocks if word in block.text)
+        self.followed.add(block.line)
+        text = block.text.replace(PACKAGE, f"{self.wheels.get(version)}'[agent]'")
+        return self.host.shell(text, network="pip install" not in text)
+
+    def documents(self, index: str) -> list[dict[str, Any]]:
+        """What an index holds, newest last."""
+        self.cluster.request("POST", f"/{index}/_refresh")
+        query = {"size": 10_000, "sort": [{"@timestamp": "asc"}]}
+        status, answer = self.cluster.request("POST", f"/{index}/_search", query)
+        return [hit["_source"] for hit in answer["hits"]["hits"]] if status == 200 else []
+
+    def messages(self) -> list[str]:
+        found = self.documents("llama-orch-journal-*")
+        return [str(each.get("message", each.get("MESSAGE", ""))) for each in found]
+
+    def says(self, unit: str, message: str) -> None:
+        """Have a unit write one line to the journal, under its own name."""
+        path = self.host.root / f"etc/systemd/system/{unit}.d/99-says.conf"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"[Service]\nExecStartPre=/bin/echo {message}\n")
+        self.host.run("systemctl", "daemon-reload")
+        self.host.run("systemctl", "restart", unit)
+        path.unlink()  # it is not said again when the host boots
+        self.host.run("systemctl", "daemon-reload")
+
+    def task(self) -> None:
+        """Have alice submit a task, which the queen and the hive both record."""
+        body = json.dumps({"model_ref": "llama", "prompt": "Who are you?"})
+        asked = ["curl", "-sf", "--retry", "60", "--retry-all-errors", "--retry-delay", "1"]
+        asked += ["-H", "authorization: Bearer alice-token", "-H", "content-type: application/json"]
+        self.host.run(*asked, "-d", body, "http://127.0.0.1:8080/v2/tasks")
+
+
+def wheel(place: Path, version: str) -> str:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", str(place / version), str(ROOT)),
+        ],
+        env={**os.environ, "SETUPTOOLS_SCM_PRETEND_VERSION": version},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    [path] = (place / version).glob("*.whl")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    place = tmp_path_factory.mktemp("booted")
+    try:
+        host = BootedHost.prepare(place)
+    except Unavailable as error:
+        not_run("BOOT", f"on a booted systemd: {error}")
+    with host:
+        try:
+            host.boot()
+        except Unavailable as error:
+            not_run("BOOT", f"on a booted systemd: {error}")
+        server = secured_server(host)
+        try:
+            host.relay(9200, server.port)
+            wheels = {}
+            for version in (OLD, NEW):
+                built = Path(wheel(place, version))
+                (host.root / "opt" / built.name).write_bytes(built.read_bytes())
+                wheels[version] = f"/opt/{built.name}"
+            yield Site(host, server, wheels)
+        finally:
+            server.discard()
+
+
+def secured_server(host: BootedHost) -> ElasticsearchServer:
+    authority = trustme.CA()
+    try:
+        server = ElasticsearchServer.prepare(ROOT)
+        server.secure(authority, USERS, (DEPLOY / "elasticsearch/roles.yml").read_text("utf-8"))
+        server.start()
+    except NoServer as error:
+        not_run("ELASTICSEARCH", f"against a real Elasticsearch: {error}")
+    (host.root / "etc/auditlog").mkdir()
+    authority.cert_pem.write_to_path(str(host.root / "etc/auditlog/ca.pem"))
+    return server
+
+
+def lay_out_services(host: BootedHost) -> None:
+    """The example services below /opt/rbee, with a token, a model and their dependencies."""
+    place = host.root / "opt/rbee"
+    shutil.copytree(ROOT / "examples/rbee", place / "rbee")
+    (place / "sources").mkdir()
+    (place / "sources/llama.gguf").write_bytes(MODEL)
+    tokens = {user: f"{user}-token" for user in SCOPES}
+    digests = {user: hashlib.sha256(token.encode()).hexdigest() for user, token in tokens.items()}
+    (place / "tokens.toml").write_text(
+        "".join(f'[{u}]\nsha256 = "{d}"\nscopes = {SCOPES[u]}\n' for u, d in digests.items())
+    )
+    (place / "hive.token").write_text(tokens["queen"] + "\n")
+    for unit in ("queen-rbee.service", "rbee-hive.service"):
+        shutil.copy(ROOT / "examples/rbee" / unit, host.root / "etc/systemd/system")
+    needed = "starlette uvicorn httpx psutil"
+    host.shell(
+        f"/opt/auditlog/bin/pip install --quiet -c {ROOT}/requirements/dev.txt {needed}",
+        network=False,
+    )
+
+
+def test_from_an_empty_debian_to_records_in_a_cluster_with_tls(site: Site) -> None:
+    host = site.host
+    if host.ask("/usr/bin/python3", "-c", "import ensurepip"):
+        host.shell("apt-get update -qq", network=False)
+        site.follow("apt-get install")
+    site.follow("python3 -m venv", OLD)
+    lay_out_services(host)
+    hint = site.follow("systemd-sysusers")
+    assert "systemctl daemon-reload && auditctl config check\n" in hint
+    assert "  systemctl enable --now auditlog-agent auditlog-retention\n" in hint
+    assert "ok: 1 directory, 2 sources, 1 sink" in site.follow("/etc/auditlog/config.toml")
+    assert "template llama-orch-worker was created" in site.follow("auditctl setup")
+    site.follow("systemctl enable --now auditlog-agent auditlog-retention")
+    worker = host.root / "var/log/llama-orch/worker"
+    worker.mkdir()
+    (worker / "w1.log").write_text('{"message":"worker up","level":"info"}\n')
+    site.follow("systemctl enable --now rbee-hive")
+    site.task()
+
+    def logs() -> set[str]:
+        return {document["log"] for document in site.documents("llama-orch-audit-*")}
+
+    eventually(lambda: {"queen-rbee@gpu-1", "rbee-hive@gpu-1"} <= logs(), "both are shipped")
+    eventually(lambda: site.documents("llama-orch-worker-*"), "the file of the worker is shipped")
+    site.says("rbee-hive.service", "hive says hello")
+    eventually(lambda: "hive says hello" in site.messages(), "the journal is shipped by the unit")
+    printed = site.follow("readyz")
+    assert "task_submitted" in printed
+    assert "fail" not in re.findall(r"^\S+", printed, re.MULTILINE), printed
+    for unit in (*UNITS, "queen-rbee", "rbee-hive"):
+        assert host.ask("systemctl", "is-active", unit) == "active"
+
+
+def test_a_reload_fails_and_changes_nothing_when_the_configuration_is_refused(site: Site) -> None:
+    config = site.host.root / "etc/auditlog/config.toml"
+    good = config.read_text()
+    before = site.host.ask("systemctl", "show", "-P", "MainPID", *UNITS)
+    config.write_text("nonsense = 1\n" + good)
+    for unit in UNITS:
+        site.host.run("systemctl", "reload", unit, code=1)
+        assert site.host.ask("systemctl", "is-active", unit) == "active"
+    config.write_text(good)
+    site.follow("systemctl reload")
+    assert site.host.ask("systemctl", "show", "-P", "MainPID", *UNITS) == before
+
+
+def test_holds_and_retention_work_by_hand_as_documented(site: Site) -> None:
+    printed = site.follow("hold add")
+    assert "case-17" in printed
+    assert "Permission denied" not in printed
+    assert "case 17" in site.host.run("auditctl", "hold", "list", user="llama-orch")
+
+
+def test_the_units_user_compresses_legacy_files_that_root_owns(site: Site) -> None:
+    config = site.host.root / "etc/auditlog/config.toml"
+    with config.open("a") as file:
+        file.write('[[retention.foreign]]\npattern = "old.*"\nshipped = "not_required"\n')
+    now = dt.datetime.now(dt.UTC)
+    for name, age in (
+        ("old.1.ndjson", 50),
+        ("old.2.ndjson", 40),
+    ):  # the newest of a pattern is kept
+        path = site.host.root / AUDIT[1:] / name
+        at = now - dt.timedelta(days=age)
+        path.write_text(json.dumps({"@timestamp": at.isoformat(), "message": "old"}) + "\n")
+        os.utime(path, (at.timestamp(), at.timestamp()))
+        path.chmod(0o644)
+        assert path.stat().st_uid == 0
+    assert "1 compressed" in site.host.run("auditctl", "prune", user="llama-orch")
+    names = {path.name for path in (site.host.root / AUDIT[1:]).glob("old.*")}
+    assert names == {"old.1.ndjson.gz", "old.2.ndjson"}
+
+
+def test_install_refuses_a_program_that_the_units_could_not_execute(site: Site) -> None:
+    """Both ways: below /root, which ProtectHome hides, and in a directory only root may enter."""
+    for place in ("/root", "/opt/private"):
+        path = site.host.root / place[1:]
+        path.mkdir(mode=0o700, exist_ok=True)
+        (path / "auditctl").write_text("#!/bin/sh\n")
+        (path / "auditctl").chmod(0o755)
+        command = ("auditctl", "install", "--program", f"{place}/auditctl")
+        assert "the units could not start" in site.host.run(*command, code=1)
+        unit = site.host.root / "etc/systemd/system/auditlog-agent.service"
+        assert f"{place}/auditctl" not in unit.read_text()
+
+
+@pytest.mark.parametrize("end", ["shut_down", "cut"])
+def test_the_journal_of_the_boot_before_is_shipped_once(site: Site, end: str) -> None:
+    host = site.host
+    host.run("systemctl", "stop", "auditlog-agent")
+    site.says("rbee-hive.service", f"last words before {end}")
+    host.run("journalctl", "--sync")
+    getattr(host, end)()
+    host.boot()
+    site.says("rbee-hive.service", f"first words after {end}")
+    eventually(lambda: f"first words after {end}" in site.messages(), "this boot is shipped")
+    assert site.messages().count(f"last words before {end}") == 1
+    site.task()
+    eventually(lambda: pending(site) == 0, "all is shipped")
+    assert "ok" in host.run("auditctl", "verify", user="llama-orch")
+
+
+def pending(site: Site) -> int:
+    status = json.loads(site.host.ask("auditctl", "status", "--json"))
+    lags: list[int] = [sink["lag_records"] for log in status["logs"] for sink in log["sinks"]]
+    return sum(lags)
+
+
+def test_an_upgrade_keeps_what_waits_and_goes_on(site: Site) -> None:
+    host = site.host
+    assert OLD in host.run("auditctl", "--version")
+    # The agent is down while the services record.
+    host.run("systemctl", "stop", "auditlog-agent")
+    before = len(site.documents("llama-orch-audit-*"))
+    site.task()
+    printed = site.follow("pip install --quiet --upgrade", NEW)
+    assert NEW in host.run("auditctl", "--version")
+    assert "yours" in printed, "the configuration stays"
+    eventually(lambda: len(site.documents("llama-orch-audit-*")) > before, "it goes on")
+    for unit in UNITS:
+        assert host.ask("systemctl", "is-active", unit) == "active"
+
+
+def test_uninstalling_leaves_logs_and_state_and_no_unit(site: Site) -> None:
+    host = site.host
+    host.run("systemctl", "stop", "queen-rbee", "rbee-hive")
+    site.follow("rm -r /opt/auditlog")
+    for unit in UNITS:
+        assert host.ask("systemctl", "show", "-P", "LoadState", unit) == "not-found"
+    assert not list(host.root.glob("etc/systemd/system/*/50-auditlog.conf"))
+    assert list((host.root / AUDIT[1:]).glob("queen-rbee@gpu-1.*.ndjson"))
+    assert list((host.root / "var/lib/auditlog/cursors").rglob("*"))
+    run = {block.line for block in PAGE.blocks if "apt-get install" not in block.text}
+    assert run <= site.followed, "every block of the page was run"
