@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "reconcile": "Prove that a sink holds what the files hold; ship what is missing.",
     "quarantine": "Show records that no retry could deliver, and deliver them later.",
     "prune": "Compress and delete old segments that every sink has acknowledged.",
+    "erase": "Erase one record, or all of a person, and keep every proof of the others.",
     "hold": "Keep segments from retention, with a reason.",
     "agent": "Run shippers and retention as one service.",
     "setup": "Prepare an Elasticsearch for audit logs, and say what is missing there.",

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import zstandard
 
 from auditlog import durable_fs
-from auditlog.format.segment_names import SegmentName, is_segment_name
+from auditlog.format.segment_names import is_segment_name
 from retention.content import Identity, SegmentCheck, decoded, inspect
 from retention.errors import SegmentChanged, SegmentDamaged
 
@@ -48,8 +48,10 @@ __all__ = [
     "SUFFIXES",
     "Compressed",
     "ContentCheck",
+    "Encoder",
     "compare",
     "compress",
+    "encoder",
     "foreign_temporary",
     "pack",
     "remove_stale",
@@ -180,10 +182,10 @@ def _is_ours(path: Path) -> bool:
     if path.name.endswith(_FOREIGN_TEMPORARY):
         return True
     inner = path.name.removeprefix(".").removesuffix(".tmp")
-    return is_segment_name(inner) and SegmentName.parse(inner).compression != ""
+    return is_segment_name(inner)  # a plain one is of an erasure (retention.rewrite)
 
 
-class _Encoder(Protocol):
+class Encoder(Protocol):
     """The interface of the compression objects of zstandard and zlib."""
 
     def compress(self, data: bytes, /) -> bytes: ...
@@ -191,7 +193,8 @@ class _Encoder(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _encoder(policy: RetentionPolicy) -> _Encoder:
+def encoder(policy: RetentionPolicy) -> Encoder:
+    """An object that compresses as the policy says."""
     level = policy.level
     if policy.compression == "gzip":
         return zlib.compressobj(_GZIP_LEVEL if level is None else level, wbits=16 + zlib.MAX_WBITS)
@@ -226,7 +229,7 @@ class _BackgroundEncoder:
     It is faster since the compressors release the interpreter's lock.
     """
 
-    def __init__(self, encoder: _Encoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._thread = ThreadPoolExecutor(1, "compress")
         self._packing: Future[bytes] | None = None
@@ -259,11 +262,11 @@ def _write(
     identity = Identity.at(plain)
     fd = durable_fs.create_exclusive(temporary)
     try:
-        with _BackgroundEncoder(_encoder(policy)) as encoder:
+        with _BackgroundEncoder(encoder(policy)) as packed:
             for piece in decoded(plain, "", stop):
-                durable_fs.write_all(fd, encoder.compress(piece))
+                durable_fs.write_all(fd, packed.compress(piece))
                 feed(piece)
-            durable_fs.write_all(fd, encoder.flush())
+            durable_fs.write_all(fd, packed.flush())
         state = plain.lstat()
         if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
             _give(fd, state)

@@ -1,7 +1,8 @@
 """Write retention's own audit log, ``retention@<host>``, beside the segments that it deletes.
 
-It contains the tombstones of what was deleted, and the holds that were added and released.  The log
-is opened with the first record, so that a run that deletes nothing writes nothing.
+It contains the tombstones of what was deleted, the erasures of records, and the holds that were
+added and released.  The log is opened with the first record, so that a run that deletes nothing
+writes nothing.
 
 Invariants (tests of the same name in tests/retention/test_proofs.py):
   durable    bury returns only when the tombstone would survive a crash, also one that it found
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from auditlog import durable_fs
 from auditlog.errors import LogDamaged, LogFailed, LogLocked
+from auditlog.format.erasures import ERASURE
 from auditlog.format.record import decode, format_timestamp
 from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED, parse_tombstone
 from auditlog.reading.inventory import scan
@@ -55,13 +57,15 @@ _KEYS: Final = {
     SEGMENT_DELETED: ("segment", "first_seq", "last_seq", "last_hash"),
     FOREIGN_DELETED: ("file", "sha256"),
     INDEX_DELETED: ("sink", "index", "uuid"),
+    ERASURE: ("log", "seq", "stub_sha256"),
 }
-"""By event type of a tombstone, the details that identify what was deleted."""
+"""By event type of a proof, the details that identify what was deleted or erased."""
 
 _RESOURCE_TYPES: Final = {
     SEGMENT_DELETED: "segment",
     FOREIGN_DELETED: "file",
     INDEX_DELETED: "index",
+    ERASURE: "record",
 }
 
 _TIMEOUT_SECONDS: Final = 3.0

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Explanation",
     "RunResult",
+    "exclusive",
     "explain_subject",
     "run_index_retention",
     "run_retention",
@@ -197,7 +198,7 @@ def run_retention(
         with _without_garbage_collection():
             decided, _ = planned()
             return RunResult(decided, tuple(map(Step, decided.actions)), dry_run=True)
-    with _exclusive(directory, state):
+    with exclusive(directory, state):
         remove_stale(directory)
         with _without_garbage_collection():
             decided, cursors = planned()
@@ -253,7 +254,7 @@ def run_index_retention(
     if dry_run:
         decided = planned()
         return RunResult(decided, tuple(map(Step, decided.actions)), dry_run=True)
-    with _exclusive(directories[0], state_dir):
+    with exclusive(directories[0], state_dir):
         decided = planned()
         if decided.announces and not confirm:
             _announce(decided)
@@ -282,7 +283,7 @@ def _announce(plan: IndexPlan) -> None:
 
 
 @contextmanager
-def _exclusive(directory: Path, state_dir: Path) -> Iterator[None]:
+def exclusive(directory: Path, state_dir: Path) -> Iterator[None]:
     """Lock the directory as well as the state directory, which a run by hand may not share."""
     with ExitStack() as stack:
         for place in sorted({(directory / STATE_DIRECTORY).resolve(), state_dir.resolve()}):

@@ -46,6 +46,7 @@ _USERS = {
     "auditor": User("the auditor's passw0rd", ("auditlog_auditor",)),
     "reconciler": User("the reconciler's passw0rd", ("auditlog_shipper", "auditlog_auditor")),
     "setup": User("the set-up's passw0rd", ("auditlog_setup",)),
+    "erasure": User("the eraser's passw0rd", ("auditlog_erasure",)),
     "index_retention": User("the janitor's passw0rd", ("auditlog_index_retention",)),
     "nobody": User("nobody's passw0rd", ()),
 }

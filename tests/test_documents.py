@@ -78,6 +78,20 @@ def test_events(tmp_path: Path) -> None:
     }
 
 
+def test_erasure(tmp_path: Path) -> None:
+    log = LogBuilder(tmp_path / "audit")
+    log.directory.mkdir()
+    log.append(3)
+    log.append(1, actor={"user_id": "bob"})
+    exported, plan, erased, finished = Document.read(DOCS / "erasure.md").run(tmp_path)
+    assert exported == "alice.ndjson: 3 records\n3\n"
+    assert plan.count("\nerase ") == 3
+    assert erased.count("\nerased ") == 3
+    assert "3 records erased on " in erased
+    assert finished.count("\nerased ") == 3
+    assert (tmp_path / "alice.ndjson").read_bytes() == b"".join(log.lines[:3])
+
+
 def test_testing(tmp_path: Path) -> None:
     Document.read(ROOT / "docs/testing.md").run(tmp_path)
     assert not list(tmp_path.glob("**/*.ndjson"))

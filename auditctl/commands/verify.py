@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from auditctl.config.model import Config
     from auditctl.config.sinks import SinkConfig
     from auditlog.evidence.verification import EvidenceReport
+    from auditlog.format.erasures import Erasure
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.registry import Sighting
     from auditlog.verification.verify import LogReport
@@ -268,6 +269,15 @@ def _when(deleted: Sequence[Tombstone]) -> str:
     return f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
 
 
+def _erased(erased: Sequence[Erasure]) -> str:
+    """How many records were erased, when, and the reasons, each once."""
+    days = sorted({erasure.erased_at[:10] for erasure in erased})
+    when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+    reasons = list(dict.fromkeys(render.clean(erasure.reason) for erasure in erased))
+    more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+    return f"{render.count(len(erased), 'record')} erased {when}: {'; '.join(reasons[:3])}{more}"
+
+
 def _print_log(log: LogReport) -> None:
     mark = render.paint("ok    ", "green") if log.ok else render.paint("FAILED", "red")
     held = f"{render.count(log.records, 'record')} in {render.count(log.segments, 'segment')}"
@@ -276,6 +286,8 @@ def _print_log(log: LogReport) -> None:
     if log.deleted:
         gone = sum(tombstone.records for tombstone in log.deleted)
         held += f", {render.count(gone, 'record')} deleted under policy {_when(log.deleted)}"
+    if log.erased:
+        held += f", {_erased(log.erased)}"
     state = f"head {log.head_hash[:12]}"
     if not log.ok:
         state = f"verified through seq {log.verified_through_seq}, {log.suspect_records:,} suspect"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from retention.plan import IndexPlan
     from retention.service import RunResult
 
-__all__ = ["ElasticsearchIndices", "IndexRetention"]
+__all__ = ["ElasticsearchIndices", "IndexRetention", "as_deleting_user"]
 
 _LISTED: Final = {
     "expand_wildcards": "open",
@@ -116,6 +116,24 @@ class IndexRetention:
         )
 
 
+def as_deleting_user(sink: ElasticsearchConfig) -> ElasticsearchConfig:
+    """The sink, accessed as the user who may delete.  Raises ConfigError where it has none."""
+    if sink.index_delete_username is not None or sink.index_delete_api_key_file is not None:
+        return replace(
+            sink,
+            username=sink.index_delete_username,
+            password_file=sink.index_delete_password_file,
+            api_key_file=sink.index_delete_api_key_file,
+            secrets={},
+        )
+    if sink.username is not None or sink.api_key_file is not None or sink.secrets:
+        raise ConfigError(
+            f"sinks.{sink.name}: deleting needs a user of its own",
+            hint="Set index_delete_username and index_delete_password_file.",
+        )
+    return sink
+
+
 class ElasticsearchIndices:
     """The daily indices of a sink's cluster, accessed as the user who may delete them.
 
@@ -126,16 +144,7 @@ class ElasticsearchIndices:
         # Imported here since only who retains indices needs the client.
         from shippers.sinks.elasticsearch.connection import Connection  # noqa: PLC0415  (see above)
 
-        if sink.index_delete_username is not None or sink.index_delete_api_key_file is not None:
-            sink = replace(
-                sink,
-                username=sink.index_delete_username,
-                password_file=sink.index_delete_password_file,
-                api_key_file=sink.index_delete_api_key_file,
-                secrets={},
-            )
-        elif sink.username is not None or sink.api_key_file is not None or sink.secrets:
-            raise ConfigError(f"sinks.{sink.name}: index_delete_after needs a user of its own")
+        sink = as_deleting_user(sink)
         self._sink = sink.name
         self._prefix = sink.index_prefix
         self._connection = Connection(sink, elasticsearch_credentials(sink))

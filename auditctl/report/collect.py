@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditctl.config.model import Config
+    from auditlog.format.erasures import Erasure
     from auditlog.format.tombstones import Tombstone
 
 __all__ = ["ActivityReport", "collect"]
@@ -37,7 +38,9 @@ __all__ = ["ActivityReport", "collect"]
 
 @dataclass(frozen=True, slots=True)
 class ActivityReport:
-    """Everything the page shows.  ``deleted`` are the segments deleted within the time."""
+    """Everything the page shows.  ``deleted`` are the segments deleted within the time, and
+    ``erased`` the erasures.
+    """
 
     at: dt.datetime
     directories: tuple[Path, ...]
@@ -46,6 +49,7 @@ class ActivityReport:
     verified: tuple[LogReport, ...]
     survey: Survey
     deleted: tuple[Tombstone, ...]
+    erased: tuple[Erasure, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -79,6 +83,7 @@ class ActivityReport:
                 }
                 for gone in self.deleted
             ],
+            "erased": [{"log": gone.log, **gone.to_json()} for gone in self.erased],
         }
 
 
@@ -116,5 +121,12 @@ def collect(
         for tombstone in sorted(gone, key=lambda each: (each.deleted_at, each.log, each.first_seq))
         if scope.since <= tombstone.deleted_at < scope.until
     )
+    erased = tuple(
+        erasure
+        for log in verified
+        for erasure in log.erased
+        if scope.since <= erasure.erased_at < scope.until
+    )
     found = survey(config, directories, state_dir, now)
-    return ActivityReport(now, tuple(directories), state_dir, counts, verified, found, deleted)
+    places = tuple(directories)
+    return ActivityReport(now, places, state_dir, counts, verified, found, deleted, erased)

@@ -5,6 +5,7 @@
 It describes what typed events and the log itself write.  ``details`` may always hold more than the
 fields of its type: what the caller or the context added.  A free event type may hold anything; an
 event by a name of the vocabulary without all of its fields is one that the schema does not know.
+The stub of an erased record (auditlog.format.record) is not a record; ``$defs`` has it as ``stub``.
 
 Invariants (tests of the same name in tests/auditlog/events/test_schema.py):
   current    docs/schema/record.schema.json is what this prints
@@ -25,6 +26,7 @@ from auditlog.events.base import Event
 from auditlog.events.field_kinds import KINDS
 from auditlog.events.members import HASH_SCHEMA, TIMESTAMP_SCHEMA, Member, members
 from auditlog.events.vocabulary import EVENT_TYPES
+from auditlog.format.record import RECORD_ERASED
 
 __all__ = ["record_schema", "render"]
 
@@ -60,6 +62,7 @@ _LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "log.space_low": {"level": {"enum": ["low", "critical"]}, "free_bytes": _COUNT},
     "log.closed": {},
 }
+_STUB_MEMBERS: Final = ("v", "log", "seq", "prev_hash", "@timestamp", "hash")
 _SOMETIMES: Final = frozenset(  # not in a log's first record, or only in that of a successor
     {"previous_bytes", "previous_hash", "previous_closed", "previous_seq", "redaction_key"}
     | {"predecessor", "predecessor_seq", "predecessor_hash"}
@@ -89,6 +92,17 @@ def record_schema() -> dict[str, Any]:
             "additionalProperties": False,
         }
         cases.append(_case(event_type, details=bool(fields), resource=False))
+    definitions["stub"] = {
+        "description": "The line that an erased record leaves in its place.",
+        "type": "object",
+        "properties": {
+            **{name: _member(record, name) for name in _STUB_MEMBERS},
+            "event_type": {"const": RECORD_ERASED},
+            "leaf": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
+        },
+        "required": [*_STUB_MEMBERS, "event_type", "leaf"],
+        "additionalProperties": False,
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:llama-orch:auditlog:record:1",
@@ -113,6 +127,10 @@ def record_schema() -> dict[str, Any]:
 def render() -> bytes:
     """The schema as it is committed: indented by two, with a LF at the end."""
     return orjson.dumps(record_schema(), option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def _member(record: tuple[Member, ...], name: str) -> Mapping[str, Any]:
+    return next(member.schema for member in record if member.path == name)
 
 
 def _object(part: type, inner: tuple[Member, ...]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_either(
 
 def test_a_stale_temporary_file_goes_and_foreign_ones_stay(daily: LogBuilder) -> None:
     ours = daily.directory / f".{daily.paths[0].name}.zst.tmp"
-    others = [daily.directory / name for name in (".x.tmp", f".{daily.paths[0].name}.tmp", "y.tmp")]
+    others = [daily.directory / name for name in (".x.tmp", ".x.ndjson.tmp", "y.tmp")]
     for path in (ours, *others):
         path.write_bytes(b"half")
     assert remove_stale(daily.directory) == [ours]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,8 @@ from auditlog.events.schema import record_schema, render
 from auditlog.events.vocabulary import EVENT_TYPES
 from auditlog.format.record import GENESIS_HASH, log_prefix, seal
 from auditlog.writer.clock import SECOND_NS
+from tests.support.erasures import stub
+from tests.support.logs import make_line
 
 ROOT: Final = Path(__file__).parents[3]
 VALIDATOR: Final = Draft202012Validator(
@@ -163,7 +166,7 @@ def test_accepts_what_a_log_writes_about_itself(tmp_path: Path) -> None:
     for record in auditlog.read(tmp_path, log_events=True):
         VALIDATOR.validate(json.loads(record.line))
         seen.add(record.event_type)
-    assert seen >= set(record_schema()["$defs"]) - set(EVENT_TYPES) - {"actor", "resource"}
+    assert seen >= set(record_schema()["$defs"]) - set(EVENT_TYPES) - {"actor", "resource", "stub"}
 
 
 def _set(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
@@ -229,3 +232,13 @@ def test_rejects_each_field_missing_or_of_another_kind(event_type: str) -> None:
         if field.required:
             del record["details"][field.name]
             assert not VALIDATOR.is_valid(record), field.name
+
+
+def test_a_stub_is_what_the_schema_says_and_no_record() -> None:
+    whole = record_schema()
+    line = orjson.loads(stub(make_line("queen-rbee@hive1", 42, "ab" * 32)[0]))
+    check = Draft202012Validator({"$defs": whole["$defs"], "$ref": "#/$defs/stub"})
+    assert check.is_valid(line)
+    assert not check.is_valid({**line, "actor": {"user_id": "alice"}})
+    assert not check.is_valid({**line, "leaf": "short"})
+    assert not Draft202012Validator(whole).is_valid(line)

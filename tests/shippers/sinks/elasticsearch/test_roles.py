@@ -137,6 +137,26 @@ def test_deletes_only(secured_elasticsearch: SecuredCluster) -> None:
         made.close()
 
 
+def test_erases_only(secured_elasticsearch: SecuredCluster) -> None:
+    """erases_only: who erases records can delete a document, and neither read nor make one"""
+    made = Actors(secured_elasticsearch, f"llama-orch-audit-{uuid.uuid4().hex[:8]}")
+    try:
+        assert made.sink("shipper").deliver(RECORDS) == [INDEXED] * 4
+        connection, document = made.connection("erasure"), f"/{made.index}/_doc/queen-rbee@hive1:2"
+        for method, path, body in [
+            ("GET", document, None),
+            ("GET", f"/{made.index}/_search", None),
+            ("PUT", document, b"{}"),
+            ("DELETE", f"/{made.index}", None),
+            ("PUT", f"/{made.index}/_settings", b'{"index":{"blocks":{"write":true}}}'),
+        ]:
+            with pytest.raises(elasticsearch.AuthorizationException):
+                connection.request(method, path, body=body)
+        assert connection.request("DELETE", document)["result"] == "deleted"
+    finally:
+        made.close()
+
+
 def test_the_shipper_makes_the_index_of_a_new_day_from_the_template(actors: Actors) -> None:
     assert actors.sink("shipper").deliver(RECORDS) == [INDEXED] * 4
     _, answer = actors.cluster.request("GET", f"/{actors.index}")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from auditlog.format.record import parse_header
+from shippers.item import Shipment
+from shippers.sinks.erasure import ErasedRecord
+from shippers.sinks.sqlite.erasure import SqliteErasure
+from shippers.sinks.sqlite.sink import SqliteSink
+from tests.support.logs import write_log
+
+LOG = "queen-rbee@hive1"
+DAY = "2026-11-23"
+
+
+def shipped(tmp_path: Path, records: int = 300) -> tuple[SqliteSink, Path]:
+    """Lines of many sizes, so that pages are split and overflow."""
+    path = tmp_path / "main.sqlite"
+    sink = SqliteSink("main", path)
+    log = write_log(tmp_path / "audit", records=0)
+    for number in range(records):
+        log.append(1, details={"name": f"<{number}>", "pad": "x" * (number * 37 % 9000)})
+    for line in reversed(log.lines):
+        sink.deliver([Shipment(line, parse_header(line))])
+    return sink, path
+
+
+def held(path: Path, text: str) -> bool:
+    beside = path.parent.glob(f"{path.name}*")
+    return any(text.encode() in each.read_bytes() for each in beside)
+
+
+def test_no_trace(tmp_path: Path) -> None:
+    """no_trace: neither the file nor what lies beside it holds the erased bytes"""
+    sink, path = shipped(tmp_path)  # and stays open, as in a running agent
+    seqs = (1, 77, 150, 243, 300)
+    assert all(held(path, f"<{seq - 1}>") for seq in seqs)
+    assert SqliteErasure(path).erase([ErasedRecord(LOG, seq, DAY) for seq in seqs]) == []
+    assert not any(held(path, f"<{seq - 1}>") for seq in seqs)
+    assert held(path, "<1>")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM records").fetchone() == (295,)
+    sink.close()
+
+
+def test_what_is_not_there_is_erased_already(tmp_path: Path) -> None:
+    assert SqliteErasure(tmp_path / "none.sqlite").erase([ErasedRecord(LOG, 1, DAY)]) == []
+    assert not (tmp_path / "none.sqlite").exists()
+    sink, path = shipped(tmp_path, records=3)
+    assert SqliteErasure(path).erase([ErasedRecord(LOG, 9, DAY)]) == []
+    sink.close()
+
+
+def test_a_reader_that_keeps_the_old_bytes_is_told(tmp_path: Path) -> None:
+    sink, path = shipped(tmp_path, records=3)
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchone()
+        found = SqliteErasure(path, busy_seconds=0.1).erase([ErasedRecord(LOG, 1, DAY)])
+        assert len(found) == 1
+        assert "run it again" in found[0] or "not deleted" in found[0]
+    assert SqliteErasure(path).erase([ErasedRecord(LOG, 1, DAY)]) == []
+    assert not held(path, "<0>")
+    sink.close()
