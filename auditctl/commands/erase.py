@@ -24,11 +24,11 @@ from auditctl.options import (
     scope_options,
 )
 from auditctl.output import render
-from auditctl.query.files import FileSearch
-from auditctl.query.scope import Scope
-from auditctl.query.syntax import And, Query, Test, parse
 from auditlog.cursors import CursorStore
 from auditlog.format.segment_names import LogId
+from auditlog.query.files import FileSearch
+from auditlog.query.scope import SearchScope
+from auditlog.query.syntax import And, Query, Test, parse
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
 from retention.erasure import (
     Order,
@@ -92,11 +92,11 @@ def erase(log: str | None, seq: int | None, **options: Any) -> int:
       auditctl erase --actor alice --reason "request 17" --by dpo@example.org --confirm
       auditctl erase --finish --confirm
     """
-    return _Asked(log, seq, **options).answer()
+    return _ErasureRequest(log, seq, **options).answer()
 
 
 @dataclass
-class _Asked:
+class _ErasureRequest:
     """The command's arguments, and what came of them."""
 
     log: str | None
@@ -188,7 +188,7 @@ class _Asked:
         assert self.by is not None  # noqa: S101  (as above)
         return Order(self.reason, self.by, self.legal_basis or "", user())
 
-    def _plan(self, config: Config, directories: Sequence[Path], directory: Path) -> _Plan:
+    def _plan(self, config: Config, directories: Sequence[Path], directory: Path) -> _ErasurePlan:
         targets = list(self._targets(directory))
         self._found += len(targets)
         state_dir = config.state_directory()
@@ -202,7 +202,7 @@ class _Asked:
         )
         torn = len(list((directory / STATE_DIRECTORY).glob("*.torn")))
         unreached = sorted(set(CursorStore(state_dir).sinks()) - {s.name for s in config.sinks})
-        return _Plan(targets, dict(found), torn, unreached)
+        return _ErasurePlan(targets, dict(found), torn, unreached)
 
     def _targets(self, directory: Path) -> list[Target]:
         if self.finish:
@@ -214,7 +214,7 @@ class _Asked:
 
     def _matches(self, directory: Path) -> list[Target]:
         query: Query = parse(self.query or "")
-        scope = Scope.asked_for(self.logs, self.since, self.until, dt.datetime.now(dt.UTC))
+        scope = SearchScope.asked_for(self.logs, self.since, self.until, dt.datetime.now(dt.UTC))
         if self.actor is not None:
             query = And((Test("actor.user_id", "=", self.actor, quoted=True), query))
         wanted: dict[str, dict[int, str]] = {}
@@ -238,7 +238,7 @@ class _Asked:
 
     def _print(
         self,
-        plan: _Plan,
+        plan: _ErasurePlan,
         directory: Path,
         sinks: Sequence[SinkConfig],
         problems: Sequence[str],
@@ -280,7 +280,7 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _ErasurePlan:
     targets: Sequence[Target]
     refused: dict[str, str]
     torn: int

@@ -15,6 +15,7 @@ from typing import Final
 __all__ = ["escaped", "log_to_stderr"]
 
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+_SHORT: Final = {0x09: r"\t", 0x0A: r"\n", 0x0D: r"\r"}
 
 
 class _OneLineFormatter(logging.Formatter):
@@ -36,13 +37,20 @@ class _JournalFormatter(_OneLineFormatter):
 
 
 def escaped(text: str) -> str:
-    """The text with each character that is not printable as a Python escape."""
+    r"""The text with an escape for each character that is not printable.
+
+    They are those of records (auditlog.redaction.visible), ``\u202e`` or ``\U000e0041``, and
+    ``\n``, ``\r`` and ``\t``.
+    """
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text
-    )
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
+
+
+def _escape(code: int) -> str:
+    if code in _SHORT:
+        return _SHORT[code]
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:

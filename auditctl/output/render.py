@@ -1,7 +1,7 @@
 """Format output: data to stdout, messages to stderr, colours on a terminal only.
 
-Text that comes from records is shown with everything unprintable replaced: a log that somebody
-wrote into by hand must not steer the terminal of whoever looks at it.
+Text that comes from records is shown with everything unprintable as escapes like ``\\u202e``: a log
+that somebody wrote into by hand must not steer the terminal of whoever looks at it.
 
 A terminal's lines are as wide as it is, and so is everything where COLUMNS says how wide; in a pipe
 nothing is cut.
@@ -15,6 +15,7 @@ Invariants (tests of the same name in tests/auditctl/output/test_render.py):
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
+from auditctl.output.log_lines import escaped
 from auditlog.errors import LogDamaged
+from auditlog.redaction.visible import DECEIVES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -63,6 +66,7 @@ _CODES: Final[dict[Colour, str]] = {
     "dim": "2",
     "bold": "1",
 }
+_DECEIVES: Final = re.compile(rf"\r|{DECEIVES.pattern}")
 _CODE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _MIN_WIDTH: Final = 60
 _EIGHTHS: Final[tuple[str, ...]] = ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")
@@ -82,6 +86,7 @@ def paint(text: str, colour: Colour) -> str:
 
 def print_line(text: str = "") -> None:
     """One line of data; what the terminal's encoding cannot show becomes a question mark."""
+    text = _harmless(text)
     try:
         sys.stdout.write(f"{text}\n")
     except UnicodeEncodeError:
@@ -96,7 +101,10 @@ def print_text(text: str) -> None:
 
 
 def print_raw(line: bytes) -> None:
-    """A record as it stands in its file."""
+    """A record as it stands in its file; a terminal gets what deceives as escapes of JSON."""
+    if sys.stdout.isatty():
+        text = line.decode("utf-8", "backslashreplace")
+        line = _DECEIVES.sub(_json_escape, text).encode()
     sys.stdout.buffer.write(line)
 
 
@@ -152,19 +160,47 @@ def print_json(value: Any, *, indent: bool = False) -> None:
     option = orjson.OPT_APPEND_NEWLINE
     if indent and sys.stdout.isatty():
         option |= orjson.OPT_INDENT_2
-    sys.stdout.write(orjson.dumps(value, option=option).decode())
+    text = orjson.dumps(value, option=option).decode()
+    sys.stdout.write(_DECEIVES.sub(_json_escape, text) if sys.stdout.isatty() else text)
 
 
 def say(text: str) -> None:
-    """Print one message to stderr."""
-    sys.stderr.write(f"{text}\n")
+    """Print one message to stderr, with escapes for what a terminal would obey."""
+    sys.stderr.write(f"{_harmless(text)}\n")
+
+
+def _harmless(text: str) -> str:
+    """The text with its colours, line breaks and tabs; all else that deceives as escapes.
+
+    Callers clean what they show of records; this is for those that forgot.
+    """
+    if text.isprintable():
+        return text
+    pieces = _CODE.split(text)
+    codes = [*_CODE.findall(text), ""]
+    return "".join(
+        f"{_DECEIVES.sub(_escape, piece)}{code}" for piece, code in zip(pieces, codes, strict=True)
+    )
+
+
+def _escape(match: re.Match[str]) -> str:
+    return escaped(match[0])
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]  # ASCII, and above U+FFFF a pair of surrogates
 
 
 def clean(text: str) -> str:
-    """The text with everything that is not printable as U+FFFD."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    r"""The text with everything that is not printable as an escape, which can be read back.
+
+    Zero-width and tag characters are not printable either.  A text with an escape in it that was
+    recorded so stays as it is.
+
+    >>> clean("ad\u202emin")
+    'ad\\u202emin'
+    """
+    return escaped(text)
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

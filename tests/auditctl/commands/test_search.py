@@ -107,7 +107,7 @@ def test_by_a_field_is_a_table_with_bars(
     lines = out.splitlines()
     assert lines[0].split() == ["ACTOR.USER_ID", "RECORDS"]
     assert lines[1].split()[:2] == ["alice", "30"]
-    assert lines[2].split()[:2] == ["mallory\ufffd[2J", "4"]
+    assert lines[2].split()[:2] == [r"mallory\u001b[2J", "4"]
     assert lines[3] == "34 records in all"
     assert max(map(len, lines)) == 60
     assert len(lines[1].split()[2]) > 5 * len(lines[2].split()[2])

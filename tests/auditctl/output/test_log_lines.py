@@ -36,4 +36,4 @@ def test_a_name_cannot_forge_a_line_nor_steer_a_terminal(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.isprintable()
     assert "a\\n2026" in line
-    assert "\\x1b[2J.ndjson" in line
+    assert "\\u001b[2J.ndjson" in line

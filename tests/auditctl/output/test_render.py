@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import doctest
 import io
+import json
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from auditctl.output import render
 from auditlog.format.record import GENESIS_HASH, decode, log_prefix, seal
+from auditlog.redaction.visible import reveal
 from tests.support.logs import make_line, write_log
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def test_every_value_of_a_record_has_a_line_in_a_block() -> None:
     line, _ = make_line("queen-rbee@hive1", 1, details={"a": {"b": "\x1b[2J"}, "c": [1], "d": ""})
     first, *rest = render.record_block(decode(line))
     assert "task_submitted" in first
-    assert "    details.a.b        \ufffd[2J" in rest
+    assert r"    details.a.b        \u001b[2J" in rest
     assert "    details.c          [1]" in rest
     assert '    details.d          ""' in rest
 
@@ -200,3 +202,40 @@ def test_whole_in_what_commands_say(
         assert lines
         for line in lines:
             assert len(line) <= columns or len(line.split()) == 1
+
+
+HOSTILE = "a\x1b[2Jb\u202ec\u200bd\U000e0041e\x9bf\rg"
+
+
+def test_what_deceives_is_shown_as_an_escape_that_can_be_read_back() -> None:
+    shown = render.clean(HOSTILE)
+    assert shown == r"a\u001b[2Jb\u202ec\u200bd\U000e0041e\u009bf\rg"
+    assert reveal(shown) == HOSTILE.replace("\r", r"\r")
+
+
+def test_no_message_and_no_line_reaches_the_terminal_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    render.say(HOSTILE)
+    render.print_line(f"\x1b[31m{HOSTILE}\x1b[0m\tand\nmore")
+    out, err = capsys.readouterr()
+    assert err == r"a\u001b[2Jb\u202ec\u200bd\U000e0041e\u009bf\rg" + "\n"
+    assert out.startswith("\x1b[31ma\\u001b[2Jb")
+    assert out.endswith("\x1b[0m\tand\nmore\n")
+
+
+def test_json_on_a_terminal_has_the_same_value_and_nothing_that_deceives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = orjson.dumps({"name": HOSTILE}) + b"\n"
+    for show in (lambda: render.print_raw(raw), lambda: render.print_json({"name": HOSTILE})):
+        written = io.BytesIO()
+        terminal = io.TextIOWrapper(written, encoding="utf-8", write_through=True)
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdout", terminal)
+        show()
+        terminal.flush()
+        monkeypatch.undo()
+        text = written.getvalue().decode()
+        assert json.loads(text) == {"name": HOSTILE}
+        assert text.removesuffix("\n").isprintable()
