@@ -78,7 +78,7 @@ def follow(
     record.log_prefix.
     """
     start = following_start(prefix, seq, prev_hash)
-    if not ends or not block.startswith(start) or not _well_cut(block, ends, len(start)):
+    if not ends or not block.startswith(start) or not _may_be_records(block, ends):
         return None
     if len(str(seq)) != len(str(seq + len(ends) - 1)):
         return None  # all starts have to be equally long; few blocks have more digits at their end
@@ -105,10 +105,9 @@ def follow(
     return Chained(hashes, found)
 
 
-def _well_cut(block: bytes, ends: Sequence[int], start_bytes: int) -> bool:
-    """Whether every line has a possible length and no NUL or CR."""
-    sizes = list(map(sub, ends, (0, *ends[:-1])))
-    if min(sizes) < start_bytes + SUFFIX_BYTES or max(sizes) > MAX_RECORD_BYTES + 1:
+def _may_be_records(block: bytes, ends: Sequence[int]) -> bool:
+    """Whether no line is too long and none has a NUL or CR."""
+    if max(map(sub, ends, (0, *ends[:-1]))) > MAX_RECORD_BYTES + 1:
         return False
     return block.find(b"\0", 0, ends[-1]) < 0 and block.find(b"\r", 0, ends[-1]) < 0
 
@@ -116,8 +115,9 @@ def _well_cut(block: bytes, ends: Sequence[int], start_bytes: int) -> bool:
 def _seams(block: bytes, tails: Sequence[int], start_bytes: int) -> bytes:
     """The end of every line with the start of the next one, and the end of the last, joined.
 
-    Every line is at least as long as one start and one end (_well_cut), so each piece has its full
-    length, and joined pieces that are equal are equal piece by piece.
+    No piece is longer than expected, so joined pieces that are equal are equal piece by piece.  A
+    line that is shorter than one start and one end cannot have both: no end of a start is the
+    start of an end.
     """
     reach = SUFFIX_BYTES + start_bytes
     pieces = [block[tail : tail + reach] for tail in tails]

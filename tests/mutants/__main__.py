@@ -59,6 +59,8 @@ EQUIVALENT: Final = Path(__file__).with_name("equivalent.toml")
 ENOUGH: Final = 0.95
 PATIENCE_SECONDS: Final = 120.0
 """How long a mutant may take, beside ten times the computing time of the unchanged module."""
+EXAMPLES: Final = 25
+"""Examples of a property that does not set their number: a quarter of the default."""
 MOST_MEMORY_BYTES: Final = 4 << 30
 
 
@@ -121,7 +123,9 @@ class Quick:
     def pytest_sessionstart(self) -> None:
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
         parent = hypothesis.settings.get_profile("auditlog")
-        profile = hypothesis.settings(parent, phases=phases, database=None, derandomize=True)
+        profile = hypothesis.settings(
+            parent, phases=phases, database=None, derandomize=True, max_examples=EXAMPLES
+        )
         hypothesis.settings.register_profile("mutants", profile)
         hypothesis.settings.load_profile("mutants")
 
@@ -155,6 +159,12 @@ class Loop(Quick):
         self.measuring.stop()
         path = ROOT / self.module
         originals = _codes(compile(path.read_text("utf-8"), str(path), "exec", dont_inherit=True))
+        functions = [
+            each
+            for each in gc.get_objects()
+            if isinstance(each, FunctionType) and each.__code__.co_filename == str(path)
+        ]
+        gc.freeze()  # a process that is forked need not look at what is there, nor copy it
         work: dict[int, Callable[[], int]] = {}
         again, survived = [], []
         for number, mutant in enumerate(self.found):
@@ -170,7 +180,7 @@ class Loop(Quick):
             if not in_functions or len(codes) != len(originals):
                 again.append(number)
             elif tests:
-                work[number] = partial(_with_other_code, session, changed, tests)
+                work[number] = partial(_with_other_code, session, functions, changed, tests)
             elif first.at_import(mutant):
                 again.append(number)
             else:
@@ -217,12 +227,16 @@ def _run(item: pytest.Item) -> None:
 
 
 def _with_other_code(
-    session: pytest.Session, changed: Sequence[tuple[CodeType, CodeType]], tests: Sequence[str]
+    session: pytest.Session,
+    functions: Sequence[FunctionType],
+    changed: Sequence[tuple[CodeType, CodeType]],
+    tests: Sequence[str],
 ) -> int:
-    for function in [found for found in gc.get_objects() if isinstance(found, FunctionType)]:
+    for function in functions:
         for old, new in changed:
-            if function.__code__.co_filename == old.co_filename and function.__code__ == old:
+            if function.__code__ == old:
                 function.__code__ = new
+                break
     for item in _in_order(session.items, tests):
         _run(item)
     return 0

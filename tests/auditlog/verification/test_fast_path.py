@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +101,17 @@ def test_only_the_lines_asked_about_are_looked_at() -> None:
     assert ends == [len(lines[0]), len(lines[0] + lines[1]), len(b"".join(lines))]
     assert said(follow(block, ends, PREFIX, 42, BEFORE)) == accepted(b"".join(lines), 42, BEFORE)
     assert followed(block, 42, BEFORE) is None
+
+
+def test_a_line_that_is_shorter_than_any_record_is_refused() -> None:
+    """Its end then lies within what its start has to be."""
+    first, before = make_line(LOG, 42, BEFORE)
+    start = following_start(PREFIX, 43, before)
+    for length in range(len(start) + 1):
+        digest = sha256(start[:length]).hexdigest()
+        short = start[:length] + f',"hash":"{digest}"}}\n'.encode()
+        for behind in (b"", make_line(LOG, 44, digest)[0]):
+            assert followed(first + short + behind, 42, BEFORE) is None, length
 
 
 def test_line_ends_stop_at_the_last_lf() -> None:
