@@ -45,13 +45,18 @@ class Gap:
 def gaps(names: Sequence[SegmentName], head: SegmentName | None) -> list[Gap]:
     """The gaps between the names, which are in order; ``head`` is the newest name ever noted."""
     found = []
-    day, part = None, 0
+    before: SegmentName | None = None
     for name in names:
-        expected = part + 1 if name.day == day else 1
-        if name.part > expected:
-            found.append(Gap(SegmentName(name.log, name.day, expected), name.part - 1))
-        day, part = name.day, name.part
-    if head is not None and (day is None or (head.day, head.part) > (day, part)):
-        expected = part + 1 if head.day == day else 1
-        found.append(Gap(SegmentName(head.log, head.day, expected), head.part))
+        expected = _following(before, name)
+        if name.part > expected.part:
+            found.append(Gap(expected, name.part - 1))
+        before = name
+    if head is not None and (before is None or (head.day, head.part) > (before.day, before.part)):
+        found.append(Gap(_following(before, head), head.part))
     return found
+
+
+def _following(before: SegmentName | None, name: SegmentName) -> SegmentName:
+    """The name behind ``before`` on the day of ``name``."""
+    part = before.part + 1 if before is not None and before.day == name.day else 1
+    return SegmentName(name.log, name.day, part)

@@ -144,7 +144,7 @@ def resolve_name(name: str, at: int = 0) -> str:
     if name.split(".")[0] in FIELDS and not name.endswith("."):
         return name
     known = [*FIELDS, *ALIASES, "actor.user_id", "actor.ip", "resource.resource_id"]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, cutoff=0.5)
     meant = f"Did you mean {near[0]}? " if near else ""
     raise QueryError(
         f"there is no field {name!r} (character {at + 1})",
@@ -187,11 +187,11 @@ class _Parser:
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _negated(self, depth: int) -> Query:
-        negations = 0
+        negated = False
         while self._take_word("not"):
-            negations += 1
+            negated = not negated
         part = self._single(depth)
-        return Not(part) if negations % 2 else part
+        return Not(part) if negated else part
 
     def _single(self, depth: int) -> Query:
         if self.at_end():
@@ -267,10 +267,10 @@ class _Parser:
         return found is not None and found[0] in (word, word.upper())
 
     def _take_word(self, word: str) -> bool:
-        if not self._is_word(word):
-            return False
-        self.at += len(word)
-        return True
+        taken = self._is_word(word)
+        if taken:
+            self.at += len(word)
+        return taken
 
     def _skip(self) -> None:
         skipped = _SPACE.match(self._text, self.at)

@@ -48,6 +48,26 @@ def test_each(days: list[int], data: st.DataObject) -> None:
     assert shown == before | at_the_end
 
 
+def shown(names: list[SegmentName], head: SegmentName | None) -> list[tuple[dt.date, int, int]]:
+    return [(gap.first.day, gap.first.part, gap.last_part) for gap in gaps(names, head)]
+
+
+def test_each_part_before_another_of_its_day() -> None:
+    tomorrow = FIRST + dt.timedelta(days=1)
+    assert shown([name(0, 1), name(0, 4)], None) == [(FIRST, 2, 3)]
+    assert shown([name(0, 3)], None) == [(FIRST, 1, 2)]
+    assert shown([name(0, 2), name(1, 3)], None) == [(FIRST, 1, 1), (tomorrow, 1, 2)]
+
+
+def test_each_part_up_to_the_newest_that_was_noted() -> None:
+    tomorrow = FIRST + dt.timedelta(days=1)
+    there = [name(0, 1), name(0, 2)]
+    assert shown(there, name(0, 1)) == shown(there, name(0, 2)) == []
+    assert shown(there, name(0, 4)) == [(FIRST, 3, 4)]
+    assert shown(there, name(1, 2)) == [(tomorrow, 1, 2)]
+    assert shown([], name(0, 2)) == [(FIRST, 1, 2)]
+
+
 def test_proven() -> None:
     gap = Gap(name(0, 2), 3)
     names = {name(0, part).logical for part in (1, 2, 3)}

@@ -45,6 +45,18 @@ def test_own_origin(service: str, host: str, instance: str | None, epoch: int) -
     assert log_of_origin(origin_of("audit.example.com/eu", log, epoch)) == (log, epoch)
 
 
+def test_own_origin_names_an_epoch_behind_the_first() -> None:
+    assert origin_of("p", "a@b+c") == origin_of("p", "a@b+c", 1) == "p/a@b/c"
+    assert origin_of("p", "a@b+c", 2) == "p/a@b/c~e2"
+    assert log_of_origin("p/a@b/c") == ("a@b+c", 1)
+
+
+@pytest.mark.parametrize(("size", "root"), [(-1, ROOT), (0, ROOT[1:]), (7, ROOT + b"x")])
+def test_an_impossible_tree_head_is_refused(size: int, root: bytes) -> None:
+    with pytest.raises(BadEvidence, match="impossible"):
+        Checkpoint("a@b", size, root)
+
+
 def test_own_origin_of_an_instance_that_is_called_like_an_epoch() -> None:
     assert origin_of("p", "a@b+e2") != origin_of("p", "a@b", 2)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditlog.evidence.leaves import leaves_in_order
+from auditlog.evidence.leaves import DELETED_LEAF, leaf_of, leaves_in_order
 from auditlog.evidence.merkle import leaf_hash
 from auditlog.format.record import log_prefix
+from tests.support.erasures import stub
 from tests.support.logs import write_log
 
 PREFIX = log_prefix("queen-rbee@hive1")
@@ -21,3 +22,16 @@ def test_in_order(tmp_path: Path) -> None:
     assert leaves_in_order([*lines[:3], *lines[4:]], PREFIX, 1) == leaves[:3]
     assert leaves_in_order([*lines[:3], b"", *lines[3:]], PREFIX, 1) == leaves[:3]
     assert leaves_in_order(lines, log_prefix("queen-rbee@hive1+2"), 1) == []
+
+
+def test_a_stub_has_the_leaf_of_the_record_whose_place_it_takes(tmp_path: Path) -> None:
+    lines = write_log(tmp_path, records=6).lines
+    leaves = [leaf_hash(line[:-1]) for line in lines]
+    erased = [*lines[:2], stub(lines[2]), *lines[3:]]
+    assert erased != lines
+    assert [leaf_of(line[:-1]) for line in erased] == leaves
+    assert leaves_in_order([line[:-1] for line in erased], PREFIX, 1) == leaves
+
+
+def test_a_deleted_record_has_the_leaf_of_an_empty_line() -> None:
+    assert leaf_of(b"") == DELETED_LEAF == leaf_hash(b"")

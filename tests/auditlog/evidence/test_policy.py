@@ -124,3 +124,11 @@ def test_malformed(lines: list[str]) -> None:
 def test_malformed_names_the_line() -> None:
     with pytest.raises(BadEvidence, match="line 2 of the trust policy"):
         TrustPolicy.parse(f"log {KEY}\nwitless w1 {W1}\n".encode())
+
+
+def test_a_policy_may_have_a_mebibyte() -> None:
+    policy = policy_text(SIGNER).encode()
+    padded = policy + b"#" * ((1 << 20) - len(policy))
+    assert TrustPolicy.parse(padded) == TrustPolicy.parse(policy)
+    with pytest.raises(BadEvidence, match="1,048,577 bytes is too long"):
+        TrustPolicy.parse(padded + b"#")

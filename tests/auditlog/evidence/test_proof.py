@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from auditlog.evidence.errors import BadEvidence
 from auditlog.evidence.merkle import inclusion_proof
-from auditlog.evidence.note import Signer
+from auditlog.evidence.note import Signer, encode_base64
 from auditlog.evidence.policy import TrustPolicy
 from auditlog.evidence.proof import RecordProof
 from tests.auditlog.evidence.test_note import flipped
@@ -49,3 +49,32 @@ def test_every_bit(index: int, size: int) -> None:
 def test_a_proof_that_too_few_witnesses_cosigned_is_refused() -> None:
     with pytest.raises(BadEvidence, match="cosigned by w1, which the quorum"):
         proof_of(1, 3, witnesses=(1,)).verify(b"record 1", POLICY)
+
+
+HASH = f"{encode_base64(bytes(32))}\n"
+NOTE = signed(leaves_of(3), SIGNER, witnesses=(1, 2)).to_bytes()
+
+
+@pytest.mark.parametrize("count", [0, 1, 63])
+def test_a_proof_has_as_many_hashes_as_a_tree_can_be_high(count: int) -> None:
+    data = f"c2sp.org/tlog-proof@v1\nindex 5\n{HASH * count}\n".encode() + NOTE
+    proof = RecordProof.parse(data)
+    assert (proof.index, len(proof.hashes), proof.to_bytes()) == (5, count, data)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "c2sp.org/tlog-proof@v1\n",
+        "c2sp.org/tlog-proof@v2\nindex 5\n",
+        f"c2sp.org/tlog-proof@v1\nindex 5\n{HASH * 64}",
+        f"c2sp.org/tlog-proof@v1\nindex 05\n{HASH}",
+        f"c2sp.org/tlog-proof@v1\nindex -1\n{HASH}",
+        f"c2sp.org/tlog-proof@v1\n{HASH}",
+        "c2sp.org/tlog-proof@v1\nindex 5\nAAAA\n",
+        "c2sp.org/tlog-proof@v1\nindex 5\né\n",
+    ],
+)
+def test_what_is_not_a_proof_is_refused(head: str) -> None:
+    with pytest.raises(BadEvidence, match=r"not a proof|malformed"):
+        RecordProof.parse(f"{head}\n".encode() + NOTE)

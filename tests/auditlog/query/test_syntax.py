@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from auditlog.errors import QueryError
 from auditlog.query import syntax
-from auditlog.query.syntax import All, And, Not, Or, Query, Test, WordTest, conjuncts, parse
+from auditlog.query.syntax import (
+    All,
+    And,
+    Not,
+    Or,
+    Query,
+    Test,
+    WordTest,
+    conjuncts,
+    parse,
+    resolve_name,
+)
 from tests.support.questions import as_text, queries
 
 
@@ -52,6 +63,8 @@ def test_round_trip(query: Query) -> None:
         ("one or two three", Or((WordTest("one"), And((WordTest("two"), WordTest("three")))))),
         ("(one OR two) three", And((Or((WordTest("one"), WordTest("two"))), WordTest("three")))),
         ("not not x", WordTest("x")),
+        ("not not not x", Not(WordTest("x"))),
+        ("(one)(two)", And((WordTest("one"), WordTest("two")))),
         ('"and"', WordTest("and")),
         ('reason=""', Test("reason", "=", "", quoted=True)),
         ("@timestamp>2026-11-23", Test("@timestamp", ">", "2026-11-23", quoted=True)),
@@ -80,13 +93,22 @@ def test_what_a_text_means(text: str, query: Query) -> None:
         ("tries=3", "as in details.tries"),
         ("details.=3", "no field"),
         ("@timestamp>yesterday", "looks like 2026-11-23"),
-        ("(" * 200, "more than 100 parentheses"),
+        ("(" * 101 + "v=1" + ")" * 101, "more than 100 parentheses"),
         ("\udcff", "not valid UTF-8"),
     ],
 )
 def test_refused(text: str, words: str) -> None:
     with pytest.raises(QueryError, match=words):
         parse(text)
+
+
+def test_a_hundred_parentheses_are_understood() -> None:
+    assert parse("(" * 100 + "v=1" + ")" * 100) == Test("v", "=", "1")
+
+
+def test_a_name_by_itself_stands_at_the_first_character() -> None:
+    with pytest.raises(QueryError, match="\\(character 1\\)"):
+        resolve_name("evnt_type")
 
 
 @given(text=st.text(alphabet="()\"'=!~<>\\ abor andnot.1é", max_size=20))
