@@ -33,7 +33,8 @@ def demo(sink: str | None, keep: Path | None, *, as_json: bool) -> int:
     """See the whole pipeline run, with crashes, in a minute.
 
     Three services write, one of them and the shipper are killed, a copy is tampered with, and
-    retention goes through 91 days. Exits 0 only when every promise held.
+    retention goes through 91 days. In the end a log is written anew with all that its host has, and
+    a witness remembers. Exits 0 only when every promise held.
 
     \b
     Examples:

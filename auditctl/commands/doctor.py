@@ -14,6 +14,7 @@ from auditctl.doctor.host import check_host
 from auditctl.doctor.reach import check_reach
 from auditctl.doctor.services import check_agent, check_sink
 from auditctl.doctor.units import check_units
+from auditctl.doctor.witnesses import check_witnesses
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import DIRECTORY, chosen, config_option, json_option
@@ -73,6 +74,7 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Chec
     yield from check_host()
     yield from check_units()
     yield from check_reach(config)
+    yield from check_witnesses(config)
     for place in config.directories:
         yield from check_directory(place)
     if not config.directories and not config.sources:

@@ -111,12 +111,12 @@ def init(
         )
     render.say(f"SHA-256 of the public key: {key.key.fingerprint()}")
     if for_witness:
-        render.print_text(f"log {key.renamed(f'{key.name}/*').key}")
+        render.print_line(f"log {key.renamed(f'{key.name}/*').key}")
         return
     state = ProofState(config.state_directory())
     for log in _known_logs(config, directories):
         name = origin_of(key.name, log, state.epoch(log))
-        render.print_text(f"log {key.renamed(name).key}")
+        render.print_line(f"log {key.renamed(name).key}")
 
 
 def _known_logs(config: Config, directories: Sequence[Path]) -> list[str]:
@@ -250,7 +250,7 @@ def restart(
         raise _busy(error) from None
     for each in logs:
         name = origin_of(key.name, each, state.epoch(each))
-        render.print_text(f"log {key.renamed(name).key}")
+        render.print_line(f"log {key.renamed(name).key}")
 
 
 def _restart(config: Config, directory: Path, state: ProofState, log: str, reason: str) -> None:

@@ -90,7 +90,7 @@ def serve(listen: str, *, state_dir: Path, logs_path: Path, name: str | None) ->
                 f"{listen} cannot be served", errno=error.errno, hint="Choose another --listen."
             ) from error
         address = f"{host}:{server.port}"
-        render.print_text(f"witness {own} {signer.cosigner} http://{address}")
+        render.print_line(f"witness {own} {signer.cosigner} http://{address}")
         render.say(f"Serving on http://{address}; Ctrl-C ends it.")
         stopping = threading.Event()
 

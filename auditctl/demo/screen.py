@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from auditctl.demo.script import EVENTS, SERVICES
 
 if TYPE_CHECKING:
-    from auditctl.demo.script import Show
+    from auditctl.demo.stage import Show
 
 __all__ = ["screen"]
 

@@ -1,4 +1,4 @@
-"""Play the demo step by step: write, crash, ship, verify, tamper, retain; then count.
+"""Play the demo step by step: write, crash, ship, verify, tamper, retain, count, write anew.
 
 Nothing here is taken on trust: what was acknowledged comes from the services' own output, what is
 on disk from reading the files, what is in the sink from querying it.
@@ -11,13 +11,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import auditlog
+from auditctl.demo.rewrite import rewrite
 from auditctl.demo.sink import INDEX_PREFIX, SinkView, view
-from auditctl.demo.stage import AgentProcess, Auditctl, DemoFailed, Writer
+from auditctl.demo.stage import AgentProcess, Auditctl, DemoFailed, Show, Writer
 
-__all__ = ["Promise", "Show", "Story", "tell"]
+__all__ = ["Promise", "Story", "tell"]
 
 EVENTS = 20_000
 RATE = 2_500.0
@@ -26,18 +27,6 @@ _UNSHIPPED_EVENTS = 5_000
 _PATIENCE_SECONDS = 60.0
 
 RecordId = tuple[str, int, str]
-
-
-class Show(Protocol):
-    """Shows the story while it runs."""
-
-    def step(self, text: str) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def progress(self, **counts: int) -> None:
-        """Records so far, of the demo's totals: acknowledged, shipped."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +114,7 @@ def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
     story.program.json("ship", "--once")
     on_disk |= _on_disk(story.audit)
     _count(story, sink, acknowledged, on_disk, deleted)
+    _write_anew(story)
     return story.promises
 
 
@@ -296,6 +286,19 @@ def _count(
     promise("duplicates", f"{duplicates:,}", duplicates == 0)
     promise("deleted", f"{deleted} segments, {gone:,} records", deleted > 0 and gone > 0)
     promise("verified across deletions", _yes(report["ok"]), report["ok"])
+
+
+def _write_anew(story: Story) -> None:
+    found = rewrite(story.directory, story.run, story.show)
+    whole = found.verified_before and found.chain_verified_after
+    story.promise("rewritten log has a whole chain", _yes(whole), whole)
+    story.promise("signing of it refused", _yes(found.signing_refused), found.signing_refused)
+    told = found.seq == found.kept + 1
+    story.promise(
+        "found by what the witness remembers",
+        f"from record {found.seq:,} on; it remembers {found.witnessed:,}" if told else "no",
+        told,
+    )
 
 
 def _yes(value: bool) -> str:

@@ -17,15 +17,27 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from auditlog.errors import AuditLogError
 
-__all__ = ["AgentProcess", "Auditctl", "DemoFailed", "Writer"]
+__all__ = ["AgentProcess", "Auditctl", "DemoFailed", "Show", "WitnessProcess", "Writer"]
 
 
 class DemoFailed(AuditLogError):
     """A part of the demo could not be run."""
+
+
+class Show(Protocol):
+    """Shows the story while it runs."""
+
+    def step(self, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def progress(self, **counts: int) -> None:
+        """Records so far, of the demo's totals: acknowledged, shipped."""
+        ...
 
 
 @dataclass
@@ -108,6 +120,15 @@ class Auditctl:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "auditctl", *arguments, *self._options]
 
+    def text(self, *arguments: str) -> str:
+        """Run it; returns what it printed.  Raises DemoFailed unless it ends well."""
+        done = subprocess.run(  # noqa: S603  (our own program)
+            self.command(*arguments), capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise DemoFailed(f"auditctl {arguments[0]} failed: {done.stderr}")
+        return done.stdout
+
     def json(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> tuple[int, dict[str, Any]]:
         """Run with --json; returns exit code and object.  Raises DemoFailed on another code."""
         done = subprocess.run(  # noqa: S603  (our own program)
@@ -164,6 +185,47 @@ class AgentProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._process = None
+
+
+class WitnessProcess:
+    """A witness that serves until the ``with`` ends; the logs it knows are in ``place/witnessed``.
+
+    Its line of a trust policy calls it w1.
+    """
+
+    def __init__(self, state: Path, place: Path) -> None:
+        self._command = [sys.executable, "-m", "auditctl", "witness", "serve"]
+        self._command += ["--listen=127.0.0.1:0", f"--state={state}", "--name=demo.example/w1"]
+        self._command += [f"--logs={place / 'witnessed'}"]
+        self._log_path = place / "witness.log"
+        self._process: subprocess.Popen[str] | None = None
+        self.policy_line = ""
+
+    @property
+    def url(self) -> str:
+        return self.policy_line.rpartition(" ")[2]
+
+    def __enter__(self) -> Self:
+        with self._log_path.open("ab") as log, _uninterrupted():
+            self._process = subprocess.Popen(  # noqa: S603  (our own program)
+                self._command, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0
+            )
+        assert self._process.stdout is not None  # noqa: S101  (it was asked for above)
+        _, _, rest = self._process.stdout.readline().strip().partition(" ")
+        _, _, rest = rest.partition(" ")
+        if not rest:
+            self.__exit__()
+            raise DemoFailed(f"the witness does not serve; see {self._log_path}")
+        self.policy_line = f"witness w1 {rest}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
             self._process = None
 
 

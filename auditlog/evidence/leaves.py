@@ -36,11 +36,13 @@ def leaves_in_order(lines: Sequence[bytes], prefix: bytes, seq: int) -> list[byt
     ``prefix`` is that of format.record.log_prefix.  Only the beginning of a line is looked at:
     whether the record is intact is for verification to say, and the tree commits to it as it is.
     """
-    leaves = []
-    erased = any(b'"log.record_erased"' in line for line in lines)
-    for line in lines:
-        if not line.startswith(b"%b%d," % (prefix, seq)):
+    count = 0
+    for count, line in enumerate(lines):
+        if not line.startswith(b"%b%d," % (prefix, seq + count)):
             break
-        leaves.append(leaf_of(line) if erased else sha256(b"\0" + line).digest())
-        seq += 1
-    return leaves
+    else:
+        count = len(lines)
+    lines = lines[:count]
+    if b'"log.record_erased"' in b"\n".join(lines):
+        return [leaf_of(line) for line in lines]
+    return [sha256(b"\0" + line).digest() for line in lines]

@@ -58,10 +58,7 @@ def fold(hashes: Sequence[bytes]) -> bytes:
 
 
 class TreeBuilder:
-    """The right edge of a growing tree: of each level, the nodes of its unfinished tile.
-
-    ``append`` is called once a record, so everything here is one list operation and one hash.
-    """
+    """The right edge of a growing tree: of each level, the nodes of its unfinished tile."""
 
     __slots__ = ("levels", "size")
 
@@ -75,6 +72,20 @@ class TreeBuilder:
         tile = self.levels[0]
         tile.append(leaf)
         return [] if len(tile) < TILE_WIDTH else self._carry()
+
+    def extend(self, leaves: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """Add leaves, tile by tile; returns the roots of the completed tiles, with their levels."""
+        self.size += len(leaves)
+        completed: list[tuple[int, bytes]] = []
+        at = 0
+        while at < len(leaves):
+            tile = self.levels[0]
+            more = leaves[at : at + TILE_WIDTH - len(tile)]
+            tile += more
+            at += len(more)
+            if len(tile) == TILE_WIDTH:
+                completed += enumerate(self._carry(), 1)
+        return completed
 
     def _carry(self) -> list[bytes]:
         completed, level = [], 0

@@ -21,7 +21,7 @@ from auditlog.evidence.merkle import HASH_BYTES, TILE_WIDTH, TreeBuilder
 from auditlog.evidence.tree_files import TreeFiles, leaves_name, level_path, list_leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["TreeStore", "set_aside"]
@@ -82,14 +82,12 @@ class TreeStore:
         self._close(0)
         self._label, self._first = label, self.size + 1
 
-    def extend(self, leaves: Iterable[bytes]) -> None:
+    def extend(self, leaves: Sequence[bytes]) -> None:
         """Append leaves; ``begin`` has to have been called."""
-        append, buffered, nodes = self._builder.append, self._leaves, self._nodes
-        for leaf in leaves:
-            buffered.append(leaf)
-            for level, node in enumerate(append(leaf), 1):
-                nodes.setdefault(level, []).append(node)
-        if len(buffered) >= _BUFFERED_LEAVES:
+        self._leaves += leaves
+        for level, node in self._builder.extend(leaves):
+            self._nodes.setdefault(level, []).append(node)
+        if len(self._leaves) >= _BUFFERED_LEAVES:
             self._write()
 
     def kept_leaves(self, first: int, count: int) -> list[bytes]:

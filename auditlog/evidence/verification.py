@@ -127,6 +127,7 @@ def _verify_log(
         detail = f"the files end at seq {builder.size}; a checkpoint of {size} records is signed"
         report.find("signed_tail_missing", builder.size + 1, detail + _by(largest))
     wrong: list[Trusted] = []
+    right = {0}
     for each in trusted:
         size = each.checkpoint.size
         if size > builder.size:
@@ -134,23 +135,29 @@ def _verify_log(
         if roots[size] != each.checkpoint.root:
             wrong.append(each)
             continue
+        right.add(size)
         report.signed_through_seq = max(report.signed_through_seq, size)
         if each.quorum and size >= report.witnessed_through_seq:
             report.witnessed_through_seq = size
     if wrong:
         first = min(wrong, key=lambda each: each.checkpoint.size)
-        _mismatch(report, segments, first, tree)
+        # A forger who has the key signs the forgery: larger trees that fit say nothing.
+        same = max(size for size in right if size < first.checkpoint.size)
+        _mismatch(report, segments, first, same, tree)
 
 
 def _mismatch(
     report: EvidenceReport,
     segments: Sequence[SegmentFile],
     first: Trusted,
+    same: int,
     tree: TreeFiles | None,
 ) -> None:
-    """Report where the log differs from the signed tree, as exactly as possible."""
+    """Report where the log differs from the signed tree, as exactly as possible.
+
+    Its first ``same`` records are those of a smaller checkpoint.
+    """
     size = first.checkpoint.size
-    same = max((s for s in (report.signed_through_seq,) if s < size), default=0)
     where, seq = f"a record from {same + 1} to {size}", same + 1
     try:
         if tree is not None and tree.root(size) == first.checkpoint.root:

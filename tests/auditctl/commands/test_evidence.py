@@ -60,6 +60,13 @@ def test_init_makes_a_key_that_its_owner_alone_can_read(
     assert "there is a key for audit.example.com/hive1 already" in other.err
 
 
+def test_lines_for_a_policy_are_whole_on_a_terminal(
+    run: Callable[..., Result], config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert len(make_key(run)) == 2
+
+
 def test_init_prints_one_line_with_which_a_witness_takes_every_log_of_the_host(
     run: Callable[..., Result], config: Path
 ) -> None:

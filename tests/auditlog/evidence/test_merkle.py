@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,20 @@ def test_definition_where_a_tile_of_tiles_is_complete() -> None:
     assert completed.count(1) == 255
     assert [len(tile) for tile in builder.levels] == [0, 0, 1]
     assert builder.root() == builder.levels[2][0]
+
+
+@pytest.mark.parametrize("step", [1, 7, 255, 256, 257, 1000])
+def test_definition_holds_however_many_leaves_are_added_at_once(step: int) -> None:
+    leaves, builder, one_by_one = leaves_of(1500), TreeBuilder(), TreeBuilder()
+    for start in range(0, len(leaves), step):
+        completed = builder.extend(leaves[start : start + step])
+        expected = [
+            numbered
+            for leaf in leaves[start : start + step]
+            for numbered in enumerate(one_by_one.append(leaf), 1)
+        ]
+        assert completed == expected
+        assert (builder.size, builder.root()) == (one_by_one.size, one_by_one.root())
 
 
 @given(st.integers(1, 70), st.data())

@@ -164,6 +164,17 @@ def test_rewritten_from_some_record_on_is_told_between_two_checkpoints(host: Hos
     assert report.witnessed_through_seq == 20
 
 
+def test_rewritten_and_signed_with_the_stolen_key_is_told_as_exactly(host: Host) -> None:
+    """A forged checkpoint that fits the forged files moves no bound of the finding."""
+    rewrite(host, first=25)
+    lines = b"".join(path.read_bytes() for path in host.log.paths).splitlines()
+    forged = signed([leaf_hash(line) for line in lines], KEY, origin=ORIGIN)
+    host.candidates.append(Candidate(forged, "the forger"))
+    report = host.verify()
+    assert report.findings[0].seq == 21
+    assert report.witnessed_through_seq == 20
+
+
 def test_rewritten_is_told_exactly_where_the_leaves_were_kept(host: Host, tmp_path: Path) -> None:
     state = ProofState(tmp_path / "state", machine="")
     signer = LogSigner(state, LOG, KEY)
