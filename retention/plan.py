@@ -7,6 +7,9 @@ Invariants (tests of the same name in tests/retention/test_plan.py):
   partition    everything listed is in exactly one of keep, compress, delete
   same         the same facts give the same plan
 
+Invariants (tests of the same name in tests/retention/test_breaker.py):
+  simulated    a given instant is never taken for a clock that jumped
+
 Invariants (tests of the same name in tests/retention/test_plan_for_room.py):
   oldest       what is deleted for its size is older than everything removable that stays
   sparing      no more is deleted for its size than needed
@@ -105,7 +108,7 @@ class Plan:
     at: dt.datetime
     actions: tuple[Action, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    simulated: bool = False
+    simulated: bool
 
     @property
     def about(self) -> str:
@@ -124,7 +127,7 @@ class Plan:
         verbs = Counter(action.action for action in self.actions)
         return {verb: verbs[verb] for verb in ("keep", "compress", "delete")}
 
-    def to_json(self, *, dry_run: bool = True) -> dict[str, Any]:
+    def to_json(self, *, dry_run: bool) -> dict[str, Any]:
         """Return the object that auditctl prints, with nothing done."""
         raise NotImplementedError
 
@@ -147,9 +150,9 @@ class DirectoryPlan(Plan):
     directory: Path
     policy: RetentionPolicy
     sinks: tuple[str, ...] = ()
-    over_bytes: int = 0
+    over_bytes: int
 
-    def to_json(self, *, dry_run: bool = True) -> dict[str, Any]:
+    def to_json(self, *, dry_run: bool) -> dict[str, Any]:
         """Return the object of ``prune --json`` with nothing done.
 
         ``freed_bytes`` counts deletions only: what compression saves is not known yet.
@@ -178,7 +181,7 @@ class IndexPlan(Plan):
     def about(self) -> str:
         return f"indices of sink {self.policy.sink}: "
 
-    def to_json(self, *, dry_run: bool = True) -> dict[str, Any]:
+    def to_json(self, *, dry_run: bool) -> dict[str, Any]:
         """Return the object of ``prune --indices --json`` with nothing done."""
         deleted = [action.subject for action in self.only("delete")]
         return {

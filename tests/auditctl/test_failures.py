@@ -91,7 +91,7 @@ def test_indices_that_are_too_many_are_refused() -> None:
     at = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
     policy = IndexPolicy("main", (), "llama-orch-audit", dt.timedelta(days=9))
     refusals = (Refusal("too_many_deletes", "3 of the 4"),)
-    failure = explain(Refused(IndexPlan(policy=policy, at=at, refusals=refusals)))
+    failure = explain(Refused(IndexPlan(policy=policy, at=at, refusals=refusals, simulated=False)))
     assert failure.code == ExitCode.REFUSED
     assert failure.text.startswith("indices of sink main: 3 of the 4. Nothing was changed.")
 

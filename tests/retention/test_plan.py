@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from retention.plan import Action, DirectoryPlan, plan
+from retention.plan import Action, DirectoryPlan, Refused, plan
 from retention.policy import RetentionPolicy
 from retention.subjects import ForeignFile, SinkCursors
 from tests.support.retention_facts import (
@@ -42,7 +42,7 @@ def test_partition(given_input: Input) -> None:
     assert {action.action for action in decided.actions} <= {"keep", "compress", "delete"}
     assert len(decided.only("keep")) + len(touched(decided)) == len(listed)
     assert all(action.reason and action.detail for action in decided.actions)
-    totals = decided.to_json()["totals"]
+    totals = decided.to_json(dry_run=True)["totals"]
     assert totals["keep"] + totals["compress"] + totals["delete"] == len(listed)
 
 
@@ -52,10 +52,12 @@ def test_the_json_is_the_documented_object() -> None:
     )
     now = START + 101 * DAY
     decided = plan(facts, POLICY, gate_of(cursor_at(facts.segments[LOG][1], 710)), (), now)
-    printed = json.loads(json.dumps(decided.to_json()))
+    printed = json.loads(json.dumps(decided.to_json(dry_run=True)))
     assert printed["schema"] == "auditctl.prune/1"
     assert printed["at"] == "2026-11-10T00:00:00.000000Z"
     assert printed["dry_run"] is True
+    assert decided.to_json(dry_run=False)["dry_run"] is False
+    assert (printed["refusals"], printed["over_bytes"], decided.simulated) == ([], 0, False)
     assert printed["policy"]["delete_after"] == "90d"
     assert printed["totals"] == {"keep": 2, "compress": 1, "delete": 1, "freed_bytes": 100}
     assert [action["action"] for action in printed["actions"]] == [
@@ -83,3 +85,14 @@ def test_the_json_is_the_documented_object() -> None:
 @given(any_input)
 def test_same(given_input: Input) -> None:
     assert decide(given_input) == decide(given_input)
+
+
+def test_a_refused_plan_is_told_with_what_the_breaker_says() -> None:
+    facts = facts_of(*(segment(day) for day in (0, 1, 94)))
+    decided = plan(facts, RetentionPolicy(), NO_GATE, (), START + 95 * DAY)
+    refused = Refused(decided)
+    assert refused.plan is decided
+    assert refused.reason == (
+        "2 of the 3 segments of queen-rbee@hive1 would be deleted at once, "
+        "more than the allowed 50%"
+    )

@@ -145,10 +145,25 @@ def test_it_says_by_how_much_it_cannot_be_reached() -> None:
     decided = plan(facts, policy, gate, [hold], START + 3 * DAY)
     assert [action.action for action in decided.actions] == ["keep"] * 3
     assert decided.over_bytes == 100 + 101 + 102 - 1
-    assert decided.to_json()["over_bytes"] == decided.over_bytes
+    assert decided.to_json(dry_run=True)["over_bytes"] == decided.over_bytes
 
 
 def test_what_is_compressed_first_is_not_deleted_in_the_same_run() -> None:
     facts = facts_of(segment(0), segment(1), segment(40))
     decided = plan(facts, RetentionPolicy(max_total_bytes=1), NO_GATE, (), START + 41 * DAY)
     assert [action.action for action in decided.actions] == ["compress", "compress", "keep"]
+
+
+def test_nothing_younger_is_deleted_before_what_the_same_run_compresses() -> None:
+    facts = facts_of(segment(0), segment(30), segment(40))
+    policy = RetentionPolicy(max_total_bytes=1)
+    decided = plan(facts, policy, NO_GATE, (), START + 41 * DAY)
+    assert [action.action for action in decided.actions] == ["compress", "keep", "keep"]
+
+
+def test_what_must_be_kept_is_passed_over_for_what_is_younger() -> None:
+    facts = facts_of(segment(0), segment(2), segment(9))
+    hold = Hold("x", "legal", "audit", "*", START, START + DAY / 2)
+    policy = RetentionPolicy(max_total_bytes=210, max_delete_fraction=1.0)
+    decided = plan(facts, policy, NO_GATE, [hold], START + 10 * DAY)
+    assert [action.action for action in decided.actions] == ["keep", "delete", "keep"]

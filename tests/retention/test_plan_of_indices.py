@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import pytest
 from hypothesis import given
@@ -170,10 +171,34 @@ def test_announced() -> None:
     first = plan_indices(listed, chosen, [], NOW, pending_from=None, last_run=None)
     assert "first run" in first.announces
     assert deleted(first) == {listed[4].name}
-    assert not run(listed, chosen, last_run=before).announces
+    assert run(listed, chosen, last_run=before).announces == ""
     assert not run(listed, policy(60), last_run=before).announces
     assert "from 30d to 20d" in run(listed, policy(20), last_run=before).announces
     assert "the last run" in run(listed, policy(url="http://b:9200"), last_run=before).announces
+
+
+def test_the_json_is_the_documented_object() -> None:
+    listed = [*indices(0, 1, 2, 3, 40, 41), Index("other", "u", 9, 9)]
+    decided = run(listed)
+    assert decided.about == "indices of sink main: "
+    printed = json.loads(json.dumps(decided.to_json(dry_run=True)))
+    assert decided.to_json(dry_run=False)["dry_run"] is False
+    actions = printed.pop("actions")
+    assert printed == {
+        "schema": "auditctl.prune_indices/1",
+        "at": "2026-11-24T12:00:00.000000Z",
+        "dry_run": True,
+        "refusals": [],
+        "announced": False,
+        "sink": "main",
+        "policy": policy().to_json(),
+        "announces": None,
+        "totals": {"keep": 5, "delete": 2, "documents": 6},
+    }
+    assert [action["action"] for action in actions] == ["delete", "delete", *["keep"] * 5]
+    assert [action["reason"] for action in actions[5:]] == ["newest", "outside"]
+    first = plan_indices(listed, policy(), [], NOW, pending_from=None, last_run=None)
+    assert first.to_json(dry_run=True)["announces"] == first.announces
 
 
 def test_the_breaker_stops_what_a_person_has_to_confirm() -> None:
