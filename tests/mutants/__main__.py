@@ -5,10 +5,10 @@
 
 Survivors are printed, and docs/mutation-testing.md gets a new line for each module tried.
 
-A mutant is tried with the tests that execute the changed line: those of the module's own test file
-and of the files that its header names for its invariants.  It is killed when one of them fails or
-computes far too long.  equivalent.toml names the mutants that no test can kill because they behave
-like the original, each with a reason.
+A mutant is tried with the tests that execute the changed line: those of the module's own test file,
+of a test_corpus.py beside it, and of the files that its header names for its invariants.  It is
+killed when one of them fails or computes far too long.  equivalent.toml names the mutants that no
+test can kill because they behave like the original, each with a reason.
 
 A change inside a function is made in a process forked when the tests are collected, by giving the
 function its other code: that costs no import.  A change of what runs at import, and a mutant that
@@ -342,11 +342,12 @@ def survivors(work: Mapping[int, Callable[[], int]], jobs: int, seconds: float) 
 
 
 def tests_of(module: str) -> list[str]:
-    """The module's own test file, and those that its header names."""
+    """The module's own test file, a corpus beside it, and those that its header names."""
     path = Path(module)
     header = ast.get_docstring(ast.parse((ROOT / module).read_text("utf-8"))) or ""
     named = re.findall(r"\(tests of the same name in\s+([\w/]+\.py)\)", header)
-    files = dict.fromkeys([f"tests/{path.parent}/test_{path.name}", *named])
+    folder = f"tests/{path.parent}"
+    files = dict.fromkeys([f"{folder}/test_{path.name}", f"{folder}/test_corpus.py", *named])
     there = [name for name in files if (ROOT / name).exists()]
     if not there:
         raise SystemExit(f"mutants: {module} has no test file of its own")
