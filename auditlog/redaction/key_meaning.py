@@ -328,14 +328,5 @@ def _last_noun(parts: list[str]) -> tuple[str, int, int, bool] | None:
 
 
 def _too_short_alone(word: str, parts: list[str]) -> bool:
-    """Words that mean something else beside others: pat, tan, cid, clave."""
-    return word in (
-        "pat",
-        "tan",
-        "parole",
-        "assertion",
-        "webhook",
-        "webhooks",
-        "csrf",
-        "xsrf",
-    ) and (len(parts) > 1 if word in ("pat", "tan") else word in ("parole", "assertion"))
+    """Whether the word means something else: parole, assertion, and pat and tan beside others."""
+    return word in ("parole", "assertion") or (word in ("pat", "tan") and len(parts) > 1)
