@@ -40,7 +40,6 @@ __all__ = [
     "day_of",
 ]
 
-_DAY: Final = dt.timedelta(days=1)
 _DAILY: Final = re.compile(r"-([0-9]{4})\.([0-9]{2})\.([0-9]{2})", re.ASCII)
 
 

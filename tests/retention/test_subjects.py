@@ -135,7 +135,7 @@ def test_an_adopted_file_is_described_with_its_pattern() -> None:
         "last_record_at": "2026-08-01T00:00:00.000000Z",
         "pattern": "*.ndjson",
     }
-    assert adopted().records is None
+    assert (adopted().records, adopted().open_for_writing) == (None, False)
 
 
 def test_an_index_covers_its_day() -> None:

@@ -341,3 +341,18 @@ def test_what_is_too_short_for_a_stub_has_nothing_in_it() -> None:
     salted = body + b',"salt":"' + b"A" * 22 + b'"'
     line, _ = seal(log_prefix("s@h"), 1, GENESIS_HASH, "2026-11-23T07:12:00.000000Z", salted)
     assert stub_of(line) is not None
+
+
+def test_a_stub_is_as_long_as_its_line_and_no_longer() -> None:
+    def line_of(pad: int) -> bytes:
+        body = b'"event_type":"a","service":"s","host":"h","d":"%b"' % (b"x" * pad)
+        return seal(log_prefix("s@h"), 1, GENESIS_HASH, "2026-11-23T07:12:00.000000Z", body)[0]
+
+    roomy = stub_of(line_of(99))
+    assert roomy is not None
+    least = 99 - roomy.count(b" ")
+    assert least > 0
+    tight = stub_of(line_of(least))
+    assert tight is not None
+    assert (tight.count(b" "), len(tight)) == (0, len(line_of(least)))
+    assert stub_of(line_of(least - 1)) is None
