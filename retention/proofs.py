@@ -41,6 +41,7 @@ __all__ = [
     "FOREIGN_DELETED",
     "HOLD_ADDED",
     "HOLD_RELEASED",
+    "KEY_ROTATED",
     "ProofLog",
     "RetentionRun",
     "foreign_details",
@@ -52,6 +53,7 @@ __all__ = [
 FOREIGN_DELETED: Final = "retention.foreign_deleted"
 HOLD_ADDED: Final = "retention.hold_added"
 HOLD_RELEASED: Final = "retention.hold_released"
+KEY_ROTATED: Final = "retention.redaction_key_rotated"
 
 _KEYS: Final = {
     SEGMENT_DELETED: ("segment", "first_seq", "last_seq", "last_hash"),

@@ -23,7 +23,7 @@ from shippers.window import Window
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from shippers.batch import Batch
     from shippers.outcome import DeliveryOutcome
@@ -283,6 +283,7 @@ def stats_of(
     unread_bytes: int = 0,
     unread_at: dt.datetime | None = None,
     restarts: int = 0,
+    redactions: Mapping[str, int] | None = None,
 ) -> LogStats:
     """The statistics of what ships as one log: a lane of an audit log, all lanes of a source.
 
@@ -303,4 +304,5 @@ def stats_of(
         trouble=next((lane.trouble for lane in lanes if lane.trouble), ""),
         kind=kind,
         restarts=restarts,
+        redactions=redactions or {},
     )

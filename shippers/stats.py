@@ -6,12 +6,12 @@ Invariant (test of the same name in tests/shippers/test_service.py):
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["Counts", "LogStats", "ShippingStats", "SinkStats"]
 
@@ -64,6 +64,7 @@ class LogStats(Counts):
     kind               of the source; all files of an ndjson source are one log here
     restarts           times that reading began anew: truncated files, a journalctl that ended, a
                        journal that lost the cursor's entry
+    redactions         how often each rule took a secret out of a line of another program
     """
 
     sink: str
@@ -75,6 +76,7 @@ class LogStats(Counts):
     trouble: str
     kind: str = "audit_log"
     restarts: int = 0
+    redactions: Mapping[str, int] = field(default_factory=dict)
 
     def lag_seconds(self, now: dt.datetime) -> float:
         """The age of the first record that is not acknowledged; 0 if there is none."""

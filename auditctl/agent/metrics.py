@@ -14,6 +14,7 @@ Invariants (tests of the same name in tests/auditctl/agent/test_metrics.py):
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -161,6 +162,17 @@ def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
             for sink, entries in logs.items()
             for outcome in _OUTCOMES
         ),
+    )
+    redactions: Counter[tuple[str, ...]] = Counter()
+    for entry in stats.logs:
+        for rule, count in entry.redactions.items():
+            redactions[rule, entry.sink] += count
+    yield MetricFamily(
+        "counter",
+        "auditlog_shipper_redactions",
+        "Secrets taken out of lines of other programs.",
+        ("rule", "sink"),
+        tuple(sorted(redactions.items())),
     )
     for name, text, value in _SINK_GAUGES:
         samples = tuple(

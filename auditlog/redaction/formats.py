@@ -13,13 +13,14 @@ Invariants (tests of the same name in tests/auditlog/redaction/test_formats.py):
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from functools import cache
 from typing import Final, NamedTuple
 
 from auditlog.redaction.looks import basic_credentials, changes, looks_random
 
-__all__ = ["FORMATS", "Format", "find_formats"]
+__all__ = ["FORMATS", "Format", "find_formats", "has_checksum"]
 
 
 class Format(NamedTuple):
@@ -40,6 +41,25 @@ def _digits(text: str) -> bool:
     return any(c.isdigit() for c in text)
 
 
+def has_checksum(token: str) -> bool:
+    """Whether a token of GitHub or npm ends with its checksum.
+
+    That is the CRC-32 of its 30 random characters in base 62, six digits
+    (github.blog/2021-04-05-behind-githubs-new-authentication-token-formats).  A wrong one clears no
+    token, since one that was mistyped or made up is hidden as well.
+    """
+    body = token.rpartition("_")[2]
+    if len(body) != _CHECKED_CHARACTERS:
+        return False
+    number, stated = zlib.crc32(body[:-6].encode()), ""
+    for _ in range(6):
+        number, rest = divmod(number, 62)
+        stated = _BASE62[rest] + stated
+    return body[-6:] == stated
+
+
+_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CHECKED_CHARACTERS: Final = 36
 _B62: Final = "[A-Za-z0-9]"
 _URL: Final = r"[A-Za-z0-9_-]"
 _HEX: Final = "[0-9a-f]"
@@ -158,6 +178,8 @@ _FORTY: Final = re.compile(r"(?<![A-Za-z0-9/+=_.~-])[A-Za-z0-9/+]{40}(?![A-Za-z0
 _BASE64: Final = re.compile(
     r"(?<![A-Za-z0-9/+=_.~-])[A-Za-z0-9+/_-]{16,512}+={0,2}(?![A-Za-z0-9/+=_.~-])"
 )
+_CHECKED: Final = re.compile(rf"(?:gh[pousr]|npm)_(?=({_B62}{{36}}))")
+_CHECKED_RULES: Final = {"g": "github_token", "n": "npm_token"}
 # Dotted runs, each tried from its beginning only: "eyJ" may stand in one a thousand times.
 _DOTTED: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*+)++")
 _JWT: Final = re.compile(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{6}")
@@ -200,6 +222,12 @@ def _find_in_run(text: str, start: int, end: int, hits: list[tuple[int, int, str
         row = _row_at(text, match.start(), match.end())
         if row.check is None or row.check(match[0]):
             hits.append((match.start(), match.end(), row.rule))
+    # With the right checksum it is a token whatever stands around it.
+    hits += [
+        (match.start(), match.end(1), _CHECKED_RULES[match[0][0]])
+        for match in _CHECKED.finditer(text, start, end)
+        if match.end(1) <= end and has_checksum(text[match.start() : match.end(1)])
+    ]
     if text.find("eyJ", start, end) >= 0:
         for dotted in _DOTTED.finditer(text, start, end):
             token = _JWT.search(text, dotted.start(), dotted.end())

@@ -170,6 +170,11 @@ class Redactor:
         """List what would be replaced in a text, and by which rule."""
         return self._replacements(text)
 
+    def counted(self) -> dict[str, int]:
+        """How often each rule fired until now."""
+        with self._lock:
+            return dict(self.counts)
+
     # Values -----------------------------------------------------------------------------------
 
     def _clean(self, value: Any, where: str, depth: int, room: list[int]) -> Any:

@@ -34,6 +34,7 @@ def _log_stats(sink: str, log: str, scale: int) -> LogStats:
         lag_bytes=300 * scale,
         oldest_at=NOON - dt.timedelta(seconds=scale) if sink == "copy" else None,
         trouble="",
+        redactions={"password": scale, "jwt": 2 * scale},
     )
 
 

@@ -199,6 +199,7 @@ class FileFeed:
             followed.lane.saved = followed.lane.position
 
     def stats(self, lock: threading.Lock) -> list[LogStats]:
+        redactor = self._form.redactor
         with lock:
             files = self._files.values()
             return [
@@ -210,6 +211,7 @@ class FileFeed:
                     ended=self._ended,
                     unread_bytes=sum(state.size_bytes for state in self._packed.values()),
                     restarts=self._ended_restarts + sum(f.harvester.restarts for f in files),
+                    redactions={} if redactor is None else redactor.counted(),
                 )
             ]
 

@@ -64,6 +64,7 @@ def test_names() -> None:
             "outcome",
             "reason",
             "result",
+            "rule",
             "version",
             "python",
         }
@@ -88,6 +89,13 @@ def test_documented() -> None:
     assert of_witness == set(re.findall(r"# TYPE (\w+) gauge", getsource(witness_server)))
     others = of_process | of_witness
     assert {name: row for name, row in described.items() if name not in others} == expected
+
+
+def test_redactions_are_told_by_rule_for_each_sink() -> None:
+    found = figures()
+    for sink in ("main", "copy"):
+        assert found["auditlog_shipper_redactions_total", "password", sink] == 3
+        assert found["auditlog_shipper_redactions_total", "jwt", sink] == 6
 
 
 def test_the_lag_is_told_for_each_log() -> None:

@@ -19,6 +19,7 @@ from auditlog.evidence.signer import LogSigner
 from auditlog.evidence.verification import EvidenceReport, verify_evidence
 from tests.auditlog.evidence.test_growth import LOG, growth_of, segments_in
 from tests.auditlog.verification.test_verify import delete
+from tests.support.erasures import erase
 from tests.support.logs import LogBuilder, write_log
 from tests.support.trees import policy_text, signed
 
@@ -79,7 +80,11 @@ def tear(host: Host) -> None:
         stream.write(host.log.make()[0][:50])
 
 
-@pytest.mark.parametrize("change", [nothing, grow, compress, tear])
+def erase_records(host: Host) -> None:
+    erase(host.log, 1, 10, 11, 36, 40)
+
+
+@pytest.mark.parametrize("change", [nothing, grow, compress, tear, erase_records])
 def test_untouched(host: Host, change: Callable[[Host], None]) -> None:
     change(host)
     report = host.verify()

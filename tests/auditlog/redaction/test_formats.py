@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from auditlog.redaction.formats import FORMATS, Format, find_formats
+from auditlog.redaction.formats import FORMATS, Format, find_formats, has_checksum
 
 _BEFORE_AND_AFTER = st.sampled_from(
     [("", ""), ("see ", " now"), ('"', '"'), ("x=", "&y=1"), ("%3D", "")]
@@ -71,3 +71,32 @@ def test_near_miss(row: Format, data: st.DataObject) -> None:
 )
 def test_a_name_that_begins_like_a_token_is_left_alone(text: str) -> None:
     assert _rules(text) == set()
+
+
+def test_the_checksum_is_that_of_a_real_token() -> None:
+    """The example of GitHub's own description, long revoked."""
+    token = "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"
+    assert has_checksum(token)
+    assert has_checksum(token.replace("ghp_", "npm_"))
+    for index in range(4, len(token)):
+        other = "a" if token[index] != "a" else "b"
+        assert not has_checksum(token[:index] + other + token[index + 1 :])
+    assert not has_checksum(token[:-1])
+
+
+@pytest.mark.parametrize("around", ["x{}", "{}_old", "{}abc", "a_{}", "my{}Backup"])
+@pytest.mark.parametrize(("prefix", "rule"), [("ghp", "github_token"), ("npm", "npm_token")])
+def test_a_token_with_its_checksum_is_found_whatever_stands_around_it(
+    prefix: str, rule: str, around: str
+) -> None:
+    token = f"{prefix}_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17"
+    hits: list[tuple[int, int, str]] = []
+    find_formats(around.format(token), hits)
+    begin = around.index("{}")
+    assert any(
+        found == rule and start <= begin and end >= begin + len(token) for start, end, found in hits
+    )
+
+
+def test_a_name_that_is_as_long_as_a_token_has_no_checksum() -> None:
+    assert _rules("xghp_installation0instructions1for2all3repos_old") == set()

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 import auditlog
+from auditlog import durable_fs
 from auditlog.redaction.installation_key import InstallationKey
 
 _TOKEN = "ghp_9aPxQ2LmZ7tRkV4bNsW8cJ1dHf6gY3uEoT5i"
@@ -86,3 +87,29 @@ def test_the_chain_tells_which_key_was_in_use(tmp_path: Path) -> None:
 
 def _content(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in directory.glob("*.ndjson"))
+
+
+def test_rotated(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """rotated: at any instant there is a whole key, and the key before is kept"""
+    key = InstallationKey(directory / ".auditlog")
+    assert key.prepare_rotation() is None
+    first, first_id = key.read_or_make(), key.id()
+    seen: list[bytes | None] = []
+    for name in ("create_durably", "rename", "fsync_directory"):
+        real = getattr(durable_fs, name)
+
+        def observed(*args: object, real: object = real) -> object:
+            seen.append(key.read_or_make())
+            result = real(*args)  # type: ignore[operator]  # the function of that name
+            seen.append(key.read_or_make())
+            return result
+
+        monkeypatch.setattr(durable_fs, name, observed)
+    ids = key.prepare_rotation()
+    assert ids == key.prepare_rotation(), "one that a killed run prepared is taken"
+    key.rotate()
+    assert ids == (first_id, key.id())
+    assert set(seen) == {first, key.read_or_make()}
+    kept = directory / ".auditlog" / f"redaction.key.{first_id}"
+    assert bytes.fromhex(kept.read_text()) == first
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600

@@ -378,6 +378,17 @@ def test_a_refused_document_goes_to_quarantine_once_and_the_rest_on(tmp_path: Pa
     assert orjson.loads(entry["line"])["n"] == 4
 
 
+def test_what_was_taken_out_of_the_lines_is_counted_by_rule(tmp_path: Path) -> None:
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(3, "password=hunter33y and pin: 4711")
+    app.write(2, "nothing")
+    shipping = ndjson_service(tmp_path / "logs", sink, tmp_path / "state", redact=True)
+    assert shipping.run_once().shipped == 5
+    (stats,) = shipping.stats().logs
+    assert stats.redactions == {"password": 3, "pin": 3}
+    assert not any(b"hunter33y" in document.line for document in sink.documents.values())
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
