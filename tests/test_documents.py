@@ -415,6 +415,17 @@ def test_every_link_and_anchor_leads_somewhere(path: Path) -> None:
     assert broken_links(path) == []
 
 
+def test_every_public_report_has_a_source_of_its_own_and_a_test() -> None:
+    text = (DOCS / "what-others-lost.md").read_text("utf-8")
+    rows = re.findall(
+        r"^\| \[.+\]\((https://\S+)\) \| .+ \| `(\S+)::(\w+)` \|$", text, re.MULTILINE
+    )
+    assert len(rows) == text.count("](https://") >= 45
+    assert len({source for source, _, _ in rows}) == len(rows)
+    for _, path, test in rows:
+        assert re.search(rf"^def {test}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE), test
+
+
 def test_every_page_with_blocks_to_run_is_run_by_a_test() -> None:
     tests = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
     runners = "\n".join(text for text in tests if "Document.read(" in text)
