@@ -329,7 +329,6 @@ class ChainCheck:
         self._at_start = False
         if self._expected is None:  # a part of a log may start at any record
             self._expected, self._hashes = header.seq, self._hashes or (header.prev_hash,)
-            self._strange = 0
             return
         self._follow_tombstones(header.seq)
         if header.seq > self._expected + 2 * self._strange and not self._lost:
@@ -340,9 +339,9 @@ class ChainCheck:
                 f"records {self._expected} to {header.seq - 1} are missing"
                 " and no tombstone names them",
             )
-            self._expected, self._hashes, self._strange = header.seq, (header.prev_hash,), 0
+            self._expected, self._hashes = header.seq, (header.prev_hash,)
         elif self._lost and header.seq > self._expected:
-            self._expected, self._hashes, self._strange = header.seq, (), 0
+            self._expected, self._hashes = header.seq, ()
         self._lost = False
 
     def _follow_tombstones(self, until: int | None = None) -> None:

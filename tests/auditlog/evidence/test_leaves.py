@@ -31,6 +31,7 @@ def test_a_stub_has_the_leaf_of_the_record_whose_place_it_takes(tmp_path: Path) 
     assert erased != lines
     assert [leaf_of(line[:-1]) for line in erased] == leaves
     assert leaves_in_order([line[:-1] for line in erased], PREFIX, 1) == leaves
+    assert leaves_in_order([erased[2][:-1]], PREFIX, 3) == [leaves[2]]
 
 
 def test_a_deleted_record_has_the_leaf_of_an_empty_line() -> None:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditlog.format.erasures import Erasure
-from auditlog.format.record import GENESIS_HASH, parse_header
+from auditlog.format.record import GENESIS_HASH, RECORD_ERASED, parse_header
 from auditlog.format.segment_names import LogId, SegmentName
-from auditlog.format.tombstones import Tombstone
+from auditlog.format.tombstones import SEGMENT_DELETED, Tombstone
 from auditlog.reading.registry import Sighting
 from auditlog.verification.chain import MAX_FINDINGS, ChainCheck, Intact
 from tests.support.erasures import erasure_details, stub
@@ -514,3 +514,148 @@ def test_erased() -> None:
     proven.finish()
     assert (proven.findings, proven.erased, proven.records) == ([], [erasure], 9)
     assert [(one.kind, one.seq) for one in checked(segments).findings] == [("erasure_unproven", 5)]
+
+
+def tombstone(first: int, last: int, part: int = 2) -> Tombstone:
+    return Tombstone(LOG, first, last, name(part).logical, HASHES[first - 2], HASHES[last - 1], "")
+
+
+def test_a_check_is_of_a_whole_log_unless_it_says_otherwise() -> None:
+    check = ChainCheck(LOG)
+    check.finish()
+    assert kinds(check) == ["missing_log"]
+
+
+def test_a_line_without_lf_is_torn_only_where_it_may_be() -> None:
+    check = ChainCheck(LOG)
+    check.segment(name(1))
+    check.line(LINES[0][:-1], 0)
+    assert kinds(check) == ["not_a_record"]
+
+
+def test_a_finding_names_the_number_that_was_expected_or_that_is_there() -> None:
+    (changed,) = checked({1: [*LINES[:8], LINES[8].replace(b'"seq":9', b'"seq":7')]}).findings
+    assert (changed.kind, changed.seq) == ("hash_mismatch", 9)
+    gap, *_ = checked({1: [LINES[0], LINES[3]]}).findings
+    assert (gap.kind, gap.seq, gap.detail) == ("seq_gap", 4, "records 2 to 3 are missing")
+    again, *_ = checked({1: [*LINES[:3], LINES[0]]}).findings
+    assert (again.kind, again.seq) == ("seq_repeat", 1)
+
+
+def test_a_record_of_the_type_of_a_stub_that_is_none_needs_no_proof() -> None:
+    line, _ = make_line(LOG, 1, event_type=RECORD_ERASED)
+    assert kinds(checked({1: [line]})) == []
+
+
+def test_a_deletion_is_looked_for_in_the_logs_of_retention_alone() -> None:
+    for log, expected in ((LOG, []), ("retention@hive1", ["tombstone_invalid"])):
+        line, _ = make_line(log, 1, event_type=SEGMENT_DELETED, details={})
+        check = ChainCheck(log)
+        check.segment(SegmentName(LogId.parse(log), START.date(), 1))
+        check.line(line, 0)
+        assert kinds(check) == expected
+
+
+def test_what_is_missing_from_a_part_without_records_is_told_too() -> None:
+    assert kinds(checked({1: []}, whole=False, known=[Sighting(LOG, "a cursor", 0)])) == []
+    (found,) = checked({1: []}, whole=False, known=[Sighting(LOG, "a cursor", 1)]).findings
+    assert (found.kind, found.seq) == ("tail_missing", 1)
+    assert found.detail == "the files end at seq 0, but a cursor knows it up to seq 1"
+    (found,) = checked({1: SEGMENTS[1]}, newest=3).findings
+    assert (found.line, found.offset, found.seq) == (0, 0, None)
+
+
+def test_a_record_that_a_sink_knows_otherwise_is_told_with_its_segment() -> None:
+    check = begun()
+    check.contradicted(Sighting(LOG, "a sink", 1, "ab" * 32, name(1).logical, 77))
+    (found,) = check.findings
+    assert (found.kind, found.segment, found.line) == ("hash_mismatch", name(1).logical, 0)
+    assert (found.offset, found.seq) == (77, 1)
+
+
+def erasures_of(*seqs: int) -> dict[str, Erasure]:
+    found = [
+        Erasure(**erasure_details(LINES[seq - 1], name(1).logical), erased_at="2026-11-24T00:00Z")
+        for seq in seqs
+    ]
+    return {erasure.stub_sha256: erasure for erasure in found}
+
+
+def unfinished(check: ChainCheck, parts: Sequence[int]) -> list[int | None]:
+    for part in parts:
+        check.segment(name(part))
+        for line in SEGMENTS[part]:
+            check.line(line, 0)
+    check.finish()
+    assert {(found.kind, found.line, found.offset) for found in check.findings} <= {
+        ("erasure_unfinished", 0, 0)
+    }
+    return [found.seq for found in check.findings]
+
+
+def test_an_erasure_that_was_not_carried_out_is_found_where_its_record_still_is() -> None:
+    every = erasures_of(*range(1, 10))
+    assert unfinished(ChainCheck(LOG, erasures=every), [1, 2, 3]) == list(range(1, 10))
+    deleted = ChainCheck(LOG, (TOMBSTONES[1],), erasures=every)
+    assert unfinished(deleted, [1, 3]) == [1, 2, 3, 7, 8, 9]
+    part = ChainCheck(LOG, whole=False, erasures=every)
+    assert unfinished(part, [2]) == [4, 5, 6]
+    empty = ChainCheck(LOG, erasures=erasures_of(1))
+    empty.segment(name(1))
+    empty.finish()
+    assert kinds(empty) == []
+
+
+def test_a_part_that_begins_with_a_changed_record_is_checked_behind_it() -> None:
+    changed = LINES[3].replace(b"task-4", b"task-5")
+    assert changed != LINES[3]
+    stranger, _ = make_line(LOG, 5, "ab" * 32)
+    check = checked({1: [changed, stranger]}, whole=False)
+    assert kinds(check) == ["hash_mismatch", "chain_break"]
+    assert kinds(checked({1: [changed, *LINES[4:]]}, whole=False)) == ["hash_mismatch"]
+    check = checked({1: [b"nonsense\n", changed, *LINES[4:]]}, whole=False)
+    assert kinds(check) == ["not_a_record", "hash_mismatch"]
+
+
+def test_a_tombstone_that_overlaps_what_is_there_is_not_believed() -> None:
+    for forged in (tombstone(3, 6), tombstone(4, 7)):
+        check = checked({1: SEGMENTS[1], 3: SEGMENTS[3]}, (forged,))
+        assert (kinds(check), check.deleted) == (["missing_segment"], [])
+    check = checked({1: SEGMENTS[1], 3: SEGMENTS[3]}, (tombstone(4, 9), TOMBSTONES[1]))
+    assert (kinds(check), check.deleted) == ([], [TOMBSTONES[1]])
+
+
+def test_tombstones_at_the_end_are_followed() -> None:
+    check = checked({1: SEGMENTS[1]}, (TOMBSTONES[1], TOMBSTONES[2]))
+    assert (kinds(check), check.deleted) == ([], [TOMBSTONES[1], TOMBSTONES[2]])
+    assert check.verified_through_seq == 9
+
+
+def test_a_record_between_two_tombstones_is_missing() -> None:
+    check = checked({3: SEGMENTS[3]}, (TOMBSTONES[0], tombstone(5, 6)))
+    assert [(found.kind, found.seq) for found in check.findings] == [("missing_segment", 4)]
+
+
+def test_what_follows_a_tombstone_behind_an_unreadable_segment_must_fit_it() -> None:
+    for record, expected in ((LINES[6], []), (make_line(LOG, 7, "ab" * 32)[0], ["chain_break"])):
+        check = ChainCheck(LOG, (TOMBSTONES[1],))
+        check.segment(name(1))
+        for line in LINES[:3]:
+            check.line(line, 0)
+        check.unreadable("the compressed segment cannot be decompressed")
+        check.segment(name(3))
+        check.line(record, 0)
+        check.finish()
+        assert kinds(check) == ["not_a_record", *expected]
+
+
+def test_a_record_behind_strange_lines_is_known_by_its_number() -> None:
+    check = checked({1: [*LINES[:2], b"nonsense\n", LINES[1]]})
+    assert kinds(check) == ["not_a_record", "seq_repeat"]
+    changed = LINES[2].replace(b"task-3", b"task-5")
+    check = checked({1: [LINES[0], b"nonsense\n", changed, *LINES[3:]]})
+    assert [(found.kind, found.seq) for found in check.findings] == [
+        ("not_a_record", 2),
+        ("hash_mismatch", 3),
+    ]
+    assert check.last_seq == 9
