@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Type
 from uuid import UUID
 
 from auditlog.errors import InvalidEvent
-from auditlog.events.codegen import compiled, constructor, members
+from auditlog.events.codegen import checked, compiled, constructor, members
 from auditlog.events.field_kinds import Address, EcsName, Id, Label, Labels, Text, Word
 from auditlog.events.frozen_class import Frozen
 from auditlog.redaction.redactor import CHECKER, KEYLESS, Redactor
@@ -28,8 +28,10 @@ __all__ = [
     "Outcome",
     "Resource",
     "Severity",
+    "actor_json",
     "as_actor",
     "as_resource",
+    "resource_json",
 ]
 
 Outcome = Literal["success", "failure", "partial_success", "denied", "pending"]
@@ -72,6 +74,11 @@ class _Party(Frozen):
             object.__setattr__(self, "_made", made)
         return made[1]
 
+    @staticmethod
+    def _json_from(_redactor: Redactor, /, **_fields: Any) -> str:
+        """The JSON of an object of these fields; TypeError where one is unknown or missing."""
+        raise TypeError("generated with the first object")
+
     @classmethod
     def _generate(cls) -> None:
         names: dict[str, object] = {"_checker": CHECKER, "_unmade": (None, "")}
@@ -82,6 +89,7 @@ class _Party(Frozen):
             for field in cls.declared
         )
         statements, pieces = members(cls.declared, cls.member)
+        parameters, checks = checked(cls.declared, cls.member, names)
         source = constructor(
             cls.declared,
             cls.member,
@@ -98,12 +106,17 @@ class _Party(Frozen):
                 "def _json_of(_self, _r):",
                 *(f"    {field.name} = _self.{field.name}" for field in cls.declared),
                 *(f"    {line}" for line in statements),
+                f"    return '{{' + {pieces} + '}}'",
+                # The JSON of a mapping of the fields, without an object in between.
+                f"def _json_from(_r, /, {', '.join(parameters)}):",
+                *(f"    {line}" for line in (*checks, *statements)),
                 f"    return '{{' + {pieces} + '}}'\n",
             ]
         )
         made = compiled(cls, source, names)
         made["__new__"].__qualname__ = cls.__qualname__  # what a TypeError about arguments names
         cls._json_of = made["_json_of"]  # type: ignore[method-assign]  # once per class
+        cls._json_from = staticmethod(made["_json_from"])  # type: ignore[method-assign]  # as before
         cls.__new__ = staticmethod(made["__new__"])  # type: ignore[method-assign]  # last: now it is ready
 
 
@@ -165,6 +178,26 @@ def as_actor(value: Actor | Mapping[str, Any] | str) -> Actor:
 def as_resource(value: Resource | Mapping[str, Any]) -> Resource:
     """Return the resource itself, or one made of a mapping of its fields.  Raises InvalidEvent."""
     return value if isinstance(value, Resource) else _from_mapping(Resource, value)
+
+
+def actor_json(value: Actor | Mapping[str, Any] | str, redactor: Redactor) -> str:
+    """Return the JSON that as_actor(value) has in a record of the redactor's log, or its error."""
+    if value.__class__ is dict:
+        try:
+            return Actor._json_from(redactor, **value)  # noqa: SLF001  (its own module)
+        except TypeError:
+            pass  # an unknown or a missing field, which is named below
+    return as_actor(value).json_for(redactor)
+
+
+def resource_json(value: Resource | Mapping[str, Any], redactor: Redactor) -> str:
+    """As actor_json, for as_resource(value)."""
+    if value.__class__ is dict:
+        try:
+            return Resource._json_from(redactor, **value)  # noqa: SLF001  (its own module)
+        except TypeError:
+            pass  # as in actor_json
+    return as_resource(value).json_for(redactor)
 
 
 _Of = TypeVar("_Of", Actor, Resource)

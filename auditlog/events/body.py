@@ -19,12 +19,14 @@ import orjson
 
 from auditlog.errors import InvalidEvent
 from auditlog.events.actor import (
+    OUTCOMES,
+    SEVERITIES,
     Actor,
     Outcome,
     Resource,
     Severity,
-    as_actor,
-    as_resource,
+    actor_json,
+    resource_json,
 )
 from auditlog.events.base import (
     EVENT_TYPE,
@@ -45,6 +47,9 @@ __all__ = ["encode_body", "encode_free", "service_host"]
 _LIBRARYS_FIELDS: Final = frozenset(
     {"v", "log", "seq", "prev_hash", "@timestamp", "hash", "service", "host"}
 )
+_MAX_FREE_TYPES: Final = 1024
+_FREE_TYPES: Final[set[str]] = set()
+"""Names outside the vocabulary that were checked, and may be used in any log."""
 
 
 def service_host(service: str, host: str) -> str:
@@ -54,7 +59,6 @@ def service_host(service: str, host: str) -> str:
 
 def encode_body(
     event: Event,
-    *,
     service_host: str,
     context: Context | None = None,
     rules: ValueRules = LENIENT,
@@ -62,22 +66,27 @@ def encode_body(
 ) -> bytes:
     """Return the body of a typed event.  Raises InvalidEvent naming the field."""
     details, named = event.own_json(redactor)
-    bound = _bound_details(context, redactor)
-    if event.details is not None or bound or event.loose_fields:
+    if event.details is not None or event.loose_fields or (context and context.details):
+        bound = _bound_details(context, redactor)
         own = {f.name for f in event.own_fields if getattr(event, f.name) is not None}
         replaced = _replaced_in(event, rules)
         given = {} if event.details is None else event.details
         more = _details(given, bound, own, rules, redactor, replaced)
         if more:
             details = f"{details},{_members(more)}" if details else _members(more)
+    actor = event.actor
+    if actor is None and context is not None:
+        actor = context.actor
+    resource = event.resource
+    if resource is None and context is not None and not named:
+        resource = context.resource
     return _encode(
         redactor,
         event.event_type,
         service_host,
         context,
-        event.actor,
-        event.resource,
-        named,
+        "" if actor is None else actor.json_for(redactor),  # type: ignore[union-attr]  # checked
+        named if resource is None else f'"resource":{resource.json_for(redactor)},',  # type: ignore[union-attr]  # checked
         event.outcome,
         event.reason,
         event.severity,
@@ -88,11 +97,11 @@ def encode_body(
 
 def encode_free(
     event_type: str,
-    *,
     service_host: str,
     context: Context | None = None,
     rules: ValueRules = LENIENT,
     redactor: Redactor = KEYLESS,
+    *,
     actor: Actor | Mapping[str, Any] | str | None = None,
     resource: Resource | Mapping[str, Any] | None = None,
     outcome: Outcome | None = None,
@@ -112,7 +121,8 @@ def encode_free(
         _refuse_strange(event_type, strange)
     known = EVENT_TYPES.get(event_type) if isinstance(event_type, str) else None
     if known is None:
-        _check_type(event_type, service_host)
+        if event_type not in _FREE_TYPES:
+            _check_type(event_type, service_host)
     elif (event := _typed(known, details, context)) is not None:
         own, more = event
         return encode_body(
@@ -126,36 +136,42 @@ def encode_free(
                 correlation_id=correlation_id,
                 details=more,
             ),
-            service_host=service_host,
-            context=context,
-            rules=rules,
-            redactor=redactor,
+            service_host,
+            context,
+            rules,
+            redactor,
         )
     if outcome is None:
         outcome = "success" if known is None else known.default_outcome
-    else:
+    elif outcome.__class__ is not str or outcome not in OUTCOMES:
         OUTCOME.check("outcome", outcome)
     if severity is None:
         severity = "info" if known is None else known.default_severity
-    else:
+    elif severity.__class__ is not str or severity not in SEVERITIES:
         SEVERITY.check("severity", severity)
     bound = _bound_details(context, redactor)
-    given = _details(
-        check_mapping("details", {} if details is None else details), bound, (), rules, redactor, []
-    )
+    members = None if bound or details.__class__ is not dict else redactor.plain_members(details)
+    if members is None and (details is not None or bound):
+        given = check_mapping("details", {} if details is None else details)
+        members = _members(_details(given, bound, (), rules, redactor, []))
+    if actor is None and context is not None:
+        actor = context.actor
+    if resource is None and context is not None:
+        resource = context.resource
     return _encode(
         redactor,
         event_type,
         service_host,
         context,
-        None if actor is None else as_actor(actor),
-        None if resource is None else as_resource(resource),
-        "",
+        "" if actor is None else actor_json(actor, redactor),
+        "" if resource is None else f'"resource":{resource_json(resource, redactor)},',
         outcome,
-        None if reason is None else check_text("reason", reason),
+        reason if reason is None or reason.__class__ is str else check_text("reason", reason),
         severity,
-        None if correlation_id is None else check_text("correlation_id", correlation_id),
-        _members(given),
+        correlation_id
+        if correlation_id is None or correlation_id.__class__ is str
+        else check_text("correlation_id", correlation_id),
+        members or "",
     )
 
 
@@ -175,6 +191,8 @@ def _check_type(event_type: object, service_host: str) -> None:
                 hint="log., retention., evidence. and witness. are reserved: "
                 "choose another first word.",
             )
+    elif len(_FREE_TYPES) < _MAX_FREE_TYPES:
+        _FREE_TYPES.add(event_type)
 
 
 def _typed(
@@ -250,23 +268,21 @@ def _encode(  # noqa: PLR0917  (keywords would cost a tenth of the call)
     event_type: str,
     service_host: str,
     context: Context | None,
-    actor: Any,
-    resource: Any,
-    named: str,
+    actor: str,
+    what: str,
     outcome: str | None,
     reason: str | None,
     severity: str | None,
     correlation_id: str | None,
     details: str,
 ) -> bytes:
-    """Everything was checked; ``named`` is the event's own resource, ``details`` are clean JSON."""
+    """Everything was checked; ``actor`` is JSON, ``what`` the member resource with its comma, and
+    ``details`` are the members of the details.
+    """
     if context is not None:
-        actor = context.actor if actor is None else actor
-        resource = context.resource if resource is None and not named else resource
         reason = context.reason if reason is None else reason
         correlation_id = context.correlation_id if correlation_id is None else correlation_id
-    who = "" if actor is None else f'"actor":{actor.json_for(redactor)},'
-    what = named if resource is None else f'"resource":{resource.json_for(redactor)},'
+    who = f'"actor":{actor},' if actor else ""
     why = ""
     if reason is not None:
         why = f'"reason":"{redactor.label_json(reason, f"{event_type}.reason")}",'

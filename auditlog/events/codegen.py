@@ -23,10 +23,11 @@ from typing import Any, Final
 from auditlog.events.annotations import FieldSpec
 from auditlog.events.field_kinds import NAMES
 
-__all__ = ["compiled", "constructor", "members"]
+__all__ = ["checked", "compiled", "constructor", "members"]
 
 _VALUE: Final = re.compile(r"\b_v\b")
 _INDENT: Final = "    "
+_NOTHING: Final[Mapping[str, str]] = {}
 
 
 def compiled(cls: type, source: str, names: Mapping[str, object]) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def compiled(cls: type, source: str, names: Mapping[str, object]) -> dict[str, A
 
 
 def constructor(
-    fields: Iterable[FieldSpec],
+    fields: Sequence[FieldSpec],
     where: str,
     names: dict[str, object],
     *,
@@ -67,8 +68,31 @@ def constructor(
     ``fill`` are values for fields that are None.  The statements ``then`` run before the object is
     frozen; they may use the fields as variables.
     """
-    parameters = ["*"] if keyword_only else []
-    body = []
+    parameters, checks = checked(fields, where, names, fill)
+    body = [*checks, *(f"_self.{field.name} = {field.name}" for field in fields)]
+    if keyword_only:
+        parameters.insert(0, "*")
+    lines = [
+        f"def __new__(_cls, /, {', '.join(parameters)}):",
+        f"{_INDENT}_self = _new(_twin)",
+        *(_INDENT + line for line in (*body, *then)),
+        f"{_INDENT}_self.__class__ = _this",
+        f"{_INDENT}return _self",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def checked(
+    fields: Iterable[FieldSpec],
+    where: str,
+    names: dict[str, object],
+    fill: Mapping[str, str] = _NOTHING,
+) -> tuple[list[str], list[str]]:
+    """Return the parameters of a function of the fields, and the statements that check them.
+
+    What they refer to is added to ``names``; ``fill`` are values for fields that are None.
+    """
+    parameters, body = [], []
     for field in fields:
         name, kind = field.name, field.kind
         if field.required:
@@ -88,15 +112,7 @@ def constructor(
             conditions = [f"{name} is not None"] if field.nullable else []
             conditions += [wrong] if wrong is not None else []
             body.append(f"if {' and '.join(conditions)}: {check}" if conditions else check)
-        body.append(f"_self.{name} = {name}")
-    lines = [
-        f"def __new__(_cls, /, {', '.join(parameters)}):",
-        f"{_INDENT}_self = _new(_twin)",
-        *(_INDENT + line for line in (*body, *then)),
-        f"{_INDENT}_self.__class__ = _this",
-        f"{_INDENT}return _self",
-    ]
-    return "\n".join(lines) + "\n"
+    return parameters, body
 
 
 def members(fields: Sequence[FieldSpec], where: str) -> tuple[list[str], str]:

@@ -166,6 +166,23 @@ class Redactor:
         """
         return self._clean(value, where, 0, [self._most_bytes])
 
+    def plain_members(self, value: dict[Any, Any]) -> str | None:
+        """The members of a flat mapping as JSON, where nothing in it needs a closer look.
+
+        None: clean has to look.  Nearly every event's details are plain.
+        """
+        value = value.copy()  # another thread may change the caller's
+        keys, known, odd = self._keys, self.known, self.odd
+        for key, item in value.items():
+            if key.__class__ is not str or key not in keys:
+                return None
+            if item.__class__ is str:
+                if item not in known and (len(item) >= PLAIN_LENGTH or odd(item) is not None):
+                    return None
+            elif item.__class__ is not int or not 0 <= item < 2**63:
+                return None
+        return orjson.dumps(value)[1:-1].decode()
+
     def explain(self, text: str) -> list[Replaced]:
         """List what would be replaced in a text, and by which rule."""
         return self._replacements(text)

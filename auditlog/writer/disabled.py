@@ -13,7 +13,7 @@ from typing import Unpack
 from auditlog.events.base import Event
 from auditlog.events.body import service_host
 from auditlog.events.context import current
-from auditlog.events.encode import encode
+from auditlog.events.encode import Encoder
 from auditlog.events.values import ValueRules
 from auditlog.format.record import GENESIS_HASH
 from auditlog.format.segment_names import LogId, SegmentName
@@ -31,9 +31,8 @@ class DisabledLog(Log):
 
     def __init__(self, log_id: LogId, rules: ValueRules, redaction: Policy) -> None:
         self.id = log_id
-        self._rules = rules
-        self._redactor = Redactor(redaction)
-        self._service_host = service_host(log_id.service, log_id.host)
+        me = service_host(log_id.service, log_id.host)
+        self._encode = Encoder(me, rules, Redactor(redaction)).encode
         self._commit = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0, 1)
         self._commit.done = True
         self._ticket = self._done(0, GENESIS_HASH)
@@ -49,15 +48,7 @@ class DisabledLog(Log):
         timeout: dt.timedelta | float | None = None,
         **fields: Unpack[EventFields],
     ) -> Ticket:
-        body, _ = encode(
-            event,
-            fields,
-            service_host=self._service_host,
-            context=current(),
-            rules=self._rules,
-            redactor=self._redactor,
-        )
-        return self._keep(body)
+        return self._keep(self._encode(event, fields, current())[0])
 
     async def aemit(
         self,

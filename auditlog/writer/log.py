@@ -26,7 +26,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypedDict, Unpack
@@ -45,7 +44,7 @@ from auditlog.events import context
 from auditlog.events.actor import Actor, Outcome, Resource, Severity
 from auditlog.events.base import Event
 from auditlog.events.body import service_host
-from auditlog.events.encode import encode
+from auditlog.events.encode import Encoder
 from auditlog.events.values import LENIENT, ValueRules
 from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES
 from auditlog.format.segment_names import LogId
@@ -149,12 +148,7 @@ class Log:
         self._clock = WallClock(options.clock)
         self._read_clock = options.clock
         self._clock_read = self._clock.last_ns
-        self._encode = partial(
-            encode,
-            service_host=self._service_host,
-            rules=options.values,
-            redactor=self._redactor,
-        )
+        self._encode = Encoder(self._service_host, options.values, self._redactor).encode
         self._begin()
         lifetime.opened(self)
 
@@ -341,7 +335,7 @@ class Log:
         """
         if self._refusal is not None:
             raise self._refused_event()
-        body, critical = self._encode(event, fields, context=context.current())
+        body, critical = self._encode(event, fields, context.current())
         at_once = self._policy.at_once(critical, durable)
         if at_once and not in_coroutine:
             self._warn_in_event_loop()
