@@ -124,8 +124,9 @@ class GroupCommit:
         with self._lock:
             if commit.done:
                 return True
-            commit.urgent = True
-            self._wake.wake()
+            if not commit.urgent:  # else the thread has been told
+                commit.urgent = True
+                self._wake.wake()
             if timeout is not None and timeout <= 0:
                 return False
             commit.waiters.append(waiter)
@@ -242,8 +243,9 @@ class GroupCommit:
             return math.inf
         if self.stalled_by is not None:
             return math.inf if self._stopping else self._retry_at
-        if any(commit.urgent for commit in commits):
-            return -math.inf
+        for commit in commits:  # nearly always one: any() would cost more than the look
+            if commit.urgent:
+                return -math.inf
         return self._policy.due_at(
             commits[0].queued_at,
             events=self._head.queued_events,

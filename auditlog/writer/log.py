@@ -343,8 +343,12 @@ class Log:
             return self._defer(body), False
         while True:
             with self._lock:
-                head, waiter = self._head, None
-                if self._refusal or self._refused or head.queued_bytes > self._comfortable_bytes:
+                head, commits, waiter = self._head, self._commits, None
+                if (
+                    self._refusal is not None
+                    or self._refused
+                    or head.queued_bytes > self._comfortable_bytes
+                ):
                     waiter = self._waiter_for_room(len(body), give_up_at)
                 if waiter is None:
                     now = self._read_clock()
@@ -356,8 +360,8 @@ class Log:
                         len(commit.lines) in self._wake_at_events
                         or head.queued_bytes >= self._policy.max_bytes
                     ):
-                        self._commits.wake()
-                    return Ticket(commit, self._commits.wait, head.seq, head.hash), at_once
+                        commits.wake()
+                    return Ticket(commit, commits.wait, head.seq, head.hash), at_once
             waiter.sleep(give_up_at - time.monotonic())
 
     def _waiter_for_room(self, size: int, give_up_at: float) -> Waiter | None:

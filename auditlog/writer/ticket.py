@@ -96,7 +96,10 @@ class Commit:
 
     def awaited_by(self) -> int:
         """How many threads and coroutines wait for it."""
-        return len(self.waiters) + sum(len(loop.futures) for loop in list(self.loops.values()))
+        number = len(self.waiters)
+        for loop in list(self.loops.values()):
+            number += len(loop.futures)
+        return number
 
     def resolve(self, error: AuditLogError | None) -> None:
         """Tell everyone who waits; called once, with the log's lock held."""
