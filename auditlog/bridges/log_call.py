@@ -12,8 +12,7 @@ Invariants (tests of the same name in tests/auditlog/bridges/test_log_call.py):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from auditlog.events.actor import Outcome, Severity
 from auditlog.events.reduction import reduced
@@ -27,7 +26,7 @@ __all__ = ["LIBRARYS_LOGGER", "LogCall", "is_librarys", "severity_of"]
 LIBRARYS_LOGGER: Final = "auditlog"
 """Logger of this library; its messages must not become events, which would log again."""
 
-_TAKEN: Final = ("actor", "resource", "outcome", "correlation_id", "details")
+_TAKEN: Final = frozenset(("actor", "resource", "outcome", "correlation_id", "details"))
 
 
 def is_librarys(logger: str) -> bool:
@@ -44,8 +43,7 @@ def severity_of(level: int) -> Severity:
     return "warning" if level >= 30 else "info"
 
 
-@dataclass(frozen=True, slots=True)
-class LogCall:
+class LogCall(NamedTuple):
     """``extra`` is what the caller gave beside the message, by name.
 
     Of it, ``actor``, ``resource``, ``outcome``, ``correlation_id`` and ``details`` become the
@@ -60,17 +58,22 @@ class LogCall:
 
     def fields(self) -> EventFields:
         """The event's fields, as they were given; they may not make a record."""
-        details = {name: value for name, value in self.extra.items() if name not in _TAKEN}
-        if isinstance(given := self.extra.get("details"), Mapping):
+        extra = self.extra
+        details = {name: value for name, value in extra.items() if name not in _TAKEN}
+        given = extra.get("details")
+        if given.__class__ is dict or isinstance(given, Mapping):
             details.update(given)
+        details["logger"] = self.logger
+        if self.exception is not None:
+            details["exception"] = exception_fields(self.exception)
         return {
-            "actor": self.extra.get("actor"),
-            "resource": self.extra.get("resource"),
-            "outcome": cast("Outcome", self.extra.get("outcome", self._outcome())),
+            "actor": extra.get("actor"),
+            "resource": extra.get("resource"),
+            "outcome": extra["outcome"] if "outcome" in extra else self._outcome(),
             "reason": self.message,
             "severity": self.severity,
-            "correlation_id": self.extra.get("correlation_id"),
-            "details": {**details, **self._own()},
+            "correlation_id": extra.get("correlation_id"),
+            "details": details,
         }
 
     def reduced(self, event_type: object) -> tuple[str, EventFields]:
@@ -81,9 +84,3 @@ class LogCall:
 
     def _outcome(self) -> Outcome:
         return "failure" if self.severity in ("error", "critical") else "success"
-
-    def _own(self) -> dict[str, Any]:
-        own: dict[str, Any] = {"logger": self.logger}
-        if self.exception is not None:
-            own["exception"] = exception_fields(self.exception)
-        return own

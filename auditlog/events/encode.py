@@ -26,12 +26,12 @@ from auditlog.events.vocabulary import EVENT_TYPES
 from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES, too_large
 from auditlog.redaction.redactor import KEYLESS, Redactor
 
-__all__ = ["Encoder"]
+__all__ = ["EventEncoder"]
 
 _REFUSED: Final = "_refused"
 
 
-class Encoder:
+class EventEncoder:
     """Encodes the events of one log; any thread may call it."""
 
     __slots__ = ("_redactor", "_rules", "_service_host")

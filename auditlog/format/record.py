@@ -131,9 +131,9 @@ def seal(prefix: bytes, seq: int, prev_hash: str, timestamp: str, body: bytes) -
     ``"event_type"`` on, without its braces.
     """
     middle = f'{seq},"prev_hash":"{prev_hash}","@timestamp":"{timestamp}",'
-    content = prefix + middle.encode("ascii") + body
+    content = prefix + middle.encode() + body
     digest = sha256(content).hexdigest()
-    return content + f',"hash":"{digest}"}}\n'.encode("ascii"), digest
+    return content + f',"hash":"{digest}"}}\n'.encode(), digest
 
 
 def line_hash(line: bytes) -> str:
@@ -161,7 +161,7 @@ def stub_leaf(line: bytes) -> bytes | None:
         return None
     stub = _STUB.fullmatch(line)
     if stub is None or line.endswith(f'"{line_hash(line)}"}}\n'.encode("ascii")):
-        return None  # a line that fits its own hash is a record, whatever its members
+        return None  # a line that fits its own hash is a record, whatever it says
     return base64.urlsafe_b64decode(stub[1] + b"=")
 
 

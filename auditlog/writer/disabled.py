@@ -13,7 +13,7 @@ from typing import Unpack
 from auditlog.events.base import Event
 from auditlog.events.body import service_host
 from auditlog.events.context import current
-from auditlog.events.encode import Encoder
+from auditlog.events.encode import EventEncoder
 from auditlog.events.values import ValueRules
 from auditlog.format.record import GENESIS_HASH
 from auditlog.format.segment_names import LogId, SegmentName
@@ -32,7 +32,7 @@ class DisabledLog(Log):
     def __init__(self, log_id: LogId, rules: ValueRules, redaction: Policy) -> None:
         self.id = log_id
         me = service_host(log_id.service, log_id.host)
-        self._encode = Encoder(me, rules, Redactor(redaction)).encode
+        self._encode = EventEncoder(me, rules, Redactor(redaction)).encode
         self._commit = Commit(SegmentName(log_id, dt.date(1970, 1, 1), 1), 0, 1)
         self._commit.done = True
         self._ticket = self._done(0, GENESIS_HASH)

@@ -44,7 +44,7 @@ from auditlog.events import context
 from auditlog.events.actor import Actor, Outcome, Resource, Severity
 from auditlog.events.base import Event
 from auditlog.events.body import service_host
-from auditlog.events.encode import Encoder
+from auditlog.events.encode import EventEncoder
 from auditlog.events.values import LENIENT, ValueRules
 from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES
 from auditlog.format.segment_names import LogId
@@ -132,6 +132,7 @@ class Log:
         self._acquire = acquire
         self._options = options
         self._policy = options.flush
+        self._block_seconds = options.block_seconds
         self._wake_at_events = (1, options.flush.max_events)
         self._comfortable_bytes = options.max_queue_bytes - MAX_RECORD_BYTES - 1
         self._service_host = service_host(log_id.service, log_id.host)
@@ -148,7 +149,7 @@ class Log:
         self._clock = WallClock(options.clock)
         self._read_clock = options.clock
         self._clock_read = self._clock.last_ns
-        self._encode = Encoder(self._service_host, options.values, self._redactor).encode
+        self._encode = EventEncoder(self._service_host, options.values, self._redactor).encode
         self._begin()
         lifetime.opened(self)
 
@@ -188,7 +189,7 @@ class Log:
         BufferFull (refused and counted), NotDurableYet (a TimeoutError: queued, and it may still
         become durable), LogFailed, LogClosed, ForkedLog.
         """
-        ends_at = self._ends_at(timeout)
+        ends_at = time.monotonic() + (self._block_seconds if timeout is None else seconds(timeout))
         ticket, at_once = self._queue(event, fields, durable, ends_at)
         return ticket.wait(ends_at - time.monotonic()) if at_once else ticket
 
@@ -208,8 +209,7 @@ class Log:
 
     def _ends_at(self, timeout: dt.timedelta | float | None) -> float:
         """The end of a wait that begins now, in monotonic seconds."""
-        within = None if timeout is None else seconds(timeout)
-        return time.monotonic() + (self._options.block_seconds if within is None else within)
+        return time.monotonic() + (self._block_seconds if timeout is None else seconds(timeout))
 
     async def _room_or_timeout(self, ends_at: float) -> None:
         import asyncio  # noqa: PLC0415  (see ticket.Ticket.durable_by)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -296,3 +297,29 @@ def test_an_events_own_resource_goes_before_the_bound_one() -> None:
 
 def test_an_event_without_anything_of_its_own_has_no_details() -> None:
     assert "details" not in _record(encode_body(events.AuthSuccess(), service_host=_ME))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"user_id": "alice"},
+        {"user_id": 7, "ip": "10.0.0.7", "auth_method": "mtls", "roles": ["a", "b"]},
+        {"user_id": "Zoë\u202e", "name": "password=hunter22x", "session_id": "s" * 40},
+        {},
+        {"user_id": ""},
+        {"user_id": "\ud800"},
+        {"user_id": "alice", "ip": "10.0.0"},
+        {"user_id": "alice", "nick": "al"},
+        {"user_id": "alice", 7: 8},
+    ],
+    ids=repr,
+)
+def test_a_mapping_has_the_body_or_the_error_of_the_object(given: dict[Any, Any]) -> None:
+    def outcome(actor: Any) -> bytes | str:
+        try:
+            return encode_free("pool.drained", service_host=_ME, actor=actor)
+        except InvalidEvent as error:
+            return str(error)
+
+    # Of a mapping that is no dict an object is made.
+    assert outcome(given) == outcome(MappingProxyType(given))

@@ -7,14 +7,14 @@ import pytest
 
 from auditlog import events
 from auditlog.errors import InvalidEvent, RecordTooLarge
-from auditlog.events.encode import Encoder
+from auditlog.events.encode import EventEncoder
 from auditlog.events.values import ValueRules
 
 ME = '"service":"s","host":"h"'
 
 
 def record_of(event: Any, fields: dict[str, Any] | None = None, **rules: Any) -> dict[str, Any]:
-    body, _ = Encoder(ME, ValueRules(**rules)).encode(event, fields or {}, None)
+    body, _ = EventEncoder(ME, ValueRules(**rules)).encode(event, fields or {}, None)
     record: dict[str, Any] = orjson.loads(b"{%b}" % body)
     return record
 
@@ -49,8 +49,8 @@ def test_critical_events_are_known() -> None:
         ("pool.drained", {"severity": "critical"}),
         (events.AuthSuccess(severity="critical"), {}),
     ):
-        assert Encoder(ME).encode(event, fields, None)[1]
-    assert not Encoder(ME).encode("pool.drained", {}, None)[1]
+        assert EventEncoder(ME).encode(event, fields, None)[1]
+    assert not EventEncoder(ME).encode("pool.drained", {}, None)[1]
 
 
 HANDLED: dict[str, tuple[Any, dict[str, Any], str]] = {

@@ -142,6 +142,31 @@ def test_fast_path(text: str) -> None:
         assert KEYLESS.clean([text], "x") == [full]
 
 
+@given(
+    st.dictionaries(
+        st.one_of(st.sampled_from(["pool", "worker", "name", *SECRET_KEYS[:3]]), STRANGE_TEXTS),
+        st.one_of(
+            STRANGE_TEXTS, st.integers(-(2**64), 2**65), st.none(), st.booleans(), st.just([])
+        ),
+        max_size=4,
+    )
+)
+def test_fast_path_of_a_mapping(value: dict[str, Any]) -> None:
+    for _ in range(2):  # the second time keys and texts are remembered
+        plain = KEYLESS.plain_members(value)
+        try:
+            cleaned = KEYLESS.clean(value, "x")
+        except InvalidEvent:
+            assert plain is None
+            return
+        if plain is not None:
+            assert plain.encode() == orjson.dumps(cleaned)[1:-1] == orjson.dumps(value)[1:-1]
+    if all(type(item) is int and 0 <= item < 2**63 for item in value.values()) and (
+        value.keys() <= {"pool", "worker"}
+    ):
+        assert KEYLESS.plain_members(value) is not None
+
+
 @pytest.mark.parametrize(
     "text",
     [
