@@ -12,7 +12,6 @@ Invariants (tests of the same name in tests/auditctl/test_failures.py):
 
 from __future__ import annotations
 
-import errno
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,20 +58,6 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (log_errors.QueryError, ExitCode.USAGE),
 )
 
-_OS_HINTS: Final = {
-    errno.ENOENT: "Check the path; nothing was created.",
-    errno.EEXIST: "Something else has that name; choose another one.",
-    errno.ENOTDIR: "Name a directory here.",
-    errno.EISDIR: "Name a file here.",
-    errno.EACCES: "Run as the user who owns it, or as a member of its group.",
-    errno.EPERM: "Run as the user who owns it; lsattr shows whether it is immutable.",
-    errno.EROFS: "The file system is mounted read-only.",
-    errno.ENOSPC: "Free some disk space and run it again.",
-    errno.EFBIG: "A limit on the size of files stops it: see ulimit -f.",
-    errno.EDQUOT: "Free some of the quota and run it again.",
-    errno.ELOOP: "It is a symbolic link; name the file or directory itself.",
-}
-
 
 def explain(error: BaseException) -> Failure:
     """The paragraph (without the program's name) and the exit code for an error.
@@ -96,8 +81,7 @@ def _explained(error: BaseException) -> Failure:
 def _explain_os_error(error: OSError) -> str:
     where = error.filename2 or error.filename
     name = "" if where is None else f"{where if isinstance(where, str) else Path(where)}: "
-    hint = _OS_HINTS.get(error.errno or 0, "See the system log.")
-    return f"{name}{error.strerror}. {hint}"
+    return f"{name}{error.strerror}. {log_errors.hint_for(error.errno)}"
 
 
 def _explain_unforeseen(error: BaseException) -> str:

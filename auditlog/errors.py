@@ -6,10 +6,13 @@ ever contains the payload of a record: error texts end up in places that must no
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 __all__ = [
     "AuditLogError",
@@ -17,6 +20,7 @@ __all__ = [
     "CursorDamaged",
     "ForkedLog",
     "InvalidEvent",
+    "InvalidEventType",
     "InvalidName",
     "InvalidOption",
     "LogClosed",
@@ -101,6 +105,10 @@ class InvalidOption(AuditLogError, ValueError):
     """An argument of this library that is out of range or unusable."""
 
 
+class InvalidEventType(AuditLogError, TypeError):
+    """A subclass of Event that cannot be one; raised where the class is defined."""
+
+
 class InvalidEvent(AuditLogError, ValueError):
     """An event whose fields cannot become a record; nothing was queued."""
 
@@ -129,19 +137,50 @@ class PathNotPermitted(NotAccessible, PermissionError):
     """This user may not use a log's directory or file."""
 
 
-def not_accessible(error: OSError, path: str | os.PathLike[str]) -> NotAccessible:
+def not_accessible(
+    error: OSError, path: str | os.PathLike[str], reason: str = "the log cannot be opened"
+) -> NotAccessible:
     """Return the error of the operating system as one of this library, of the same kind."""
     kind = NotAccessible
     if isinstance(error, FileNotFoundError):
         kind = PathNotFound
     elif isinstance(error, PermissionError):
         kind = PathNotPermitted
-    return kind(
-        "the log cannot be opened",
-        path=error.filename or path,
-        errno=error.errno,
-        hint="Check the directory, its owner and its file system.",
-    )
+    named = error.filename2 or error.filename
+    if isinstance(named, int):  # a file descriptor
+        named = None
+    return kind(reason, path=named or path, errno=error.errno, hint=hint_for(error.errno))
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise what the operating system refuses within it as NotAccessible."""
+    try:
+        yield
+    except AuditLogError:
+        raise
+    except OSError as error:
+        raise not_accessible(error, path, "the log cannot be read") from error
+
+
+def hint_for(number: int | None) -> str:
+    """Return what to do about an errno of the operating system."""
+    return _HINTS.get(number or 0, "Check the directory, its owner and its file system.")
+
+
+_HINTS: Final = {
+    errno.ENOENT: "Check the path; nothing was created.",
+    errno.EEXIST: "Something else has that name; choose another one.",
+    errno.ENOTDIR: "Name a directory here.",
+    errno.EISDIR: "Name a file here.",
+    errno.EACCES: "Run as the user who owns it, or as a member of its group.",
+    errno.EPERM: "Run as the user who owns it; lsattr shows whether it is immutable.",
+    errno.EROFS: "The file system is mounted read-only.",
+    errno.ENOSPC: "Free some disk space and run it again.",
+    errno.EFBIG: "A limit on the size of files stops it: see ulimit -f.",
+    errno.EDQUOT: "Free some of the quota and run it again.",
+    errno.ELOOP: "It is a symbolic link; name the file or directory itself.",
+}
 
 
 class NoLog(AuditLogError):

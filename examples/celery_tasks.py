@@ -43,5 +43,5 @@ if __name__ == "__main__":
         print(ship.delay("o-1").get(timeout=60))
         fail.delay("o-2").get(timeout=60, propagate=False)
     log().close()
-    for record in auditlog.read(sys.argv[1], log_events=True):
+    for record in auditlog.read(sys.argv[1]):
         print(record.event_type, record.outcome, record.actor.user_id, record.correlation_id)

@@ -60,6 +60,6 @@ async def ask():
 if __name__ == "__main__":
     asyncio.run(ask())
     log().close()
-    for record in auditlog.read(sys.argv[1], log_events=True):
+    for record in auditlog.read(sys.argv[1]):
         actor = record.actor.user_id if record.actor else None
         print(record.event_type, actor, record.details.get("tenant"))

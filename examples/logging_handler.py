@@ -21,5 +21,5 @@ with auditlog.open(sys.argv[1], service="queen-rbee", host="hive1", flush="hybri
         except TimeoutError:
             audit.exception("drain failed", extra={"api_key": "sk-0123456789abcdef"})
 
-for record in auditlog.read(sys.argv[1], log_events=True):
+for record in auditlog.read(sys.argv[1]):
     print(record.event_type, record.fields["severity"], record.fields["details"])

@@ -23,5 +23,5 @@ with auditlog.open(sys.argv[1], service="queen-rbee", host="hive1", flush="hybri
     )
     audit.info("quota changed", event_type="quota.changed", actor={"user_id": "alice"}, gpus=4)
 
-for record in auditlog.read(sys.argv[1], log_events=True):
+for record in auditlog.read(sys.argv[1]):
     print(record.event_type, record.fields["severity"], record.fields["details"])

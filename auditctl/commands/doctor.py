@@ -10,6 +10,7 @@ import click
 from auditctl.config.model import load
 from auditctl.doctor.check_result import CheckResult
 from auditctl.doctor.disks import check_directory, check_state
+from auditctl.doctor.environment import check_environment
 from auditctl.doctor.host import check_host
 from auditctl.doctor.reach import check_reach
 from auditctl.doctor.services import check_agent, check_sink
@@ -72,6 +73,7 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Chec
         return
     yield CheckResult("configuration", "ok", "it can be used")
     yield from check_host()
+    yield from check_environment()
     yield from check_units()
     yield from check_reach(config)
     yield from check_witnesses(config)

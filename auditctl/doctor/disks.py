@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditctl.doctor.check_result import CheckResult, judge_filesystem, judge_space, judge_syncs
+from auditctl.survey.ahead import logs_ahead
 from auditctl.survey.state_dir import why_unwritable
 from auditlog import durable_fs
 from auditlog.errors import UnsafePath
+from auditlog.format.record import format_timestamp
 from auditlog.reading.inventory import scan
 
 if TYPE_CHECKING:
@@ -47,6 +49,10 @@ def check_directory(place: Path) -> Iterator[CheckResult]:
         return
     logs = len(found.logs)
     yield CheckResult("directory", "ok", f"{place} holds {logs} {'log' if logs == 1 else 'logs'}")
+    for log, newest in logs_ahead(found, dt.datetime.now(dt.UTC)):
+        mend = "Set the clock right and restart its service: it goes on in a successor log."
+        detail = f"{log} has a record of {format_timestamp(newest)}, in the future"
+        yield CheckResult("clock", "warn", detail, mend)
     yield _open_to_all(place)
     yield from _disk(place)
 

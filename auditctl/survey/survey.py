@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from auditctl.output.render import duration_text
+from auditctl.survey.ahead import is_ahead
 from auditctl.survey.missing import gaps
 from auditctl.survey.source_state import SourceState, source_states
 from auditctl.survey.state_dir import why_unwritable
@@ -265,6 +266,11 @@ def _log_state(
                 break
     except AuditLogError as error:
         problems.append(f"{error.reason}; run auditctl verify {directory}.")
+    if last_at is not None and is_ahead(inventory, log, last_at, context.now):
+        problems.append(
+            f"its newest record is {duration_text(last_at - context.now)} ahead of this host's "
+            "clock; set the clock right and restart its service, see docs/durability.md."
+        )
     states = [
         state
         for sink in context.sinks

@@ -41,7 +41,7 @@ from auditlog.bridges.client_address import TrustedProxies
 from auditlog.bridges.http_request import ActorLike, chosen_id
 from auditlog.bridges.log_source import GivenLog, LogSource
 from auditlog.bridges.outage import Outage
-from auditlog.errors import AuditLogError, LogFailed
+from auditlog.errors import AuditLogError, InvalidOption, LogFailed
 from auditlog.events.actor import Actor, Outcome, Severity, as_actor
 from auditlog.events.context import bind
 from auditlog.writer.log import Log
@@ -66,7 +66,7 @@ class AuditMiddleware:
     fail_closed           answer 503 rather than without a record
     timeout               how long a response waits for its record (seconds)
 
-    Raises ValueError.  It needs asyncio.
+    Raises InvalidOption.  It needs asyncio.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class AuditMiddleware:
         self._actor = actor
         self._id_headers = tuple(name.lower().encode("ascii") for name in correlation_headers)
         if not self._id_headers:
-            raise ValueError("correlation_headers is empty; name at least one")
+            raise InvalidOption("correlation_headers is empty", hint="Name at least one.")
         self._proxies = TrustedProxies(trusted_proxies)
         self._skip = skip
         self.fail_closed = fail_closed

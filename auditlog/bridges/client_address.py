@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
+from auditlog.errors import InvalidOption
+
 __all__ = ["TrustedProxies"]
 
 _Address: TypeAlias = IPv4Address | IPv6Address
@@ -27,17 +29,22 @@ class TrustedProxies:
     """The proxies in front of us: networks (``10.0.0.0/8``), addresses, and ``unix``.
 
     ``unix`` trusts a peer without address, which is a proxy that connects to a Unix socket.
-    Raises ValueError, TypeError.
+    Raises InvalidOption.
     """
 
     def __init__(self, proxies: Iterable[str]) -> None:
         if isinstance(proxies, str):
-            raise TypeError("trusted_proxies is one string; give a list of networks")
+            raise InvalidOption("trusted_proxies is one string", hint="Give a list of networks.")
         given = tuple(proxies)
         self._unix = "unix" in given
-        self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
-            ip_network(proxy) for proxy in given if proxy != "unix"
-        )
+        try:
+            self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
+                ip_network(proxy) for proxy in given if proxy != "unix"
+            )
+        except ValueError as error:
+            raise InvalidOption(
+                f"trusted_proxies: {error}", hint="Give networks, addresses and unix."
+            ) from None
 
     def client(self, peer: str | None, forwarded_for: Iterable[str]) -> str | None:
         """Return the client's address, None when it is unknown.

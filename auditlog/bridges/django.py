@@ -37,7 +37,7 @@ from auditlog.bridges.client_address import TrustedProxies
 from auditlog.bridges.http_request import NOT_RECORDED, chosen_id, judged, path_details
 from auditlog.bridges.log_source import LogSource
 from auditlog.bridges.outage import Outage
-from auditlog.errors import AuditLogError
+from auditlog.errors import AuditLogError, InvalidOption
 from auditlog.events.actor import Actor, as_actor
 from auditlog.events.context import bind, bind_context
 
@@ -57,7 +57,7 @@ def user_of(request: HttpRequest) -> Actor | None:
 
 
 class AuditMiddleware:
-    """Records every request; see the module.  Raises ValueError for strange settings."""
+    """Records every request; see the module.  Raises InvalidOption for strange settings."""
 
     sync_capable = True
     async_capable = True
@@ -65,7 +65,7 @@ class AuditMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         options = dict(getattr(settings, "AUDITLOG", {}))
         if "log" not in options or not _KEYS.issuperset(options):
-            raise ValueError(
+            raise InvalidOption(
                 f"settings.AUDITLOG needs log and knows {', '.join(sorted(_KEYS))};"
                 f" it has {', '.join(sorted(options)) or 'nothing'}"
             )

@@ -36,7 +36,7 @@ from auditlog.bridges.http_request import (
 )
 from auditlog.bridges.log_source import GivenLog, LogSource
 from auditlog.bridges.outage import Outage
-from auditlog.errors import AuditLogError
+from auditlog.errors import AuditLogError, InvalidOption
 from auditlog.events.actor import Actor, as_actor
 from auditlog.events.context import bind_context
 
@@ -61,7 +61,7 @@ class AuditMiddleware:
     skip                  says of an environ that it needs no record, such as a health check
     fail_closed           answer 503 rather than without a record
 
-    Raises ValueError.
+    Raises InvalidOption.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class AuditMiddleware:
         self._actor = actor
         self.id_headers = tuple(correlation_headers)
         if not self.id_headers:
-            raise ValueError("correlation_headers is empty; name at least one")
+            raise InvalidOption("correlation_headers is empty", hint="Name at least one.")
         self._proxies = TrustedProxies(trusted_proxies)
         self._skip = skip
         self.fail_closed = fail_closed

@@ -27,6 +27,7 @@ from typing import (
     get_origin,
 )
 
+from auditlog.errors import InvalidEventType
 from auditlog.events import field_kinds
 from auditlog.events.field_kinds import (
     ANY,
@@ -74,7 +75,8 @@ def read_fields(
 ) -> dict[str, FieldSpec]:
     """Return the fields that a class body declares, or gives another default, by name.
 
-    ``inherited`` are the fields of its bases.  Raises TypeError naming the class and the field.
+    ``inherited`` are the fields of its bases.  Raises InvalidEventType, which names the class and
+    the field.
     """
     names: dict[str, Any] = {}
     if (module := sys.modules.get(namespace.get("__module__", ""))) is not None:
@@ -95,15 +97,15 @@ def read_fields(
             continue
         kind, nullable, ecs = _read(spelled)
         if kind is None:
-            raise TypeError(
+            raise InvalidEventType(
                 f"{place}: {annotation!r} is not one type; use a kind ({', '.join(KINDS)}), a plain"
                 " type, Literal, or one of them | None"
             )
         if name.startswith("_"):  # the generated code has its own names there
-            raise TypeError(f"{place}: a field's name starts with a letter")
+            raise InvalidEventType(f"{place}: a field's name starts with a letter")
         default = namespace.get(name, REQUIRED)
         if isinstance(default, (list, dict, set)):
-            raise TypeError(f"{place}: a default that can change; use a tuple, or None")
+            raise InvalidEventType(f"{place}: a default that can change; use a tuple, or None")
         fields[name] = FieldSpec(name, kind, nullable or default is None, default, ecs)
     return fields
 

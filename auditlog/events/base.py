@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, cast, d
 
 import orjson
 
-from auditlog.errors import InvalidEvent
+from auditlog.errors import InvalidEvent, InvalidEventType
 from auditlog.events.actor import (
     OUTCOMES,
     SEVERITIES,
@@ -134,7 +134,7 @@ class Event(Frozen, metaclass=EventMeta):
     if not TYPE_CHECKING:  # the constructor's real signature is what dataclass_transform makes
 
         def __new__(cls, **_fields: object) -> Self:
-            raise TypeError("Event has no type; use one of auditlog.events, or a subclass")
+            raise InvalidEventType("Event has no type; use one of auditlog.events, or a subclass")
 
     @classmethod
     def _generate(cls) -> None:
@@ -185,16 +185,18 @@ COMMON_FIELDS: Final = tuple(field.name for field in Event.declared)
 
 
 def _prepare(cls: type[Event]) -> None:
-    """Give a new class of events its type and its own fields.  Raises TypeError."""
+    """Give a new class of events its type and its own fields.  Raises InvalidEventType."""
     name = cls.__name__
     if "event_type" not in cls.__dict__:
         cls.event_type = _CAMEL.sub("_", name).lower()
     if EVENT_TYPE.fullmatch(cls.event_type) is None or cls.event_type.startswith(RESERVED_TYPES):
-        raise TypeError(f"{name}: {cls.event_type!r} cannot be the event type of a caller")
+        raise InvalidEventType(f"{name}: {cls.event_type!r} cannot be the event type of a caller")
     for field in cls.declared:
         taken = field.name in COMMON_FIELDS and field not in Event.declared
         if taken or _names_secret(field):
-            raise TypeError(f"{name}.{field.name}: the name is taken, or says that it is a secret")
+            raise InvalidEventType(
+                f"{name}.{field.name}: the name is taken, or says that it is a secret"
+            )
     cls.own_fields = tuple(field for field in cls.declared if field.name not in COMMON_FIELDS)
     cls.own_names = frozenset(field.name for field in cls.own_fields)
     cls.required_names = frozenset(field.name for field in cls.own_fields if field.required)

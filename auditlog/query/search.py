@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from auditlog.errors import InvalidOption, LogDamaged, PathNotFound
+from auditlog.errors import InvalidOption, LogDamaged, PathNotFound, reading
 from auditlog.query.files import FileSearch
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import Query, parse
@@ -46,7 +46,7 @@ def search(
     Each record's hash is checked; the chain between records is verify's work.  A regular
     expression may take a second for one value in the main thread; other threads have no such limit.
     Raises QueryError, PathNotFound, InvalidOption for a time without a zone, and while it iterates
-    LogDamaged at a line that is not an intact record, OSError.
+    LogDamaged at a line that is not an intact record, NotAccessible (an OSError).
 
     >>> [hit.seq for hit in search("/var/log/llama-orch/audit", "outcome=denied")]  # doctest: +SKIP
     """
@@ -61,8 +61,9 @@ def search(
 def _records(
     files: FileSearch, query: Query, scope: SearchScope, *, reverse: bool
 ) -> Iterator[EventRecord]:
-    for record in files.records(query, scope, reverse=reverse):
-        yield EventRecord(record.line, record.header)
+    with reading(files.directories[0]):
+        for record in files.records(query, scope, reverse=reverse):
+            yield EventRecord(record.line, record.header)
 
 
 def _time(

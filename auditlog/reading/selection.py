@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NoReturn
 
-from auditlog.errors import InvalidOption, LogDamaged
+from auditlog.errors import InvalidOption, LogDamaged, reading
 from auditlog.format.record import Record, format_timestamp
 from auditlog.format.segment_names import LogId
 from auditlog.reading.event_record import EventRecord
@@ -55,7 +55,7 @@ def read(
                    come only where ``types`` names them
 
     A torn tail of a newest segment ends its log.  Raises LogDamaged at a line that is not an intact
-    record, InvalidOption for a time that cannot be one, OSError.
+    record, InvalidOption for a time that cannot be one, NotAccessible (an OSError).
 
     >>> sum(1 for _ in read("/var/log/llama-orch/audit", types="auth_*"))  # doctest: +SKIP
     """
@@ -75,7 +75,13 @@ def read(
             )
         )
 
-    return _records(Path(path), begin[:10], end[:10], wanted, merged=merged, follow=follow)
+    records = _records(Path(path), begin[:10], end[:10], wanted, merged=merged, follow=follow)
+    return _reported(Path(path), records)
+
+
+def _reported(path: Path, records: Iterator[EventRecord]) -> Iterator[EventRecord]:
+    with reading(path):
+        yield from records
 
 
 def _records(

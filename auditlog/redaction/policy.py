@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+from auditlog.errors import InvalidOption
 from auditlog.redaction.key_meaning import Meaning, meaning, words
 from auditlog.redaction.rules import CLASSES, DEFAULT_CLASSES
 
@@ -36,13 +37,13 @@ class Policy:
         _check_classes(self.classes)
         for name, pattern in self.patterns:
             if _RULE_NAME.fullmatch(name) is None:
-                raise ValueError(f"{name!r} is not a rule's name: use a-z, 0-9 and _")
+                raise InvalidOption(f"{name!r} is not a rule's name: use a-z, 0-9 and _")
             try:
                 compiled = re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"the pattern {name} is not valid: {error}") from None
+                raise InvalidOption(f"the pattern {name} is not valid: {error}") from None
             if compiled.match("") is not None:
-                raise ValueError(f"the pattern {name} matches the empty text")
+                raise InvalidOption(f"the pattern {name} matches the empty text")
 
     @classmethod
     def default(cls) -> Self:
@@ -90,7 +91,7 @@ def _joined(key: str) -> str:
 def _check_classes(classes: Iterable[str]) -> frozenset[str]:
     given = frozenset(classes)
     if unknown := sorted(given - frozenset(CLASSES)):
-        raise ValueError(
+        raise InvalidOption(
             f"unknown class of rules: {', '.join(unknown)}; known are {', '.join(CLASSES)}"
         )
     return given

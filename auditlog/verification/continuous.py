@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from auditlog import durable_fs
-from auditlog.errors import InvalidName
+from auditlog.errors import InvalidName, InvalidOption
 from auditlog.format.record import format_timestamp, parse_timestamp
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
@@ -157,9 +157,9 @@ class ContinuousVerification:
         look_every: dt.timedelta = dt.timedelta(seconds=30),
     ) -> None:
         if every <= dt.timedelta(0) or look_every <= dt.timedelta(0):
-            raise ValueError("every and look_every must be longer than zero")
+            raise InvalidOption("every and look_every must be longer than zero")
         if not 0 < cpu_share <= 1:
-            raise ValueError(f"cpu_share is {cpu_share}; it must be above 0 and at most 1")
+            raise InvalidOption(f"cpu_share is {cpu_share}", hint="Give more than 0 and at most 1.")
         self._directories = tuple(directories)
         self._state_dir = state_dir
         self._every = every

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from auditlog.errors import InvalidName, LogDamaged, NoLog
+from auditlog.errors import InvalidName, InvalidOption, LogDamaged, NoLog, reading
 from auditlog.format.erasures import Erasure, by_stub
 from auditlog.format.record import MAX_RECORD_BYTES, Header, parse_header
 from auditlog.format.segment_names import LogId
@@ -149,12 +149,13 @@ def verify(
     A single segment may start anywhere in its log; of a directory each log has to be whole, from
     its first record on or from what tombstones account for, up to the furthest record in
     ``known`` (default: what <path>/.auditlog knows; see auditlog.reading.registry).  Raises NoLog
-    where there is no log, InvalidName for a file that is no segment, OSError as it comes.
+    where there is no log, InvalidName for a file that is no segment, InvalidOption,
+    NotAccessible (an OSError).
     """
     if jobs < 1:
-        raise ValueError(f"jobs is {jobs}; at least one process has to do it")
+        raise InvalidOption(f"jobs is {jobs}", hint="At least one process has to do it.")
     path = Path(path)
-    with contextlib.ExitStack() as stack:
+    with reading(path), contextlib.ExitStack() as stack:
         workers = stack.enter_context(Workers(jobs)) if jobs > 1 else None
         if not path.is_dir():
             segments = segments_of(path)

@@ -32,7 +32,7 @@ from auditlog.redaction.policy import Policy
 from auditlog.writer.clock import SECOND_NS, day_of
 from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.disk_space import Watermarks
-from auditlog.writer.flush_policy import FlushPolicy
+from auditlog.writer.flush_policy import FlushPolicy, Mode
 from auditlog.writer.log import Locks, Log, Options
 from auditlog.writer.recovery import Recovered, recover
 from auditlog.writer.ticket import seconds
@@ -57,7 +57,7 @@ def open_log(
     service: str,
     host: str | None = None,
     instance: str | None = None,
-    flush: str | FlushPolicy = "immediate",
+    flush: Mode | FlushPolicy = "immediate",
     max_segment_bytes: int = 256 << 20,
     max_queue_bytes: int = 64 << 20,
     block_timeout: dt.timedelta | float = 30.0,

@@ -37,6 +37,7 @@ EXPECTED = {
     "QuarantineDamaged": ExitCode.DATA,
     "ForkedLog": ExitCode.FAILED,
     "InvalidEvent": ExitCode.DATA,
+    "InvalidEventType": ExitCode.FAILED,
     "InvalidName": ExitCode.DATA,
     "InvalidOption": ExitCode.FAILED,
     "LogClosed": ExitCode.FAILED,

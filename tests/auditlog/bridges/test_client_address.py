@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditlog.bridges.client_address import TrustedProxies
+from auditlog.errors import InvalidOption
 
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ADDRESSES = st.ip_addresses().map(str)
@@ -52,7 +53,7 @@ def test_the_client_is_found(
 
 
 def test_wrong_networks_are_refused() -> None:
-    with pytest.raises(ValueError, match="example"):
+    with pytest.raises(InvalidOption, match="example"):
         TrustedProxies(["proxy.example"])
-    with pytest.raises(TypeError, match="list of networks"):
+    with pytest.raises(InvalidOption, match="list of networks"):
         TrustedProxies("10.0.0.0/8")

@@ -72,10 +72,7 @@ def test_selected(audit: Path, since: Any, until: Any, types: Any, **how: bool) 
 
 def test_what_a_log_records_of_itself_comes_when_asked_for(audit: Path) -> None:
     def families(**how: Any) -> set[str]:
-        return {
-            record.event_type.partition(".")[0]
-            for record in auditlog.read(audit, **how, log_events=True)
-        }
+        return {record.event_type.partition(".")[0] for record in auditlog.read(audit, **how)}
 
     assert "log" not in families()
     assert "log" in families(log_events=True)
@@ -83,20 +80,20 @@ def test_what_a_log_records_of_itself_comes_when_asked_for(audit: Path) -> None:
 
 
 def test_a_time_may_be_text(audit: Path) -> None:
-    found = list(auditlog.read(audit, since="2026-11-24T01:00:00+00:00", log_events=True))
+    found = list(auditlog.read(audit, since="2026-11-24T01:00:00+00:00"))
     assert [record.details["number"] for record in found] == [8, 10, 9, 11]
 
 
 @pytest.mark.parametrize("at", ["yesterday", "2026-11-23", dt.datetime(2026, 11, 23), 7])  # noqa: DTZ001  (the point)
 def test_a_time_without_a_zone_is_refused(audit: Path, at: Any) -> None:
     with pytest.raises(auditlog.InvalidOption, match="since is not a time with a time zone"):
-        auditlog.read(audit, since=at, log_events=True)
+        auditlog.read(audit, since=at)
 
 
 def test_followed(tmp_path: Path) -> None:
     with auditlog.open(tmp_path, service="a", host="h", max_segment_bytes=70_000) as log:
         log.emit("before.it")
-        following = auditlog.read(tmp_path, follow=True, log_events=True)
+        following = auditlog.read(tmp_path, follow=True)
         assert next(following).event_type == "before.it"
         writing = threading.Thread(
             target=lambda: [log.emit("some.event", details={"x": "y" * 20_000}) for _ in range(12)]
