@@ -98,7 +98,7 @@ def test_testing(tmp_path: Path) -> None:
 
 
 def test_search(tmp_path: Path) -> None:
-    numbers, records, request, raw, proven, indexed = Document.read(DOCS / "investigate.md").run(
+    numbers, records, request, raw, proven, indexed, _ = Document.read(DOCS / "investigate.md").run(
         tmp_path
     )[1:]
     assert "auth_failure              5" in numbers
