@@ -32,6 +32,7 @@ from auditlog.evidence.errors import SignerBusy
 from auditlog.evidence.note import Signer, encode_base64
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EVIDENCE_SERVICE, witnessed
+from auditlog.evidence.stamping import newest_stamp
 from auditlog.format.record import format_timestamp
 from auditlog.reading.inventory import scan
 from auditlog.writer.opening import OwnService, open_log
@@ -183,6 +184,8 @@ def _print_status(config: Config, *, as_json: bool) -> int:
                 text += f"; witnessed through seq {row['witnessed_seq']:,}"
                 text += f" at {row['witnessed_at']}" if row["witnessed_at"] else ""
                 text += f" by {', '.join(row['witnesses'])}" if row["witnesses"] else ""
+            if row["stamped_seq"]:
+                text += f"; time-stamped through seq {row['stamped_seq']:,} at {row['stamped_at']}"
             render.print_text(text)
             if row["trouble"]:
                 render.print_text(f"       {render.clean(row['trouble'])}")
@@ -195,7 +198,7 @@ def _state_of(state: ProofState, log: str, policy: TrustPolicy | None) -> dict[s
     signed, _ = read_checkpoints(state.directory(log) / "checkpoints")
     newest = max(signed, key=lambda each: (each.checkpoint.size, each.at), default=None)
     size, at, names = witnessed(signed, policy)
-    trouble = state.stopped(log)
+    trouble, stamp = state.stopped(log), newest_stamp(state.directory(log))
     needed = policy is not None and policy.quorum != "none"
     return {
         "log": log,
@@ -206,6 +209,8 @@ def _state_of(state: ProofState, log: str, policy: TrustPolicy | None) -> dict[s
         "witnessed_seq": size,
         "witnessed_at": format_timestamp(at) if at is not None else None,
         "witnesses": list(names),
+        "stamped_seq": stamp.size if stamp is not None else 0,
+        "stamped_at": format_timestamp(stamp.kept_at) if stamp is not None else None,
         "trouble": trouble,
     }
 

@@ -10,6 +10,8 @@ from auditlog.evidence.note import Signer
 from auditlog.evidence.policy import TrustPolicy
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EvidenceOptions, EvidenceService
+from auditlog.evidence.stamping import Stamping
+from auditlog.evidence.timestamp import TimeStampAuthority
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +78,7 @@ def make_evidence(config: Config) -> EvidenceService | None:
     key = load_key(config)
     if key is None:
         return None
-    policy = config.evidence.policy
+    policy, place = config.evidence.policy, config.evidence.timestamps_ca
     return EvidenceService(
         config.directories,
         ProofState(config.state_directory()),
@@ -84,6 +86,11 @@ def make_evidence(config: Config) -> EvidenceService | None:
         EvidenceOptions(config.evidence.checkpoint_every),
         policy=None if policy is None else load_policy(policy),
         host=config.host,
+        stamping=(
+            None
+            if place is None
+            else Stamping(TimeStampAuthority(config.evidence.timestamps, place))
+        ),
     )
 
 

@@ -41,7 +41,20 @@ class EvidenceSettings:
         dt.timedelta, "age of a growing log's last checkpoint at which the next one is signed"
     ] = dt.timedelta(seconds=60)
 
+    timestamps: Annotated[
+        str,
+        "URL of a time-stamping authority (RFC 3161), asked every hour for the log of checkpoints",
+        "none",
+    ] = ""
+    timestamps_ca: Annotated[
+        Path | None, "PEM file with the certificates that the authority's own leads to", "none"
+    ] = None
+
     def __post_init__(self) -> None:
+        if bool(self.timestamps) != (self.timestamps_ca is not None):
+            raise ValueError("timestamps and timestamps_ca are only used together")
+        if self.timestamps and not self.timestamps.startswith(("http://", "https://")):
+            raise ValueError("timestamps has to be a URL, like https://tsa.example/")
         if self.verify_every <= dt.timedelta(0):
             raise ValueError("verify_every has to be longer than zero")
         if not 0 < self.verify_cpu_share <= 1:

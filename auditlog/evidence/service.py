@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from auditlog.evidence.note import Signer
     from auditlog.evidence.policy import TrustPolicy
     from auditlog.evidence.proof_state import ProofState
+    from auditlog.evidence.stamping import Stamping
     from auditlog.format.segment_names import LogId
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.inventory import SegmentFile
@@ -118,6 +119,7 @@ class EvidenceService:
         *,
         policy: TrustPolicy | None = None,
         host: str | None = None,
+        stamping: Stamping | None = None,
     ) -> None:
         self._directories = tuple(directories)
         self._state = state
@@ -129,6 +131,7 @@ class EvidenceService:
         self._stopped: dict[str, str] = {}
         self._seen: dict[Path, tuple[int, Inventory]] = {}
         self._cosigning = Cosigning(list(policy.witnesses.values()) if policy else [])
+        self._stamping = stamping
         self._log: Log | None = None
         self._unrecorded = ""
         self._status: tuple[LogEvidence, ...] = ()
@@ -159,6 +162,9 @@ class EvidenceService:
                 self._finish()
                 while self._cosigning.unanswered and time.monotonic() < deadline:
                     time.sleep(0.02)
+                    self._take_answers()
+                if self._stamping is not None:
+                    self._stamping.join(max(0.0, deadline - time.monotonic()))
                     self._take_answers()
             finally:
                 self._close()
@@ -275,6 +281,8 @@ class EvidenceService:
     def _offer(self, log: str, entry: _SignedLog, signed: Signed, now: dt.datetime) -> None:
         entry.offered_at = now
         self._cosigning.offer(log, signed, self._state.directory(log))
+        if self._stamping is not None and _is_own(log):
+            self._stamping.offer(signed, self._state.directory(log), now)
 
     def _take(self, cosigned: Cosigned) -> None:
         """Store the answer of a witness."""
@@ -354,6 +362,8 @@ class EvidenceService:
             signer, newest = entry.signer, entry.signer.newest
             witnessed_seq, witnessed_at, names = entry.witnessed
             refusals = [f"witness {name}: {text}" for name, text in entry.refusals.items()]
+            if self._stamping is not None and _is_own(log):
+                refusals.append(self._stamping.trouble)
             described.append(
                 LogEvidence(
                     log=log,

@@ -13,6 +13,8 @@ from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.witness import WitnessedLogs
 from tests.auditlog.evidence.test_judges import says
 from tests.support.logs import LogBuilder, write_log
+from tests.support.programs import require
+from tests.support.tsa import authority
 from tests.support.witnesses import our_witness
 
 if TYPE_CHECKING:
@@ -241,3 +243,35 @@ def test_export_takes_a_file_or_tiles(
     run: Callable[..., Result], config: Path, options: tuple[str, ...]
 ) -> None:
     assert run("export", *options).code == 2
+
+
+def test_sign_has_the_log_of_checkpoints_stamped_and_status_says_so(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    require("openssl")
+    make_key(run)
+    text = config.read_text()
+    with authority(tmp_path / "tsa") as tsa:
+        config.write_text(
+            f'{text}[evidence]\ntimestamps = "{tsa.url}"\ntimestamps_ca = "{tsa.ca_file}"\n'
+        )
+        signed = run("evidence", "sign")
+    assert signed.code == 0
+    own, other = signed.out.splitlines()
+    assert "; time-stamped through seq 3 at " in own
+    assert "time-stamped" not in other
+    rows = run("evidence", "status", "--json").json["logs"]
+    assert {row["log"]: row["stamped_seq"] for row in rows} == {"evidence@hive1": 3, LOG: 0}
+
+
+@pytest.mark.parametrize("setting", [
+    'timestamps = "https://tsa.example/"',
+    'timestamps_ca = "/etc/auditlog/tsa.pem"',
+    'timestamps = "tsa.example"\ntimestamps_ca = "/etc/auditlog/tsa.pem"',
+])  # fmt: skip
+def test_an_authority_needs_a_url_and_its_certificates(
+    run: Callable[..., Result], config: Path, setting: str
+) -> None:
+    config.write_text(f"{config.read_text()}[evidence]\n{setting}\n")
+    refused = run("evidence", "status")
+    assert (refused.code, "evidence.timestamps" in refused.err) == (65, True)
