@@ -28,6 +28,7 @@ from auditlog import durable_fs
 from auditlog.durable_fs import Locked
 from auditlog.evidence.checkpoint import origin_of
 from auditlog.evidence.checkpoint_file import read_checkpoints
+from auditlog.evidence.collection import place_of_record
 from auditlog.evidence.errors import SignerBusy
 from auditlog.evidence.note import Signer, encode_base64
 from auditlog.evidence.proof_state import ProofState
@@ -250,7 +251,8 @@ def restart(
     try:
         with state.locked():
             for each in logs:
-                _restart(config, directories[0], state, each, reason)
+                place = place_of_record(directories, config.host)
+                _restart(config, place, state, each, reason)
     except Locked as error:
         raise _busy(error) from None
     for each in logs:

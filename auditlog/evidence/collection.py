@@ -6,6 +6,7 @@ cannot be read are left out, as the others may still have a checkpoint.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,14 +20,24 @@ from auditlog.reading.inventory import scan
 from auditlog.reading.reader import iter_lines, open_any_form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from auditlog.evidence.policy import TrustPolicy
 
-__all__ = ["Candidate", "from_file", "from_logs", "from_state", "from_url", "from_witnesses"]
+__all__ = [
+    "CHECKPOINT_SERVICE",
+    "Candidate",
+    "from_file",
+    "from_logs",
+    "from_state",
+    "from_url",
+    "from_witnesses",
+    "place_of_record",
+]
 
 CHECKPOINT_EVENT: Final = "evidence.checkpoint"
+CHECKPOINT_SERVICE: Final = "evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,16 @@ class Candidate:
 
     note: Note
     source: str
+
+
+def place_of_record(directories: Sequence[Path], host: str | None) -> Path:
+    """The directory of the log evidence@<host>: where it is; else the first that may be written."""
+    own = f"{CHECKPOINT_SERVICE}@{host or os.uname().nodename}"
+    for directory in directories:
+        if directory.is_dir() and own in map(str, scan(directory).logs):
+            return directory
+    usable = (each for each in directories if os.access(each, os.W_OK | os.X_OK))
+    return next(usable, directories[0])
 
 
 def from_file(path: Path) -> Candidate:
@@ -68,7 +89,7 @@ def from_logs(directory: Path) -> Iterator[Candidate]:
     """Read the checkpoints recorded in the log evidence@<host>.  Raises OSError."""
     marker = f'"event_type":"{CHECKPOINT_EVENT}"'.encode()
     for log, segments in scan(directory).logs.items():
-        if log.service != "evidence":
+        if log.service != CHECKPOINT_SERVICE:
             continue
         for segment in segments:
             try:

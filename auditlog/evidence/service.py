@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import AuditLogError, LogDamaged
+from auditlog.evidence.collection import CHECKPOINT_SERVICE, place_of_record
 from auditlog.evidence.cosigning import Cosigned, Cosigning
 from auditlog.evidence.errors import EvidenceError
 from auditlog.evidence.growth import Growth
@@ -52,7 +53,7 @@ __all__ = ["EVIDENCE_SERVICE", "EvidenceOptions", "EvidenceService", "LogEvidenc
 
 _logger = logging.getLogger("auditlog.evidence")
 
-EVIDENCE_SERVICE: Final = "evidence"
+EVIDENCE_SERVICE: Final = CHECKPOINT_SERVICE
 Witnessed = tuple[int, dt.datetime | None, tuple[str, ...]]
 """The size of a checkpoint that a quorum cosigned, when the newest did, and which witnesses."""
 
@@ -343,7 +344,7 @@ class EvidenceService:
     def _open_log(self) -> Log:
         from auditlog.writer.opening import OwnService, open_log  # noqa: PLC0415  (only who signs needs it)
 
-        directory = self._directories[0]
+        directory = place_of_record(self._directories, self._host)
         return open_log(
             directory,
             service=OwnService(EVIDENCE_SERVICE),

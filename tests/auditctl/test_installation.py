@@ -82,6 +82,7 @@ def test_whole_words(tmp_path: Path) -> None:
     found = texts(tmp_path)
     agent = found["etc/systemd/system/auditlog-agent.service"]
     assert "User=shipper\nGroup=shipper\n" in agent
+    assert "ExecStartPre=-/opt/audit/bin/auditctl evidence init\n" in agent
     assert "ExecStart=/opt/audit/bin/auditctl agent --only ship\n" in agent
     assert "ReadOnlyPaths=-/srv/audit\nReadWritePaths=/var/lib/auditlog\n" in agent
     assert "https://docs.llama-orch.example/agent.html" in agent
@@ -94,7 +95,10 @@ def test_whole_words(tmp_path: Path) -> None:
     assert 'u auditlog - "auditlog services"' in found["etc/sysusers.d/auditlog.conf"]
     assert "etc/systemd/system/queen-rbee.service.d/50-auditlog.conf" in found
     assert "etc/systemd/system/worker@.service.d/50-auditlog.conf" in found
-    assert 'directories = ["/srv/audit"]' in found["etc/auditlog/config.toml"]
+    assert (
+        'directories = ["/srv/audit", "/var/lib/auditlog/evidence"]'
+        in found["etc/auditlog/config.toml"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(tmp_path: Path) -> None:
 
 def test_the_configuration_that_is_installed_is_valid(image: Path) -> None:
     path = image / "etc/auditlog/config.toml"
-    assert "ok: 1 directory, 1 source, 1 sink" in auditctl("config", "check", "--config", path)
+    assert "ok: 2 directories, 1 source, 1 sink" in auditctl("config", "check", "--config", path)
 
 
 # With real users ----------------------------------------------------------------------------------
@@ -194,7 +194,8 @@ def test_the_shipper_reads_and_cannot_write_and_retention_believes_its_cursors(
     config = host / "etc/auditlog/config.toml"
     index = state / "index.sqlite"
     config.write_text(
-        f"directories = ['{audit}']\nstate_dir = '{state}'\nhost = 'h1'\n"
+        f"directories = ['{audit}', '{state / 'evidence'}']\nstate_dir = '{state}'\n"
+        "host = 'h1'\n"
         f"[sinks.main]\nkind = 'sqlite'\npath = '{index}'\n"
     )
     write = (
@@ -220,6 +221,9 @@ def test_the_shipper_reads_and_cannot_write_and_retention_believes_its_cursors(
             )
 
     records = len(list(auditlog.read(audit, log_events=True)))
+    # ExecStartPre= of the unit.
+    init = [python(host), "-c", AUDITCTL, "evidence", "init", "--config", str(config)]
+    subprocess.run(init, check=True, capture_output=True, **as_user(host, "auditlog"))
     shipper = agent("ship", "auditlog")
     try:
         eventually(lambda: shipped(index) >= records, "the shipper reads", 60)
@@ -230,6 +234,8 @@ def test_the_shipper_reads_and_cannot_write_and_retention_believes_its_cursors(
         retention = agent("retain", "llama-orch", "auditlog")
         try:
             eventually(lambda: len(list(audit.glob("*.zst"))) == 2, "retention compresses", 60)
+            # The shipper may write the log of checkpoints, which is shipped as any other.
+            eventually(lambda: shipped(index, "evidence@h1") >= 1, "checkpoints are shipped", 60)
         finally:
             retention.terminate()
             assert retention.wait(120) == 0, (host / "retain.log").read_text()
@@ -239,7 +245,9 @@ def test_the_shipper_reads_and_cannot_write_and_retention_believes_its_cursors(
 
     said = (host / "ship.log").read_text() + (host / "retain.log").read_text()
     assert "Permission denied" not in said
+    assert "not on record" not in said
     assert auditlog.verify(audit).ok
+    assert auditlog.verify(state / "evidence").ok
     # Neither can do the other's work.
     for path, user in ((audit, "auditlog"), (cursors, "llama-orch")):
         tried = subprocess.run(
@@ -265,12 +273,13 @@ def acknowledged(state: Path) -> int:
     return 0 if cursor is None else cursor.seq
 
 
-def shipped(index: Path) -> int:
+def shipped(index: Path, log: str = "%") -> int:
     if not index.exists():
         return 0
     with closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as connection:
         try:
-            count: int = connection.execute("SELECT count(*) FROM records").fetchone()[0]
+            found = connection.execute("SELECT count(*) FROM records WHERE log LIKE ?", (log,))
+            count: int = found.fetchone()[0]
         except sqlite3.OperationalError:
             return 0
         return count
