@@ -11,10 +11,9 @@ Invariants (tests of the same name in tests/auditlog/evidence/test_leaves.py):
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from auditlog.evidence.merkle import leaf_hash
+from auditlog.evidence.merkle import leaf_hash, leaf_hashes
 from auditlog.format.record import stub_leaf
 
 if TYPE_CHECKING:
@@ -45,4 +44,4 @@ def leaves_in_order(lines: Sequence[bytes], prefix: bytes, seq: int) -> list[byt
     lines = lines[:count]
     if b'"log.record_erased"' in b"\n".join(lines):
         return [leaf_of(line) for line in lines]
-    return [sha256(b"\0" + line).digest() for line in lines]
+    return leaf_hashes(lines)

@@ -11,6 +11,8 @@ from auditlog.evidence.merkle import (
     TreeBuilder,
     consistency_proof,
     inclusion_proof,
+    leaf_hash,
+    leaf_hashes,
     range_root,
     verify_consistency,
     verify_inclusion,
@@ -105,3 +107,8 @@ def test_consistency(size: int, draw: st.DataObject) -> None:
         assert not verify_consistency(old, size, changed, ROOTS[old], ROOTS[size])
         without = [*proof[:at], *proof[at + 1 :]]
         assert not verify_consistency(old, size, without, ROOTS[old], ROOTS[size])
+
+
+def test_the_leaves_of_many_records_are_those_of_each() -> None:
+    records = [b"", b"a", b"x" * 1000]
+    assert leaf_hashes(records) == [leaf_hash(record) for record in records]
