@@ -71,7 +71,10 @@ class TimeStampAuthority:
             {"Content-Type": "application/timestamp-query"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
+            answer = urllib.request.urlopen(  # noqa: S310  (see above)
+                request, timeout=_TIMEOUT_SECONDS
+            )
+            with answer:
                 reply = answer.read(_MAX_REPLY_BYTES)
         except ValueError as error:
             raise OSError(f"{self.url}: {error}") from error
