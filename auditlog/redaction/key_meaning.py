@@ -226,7 +226,6 @@ _FACT_BEFORE: Final[dict[str, frozenset[str]]] = {
     "secret_url": _set("has is no"),
     "prompt": _set("has is no"),
 }  # fmt: skip
-_NOT_PASS: Final = re.compile(r"(?:by|com|encom|over|sur|tres|under|im)pass(?:es)?")
 _HIDDEN_HASH: Final = frozenset({"password", "pin", "otp", "cvv", "card", "identity_number"})
 
 _STEM: Final = re.compile(
@@ -280,8 +279,6 @@ def meaning(key: str) -> Meaning | None:
     if kind == "token" and plural and before and before[0] in ("max", "min", "num", "n"):
         return None
     while after and (after[-1].isdigit() or after[-1] in _STILL or len(after[-1]) == 1):
-        if after[-1] in ("hash", "digest"):
-            break
         after = after[:-1]
     if not after:
         return Meaning(kind, True, plural)
@@ -309,8 +306,6 @@ def _last_noun(parts: list[str]) -> tuple[str, int, int, bool] | None:
                 return "key", start, end, parts[end - 1] == "keys"
         word = parts[end - 1]
         if not word.endswith(_ANY_END) and not word.startswith(_ANY_BEGINNING):
-            continue
-        if _NOT_PASS.fullmatch(word):
             continue
         for ending, kind in _ENDS:
             if word.endswith(ending):

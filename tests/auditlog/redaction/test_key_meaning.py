@@ -97,6 +97,10 @@ def told(key: str) -> tuple[str, bool, bool] | None:
         *(("my_secrethash", ("secret", True, False)), ("tokenx", None), ("secretary", None)),
         *(("tokenvalue_path", None), ("token_secretary", ("token", False, False))),
         *(("compass", None), ("bypass", None), ("password_compass", ("password", False, False))),
+        *(("has_dbpassword", None), ("has_passwordold", None), ("last_tokenvalue", None)),
+        *(("mysecret_id", ("secret", True, False)), ("mytoken_id", None)),
+        *(("token_old_owner", None), ("token_2_owner", None), ("token_x_owner", None)),
+        *(("password_old_hash", ("password_hash", True, False)), ("to\u200bken", ("token", True, False))),
         # Words that are a secret alone, and something else beside others.
         *(("pat", ("token", True, False)), ("my_pat", None)),
         *(("tan", ("otp", True, False)), ("red_tan", None), ("csrf", ("token", True, False))),
