@@ -215,3 +215,43 @@ def test_what_stands_for_a_secret_is_none() -> None:
 def test_a_decision_is_a_fact() -> None:
     assert all(map(is_fact, ["denied", "granted by bob", "was changed", "expired."]))
     assert not any(map(is_fact, ["denied2", "hunter2", "bob"]))
+
+
+def test_changes_are_between_ascii_digits_and_letters() -> None:
+    assert [changes(f"a{c}") for c in "09AZ"] == [1, 1, 1, 1]
+    assert [changes(f"0{c}") for c in "azAZ"] == [1, 1, 1, 1]
+    assert [changes(f"{a}{c}") for a in "aA0" for c in "/:@[`{"] == [0] * 18
+
+
+def test_a_decision_ends_within_80_characters() -> None:
+    assert is_fact("was " * 19 + "null")
+    assert not is_fact("was " * 19 + "unset")
+
+
+def test_random_has_a_digit_and_no_date_at_its_beginning() -> None:
+    assert looks_random("aB" * 255 + "a1")
+    assert not looks_random("aB" * 256 + "1")
+    assert looks_random("1aBcDeFgHiJkLmNo")
+    dated = "aB1c" * 13 + "aB2026-11-23"
+    assert not looks_random(dated)
+    assert looks_random(dated.replace("aB2026", "aBx2026"))
+
+
+def test_strong_is_judged_by_the_first_256_characters() -> None:
+    nine = ("a1b2c3d4e" * 29)[:255]
+    assert strong(nine + "Z")
+    assert not strong(nine + "eZ")
+    letters = ("aBcDeFgHiJ" * 26)[:255]
+    assert strong(letters + "1")
+    assert not strong(letters + "x1")
+
+
+def test_a_password_may_have_its_digit_or_its_letter_at_the_beginning() -> None:
+    assert guessed_password("1hunter")
+    assert guessed_password("x12345!")
+    assert not guessed_password(" hunt33")
+
+
+def test_a_sign_in_the_name_makes_no_password() -> None:
+    encoded = base64.b64encode(b"a.b:hunter").decode()
+    assert basic_credentials(encoded, after_scheme=False) is False

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from auditlog.redaction import Policy
+from auditlog.redaction.key_meaning import Meaning
 from auditlog.redaction.redactor import Redactor
 
 
@@ -59,3 +60,16 @@ def test_what_makes_no_policy_is_refused() -> None:
         Policy.default().with_patterns({"a": "("})
     with pytest.raises(ValueError, match="matches the empty text"):
         Policy.default().with_patterns({"a": "x*"})
+
+
+def test_a_class_that_is_switched_on_comes_to_the_others() -> None:
+    policy = Policy.default().on("cards", "ip")
+    assert policy.classes == Policy.default().classes | {"cards", "ip"}
+
+
+def test_own_keys_may_be_secret_or_harmless_alone() -> None:
+    secret = Policy.default().with_keys(secret=["badge"])
+    assert secret.meaning("badge") == Meaning("custom", True, False)
+    assert secret.meaning("password") == Policy.default().meaning("password")
+    harmless = Policy.default().with_keys(harmless=["password"])
+    assert harmless.meaning("password") is None
