@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DIRECTORY",
     "DURATION",
-    "INSTANT",
+    "FUTURE",
+    "PAST",
     "PATH",
     "TEXT",
     "chosen",
@@ -55,18 +57,27 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
 
 class _Instant(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A timestamp, or a duration before or after now, as everywhere: 200d."""
+
     name = "instant"
+
+    def __init__(self, *, ahead: bool) -> None:
+        self._sign = 1 if ahead else -1
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> dt.datetime:
         if isinstance(value, dt.datetime):
             return value
+        with suppress(PolicyError, OverflowError):
+            return dt.datetime.now(dt.UTC) + self._sign * parse_duration(value)
         try:
             instant = dt.datetime.fromisoformat(value)
         except ValueError:
             self.fail(
-                f"{value!r} is not a timestamp; write it like 2026-12-24T00:00:00Z.", param, ctx
+                f"{value!r} is not a timestamp; write it like 2026-12-24T00:00:00Z or 200d.",
+                param,
+                ctx,
             )
         if instant.tzinfo is None:
             self.fail(f"{value!r} has no time zone; add Z for UTC.", param, ctx)
@@ -112,7 +123,8 @@ class _Directory(_Path):
 
 DIRECTORY = _Directory(path_type=Path, readable=False)
 DURATION = _Duration()
-INSTANT = _Instant()
+FUTURE = _Instant(ahead=True)
+PAST = _Instant(ahead=False)
 PATH = _Path(path_type=Path, readable=False)
 TEXT = _Text()
 

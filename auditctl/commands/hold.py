@@ -12,7 +12,8 @@ from auditctl.commands.prune import user
 from auditctl.options import (
     DIRECTORY,
     DURATION,
-    INSTANT,
+    FUTURE,
+    PAST,
     TEXT,
     chosen,
     complete_logs,
@@ -59,15 +60,17 @@ def hold() -> None:
     show_default=True,
     help="Glob over log ids.",
 )
-@click.option("--from", "from_at", type=INSTANT, help="Records from this instant on.")
-@click.option("--until", "until_at", type=INSTANT, help="Records before this instant.")
+@click.option("--from", "from_at", type=PAST, help="Records from this instant on, or for 200d.")
+@click.option("--until", "until_at", type=PAST, help="Records before this instant.")
 @click.option(
     "--actor", type=TEXT, metavar="USER", help="Only segments with a record of this user_id."
 )
 @click.option(
     "--correlation-id", type=TEXT, metavar="ID", help="Only segments with a record of this one."
 )
-@click.option("--expires", "expires_at", type=INSTANT, help="When it ends by itself.")
+@click.option(
+    "--expires", "expires_at", type=FUTURE, help="When it ends by itself, such as in 200d."
+)
 @json_option("auditctl.hold/1")
 def add(
     hold_id: str,

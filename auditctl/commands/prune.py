@@ -17,7 +17,7 @@ from auditctl.exit_codes import ExitCode
 from auditctl.options import (
     DIRECTORY,
     DURATION,
-    INSTANT,
+    FUTURE,
     TEXT,
     chosen,
     complete_sinks,
@@ -55,7 +55,11 @@ _COLOURS: Final[dict[str, render.Colour]] = {
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan; change nothing.")
-@click.option("--at", type=INSTANT, help="Plan as of this instant, like 2026-12-24T00:00:00Z.")
+@click.option(
+    "--at",
+    type=FUTURE,
+    help="Plan as of this instant, like 2026-12-24T00:00:00Z; 90d is in 90 days.",
+)
 @click.option("--compress-after", type=DURATION, help="Age of the last record; default 30d.")
 @click.option("--delete-after", type=DURATION, help="Age of the last record; default 90d.")
 @click.option(

@@ -164,3 +164,15 @@ def test_a_hold_that_is_not_on_record_keeps_and_is_told_of(
     HoldStore(built.directory / ".auditlog").add(Hold("x", "legal", "audit"))
     assert "hold x is in" in run("status", built.directory).out
     assert reasons(run, built) == ["held"] * 5 + ["active"]
+
+
+def test_instants_may_be_given_as_durations(run: Callable[..., Result], built: LogBuilder) -> None:
+    """200d ago for the records of a hold; in 10d for its end, and for a plan."""
+    given = ("--from", "200d", "--until", "100d", "--expires", "10d", "--json")
+    now = dt.datetime.now(dt.UTC)
+    [hold] = run("hold", "add", "x", "--dir", built.directory, *CASE, *given).json["holds"]
+    plan = run("prune", built.directory, "-n", "--at", "90d", "--json").json
+    found = [dt.datetime.fromisoformat(hold[f"{word}_at"]) for word in ("from", "until", "expires")]
+    found.append(dt.datetime.fromisoformat(plan["at"]))
+    days = [round((at - now) / dt.timedelta(days=1)) for at in found]
+    assert days == [-200, -100, 10, 90]
