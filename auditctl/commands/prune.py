@@ -129,8 +129,12 @@ def prune(
         )
     if segment is not None:
         return _explain(config, directories, sinks, at, segment, as_json=as_json)
-    codes = []
+    there = tuple(place for place in directories if place.is_dir()) or directories
+    codes = [ExitCode.PARTLY for place in directories if place not in there]
     for place in directories:
+        if place not in there:  # such as one that is not mounted
+            render.say(f"auditctl: {place}: there is no such directory; the others are pruned.")
+            continue
         state_dir = config.state_directory()
         gate = _gate(config, state_dir, sinks)
         try:

@@ -261,3 +261,16 @@ def test_a_sink_that_left_the_configuration_needs_a_person(
     assert built.paths[0].exists()
     assert run(*arguments, "--confirm").code == 0
     assert not built.paths[0].exists()
+
+
+def test_a_directory_that_is_not_mounted_stops_only_itself(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"directories = ['{tmp_path}/mount', '{built.directory}']\nstate_dir = '{tmp_path}/state'\n"
+    )
+    result = run("prune", "--config", config, "--at", AT, "--confirm", "--json")
+    assert result.code == 3
+    assert f"{tmp_path}/mount: there is no such directory" in result.err
+    assert result.json["totals"]["compress"] + result.json["totals"]["delete"] > 0

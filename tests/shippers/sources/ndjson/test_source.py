@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import os
 import shutil
@@ -18,10 +19,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from auditlog.cursors import CursorStore
-from shippers.service import ShippingService
+from shippers.service import ShippingOptions, ShippingService
 from shippers.sources.ndjson.options import NdjsonOptions
 from shippers.sources.ndjson.source import FileFeed
-from tests.support.ndjson import App, messages, ndjson_service
+from tests.support.ndjson import App, messages, ndjson_service, ndjson_source
 from tests.support.shipments import FakeSink
 from tests.support.waiting import eventually
 
@@ -527,3 +528,23 @@ def test_places_of_an_older_version_are_taken_as_they_are(tmp_path: Path) -> Non
     app.write(1)
     again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
     assert (again.run_once().shipped, again.stats().totals.written) == (1, 1)
+
+
+def test_files_of_short_lived_pods_in_new_directories_all_arrive(
+    tmp_path: Path, running: Start
+) -> None:
+    """Each is seen when it appears: the directories are not listed anew within this test."""
+    pods, sink = tmp_path / "pods", FakeSink()
+    pods.mkdir()
+    shipping = ShippingOptions(rescan_interval=dt.timedelta(hours=1))
+    sources = [ndjson_source(pods, "*/*/*.log")]
+    running(ShippingService([], [sink], tmp_path / "state", shipping, sources=sources))
+    written: list[bytes] = []
+    for number in range(3):
+        app_directory = pods / f"job-{number}" / "worker"
+        app_directory.mkdir(parents=True)
+        app = App(app_directory, f"{number}.log")
+        app.write(5)
+        written += app.lines
+        eventually(lambda: sorted(written) == found(sink), "the pod's lines arrive")  # noqa: B023  (called at once)
+        shutil.rmtree(pods / f"job-{number}")
