@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Protocol
 from auditlog import durable_fs
 from auditlog.errors import AuditLogError
 from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
-from retention import proofs, rules
+from retention import rules, tombstone_log
 from retention.compress import compress
 from retention.content import inspect
 from retention.errors import RetentionError, SegmentChanged, SegmentDamaged, Stopped
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from retention.holds import Hold, HoldStore
     from retention.plan import Action, IndexPlan, Plan
     from retention.policy import RetentionPolicy
-    from retention.proofs import ProofLog, RetentionRun
     from retention.subjects import ForeignContent, SinkCursors
+    from retention.tombstone_log import RetentionRun, TombstoneLog
 
 __all__ = ["FileHandler", "IndexCluster", "IndexHandler", "RecordCounter", "Step", "act"]
 
@@ -138,7 +138,7 @@ class Work:
 def act(
     plan: Plan,
     handler: FileHandler | IndexHandler,
-    proof_log: ProofLog,
+    tombstones: TombstoneLog,
     holds: HoldStore,
     *,
     by: str,
@@ -149,13 +149,13 @@ def act(
     Raises nothing for a single subject: its step says what happened.
     """
     steps = [Step(action) for action in plan.actions]
-    proofs_failed = ""
+    log_failed = ""
     for place in sorted(range(len(steps)), key=lambda n: plan.actions[n].action != "delete"):
         action = plan.actions[place]
         if action.action == "keep" or stop.is_set():
             continue
-        if action.action == "delete" and proofs_failed:
-            steps[place] = Step(action, error=proofs_failed)
+        if action.action == "delete" and log_failed:
+            steps[place] = Step(action, error=log_failed)
             continue
         try:
             work = handler.open(action, holds.load(), stop)
@@ -170,9 +170,9 @@ def act(
             else:
                 event_type, details = work.tombstone()
                 try:
-                    proof_log.bury(event_type, {**details, "by": by}, actor=by)
+                    tombstones.write_tombstone(event_type, {**details, "by": by}, actor=by)
                 except (AuditLogError, OSError) as error:
-                    proofs_failed = str(error)
+                    log_failed = str(error)
                     raise
                 freed = work.delete()
         except Stopped:
@@ -300,7 +300,7 @@ class _SegmentWork(Work):
         cursors = self.handler.cursors
         known = {sink: cursors.cursor(sink, log).cursor for sink in cursors.sinks}
         cursor = {sink: 0 if one is None else one.seq for sink, one in known.items()}
-        return SEGMENT_DELETED, proofs.segment_details(
+        return SEGMENT_DELETED, tombstone_log.segment_details(
             self.segment, self.content, cursor=cursor, policy=self.policy, run=self.run
         )
 
@@ -372,7 +372,7 @@ class _FileWork(Work):
     def tombstone(self) -> tuple[str, dict[str, Any]]:
         self.forms = check_forms(self.file, self.stop)
         self.identity.check(self.file.path)
-        return proofs.FOREIGN_DELETED, proofs.foreign_details(self.file, self.content)
+        return tombstone_log.FOREIGN_DELETED, tombstone_log.foreign_details(self.file, self.content)
 
     def delete(self) -> int:
         assert self.forms is not None  # noqa: S101  (set by tombstone)
@@ -410,7 +410,7 @@ class _IndexWork(Work):
     handler: IndexHandler
 
     def tombstone(self) -> tuple[str, dict[str, Any]]:
-        return INDEX_DELETED, proofs.index_details(self.planned, self.handler.plan.policy)
+        return INDEX_DELETED, tombstone_log.index_details(self.planned, self.handler.plan.policy)
 
     def delete(self) -> int:
         self.handler.cluster.delete(self.planned.name)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from auditlog.reading.inventory import SegmentFile
     from retention.holds import Hold
     from retention.policy import RetentionPolicy
-    from retention.proofs import ProofLog
+    from retention.tombstone_log import TombstoneLog
 
 __all__ = [
     "Order",
@@ -239,7 +239,7 @@ def carry_out(
     targets: Sequence[Target],
     order: Order | None,
     *,
-    proofs: ProofLog,
+    tombstones: TombstoneLog,
     policy: RetentionPolicy,
     stop: threading.Event | None = None,
 ) -> None:
@@ -260,7 +260,7 @@ def carry_out(
             _keep_writer_out(segment, held)
             if order is not None:
                 for target in found:
-                    proofs.bury(ERASURE, _details(target, order), actor=order.actor)
+                    tombstones.write_tombstone(ERASURE, _details(target, order), actor=order.actor)
             stubs = {target.header.seq: target.stub_sha256 for target in found}
             replace_records(segment, stubs, policy, stop)
     durable_fs.fsync_directory(directory)  # a run that was killed may not have come so far

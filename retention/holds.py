@@ -136,8 +136,8 @@ class Hold:
 class HoldStore:
     """The holds of one state directory, and those that are on record.
 
-    ``recorded`` are the holds in the logs of retention (retention.proofs.recorded_holds).  They
-    are the truth, and the file is their cache: a hold that was recorded and not released is in
+    ``recorded`` are the holds in the logs of retention (tombstone_log.recorded_holds).  They are
+    the truth, and the file is their cache: a hold that was recorded and not released is in
     force also where the file was lost.  A hold in the file alone is in force as well, since adding
     one writes the file first.
     """

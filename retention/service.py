@@ -39,8 +39,8 @@ from retention.lock import locked
 from retention.memory import IndexRunStore, RunStore
 from retention.plan import DirectoryPlan, IndexPlan, Plan, Refused, plan, plan_indices
 from retention.policy import plain_name
-from retention.proofs import ProofLog, RetentionRun, recorded_holds
 from retention.rules import RuleResult, explain
+from retention.tombstone_log import RetentionRun, TombstoneLog, recorded_holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ __all__ = [
 
 _logger = logging.getLogger("auditlog.retention")
 
-_PROOF_LOG_WAIT: Final = dt.timedelta(seconds=2)
+_TOMBSTONE_LOG_WAIT: Final = dt.timedelta(seconds=2)
 """How long another process may write the log of tombstones, to record a hold."""
 
 P = TypeVar("P", bound=Plan)
@@ -207,7 +207,7 @@ def run_retention(
         run = RetentionRun(now, simulated=simulated, confirmed=bool(decided.refusals))
         handler = FileHandler(policy, cursors, run, counter)
         result = _carry_out(
-            decided, handler, ProofLog(directory, host, instance), store, by=by, stop=stop
+            decided, handler, TombstoneLog(directory, host, instance), store, by=by, stop=stop
         )
         if result.ok and not simulated:
             RunStore(state).save(directory, now, policy, decided.sinks, result.totals)
@@ -263,9 +263,9 @@ def run_index_retention(
             return RunResult(decided, steps, dry_run=False, announced=True)
         if decided.refusals and not confirm:
             raise Refused(decided)
-        proof_log = ProofLog(directories[0], host, patience=_PROOF_LOG_WAIT)
+        tombstones = TombstoneLog(directories[0], host, patience=_TOMBSTONE_LOG_WAIT)
         handler = IndexHandler(decided, cluster)
-        result = _carry_out(decided, handler, proof_log, store, by=by, stop=stop)
+        result = _carry_out(decided, handler, tombstones, store, by=by, stop=stop)
         if result.ok:
             IndexRunStore(state_dir).save(policy, now)
         return result
@@ -309,7 +309,7 @@ def _without_garbage_collection() -> Iterator[None]:
 def _carry_out(
     decided: P,
     handler: FileHandler | IndexHandler,
-    proof_log: ProofLog,
+    tombstones: TombstoneLog,
     store: HoldStore,
     *,
     by: str,
@@ -318,8 +318,8 @@ def _carry_out(
     error = ""
     steps: tuple[Step, ...] = ()
     try:
-        with proof_log as proofs:
-            steps = act(decided, handler, proofs, store, by=by, stop=stop)
+        with tombstones:
+            steps = act(decided, handler, tombstones, store, by=by, stop=stop)
     except AuditLogError as failed:
         if not steps:
             raise

@@ -22,12 +22,22 @@ def test_every_path_it_names_exists() -> None:
 def test_every_name_in_code_type_is_one_of_ours() -> None:
     """`Log.emit`, `Ticket`, `Commit`: each is defined in a module it names."""
     sources = "\n".join(path.read_text("utf-8") for path in ROOT.glob("auditlog/**/*.py"))
-    names = set(re.findall(r"`([A-Z]\w+)(?:\.\w+)?`", TEXT))
+    names = set(re.findall(r"`([A-Z]\w+)(?:\.\w+)?`", TEXT.partition("## Where to look")[0]))
     assert names
     missing = [name for name in names if f"class {name}" not in sources]
     assert not missing
     methods = re.findall(r"`[A-Z]\w+\.(\w+)`", TEXT)
     assert all(f"def {method}(" in sources for method in methods)
+
+
+def test_every_answer_of_where_to_look_is_defined_there() -> None:
+    section = TEXT.partition("## Where to look")[2].partition("##")[0]
+    rows = re.findall(r"^\| [^|]+\? \| `([\w/.]+)`[^|]* \| `(\w+)` \|$", section, re.MULTILINE)
+    assert len(rows) == section.count("?")
+    for path, name in rows:
+        source = (ROOT / path).read_text("utf-8")
+        pattern = rf"^(class |def )?{name}\b"
+        assert re.search(pattern, source, re.MULTILINE), f"{path} does not define {name}"
 
 
 def test_the_modules_it_calls_pure_say_so() -> None:

@@ -226,6 +226,20 @@ def test_no_class_name_is_defined_twice() -> None:
     assert twice.keys() == SAME_NAME.keys(), "take names out of SAME_NAME that are unique now"
 
 
+def test_no_docstring_or_comment_begins_with_a_riddle() -> None:
+    """A first sentence says what a thing does or is; a clause about "what" leaves that out."""
+    begins = re.compile(
+        r'("""|(?<!#)# )(What|Who|Whoever|Nobody|Nothing|So many|Of this|That which) '
+    )
+    found = [
+        f"{name_of(path)}:{number}: {line.strip()}"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if begins.search(line)
+    ]
+    assert not found, "begin these with a verb or a noun"
+
+
 def test_importing_auditlog_stays_light() -> None:
     code = (
         "import sys; from auditlog import *; "

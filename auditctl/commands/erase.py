@@ -40,8 +40,8 @@ from retention.erasure import (
     unfinished,
 )
 from retention.holds import HoldStore
-from retention.proofs import ProofLog, recorded_holds
 from retention.service import exclusive
+from retention.tombstone_log import TombstoneLog, recorded_holds
 from shippers.sinks.erasure import ErasedRecord
 
 if TYPE_CHECKING:
@@ -170,8 +170,10 @@ class _ErasureRequest:
         with exclusive(directory, state_dir):
             plan = self._plan(config, directories, directory)
             order = None if self.finish else self._order()
-            with ProofLog(directory, config.host, instance, patience=_PATIENCE) as proofs:
-                carry_out(directory, plan.accepted, order, proofs=proofs, policy=config.policy)
+            with TombstoneLog(directory, config.host, instance, patience=_PATIENCE) as tombstones:
+                carry_out(
+                    directory, plan.accepted, order, tombstones=tombstones, policy=config.policy
+                )
         records = [
             ErasedRecord(each.header.log, each.header.seq, each.header.day)
             for each in plan.accepted

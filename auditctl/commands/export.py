@@ -26,7 +26,7 @@ from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import parse
 from auditlog.reading.registry import sightings_by_directory
 from retention.holds import HoldStore
-from retention.proofs import recorded_holds
+from retention.tombstone_log import recorded_holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

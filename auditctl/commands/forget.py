@@ -16,7 +16,7 @@ from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import LOG_FORGOTTEN
 from auditlog.reading.inventory import scan
 from auditlog.reading.registry import sightings_by_directory
-from retention.proofs import ProofLog
+from retention.tombstone_log import TombstoneLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +74,8 @@ def forget(
         "known_from": [one.source for one in seen],
         "reason": reason,
     }
-    with ProofLog(home, config.host, config.retention_instance(home)) as proofs:
-        proofs.note(LOG_FORGOTTEN, ("log", log), details, actor=user())
+    with TombstoneLog(home, config.host, config.retention_instance(home)) as tombstones:
+        tombstones.write(LOG_FORGOTTEN, ("log", log), details, actor=user())
     if as_json:
         found = {"schema": "auditctl.forget/1", "directory": str(home), **details}
         render.print_json(found, indent=True)

@@ -23,7 +23,7 @@ from auditctl.options import (
 from auditctl.output import render
 from auditlog.format.record import format_timestamp
 from retention.holds import Hold, HoldStore
-from retention.proofs import HOLD_ADDED, HOLD_RELEASED, ProofLog, recorded_holds
+from retention.tombstone_log import HOLD_ADDED, HOLD_RELEASED, TombstoneLog, recorded_holds
 
 if TYPE_CHECKING:
     from auditctl.config.model import Config
@@ -158,8 +158,8 @@ def _record(
 ) -> None:
     instance = config.retention_instance(directory)
     details = about.to_json() | ({"release_reason": reason} if reason else {})
-    with ProofLog(directory, config.host, instance, patience=wait) as log:
-        log.note(event_type, ("hold", about.id), details, actor=user())
+    with TombstoneLog(directory, config.host, instance, patience=wait) as log:
+        log.write(event_type, ("hold", about.id), details, actor=user())
 
 
 def _print_holds(holds: tuple[Hold, ...], *, as_json: bool, released: bool = False) -> None:

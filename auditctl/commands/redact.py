@@ -21,7 +21,7 @@ from auditlog.redaction.installation_key import InstallationKey
 from auditlog.redaction.policy import Policy
 from auditlog.redaction.redactor import Redactor
 from auditlog.redaction.rules import CLASSES, table
-from retention.proofs import KEY_ROTATED, ProofLog
+from retention.tombstone_log import KEY_ROTATED, TombstoneLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -214,8 +214,8 @@ def _rotate(config: Config, directories: Sequence[Path], reason: str, *, as_json
         before, after = ids
         instance = config.retention_instance(directory)
         details = {"previous_key": before, "redaction_key": after, "reason": reason}
-        with ProofLog(directory, config.host, instance, patience=_PATIENCE) as proofs:
-            proofs.note(KEY_ROTATED, ("key", after), details, actor=user())
+        with TombstoneLog(directory, config.host, instance, patience=_PATIENCE) as tombstones:
+            tombstones.write(KEY_ROTATED, ("key", after), details, actor=user())
         key.rotate()
         rotated.append({"directory": str(directory), **details})
     if as_json:

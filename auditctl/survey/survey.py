@@ -33,7 +33,7 @@ from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.continuous import load_status
 from retention.holds import Hold, HoldStore
 from retention.memory import RunStore
-from retention.proofs import recorded_holds
+from retention.tombstone_log import recorded_holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -167,7 +167,7 @@ class Log:
     ) -> None:
         self.close()
 
-    # What callers do -------------------------------------------------------------------------
+    # Called by users -------------------------------------------------------------------------
 
     def emit(
         self,
@@ -365,7 +365,7 @@ class Log:
             waiter.sleep(give_up_at - time.monotonic())
 
     def _waiter_for_room(self, size: int, give_up_at: float) -> Waiter | None:
-        """What to wait for until so many bytes fit, or None when they do; the lock is held.
+        """Return a waiter for room in the queue, None when the bytes fit; the lock is held.
 
         Raises BufferFull, LogFailed, LogClosed.
         """

@@ -21,7 +21,7 @@ STEPS = ("fsync", "fsync_directory", "rename", "unlink", "create_exclusive", "wr
 @pytest.fixture(autouse=True)
 def _slow_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proofs give up after three seconds, which one sync may take where many tests run at once."""
-    monkeypatch.setattr("retention.proofs._TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr("retention.tombstone_log._TIMEOUT_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from retention.act import FileHandler, act
 from retention.errors import RetentionError
 from retention.holds import Hold, HoldStore
 from retention.policy import RetentionPolicy
-from retention.proofs import ProofLog, RetentionRun
 from retention.service import RunResult, run_retention
 from retention.subjects import SinkCursors
+from retention.tombstone_log import RetentionRun, TombstoneLog
 from tests.support.logs import START, LogBuilder
 
 if TYPE_CHECKING:
@@ -140,16 +140,16 @@ def test_once(daily: LogBuilder, killed_at: Callable[[Callable[[], object], int]
 
 
 def test_late_hold(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
-    bury = ProofLog.bury
+    write = TombstoneLog.write_tombstone
 
     def add_a_hold_meanwhile(
-        proofs: ProofLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
+        tombstones: TombstoneLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
-        bury(proofs, event_type, tombstone, actor=actor)
+        write(tombstones, event_type, tombstone, actor=actor)
         if tombstone["segment"] == daily.paths[0].name:
             HoldStore(daily.directory / STATE_DIRECTORY).add(Hold("x", "legal", "audit"))
 
-    monkeypatch.setattr(ProofLog, "bury", add_a_hold_meanwhile)
+    monkeypatch.setattr(TombstoneLog, "write_tombstone", add_a_hold_meanwhile)
     result = run(daily)
     assert [step.action.reason for step in result.steps[:4]] == ["age", "held", "held", "held"]
     assert buried(daily.directory) == names(daily, 0)
@@ -157,17 +157,17 @@ def test_late_hold(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_late_hold_by_record(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the request of one record in the second segment."""
-    bury = ProofLog.bury
+    write = TombstoneLog.write_tombstone
 
     def add_a_hold_meanwhile(
-        proofs: ProofLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
+        tombstones: TombstoneLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
-        bury(proofs, event_type, tombstone, actor=actor)
+        write(tombstones, event_type, tombstone, actor=actor)
         if tombstone["segment"] == daily.paths[0].name:
             hold = Hold("x", "legal", "audit", actor="alice", from_at=START + 2 * DAY)
             HoldStore(daily.directory / STATE_DIRECTORY).add(hold)
 
-    monkeypatch.setattr(ProofLog, "bury", add_a_hold_meanwhile)
+    monkeypatch.setattr(TombstoneLog, "write_tombstone", add_a_hold_meanwhile)
     result = run(daily)
     assert [step.action.reason for step in result.steps[:4]] == ["age", "age", "held", "held"]
 
@@ -256,11 +256,11 @@ def test_without_a_tombstone_nothing_is_deleted(
 ) -> None:
     tried: list[object] = []
 
-    def fail(_proofs: ProofLog, _event_type: str, tombstone: object, *, actor: str) -> None:
+    def fail(_proofs: TombstoneLog, _event_type: str, tombstone: object, *, actor: str) -> None:
         tried.append(tombstone)
         raise LogFailed("the log takes no more events")
 
-    monkeypatch.setattr(ProofLog, "bury", fail)
+    monkeypatch.setattr(TombstoneLog, "write_tombstone", fail)
     result = run(daily)
     assert len(present(daily)) == 10
     assert [bool(step.error) for step in result.steps[:4]] == [True] * 4
@@ -295,10 +295,10 @@ def test_a_segment_that_is_not_what_the_plan_saw_stays(daily: LogBuilder) -> Non
     ).plan
     daily.paths[0].write_bytes(b"".join(daily.lines[:9]))  # a whole chain, of fewer records
     daily.paths[4].write_bytes(b"".join(daily.lines[40:49]))
-    with ProofLog(daily.directory, "hive1") as proofs:
+    with TombstoneLog(daily.directory, "hive1") as tombstones:
         holds = HoldStore(daily.directory / STATE_DIRECTORY)
         handler = FileHandler(POLICY, SinkCursors(), RetentionRun(NOW))
-        steps = act(decided, handler, proofs, holds, by="x", stop=threading.Event())
+        steps = act(decided, handler, tombstones, holds, by="x", stop=threading.Event())
     assert "not the ones the plan saw" in steps[0].error
     assert steps[4].action.reason == "damaged"
     assert daily.paths[0].exists()
@@ -309,17 +309,17 @@ def test_a_segment_that_is_not_what_the_plan_saw_stays(daily: LogBuilder) -> Non
 def test_a_segment_that_changes_before_it_goes_stays(
     daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bury = ProofLog.bury
+    write = TombstoneLog.write_tombstone
 
     def bury_and_write(
-        proofs: ProofLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
+        tombstones: TombstoneLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
-        bury(proofs, event_type, tombstone, actor=actor)
+        write(tombstones, event_type, tombstone, actor=actor)
         if tombstone["segment"] == daily.paths[0].name:
             with daily.paths[0].open("ab") as file:
                 file.write(b"late")
 
-    monkeypatch.setattr(ProofLog, "bury", bury_and_write)
+    monkeypatch.setattr(TombstoneLog, "write_tombstone", bury_and_write)
     result = run(daily)
     assert "changed while it was read" in result.steps[0].error
     assert daily.paths[0].read_bytes().endswith(b"late")
@@ -338,16 +338,16 @@ def test_every_step_is_durable_before_the_next(
 
         return call
 
-    bury = ProofLog.bury
+    write = TombstoneLog.write_tombstone
 
     def bury_and_note(
-        proofs: ProofLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
+        tombstones: TombstoneLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
-        bury(proofs, event_type, tombstone, actor=actor)
+        write(tombstones, event_type, tombstone, actor=actor)
         steps.append("tombstone")
 
     run_retention(daily.directory, POLICY, None, (), START, simulated=True)  # makes the lock file
-    monkeypatch.setattr(ProofLog, "bury", bury_and_note)
+    monkeypatch.setattr(TombstoneLog, "write_tombstone", bury_and_note)
     for name in ("create_exclusive", "fsync", "rename", "unlink", "fsync_directory"):
         monkeypatch.setattr(durable_fs, name, noted(name, getattr(durable_fs, name)))
     run(daily)

@@ -15,9 +15,9 @@ from retention.act import FileHandler, act
 from retention.holds import Hold, HoldStore
 from retention.plan import Refused
 from retention.policy import RetentionPolicy
-from retention.proofs import ProofLog, RetentionRun
 from retention.service import RunResult, explain_subject, run_retention
 from retention.subjects import SinkCursors
+from retention.tombstone_log import RetentionRun, TombstoneLog
 from tests.support.foreign import DAY, NOW, foreign_policy, leave
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ def test_late(tmp_path: Path) -> None:
     holds.add(Hold("late", "legal", "audit", "due.*"))
     with (audit / "old.ndjson").open("ab") as file:
         file.write(b'{"timestamp":"2020-01-01T00:00:00Z"}\n')
-    with (audit / "plain.ndjson").open("ab"), ProofLog(audit, "hive1") as proofs:
+    with (audit / "plain.ndjson").open("ab"), TombstoneLog(audit, "hive1") as tombstones:
         handler = FileHandler(foreign_policy(audit), SinkCursors(), RetentionRun(NOW))
-        steps = act(planned, handler, proofs, holds, by="me", stop=threading.Event())
+        steps = act(planned, handler, tombstones, holds, by="me", stop=threading.Event())
     result = RunResult(planned, steps, dry_run=False)
     assert verdicts(result)["due.ndjson.gz"] == "keep held"
     assert verdicts(result)["plain.ndjson"] == "keep active"

@@ -18,7 +18,7 @@ from retention import erasure
 from retention.erasure import Order, Target, carry_out, find_record, refusals, unfinished
 from retention.holds import Hold
 from retention.policy import RetentionPolicy
-from retention.proofs import ProofLog
+from retention.tombstone_log import TombstoneLog
 from tests.support.erasures import header_of, stub
 from tests.support.logs import START, LogBuilder, write_log
 
@@ -38,9 +38,9 @@ def target(log: LogBuilder, seq: int) -> Target:
 
 
 def erase(log: LogBuilder, *seqs: int) -> None:
-    with ProofLog(log.directory, "hive1") as proofs:
+    with TombstoneLog(log.directory, "hive1") as tombstones:
         targets = [target(log, seq) for seq in seqs]
-        carry_out(log.directory, targets, ORDER, proofs=proofs, policy=RetentionPolicy())
+        carry_out(log.directory, targets, ORDER, tombstones=tombstones, policy=RetentionPolicy())
 
 
 def why_not(log: LogBuilder, seq: int, **options: object) -> str:
@@ -134,8 +134,8 @@ def test_what_is_on_record_and_still_there_is_found_again(log: LogBuilder) -> No
         (3, "dpo@example.org")
     ]
     targets = [one for one, _ in unfinished(log.directory)]
-    with ProofLog(log.directory, "hive1") as proofs:
-        carry_out(log.directory, targets, None, proofs=proofs, policy=RetentionPolicy())
+    with TombstoneLog(log.directory, "hive1") as tombstones:
+        carry_out(log.directory, targets, None, tombstones=tombstones, policy=RetentionPolicy())
     assert stub(log.lines[2]) in log.paths[0].read_bytes()
     assert header_of(log.lines[2]).seq == 3
 

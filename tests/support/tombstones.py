@@ -18,7 +18,7 @@ def tombstone_details(
     *hashes: str,
     **more: Any,
 ) -> dict[str, Any]:
-    """What is not given is of a deletion that the default policy allowed.
+    """Return the details of a tombstone; by default of a deletion that the default policy allows.
 
     ``hashes`` are that before the first record, and that of the last one.
     """

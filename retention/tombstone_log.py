@@ -1,11 +1,12 @@
-"""Write retention's own audit log, ``retention@<host>``, beside the segments that it deletes.
+"""Write tombstones and holds to retention's own audit log, ``retention@<host>``.
 
-It contains the tombstones of what was deleted, the erasures of records, and the holds that were
-added and released.  The log is opened with the first record, so that a run that deletes nothing
-writes nothing.
+The log also has the erasures of records, and retired logs.  It lies beside the segments that
+retention deletes, and is never deleted itself.  It is opened with the first record, so that a run
+that deletes nothing writes nothing.
 
-Invariants (tests of the same name in tests/retention/test_proofs.py):
-  durable    bury returns only when the tombstone would survive a crash, also one that it found
+Invariants (tests of the same name in tests/retention/test_tombstone_log.py):
+  durable    write_tombstone returns only when the tombstone would survive a crash, also one that
+             it found
   once       what has a tombstone already does not get a second one
   complete   the details of a tombstone are those that auditlog.format.tombstones reads
 """
@@ -42,8 +43,8 @@ __all__ = [
     "HOLD_ADDED",
     "HOLD_RELEASED",
     "KEY_ROTATED",
-    "ProofLog",
     "RetentionRun",
+    "TombstoneLog",
     "foreign_details",
     "index_details",
     "recorded_holds",
@@ -80,7 +81,7 @@ _TombstoneKey = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class RetentionRun:
-    """What a run's tombstones say of it, so that others can judge whether it was allowed.
+    """The run that deletes, as its tombstones record it, so that others can judge it.
 
     at           the instant by which ages were counted; ``simulated``: a person gave it
     confirmed    a person let it go on where the circuit breaker refused
@@ -178,8 +179,8 @@ def index_details(index: Index, policy: IndexPolicy) -> dict[str, Any]:
     }
 
 
-class ProofLog:
-    """Writes tombstones.  Use it in ``with``, so that the log is closed."""
+class TombstoneLog:
+    """The log of tombstones, holds and retired logs.  A context manager, which closes it."""
 
     def __init__(
         self,
@@ -205,7 +206,7 @@ class ProofLog:
         if self._log is not None:
             self._log.close()
 
-    def bury(self, event_type: str, details: Mapping[str, Any], *, actor: str) -> None:
+    def write_tombstone(self, event_type: str, details: Mapping[str, Any], *, actor: str) -> None:
         """Make a tombstone durable, unless a run that was killed already wrote it.
 
         Raises AuditLogError (the log is locked, damaged or failed) and OSError; then nothing may
@@ -218,10 +219,10 @@ class ProofLog:
             self._sync_found()
             return
         kind = _RESOURCE_TYPES[event_type]
-        self.note(event_type, (kind, details[kind]), details, actor=actor)
+        self.write(event_type, (kind, details[kind]), details, actor=actor)
         self._known.add(key)
 
-    def note(
+    def write(
         self,
         event_type: str,
         resource: tuple[str, str],
@@ -283,7 +284,7 @@ class ProofLog:
 
 
 def _tombstones(directory: Path) -> Iterator[_TombstoneKey]:
-    """Yield the key of every tombstone in the directory; what nobody believes is not one."""
+    """Yield the key of every tombstone in the directory; an invalid one does not count."""
     for header, line in retention_lines(scan(directory, f"{RETENTION_SERVICE}@").logs, *_KEYS):
         if header.event_type == SEGMENT_DELETED and parse_tombstone(header, line) is None:
             continue

@@ -28,16 +28,16 @@ from retention.content import inspect
 from retention.foreign_content import inspect_foreign
 from retention.holds import Hold
 from retention.policy import RetentionPolicy
-from retention.proofs import (
+from retention.subjects import AdoptedFile, Segment, SourceProgress
+from retention.tombstone_log import (
     HOLD_ADDED,
     HOLD_RELEASED,
-    ProofLog,
     RetentionRun,
+    TombstoneLog,
     foreign_details,
     recorded_holds,
     segment_details,
 )
-from retention.subjects import AdoptedFile, Segment, SourceProgress
 from tests.support.foreign import DAY, NOW, foreign_policy, leave
 from tests.support.logs import make_line
 
@@ -76,29 +76,29 @@ def test_durable(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
         synced.extend(buried(daily.directory))
 
     monkeypatch.setattr(durable_fs, "fdatasync", note)
-    with ProofLog(daily.directory, "hive1") as proofs:
-        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
+    with TombstoneLog(daily.directory, "hive1") as tombstones:
+        tombstones.write_tombstone(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
         assert synced[-1:] == [daily.paths[0].name]
 
 
 def test_once(daily: LogBuilder) -> None:
     for _ in range(2):
-        with ProofLog(daily.directory, "hive1") as proofs:
+        with TombstoneLog(daily.directory, "hive1") as tombstones:
             for index in (0, 1, 0):
-                proofs.bury(SEGMENT_DELETED, details_of(daily, index), actor="alice")
+                tombstones.write_tombstone(SEGMENT_DELETED, details_of(daily, index), actor="alice")
     assert buried(daily.directory) == [daily.paths[0].name, daily.paths[1].name]
 
 
 def test_a_run_without_deletions_writes_nothing(daily: LogBuilder) -> None:
     before = sorted(daily.directory.iterdir())
-    with ProofLog(daily.directory, "hive1"):
+    with TombstoneLog(daily.directory, "hive1"):
         pass
     assert sorted(daily.directory.iterdir()) == before
 
 
 def test_a_tombstone_says_who_and_what(daily: LogBuilder) -> None:
-    with ProofLog(daily.directory, "hive1") as proofs:
-        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
+    with TombstoneLog(daily.directory, "hive1") as tombstones:
+        tombstones.write_tombstone(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
     own = scan(daily.directory).logs[LogId("retention", "hive1")]
     found = [
         record
@@ -113,10 +113,10 @@ def test_a_tombstone_says_who_and_what(daily: LogBuilder) -> None:
 def test_a_log_that_another_process_writes_is_an_error(daily: LogBuilder) -> None:
     with (
         open_log(daily.directory, service=OwnService("retention"), host="hive1"),
-        ProofLog(daily.directory, "hive1") as proofs,
+        TombstoneLog(daily.directory, "hive1") as tombstones,
         pytest.raises(LogLocked),
     ):
-        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
+        tombstones.write_tombstone(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
@@ -127,15 +127,18 @@ def test_a_disk_that_fails_is_an_error(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(durable_fs, "fdatasync", fail)
-    with pytest.raises((AuditLogError, OSError)), ProofLog(daily.directory, "hive1") as proofs:
-        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
+    with (
+        pytest.raises((AuditLogError, OSError)),
+        TombstoneLog(daily.directory, "hive1") as tombstones,
+    ):
+        tombstones.write_tombstone(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750])
 def test_who_may_read_the_directory_may_read_the_proofs(daily: LogBuilder, mode: int) -> None:
     daily.directory.chmod(mode)
-    with ProofLog(daily.directory, "hive1") as proofs:
-        proofs.bury(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
+    with TombstoneLog(daily.directory, "hive1") as tombstones:
+        tombstones.write_tombstone(SEGMENT_DELETED, details_of(daily, 0), actor="alice")
     own = scan(daily.directory).logs[LogId("retention", "hive1")]
     assert own[0].path.stat().st_mode & 0o777 == mode & 0o640
 
@@ -211,9 +214,9 @@ def test_a_tombstone_of_a_foreign_file_has_its_bytes_its_age_and_who_shipped_it(
 
 
 def hold_records(directory: Path, *records: tuple[str, dict[str, Any]]) -> None:
-    with ProofLog(directory, "hive1") as log:
+    with TombstoneLog(directory, "hive1") as log:
         for event_type, details in records:
-            log.note(event_type, ("hold", str(details.get("id"))), details, actor="alice")
+            log.write(event_type, ("hold", str(details.get("id"))), details, actor="alice")
 
 
 def test_the_holds_on_record_are_those_that_were_added_and_not_released(tmp_path: Path) -> None:
