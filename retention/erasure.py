@@ -61,7 +61,7 @@ _OWN_SERVICES: Final = ("retention", "evidence", "witness")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Who wants records erased, and why; ``actor`` is the user who runs it."""
+    """The requester of an erasure and the reason; ``actor`` is the user who runs it."""
 
     reason: str
     by: str

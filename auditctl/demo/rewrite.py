@@ -32,7 +32,7 @@ _FORGED: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What was seen: ``seq`` is the record from which on the forgery was found, 0 where it was not.
+    """The result: ``seq`` is the first record that the forgery changed, 0 if it was not found.
 
     ``witnessed`` is the number of records that the witness remembers.
     """
@@ -108,7 +108,7 @@ path = "{self.place / "sink.sqlite"}"
         return code == 0
 
     def verify(self) -> dict[str, Any]:
-        """What the auditor sees of the log, with policy, witness and checkpoint."""
+        """Verify the log as an auditor does, with policy, witness and checkpoint."""
         audit, kept = self.place / "audit", self.place / "kept.checkpoint"
         options = [f"--policy={self.place / 'auditor.policy'}", f"--checkpoint={kept}"]
         _, report = self.program.json("verify", str(audit), *options, codes=(0, 1))

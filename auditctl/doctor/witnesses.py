@@ -29,7 +29,7 @@ _MEND: Final = (
 
 
 def check_witnesses(config: Config) -> Iterator[CheckResult]:
-    """Nothing where nothing is signed.  Whether the witnesses answer is for the agent to say."""
+    """Check the witnesses of the policy; no result where no log is signed."""
     path = config.evidence.key or (
         config.state_directory() / "evidence.key" if config.state_dir is not None else None
     )

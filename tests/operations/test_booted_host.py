@@ -60,7 +60,7 @@ class Site:
         return self.host.shell(text, network="pip install" not in text)
 
     def documents(self, index: str) -> list[dict[str, Any]]:
-        """What an index holds, newest last."""
+        """Return the documents of an index, newest last."""
         self.cluster.request("POST", f"/{index}/_refresh")
         query = {"size": 10_000, "sort": [{"@timestamp": "asc"}]}
         status, answer = self.cluster.request("POST", f"/{index}/_search", query)

@@ -1,4 +1,4 @@
-"""What retention judges, as it was found."""
+"""The subjects of retention."""
 
 from __future__ import annotations
 

@@ -143,17 +143,17 @@ class BootedHost:
     def run(
         self, *command: object, code: int = 0, given: str = "", user: str = "", network: bool = True
     ) -> str:
-        """What a command prints that has to end with the code; without ``network``, outside's."""
+        """Return a command's output; it must end with the code.  Without ``network``, outside's."""
         done = self._done(command, given, user, network)
         assert done.returncode == code, f"{command} exits with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
     def ask(self, *command: object, given: str = "") -> str:
-        """What a command prints, however it ends."""
+        """Return a command's output, whatever its exit code."""
         return self._done(command, given, "", True).stdout.strip()
 
     def shell(self, script: str, *, code: int = 0, network: bool = True) -> str:
-        """What a script of bash prints, which ends at the first command that fails."""
+        """Return the output of a bash script, which ends at the first command that fails."""
         return self.run("bash", "-euo", "pipefail", "-c", script, code=code, network=network)
 
     def relay(self, port: int, outside: int) -> None:

@@ -37,7 +37,7 @@ def erase(directory: Path) -> int:
 
 
 def erase_forked(directory: str) -> None:
-    """What it prints goes nowhere: the standard output is the server's."""
+    """Drop the output: standard output is the server's."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

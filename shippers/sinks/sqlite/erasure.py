@@ -52,4 +52,4 @@ class SqliteErasure:
         return []
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Return at once: no connection is kept open."""

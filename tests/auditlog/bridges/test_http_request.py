@@ -1,4 +1,4 @@
-"""What an event says of an HTTP request."""
+"""The details of an event about an HTTP request."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_a_rule_is_found_by_classes_that_a_policy_can_switch() -> None:
 
 
 def test_nothing_derived_from_what_can_be_guessed_is_recorded() -> None:
-    """Whoever adds a rule decides it here: a fingerprint of four digits can be tried out."""
+    """A new rule has to decide it here: a fingerprint of four digits can be tried out."""
     assert {rule.name for rule in RULES} - NO_DERIVATIVE == {
         "token",
         "secret",
