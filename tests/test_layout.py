@@ -233,7 +233,7 @@ def test_no_docstring_or_comment_begins_with_a_riddle() -> None:
     )
     found = [
         f"{name_of(path)}:{number}: {line.strip()}"
-        for path in SOURCES
+        for path in MODULES
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if begins.search(line)
     ]

@@ -78,7 +78,7 @@ def told(key: str) -> tuple[str, bool, bool] | None:
         *(("token_2", ("token", True, False)), ("token_10", ("token", True, False))),
         *(("token_a", ("token", True, False)), ("token_old_2", ("token", True, False))),
         *(("login_token_response", ("token", True, False)), ("token_ab", ("token", False, False))),
-        # What can be tried out from its hash is a secret, what cannot is not.
+        # A hash of a value that can be tried out is a secret, another hash is not.
         *(("password_hash", ("password_hash", True, False)), ("token_hash", None)),
         *(("password_digest_2", ("password_hash", True, False)), ("token_hash_old", None)),
         *(("password_salted", ("password_hash", True, False)), ("api_key_hash", None)),
@@ -111,7 +111,7 @@ def told(key: str) -> tuple[str, bool, bool] | None:
         *(("key_private", None), ("private_key_path", None)),
         # Up to four words name a secret.
         *(("mot_de_passe", ("password", True, False)), ("my_mot_de_passe_2", ("password", True, False))),
-        # What has a secret is none.
+        # A holder of a secret is no secret.
         *(("has_password", None), ("gpio_pin", None), ("last_token", None), ("accept_cookies", None)),
         ("last_login_token", ("token", True, False)),
     ],
