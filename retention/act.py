@@ -50,10 +50,11 @@ from retention.subjects import AdoptedFile, Index, Segment
 if TYPE_CHECKING:
     import datetime as dt
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from auditlog.format.segment_names import LogId
+    from auditlog.reading.reader import Bounds
     from retention.content import Content, Identity
     from retention.foreign_forms import Forms
     from retention.holds import Hold, HoldStore
@@ -259,6 +260,15 @@ class FileHandler:
         return _SegmentWork(case, segment, policy, self, content, forms, stop, run)
 
 
+def _stretches(bounds: Bounds, erased: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The numbers of a segment's records between those that were erased: first and last of each."""
+    first_seq = bounds.first_seq
+    for seq in (*erased, bounds.last_seq + 1):
+        if first_seq < seq:
+            yield first_seq, seq - 1
+        first_seq = seq + 1
+
+
 @dataclass(slots=True)
 class _SegmentWork(Work):
     segment: Segment
@@ -282,11 +292,14 @@ class _SegmentWork(Work):
                     f"sink {sink} cannot be asked whether it has the records",
                     hint="verify_before_delete needs the sinks of the configuration.",
                 )
-            count = self.handler.counter.count(
-                sink, name.log, bounds.first_seq, bounds.last_seq, day=name.day
+            erased = () if self.content is None else self.content.erased
+            count = sum(
+                self.handler.counter.count(sink, name.log, first_seq, last_seq, day=name.day)
+                for first_seq, last_seq in _stretches(bounds, erased)
             )
-            if count < bounds.records:
-                return f"sink {sink} has {count} of its {bounds.records} records"
+            records = bounds.records - len(erased)
+            if count < records:
+                return f"sink {sink} has {count} of its {records} records"
         return ""
 
     def compress(self) -> int:

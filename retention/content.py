@@ -21,6 +21,7 @@ from auditlog.format.record import (
     log_prefix,
     parse_header,
     parse_timestamp,
+    stub_leaf,
 )
 from auditlog.reading.decompression import NotWhole
 from auditlog.reading.reader import Bounds, open_segment
@@ -53,13 +54,14 @@ class SegmentTree:
 class Content:
     """The uncompressed content of a segment: size, SHA-256 in hex, first and last record.
 
-    ``tree`` is there where it was asked for.
+    ``tree`` is there where it was asked for, ``erased`` are the numbers of records that are stubs.
     """
 
     size_bytes: int
     sha256: str
     bounds: Bounds
     tree: SegmentTree | None = None
+    erased: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class SegmentCheck:
         self._last_line = b""
         self._last_seq = 0
         self._last_hash = ""
+        self._erased: list[int] = []
 
     def feed(self, chunk: bytes) -> None:
         """Add a piece.  Raises SegmentDamaged at a line that is not the log's next record."""
@@ -173,6 +176,8 @@ class SegmentCheck:
         finding = check_link(header, line, seq=self._last_seq + 1, prev_hash=self._last_hash)
         if finding is not None:
             raise self._damaged(finding.replace("_", " "), header.seq)
+        if stub_leaf(line) is not None:
+            self._erased.append(header.seq)
         return header
 
     def finish(self) -> Content:
@@ -190,7 +195,8 @@ class SegmentCheck:
         tree = None
         if self._tree is not None:
             tree = SegmentTree(self._leaves.hexdigest(), tuple(self._tree.nodes))
-        return Content(self._size_bytes, self._digest.hexdigest(), bounds, tree)
+        digest, erased = self._digest.hexdigest(), tuple(self._erased)
+        return Content(self._size_bytes, digest, bounds, tree, erased)
 
     def _damaged(self, reason: str, seq: int | None = None) -> SegmentDamaged:
         return SegmentDamaged(

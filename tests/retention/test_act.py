@@ -24,6 +24,7 @@ from retention.policy import RetentionPolicy
 from retention.service import RunResult, run_retention
 from retention.subjects import SinkCursors
 from retention.tombstone_log import RetentionRun, TombstoneLog
+from tests.support.erasures import erase
 from tests.support.logs import START, LogBuilder
 
 if TYPE_CHECKING:
@@ -225,6 +226,43 @@ def test_counted(daily: LogBuilder) -> None:
     assert present(daily) >= set(names(daily, 1, 2))
     assert prune(Counted(99, 99)).ok
     assert present(daily) == set(names(daily, 4, 5, 6, 7, 8, 9))
+
+
+class Held:
+    """An index that has exactly these records."""
+
+    def __init__(self, seqs: set[int]) -> None:
+        self._seqs = seqs
+
+    def count(self, sink: str, log: LogId, first_seq: int, last_seq: int, *, day: dt.date) -> int:
+        del sink, log, day
+        return len(self._seqs & set(range(first_seq, last_seq + 1)))
+
+    def can_count(self, sink: str) -> bool:
+        del sink
+        return True
+
+
+@pytest.mark.parametrize(
+    ("lacking", "done"), [({1, 4, 10}, True), ({1, 4, 7, 10}, False), ({7}, False)]
+)
+def test_erased_records_are_not_missed_in_the_index_and_hide_no_missing_one(
+    daily: LogBuilder, lacking: set[int], done: bool
+) -> None:
+    erase(daily, 1, 4, 10)
+    header = daily.headers[-1]
+    place, size = daily.paths[-1].name, daily.paths[-1].stat().st_size
+    store = CursorStore(daily.directory / STATE_DIRECTORY)
+    store.save("main", Cursor(daily.log, place, size, header.seq, header.hash, NOW))
+    result = run_retention(
+        daily.directory, replace(POLICY, verify_before_delete="index"), None, ("main",), NOW,
+        host="hive1", simulated=True, counter=Held(set(range(1, 101)) - lacking),
+    )  # fmt: skip
+    first = next(step for step in result.steps if step.action.name == daily.paths[0].name)
+    assert (first.action.action, first.done) == ("delete" if done else "keep", done)
+    if not done:
+        assert first.action.detail == "sink main has 6 of its 7 records"
+    assert verify(daily.directory).ok
 
 
 def test_goes_on(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,3 +108,19 @@ def test_the_compressed_form_keeps_its_checksum(log: LogBuilder) -> None:
     packed = log.compress(0)
     erase(log, 2)
     assert zstandard.get_frame_parameters(packed.read_bytes()).has_checksum
+
+
+def test_the_plain_form_which_readers_prefer_comes_last(
+    log: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.compress(0, keep_plain=True)
+    renamed: list[str] = []
+    real = durable_fs.rename
+
+    def observed(source: Path, target: Path) -> None:
+        renamed.append(target.name)
+        real(source, target)
+
+    monkeypatch.setattr(durable_fs, "rename", observed)
+    erase(log, 5)
+    assert renamed == [f"{log.active.name}.zst", log.active.name]

@@ -12,6 +12,7 @@ import auditlog
 from auditlog.format.record import decode
 from auditlog.reading.reader import open_segment
 from tests.auditctl.export.test_bundle import check, unpack
+from tests.support.elasticsearch import request
 from tests.support.logs import LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.auditctl.conftest import Result
+    from tests.support.elasticsearch import Cluster
 
 LOG = "queen-rbee@hive1"
 NAME = "Ottilie Wetzlar"
@@ -258,3 +260,37 @@ def test_the_arguments_are_checked(run: Callable[..., Result], log: LogBuilder) 
     assert run("erase", LOG, "3", *place).code == 2
     assert run("erase", LOG, "3", "--actor", "x", *place, *ORDER).code == 2
     assert run("erase", LOG, "99", *place, *ORDER).code == 1
+
+
+@pytest.mark.elasticsearch
+def test_the_document_goes_from_elasticsearch_and_a_blocked_index_is_told(
+    run: Callable[..., Result],
+    log: LogBuilder,
+    tmp_path: Path,
+    elasticsearch: Cluster,
+    index_prefix: str,
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'directories = ["{log.directory}"]\nstate_dir = "{tmp_path / "state"}"\nhost = "hive1"\n'
+        f'[sinks.main]\nkind = "elasticsearch"\nurls = ["{elasticsearch.url}"]\n'
+        f'index_prefix = "{index_prefix}"\nreplicas = 0\n'
+    )
+    assert run("ship", "--once", "--config", config).code == 0
+    index = f"{index_prefix}-2026.11.23"
+    blocks = {"index": {"blocks": {"write": True}}}
+    assert request(elasticsearch.url, "PUT", f"/{index}/_settings", blocks)[0] == 200
+    failed = run("erase", "--config", config, "--actor", "ottilie", *ORDER, "--confirm")
+    assert failed.code == 3
+    assert "blocked for writing" in failed.err
+    blocks["index"]["blocks"]["write"] = False
+    assert request(elasticsearch.url, "PUT", f"/{index}/_settings", blocks)[0] == 200
+    assert run("erase", "--finish", "--config", config, "--confirm").code == 0
+    there = [
+        seq
+        for seq in range(1, len(log.lines) + 1)
+        if request(elasticsearch.url, "GET", f"/{index}/_doc/{LOG}:{seq}")[0] == 200
+    ]
+    assert there == [seq for seq in range(1, len(log.lines) + 1) if seq not in (3, 7)]
+    assert run("ship", "--once", "--config", config).code == 0
+    assert run("verify", "--config", config, "--against", "main").code == 0
