@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -43,6 +44,23 @@ def test_no_trace(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM records").fetchone() == (295,)
     sink.close()
+
+
+def test_no_trace_where_pages_were_split(tmp_path: Path) -> None:
+    """Deleting alone leaves copies here: a page that is split keeps the bytes of what moved."""
+    path, draw = tmp_path / "main.sqlite", random.Random(0)
+    SqliteSink("main", path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        for seq in draw.sample(range(1, 4001), 4000):
+            line = f"<{seq}>" + "x" * draw.choice((50, 300, 900, 3000))
+            row = (LOG, seq, DAY, DAY, "a", "b", line.encode())
+            connection.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute("COMMIT")
+    seqs = draw.sample(range(1, 4001), 1000)
+    assert SqliteErasure(path).erase([ErasedRecord(LOG, seq, DAY) for seq in seqs]) == []
+    content = b"".join(each.read_bytes() for each in tmp_path.glob("main.sqlite*"))
+    assert [seq for seq in seqs if f"<{seq}>".encode() in content] == []
 
 
 def test_what_is_not_there_is_erased_already(tmp_path: Path) -> None:
