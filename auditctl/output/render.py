@@ -20,13 +20,13 @@ import os
 import re
 import shutil
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
 from auditctl.output.log_lines import escaped
 from auditlog.errors import LogDamaged
-from auditlog.redaction.visible import DECEIVES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -66,7 +66,6 @@ _CODES: Final[dict[Colour, str]] = {
     "dim": "2",
     "bold": "1",
 }
-_DECEIVES: Final = re.compile(rf"\r|{DECEIVES.pattern}")
 _CODE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _MIN_WIDTH: Final = 60
 _EIGHTHS: Final[tuple[str, ...]] = ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")
@@ -104,7 +103,7 @@ def print_raw(line: bytes) -> None:
     """A record as it stands in its file; a terminal gets what deceives as escapes of JSON."""
     if sys.stdout.isatty():
         text = line.decode("utf-8", "backslashreplace")
-        line = _DECEIVES.sub(_json_escape, text).encode()
+        line = _deceives().sub(_json_escape, text).encode()
     sys.stdout.buffer.write(line)
 
 
@@ -161,7 +160,7 @@ def print_json(value: Any, *, indent: bool = False) -> None:
     if indent and sys.stdout.isatty():
         option |= orjson.OPT_INDENT_2
     text = orjson.dumps(value, option=option).decode()
-    sys.stdout.write(_DECEIVES.sub(_json_escape, text) if sys.stdout.isatty() else text)
+    sys.stdout.write(_deceives().sub(_json_escape, text) if sys.stdout.isatty() else text)
 
 
 def say(text: str) -> None:
@@ -179,8 +178,17 @@ def _harmless(text: str) -> str:
     pieces = _CODE.split(text)
     codes = [*_CODE.findall(text), ""]
     return "".join(
-        f"{_DECEIVES.sub(_escape, piece)}{code}" for piece, code in zip(pieces, codes, strict=True)
+        f"{_deceives().sub(_escape, piece)}{code}"
+        for piece, code in zip(pieces, codes, strict=True)
     )
+
+
+@cache
+def _deceives() -> re.Pattern[str]:
+    """Finds what must not reach a terminal; the rules of redaction come with it, so only now."""
+    from auditlog.redaction.visible import DECEIVES  # noqa: PLC0415  (see above)
+
+    return re.compile(rf"\r|{DECEIVES.pattern}")
 
 
 def _escape(match: re.Match[str]) -> str:
