@@ -13,6 +13,7 @@ from auditctl.doctor.disks import check_directory, check_state
 from auditctl.doctor.environment import check_environment
 from auditctl.doctor.host import check_host
 from auditctl.doctor.reach import check_reach
+from auditctl.doctor.registry import check_registry
 from auditctl.doctor.services import check_agent, check_sink
 from auditctl.doctor.units import check_units
 from auditctl.doctor.witnesses import check_witnesses
@@ -84,6 +85,7 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Chec
         yield CheckResult("directories", "warn", "none is configured, and none was given", mend)
     elif config.state_dir is not None or len(config.directories) == 1:
         yield from check_state(config.state_directory())
+        yield from check_registry(config.directories, config.state_directory())
     if config.sinks:
         yield check_agent(config)
     for sink in config.sinks:

@@ -109,12 +109,14 @@ def print_evidence(report: EvidenceReport, log: LogReport | None) -> None:
     if log is None:
         render.print_text(f"{render.paint('FAILED', 'red')} {report.log}: there is no such log")
     if report.witnessed_through_seq or report.ok:
-        verb = "witnessed" if report.witnesses else "signed"
-        text = f"       {verb} through seq {report.witnessed_through_seq:,}"
+        verb, through = "witnessed", report.witnessed_through_seq
+        if not report.witnesses:
+            verb, through = "signed", report.signed_through_seq
+        text = f"       {verb} through seq {through:,}"
         if report.witnessed_at is not None:
             text += f" at {report.witnessed_at:%Y-%m-%dT%H:%M:%SZ}"
         text += f" by {', '.join(report.witnesses)}" if report.witnesses else ""
-        after = (log.last_seq or 0) - report.witnessed_through_seq if log is not None else 0
+        after = (log.last_seq or 0) - through if log is not None else 0
         if after > 0 and report.ok:
             verb = "is" if after == 1 else "are"
             text += f"; {render.count(after, 'record')} after that {verb} only chained"

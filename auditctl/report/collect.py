@@ -21,6 +21,7 @@ from auditlog.query.files import FileSearch
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import parse
 from auditlog.reading.inventory import scan
+from auditlog.reading.registry import sightings_by_directory
 from auditlog.verification.verify import LogReport
 from auditlog.verification.verify import verify as verify_logs
 
@@ -108,12 +109,13 @@ def collect(
             counts.add(record)
         except LogDamaged:
             counts.unreadable += 1
-    # A directory without any log yet has nothing to verify.
+    # A directory without any log yet, of which nobody knows one, has nothing to verify.
+    known = sightings_by_directory(directories, state_dir)
     verified = tuple(
         log
         for directory in directories
-        if scan(directory).logs
-        for log in verify_logs(directory).logs
+        if directory.is_dir() and (known.get(directory) or scan(directory).logs)
+        for log in verify_logs(directory, known=known[directory]).logs
     )
     gone = {tombstone for log in verified for tombstone in log.deleted}
     deleted = tuple(

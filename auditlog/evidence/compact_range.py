@@ -40,6 +40,14 @@ class CompactRange:
         made._nodes = list(zip(_heights(start, end), nodes, strict=True))
         return made
 
+    @classmethod
+    def uniform(cls, start: int, end: int, leaf: bytes) -> CompactRange:
+        """A range of which every leaf is the same one, in no time however long it is."""
+        heights, roots = list(_heights(start, end)), [leaf]
+        while len(roots) <= max(heights, default=0):
+            roots.append(node_hash(roots[-1], roots[-1]))
+        return cls.of(start, end, [roots[height] for height in heights])
+
     @property
     def nodes(self) -> list[bytes]:
         return [node for _, node in self._nodes]

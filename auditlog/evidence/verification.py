@@ -16,19 +16,17 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from auditlog.errors import LogDamaged
 from auditlog.evidence.checkpoint import Checkpoint, log_of_origin
 from auditlog.evidence.errors import BadEvidence
-from auditlog.evidence.leaves import DELETED_LEAF, leaf_of
-from auditlog.evidence.merkle import TreeBuilder
+from auditlog.evidence.remaining_tree import RemainingTree, remaining_leaves
 from auditlog.evidence.tree_files import TreeFiles
-from auditlog.format.record import log_prefix, parse_header
+from auditlog.format.tombstones import by_log
 from auditlog.reading.inventory import scan
-from auditlog.reading.reader import iter_lines, open_any_form
+from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.chain import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from auditlog.evidence.collection import Candidate
@@ -95,15 +93,14 @@ def verify_evidence(
         except BadEvidence as error:
             detail = f"{candidate.source}: {error.reason}"
             reports[log_of_origin(origin)[0]].find("checkpoint_signature", None, detail)
-    segments = {
-        str(log): found
-        for directory in directories
-        if directory.is_dir()
-        for log, found in scan(directory).logs.items()
-    }
+    inventories = [scan(directory).logs for directory in directories if directory.is_dir()]
+    segments = {str(log): found for logs in inventories for log, found in logs.items()}
+    tombstones = by_log(each for logs in inventories for each in tombstones_in(logs))
     for log, report in reports.items():
-        tree = None if state_dir is None else TreeFiles(state_dir / "proofs" / log)
+        kept = None if state_dir is None else TreeFiles(state_dir / "proofs" / log)
         trusted = by_origin[origins[log][1]]
+        sizes = {each.checkpoint.size for each in trusted}
+        tree = RemainingTree(log, sizes, tombstones.get(log, ()), kept)
         _verify_log(report, segments.get(log, ()), trusted, tree)
         _judge(report, trusted, now, max_age)
     return reports
@@ -113,37 +110,45 @@ def _verify_log(
     report: EvidenceReport,
     segments: Sequence[SegmentFile],
     trusted: Sequence[Trusted],
-    tree: TreeFiles | None,
+    tree: RemainingTree,
 ) -> None:
-    sizes = {each.checkpoint.size for each in trusted}
-    builder, roots = TreeBuilder(), {0: TreeBuilder().root()}
-    for leaf in _leaves(report.log, segments, tree, max(sizes, default=0)):
-        builder.append(leaf)
-        if builder.size in sizes:
-            roots[builder.size] = builder.root()
+    tree.read(segments)
     largest = max(trusted, key=lambda each: each.checkpoint.size, default=None)
-    if largest is not None and largest.checkpoint.size > builder.size:
+    if largest is not None and largest.checkpoint.size > tree.size:
         size = largest.checkpoint.size
-        detail = f"the files end at seq {builder.size}; a checkpoint of {size} records is signed"
-        report.find("signed_tail_missing", builder.size + 1, detail + _by(largest))
+        detail = f"the files end at seq {tree.size}; a checkpoint of {size} records is signed"
+        report.find("signed_tail_missing", tree.size + 1, detail + _by(largest))
+    roots = tree.roots({each.checkpoint.size: each.checkpoint.root for each in trusted})
     wrong: list[Trusted] = []
     right = {0}
+    proven: list[Trusted] = []
     for each in trusted:
         size = each.checkpoint.size
-        if size > builder.size:
+        if size > tree.size or size not in roots:
             continue
         if roots[size] != each.checkpoint.root:
             wrong.append(each)
             continue
         right.add(size)
         report.signed_through_seq = max(report.signed_through_seq, size)
-        if each.quorum and size >= report.witnessed_through_seq:
-            report.witnessed_through_seq = size
-    if wrong:
-        first = min(wrong, key=lambda each: each.checkpoint.size)
-        # A forger who has the key signs the forgery: larger trees that fit say nothing.
-        same = max(size for size in right if size < first.checkpoint.size)
-        _mismatch(report, segments, first, same, tree)
+        if each.quorum:
+            proven.append(each)
+        if each.quorum and each.seen:  # a policy without a quorum takes it without any witness
+            report.witnessed_through_seq = max(report.witnessed_through_seq, size)
+    if not wrong and not report.findings and not proven and any(each.quorum for each in trusted):
+        detail = "every checkpoint of a quorum ends within records that were deleted under policy"
+        report.find("leaves_missing", None, detail)
+    if not wrong:
+        return
+    first = min(wrong, key=lambda each: each.checkpoint.size)
+    if tree.is_unknown_before(first.checkpoint.size):
+        detail = "its root cannot be computed: records were deleted under policy, and neither kept"
+        detail += " leaves nor tombstones say what they were in the tree"
+        report.find("leaves_missing", first.checkpoint.size, detail + _by(first))
+        return
+    # A forger who has the key signs the forgery: larger trees that fit say nothing.
+    same = max(size for size in right if size < first.checkpoint.size)
+    _mismatch(report, segments, first, same, tree.kept)
 
 
 def _mismatch(
@@ -151,7 +156,7 @@ def _mismatch(
     segments: Sequence[SegmentFile],
     first: Trusted,
     same: int,
-    tree: TreeFiles | None,
+    kept: TreeFiles | None,
 ) -> None:
     """Report where the log differs from the signed tree, as exactly as possible.
 
@@ -160,10 +165,10 @@ def _mismatch(
     size = first.checkpoint.size
     where, seq = f"a record from {same + 1} to {size}", same + 1
     try:
-        if tree is not None and tree.root(size) == first.checkpoint.root:
+        if kept is not None and kept.root(size) == first.checkpoint.root:
             # The kept leaves are those that were signed: the first one that differs is the place.
-            for index, leaf in enumerate(_leaves(report.log, segments, tree, size)):
-                if tree.leaves(index, 1)[0] != leaf:
+            for index, leaf in remaining_leaves(report.log, segments, size):
+                if index < size and kept.leaves(index, 1)[0] != leaf:
                     where, seq = f"record {index + 1}", index + 1
                     break
     except (BadEvidence, OSError):
@@ -203,50 +208,3 @@ def _judge(
 
 def _by(trusted: Trusted) -> str:
     return f" (cosigned by {', '.join(sorted(trusted.seen))})" if trusted.seen else ""
-
-
-def _leaves(
-    log: str, segments: Sequence[SegmentFile], tree: TreeFiles | None, limit: int
-) -> Iterator[bytes]:
-    """The leaves of a log's lines as they are, up to record ``limit``.
-
-    A line that is no record takes the place that comes next.  Where records are missing, the kept
-    leaves stand in, or that of a deleted record.
-    """
-    prefix, expected = log_prefix(log), 1
-    for line in _lines(segments):
-        if expected > limit:
-            return
-        if not line.startswith(b"%b%d," % (prefix, expected)):
-            header = parse_header(line)
-            if header is not None and header.log == log and header.seq > expected:
-                end = min(header.seq, limit + 1)
-                yield from _gap(expected, end, tree)
-                expected = end
-                if expected > limit:
-                    return
-        yield leaf_of(line.removesuffix(b"\n"))
-        expected += 1
-
-
-def _lines(segments: Sequence[SegmentFile]) -> Iterator[bytes]:
-    for segment in segments:
-        try:
-            stream, path = open_any_form(segment)
-            with stream:
-                for _, line in iter_lines(stream, path=path):
-                    if not line.endswith(b"\n") and segment is segments[-1]:
-                        return  # the writer has not come to its end yet
-                    yield line
-        except (FileNotFoundError, LogDamaged):
-            continue  # the verification of the chain says so; what is missing is a gap
-
-
-def _gap(first_seq: int, end_seq: int, tree: TreeFiles | None) -> Iterator[bytes]:
-    for start in range(first_seq - 1, end_seq - 1, 4096):
-        count = min(4096, end_seq - 1 - start)
-        try:
-            kept = tree.leaves(start, count) if tree is not None else []
-        except (BadEvidence, OSError):
-            kept = []
-        yield from kept or [DELETED_LEAF] * count

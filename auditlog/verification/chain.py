@@ -62,6 +62,7 @@ FindingKind = Literal[
     "checkpoint_stale",
     "quorum_missing",
     "tombstone_invalid",
+    "leaves_missing",
     "wrong_day",
     "erasure_unproven",
     "erasure_unfinished",

@@ -16,6 +16,7 @@ Invariants (tests of the same name in tests/shippers/sources/audit_log/test_harv
   resumes        from any position given out, exactly the lines after it follow
   losing_cursor  a cursor that does not fit the log costs a second reading, and never a line
   put_back       a segment that was missing when it was its turn is read once it is there
+  deleted        records that a tombstone accounts for are missing without an alarm
   every_break    a line that verify objects to is an alarm, and is given out all the same
   durable        a line of the newest segment is synced before it is given out: after a power loss
                  its number would be another record's
@@ -50,6 +51,7 @@ from shippers.sources.audit_log.segment_bytes import SegmentBytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from auditlog.format.tombstones import Tombstone
     from auditlog.reading.inventory import SegmentFile
 
 __all__ = ["LogHarvester"]
@@ -89,9 +91,12 @@ class LogHarvester:
         log: str,
         start: Position = _NOWHERE,
         proven: Callable[[bytes], bool] = lambda _stub: True,
+        tombstones: Callable[[], Sequence[Tombstone]] = tuple,
     ) -> None:
+        """``tombstones`` gives this log's; it is called when records are missing."""
         self.log = log
         self._proven = proven
+        self._tombstones = tombstones
         self._prefix = log_prefix(log)
         self._segments: tuple[SegmentFile, ...] = ()
         self._names: list[SegmentName] = []
@@ -372,9 +377,10 @@ class LogHarvester:
         kind = check_link(header, line, seq=expected, prev_hash=prev_hash)
         if kind == "seq_gap" or (kind is None and not self._anchored and header.seq > 1):
             self._note_gap(self._seq + 1, header.seq - 1)
+        before = self._seq, self._hash
         self._hash, self._other_hash = header.hash, None
         self._seq = header.seq
-        if kind is not None:
+        if kind is not None and not (kind == "seq_gap" and self._is_deleted(before, header)):
             self._raise_alarm(kind, offset, header.seq)
         elif stub_leaf(line) is not None and not self._proven(line):
             self._raise_alarm("erasure_unproven", offset, header.seq)
@@ -383,6 +389,14 @@ class LogHarvester:
             self._seq, self._other_hash = expected, line_hash(line)
         self._anchored, self._unsure = True, False
         return header
+
+    def _is_deleted(self, before: tuple[int, str], header: Header) -> bool:
+        """Whether tombstones lead from the record before to this one."""
+        seq, digest = before
+        for tombstone in sorted(self._tombstones()):
+            if (tombstone.first_seq, tombstone.first_prev_hash) == (seq + 1, digest):
+                seq, digest = tombstone.last_seq, tombstone.last_hash
+        return (seq + 1, digest) == (header.seq, header.prev_hash)
 
     def _note_gap(self, first: int, last: int) -> None:
         gaps = sorted({*self._gaps, (first, last)})

@@ -13,8 +13,9 @@ from auditlog.cursors import Cursor
 from auditlog.errors import CursorDamaged, InvalidName
 from auditlog.format.erasures import by_stub, stub_digest
 from auditlog.format.segment_names import SegmentName
+from auditlog.format.tombstones import by_log
 from auditlog.reading.inventory import Inventory, scan
-from auditlog.reading.tombstone_scan import RETENTION_SERVICE, proofs_in
+from auditlog.reading.tombstone_scan import RETENTION_SERVICE, proofs_in, tombstones_in
 from shippers.batch import Position
 from shippers.errors import DuplicateLog
 from shippers.lane import Lane, stats_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Collection, Iterable, Sequence
 
+    from auditlog.format.tombstones import Tombstone
     from shippers.sources.protocol import FeedContext
     from shippers.stats import LogStats
 
@@ -146,7 +148,12 @@ class LogFeed:
 
     def _follow(self, log: str, directory: Path) -> _FollowedLog:
         start = self._load(log)
-        harvester = LogHarvester(log, start, lambda stub: _is_proven(directory, log, stub))
+        harvester = LogHarvester(
+            log,
+            start,
+            lambda stub: _is_proven(directory, log, stub),
+            lambda: _tombstones(directory, log),
+        )
         followed = _FollowedLog(Lane(log, harvester, start), harvester, directory)
         self._logs[log] = followed
         return followed
@@ -179,6 +186,12 @@ def _is_proven(directory: Path, log: str, stub: bytes) -> bool:
     """Whether an erasure in the directory proves the stub.  Raises OSError."""
     erasures = proofs_in(scan(directory, f"{RETENTION_SERVICE}@").logs).erasures
     return stub_digest(stub) in by_stub(erasures, log)
+
+
+def _tombstones(directory: Path, log: str) -> Sequence[Tombstone]:
+    """The tombstones in the directory that are about this log.  Raises OSError."""
+    found = tombstones_in(scan(directory, f"{RETENTION_SERVICE}@").logs)
+    return by_log(found).get(log, ())
 
 
 @lru_cache(4096)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import auditlog
 from auditctl.main import main
 from auditctl.report.page import render_page
+from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.record import format_timestamp, parse_timestamp
 from tests.support.logs import START
 
@@ -111,3 +112,24 @@ def test_a_directory_without_a_log_makes_an_empty_page(
     found = report_on(tmp_path)
     assert (found.ok, found.counts.records) == (True, 0)
     assert "there is no log yet" in render_page(found)
+
+
+def test_a_log_that_is_gone_and_a_tail_that_is_missing_are_in_the_report(
+    month: LogBuilder, report_on: Callable[..., ActivityReport]
+) -> None:
+    last, path = month.headers[-1], month.active
+    at = dt.datetime.now(dt.UTC)
+    store = CursorStore(month.directory / ".auditlog")
+    cursor = Cursor(month.log, path.name, path.stat().st_size, last.seq, last.hash, at)
+    store.save("main", cursor)
+    assert report_on(month.directory).ok
+    path.unlink()
+    (log,) = report_on(month.directory).verified
+    assert [finding.kind for finding in log.findings] == ["tail_missing"]
+    for other in month.paths[:-1]:
+        other.unlink()
+    found = report_on(month.directory)
+    (log,) = found.verified
+    assert [finding.kind for finding in log.findings] == ["missing_log"]
+    assert not found.ok
+    assert "missing_log" in render_page(found)

@@ -17,12 +17,15 @@ from auditlog.evidence.policy import TrustPolicy
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.signer import LogSigner
 from auditlog.evidence.verification import EvidenceReport, verify_evidence
+from retention.policy import RetentionPolicy
+from retention.service import run_retention
 from tests.auditlog.evidence.test_growth import LOG, growth_of, segments_in
 from tests.auditlog.verification.test_verify import delete
 from tests.support.erasures import erase
 from tests.support.logs import LogBuilder, write_log
 from tests.support.trees import policy_text, signed
 
+DAY = dt.timedelta(days=1)
 NOW = dt.datetime.fromtimestamp(1_800_000_000, dt.UTC)
 KEY = Signer("audit.example.com/hive1", bytes(range(32)))
 ORIGIN = f"{KEY.name}/{LOG}"
@@ -105,7 +108,32 @@ def test_untouched_after_deletion_under_policy(host: Host, tmp_path: Path) -> No
     signer.close()
     delete(host.directory, host.log, 0, 1)
     assert host.verify(state_dir=tmp_path / "state").ok
-    assert kinds(host.verify()) == ["root_mismatch"], "without them it cannot be shown"
+    assert kinds(host.verify()) == ["leaves_missing"], "without them it cannot be shown"
+
+
+def test_untouched_after_deletion_under_policy_on_a_copy(host: Host) -> None:
+    """The subtrees in the tombstones stand in for what is gone; a changed record is still found."""
+    policy = RetentionPolicy(DAY, 2 * DAY, max_delete_fraction=1.0)
+    run_retention(host.directory, policy, None, (), NOW, simulated=True, host="hive1")
+    assert [path.exists() for path in host.log.paths] == [False, False, False, True]
+    report = host.verify()
+    assert report.ok, report.findings
+    assert (report.witnessed_through_seq, report.signed_through_seq) == (35, 38)
+    host.log.paths[3].write_bytes(host.log.paths[3].read_bytes().replace(b"task-34", b"task-99"))
+    assert kinds(host.verify()) == ["root_mismatch"]
+    leaves = [leaf_hash(line[:-1]) for line in host.log.lines[:15]]
+    within = signed(leaves, KEY, origin=ORIGIN, witnesses=(1, 2))
+    host.candidates = [Candidate(within, "kept")]
+    assert kinds(host.verify()) == ["leaves_missing"], "it ends within a deleted segment"
+
+
+def test_without_witnesses_nothing_is_witnessed(host: Host) -> None:
+    """A policy may ask for no quorum; then a checkpoint is signed, and no more than that."""
+    alone = TrustPolicy.parse(f"log {KEY.renamed(ORIGIN).key}\nquorum none\n".encode())
+    report = verify_evidence([host.directory], alone, host.candidates, now=NOW)[LOG]
+    assert report.ok
+    assert (report.signed_through_seq, report.witnessed_through_seq) == (38, 0)
+    assert report.witnessed_at is None
 
 
 def rewrite(host: Host, first: int = 0) -> None:

@@ -14,6 +14,7 @@ from auditlog import durable_fs
 from auditlog.errors import LogDamaged
 from auditlog.format.record import Header, check_link, line_hash, parse_header
 from auditlog.format.segment_names import LogId
+from auditlog.format.tombstones import Tombstone
 from auditlog.reading.inventory import scan
 from auditlog.verification.verify import verify
 from shippers.batch import Position, RecordBatch
@@ -164,6 +165,42 @@ def test_a_segment_deleted_before_it_was_shipped_is_an_alarm_and_the_rest_goes_o
     log.path(1).unlink()
     batches = drain(harvest(tmp_path, first.position_after(3)))
     assert lines_of(batches) == log.lines[6:]
+    assert kinds_of(batches) == ["seq_gap"]
+
+
+def tombstone(log: LogBuilder, part: int, *, before: str = "") -> Tombstone:
+    """That of a segment with three records."""
+    first, last = log.headers[3 * part], log.headers[3 * part + 2]
+    hashes = before or first.prev_hash, last.hash
+    return Tombstone(LOG, first.seq, last.seq, log.names[part].logical, *hashes, "2026-11-24")
+
+
+def test_deleted(tmp_path: Path) -> None:
+    """A hold leaves a hole behind it: who reads the log later finds no break in it."""
+    log = write_log(tmp_path, records=3, segments=5)
+    for part in (1, 2):
+        log.path(part).unlink()
+    stones = [tombstone(log, 2), tombstone(log, 1)]
+    harvester = LogHarvester(LOG, tombstones=lambda: stones)
+    harvester.refresh(scan(tmp_path).logs[LogId.parse(LOG)])
+    batches = drain(harvester)
+    harvester.close()
+    assert lines_of(batches) == log.lines[:3] + log.lines[9:]
+    assert kinds_of(batches) == []
+    assert batches[-1].gaps == ((4, 9),), "retention still sees that the sink lacks them"
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_deleted_is_what_tombstones_lead_across(tmp_path: Path, lacking: int) -> None:
+    log = write_log(tmp_path, records=3, segments=5)
+    for part in (1, 2):
+        log.path(part).unlink()
+    stones = [tombstone(log, 1), tombstone(log, 2), tombstone(log, 1, before="ab" * 32)]
+    stones = [stones[1:2], stones[:1], stones[1:]][lacking]
+    harvester = LogHarvester(LOG, tombstones=lambda: stones)
+    harvester.refresh(scan(tmp_path).logs[LogId.parse(LOG)])
+    batches = drain(harvester)
+    harvester.close()
     assert kinds_of(batches) == ["seq_gap"]
 
 

@@ -1,0 +1,60 @@
+"""Check that every log that is known anywhere is still there, up to the last record known of it.
+
+Names and the ends of logs are read; whether the records between are unchanged is for verify.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditctl.doctor.check_result import CheckResult
+from auditlog.errors import AuditLogError
+from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import scan
+from auditlog.reading.reader import bounds
+from auditlog.reading.registry import sightings_by_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from auditlog.reading.inventory import SegmentFile
+    from auditlog.reading.registry import Sighting
+
+__all__ = ["check_registry"]
+
+
+def check_registry(directories: Sequence[Path], state_dir: Path | None) -> Iterator[CheckResult]:
+    """Compare what head notes and cursors know with the files.  Raises OSError."""
+    found = False
+    for directory, known in sightings_by_directory(directories, state_dir).items():
+        logs = scan(directory).logs
+        furthest: dict[str, Sighting] = {}
+        for sighting in known:
+            if sighting.log not in furthest or sighting.seq > furthest[sighting.log].seq:
+                furthest[sighting.log] = sighting
+        for log, sighting in sorted(furthest.items()):
+            found = True
+            if detail := _lacking(logs.get(LogId.parse(log), ()), sighting):
+                mend = f"Restore its files from a copy; auditctl verify {directory}"
+                yield CheckResult("records", "fail", f"{log}: {detail}", mend)
+            else:
+                yield CheckResult("records", "ok", f"{log}: all that is known of it is there")
+    if not found:
+        yield CheckResult("records", "ok", "no log is known yet")
+
+
+def _lacking(segments: Sequence[SegmentFile], sighting: Sighting) -> str:
+    known = f"{sighting.source} knows it" + (f" up to seq {sighting.seq}" if sighting.seq else "")
+    if not segments:
+        return f"missing_log: no segment of it is left, but {known}"
+    for segment in reversed(segments):
+        try:
+            ends = bounds(segment)
+        except AuditLogError:
+            return ""  # it is damaged, which verify says
+        if ends is not None:
+            if ends.last_seq >= sighting.seq:
+                return ""
+            return f"tail_missing: the files end at seq {ends.last_seq}, but {known}"
+    return f"tail_missing: the files hold no record, but {known}" if sighting.seq else ""
