@@ -40,6 +40,7 @@ from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form
 from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.chain import ChainCheck
+from auditlog.verification.verify import compare_with_sightings
 
 if TYPE_CHECKING:
     from auditlog.format.record import Record
@@ -181,6 +182,7 @@ class _Writer:
                         self._add_file(f"damaged/{segment.path.name}", file)
                 names.append(self._add_file(f"logs/{segment.name.logical}", scratch))
         check.finish(newest, known)
+        compare_with_sightings(check, segments, known)
         return ExportedLog(
             log=check.log,
             segments=tuple(names),

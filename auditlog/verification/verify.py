@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from auditlog.format.segment_names import SegmentName
 
-__all__ = ["LogReport", "Report", "verify", "verify_log"]
+__all__ = ["LogReport", "Report", "compare_with_sightings", "verify", "verify_log"]
 
 SCHEMA = "auditctl.verify/1"
 _PACE_LINES: Final = 256
@@ -318,12 +318,25 @@ def _verify_log(
             check.segments -= 1
             vanished = True
     check.finish(head, seen)
-    # A log that was written anew, with hashes that fit, holds other records than were seen.
+    compare_with_sightings(check, segments, seen, pace=pace)
+    return LogReport.of(check), vanished
+
+
+def compare_with_sightings(
+    check: ChainCheck,
+    segments: Sequence[SegmentFile],
+    seen: Sequence[Sighting],
+    *,
+    pace: Callable[[], None] | None = None,
+) -> None:
+    """Report records that others saw otherwise: of a log that was written anew with fitting hashes.
+
+    The check has finished.  Raises OSError.
+    """
     for sighting in seen if check.verified_through_seq else ():
         seen_here = sighting.hash and sighting.seq <= (check.last_seq or 0)
         if seen_here and not _holds(segments, sighting, pace):
             check.contradicted(sighting)
-    return LogReport.of(check), vanished
 
 
 def _holds(
