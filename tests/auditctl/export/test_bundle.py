@@ -153,6 +153,45 @@ def test_proven_also_where_the_last_records_were_cut_off(tmp_path: Path, built: 
     assert (code, "it does not end where the manifest says" in said) == (1, True)
 
 
+def add_to_segment(place: Path, segment: Path, more: bytes) -> None:
+    """Put lines behind a segment, and let the manifest list the file as it is then."""
+    for path in (segment, place / "MANIFEST.json"):
+        path.chmod(0o644)
+    content = segment.read_bytes() + more
+    segment.write_bytes(content)
+    manifest = orjson.loads((place / "MANIFEST.json").read_bytes())
+    for file in manifest["files"]:
+        if file["name"].endswith(segment.name):
+            file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (place / "MANIFEST.json").write_bytes(orjson.dumps(manifest))
+
+
+def test_the_checker_comes_to_an_end_where_a_tombstone_leads_in_a_circle(
+    tmp_path: Path, built: LogBuilder
+) -> None:
+    name = built.log
+    details = {"log": name, "first_seq": 12, "last_seq": 11, "segment": "x"}
+    ends = {"first_prev_hash": built.headers[10].hash, "last_hash": built.headers[10].hash}
+    retention = LogBuilder(built.directory, "retention@hive1")
+    retention.append(event_type="retention.segment_deleted", details={**details, **ends})
+    lines = built.paths[2].read_bytes().splitlines(keepends=True)
+    assert lines[1] == built.lines[11]
+    built.paths[2].write_bytes(b"".join([lines[0], *lines[2:]]))
+    export(built.directory, tmp_path / "case.tar.zst")
+    code, said = check(unpack(tmp_path / "case.tar.zst", tmp_path))
+    assert (code, "it does not follow record 11" in said) == (1, True)
+
+
+def test_the_checker_stops_where_nothing_is_right(tmp_path: Path, built: LogBuilder) -> None:
+    """A million empty lines unpack from a few bytes; so many sentences would fill the memory."""
+    export(built.directory, tmp_path / "case.tar.zst")
+    place = unpack(tmp_path / "case.tar.zst", tmp_path)
+    add_to_segment(place, place / "logs" / built.paths[1].name, b"\n" * 1_000_000)
+    code, said = check(place)
+    assert (code, "there are too many problems; the rest is not read" in said) == (1, True)
+    assert len(said.splitlines()) < 1010
+
+
 def test_the_checker_is_short_enough_to_be_read() -> None:
     assert sum(bool(line.strip()) for line in _CHECKER.read_text("utf-8").splitlines()) <= 120
 
