@@ -145,6 +145,18 @@ wheel-check: dist ## use the wheel in clean environments: base, with [agent], by
 	"$$work/bin/auditctl" --version; \
 	"$$work/bin/auditlog" --version >/dev/null
 
+.PHONY: test-wheel
+test-wheel: dist ## the examples and the documents with the installed wheel, on every Python here
+	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; wheel=$$(echo "$$PWD"/dist/*.whl); \
+	git ls-files -z -- . ':!auditlog' ':!shippers' ':!retention' ':!auditctl' \
+		| xargs -0 cp --parents -t "$$work"; \
+	for python in $(PYTHONS); do \
+		"$$python" -m venv --clear "$$work/venv"; \
+		$(call AGAIN,$(BIN)/python -m pip --python "$$work/venv/bin/python" $(CLEAN_INSTALL) --no-deps -r requirements/dev.txt "$$wheel"); \
+		(cd "$$work" && PATH="$$work/venv/bin:$$PATH" ./venv/bin/python -m pytest -q -p no:cacheprovider \
+			$(ARGS) tests/examples tests/test_documents.py); \
+	done
+
 .PHONY: sbom
 sbom: dist ## what an installation brings along, as CycloneDX, in dist/sbom.cdx.json
 	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
