@@ -187,7 +187,9 @@ def test_every_expression_of_dashboards_rules_and_guide_can_be_asked(stack: Stac
         asked += expressions_of(json.loads(path.read_text("utf-8")))
     assert len(promql_of_the_guide()) >= 6
     # A scrape that took too long leaves a gap of a second.
-    for text in asked:
+    here = [text for text in asked if not any(name in text for name in WITH_WITNESSES)]
+    assert len(asked) - len(here) < 10
+    for text in here:
         eventually(lambda: prometheus.query(text), f"{text} shows something")  # noqa: B023  (called at once)
     memory, disk = psutil.virtual_memory(), disk_usage(stack.rbee.place)
     by_host = {
