@@ -77,7 +77,7 @@ def find_irregularities(
 
 
 def _split(first: int, last: int) -> list[tuple[int, int]]:
-    step = max(1, -(-(last - first + 1) // _PARTS))
+    step = -(-(last - first + 1) // _PARTS)  # rounded up
     return [(at, min(at + step - 1, last)) for at in range(first, last + 1, step)]
 
 

@@ -145,7 +145,7 @@ def _version(state: ClusterState) -> Iterator[SetupCheck]:
         yield _unseen(state, "version", "The set-up user needs the cluster privilege monitor.")
         return
     named = ", ".join(state.versions)
-    numbers = [tuple(map(int, re.findall(r"\d+", version)[:2])) for version in state.versions]
+    numbers = [tuple(map(int, re.findall(r"\d+", version))) for version in state.versions]
     if any(number < _OLDEST for number in numbers):
         yield SetupCheck("version", "missing", f"Elasticsearch {named}", "8.19 or newer is needed.")
     elif any(number[0] > _NEWEST_MAJOR for number in numbers):

@@ -86,3 +86,40 @@ def test_the_report_as_json() -> None:
     assert line["last_record_at"] == "2026-11-23T08:11:00.000000Z"
     assert report.to_json()["schema"] == "auditctl.fleet/1"
     assert report.to_json()["ok"] is False
+
+
+def test_a_log_is_silent_only_when_its_newest_record_is_older_than_allowed() -> None:
+    fleet = [summary("x@a", age=10), summary("x@b", age=10.1)]
+    found = named(judge(fleet, irregular, now=NOW, silent_after=SILENT))
+    assert list(found) == ["x@b"]
+
+
+def test_of_several_gaps_the_first_is_named_and_all_are_counted() -> None:
+    def look_closely(log: LogSummary) -> Irregularities:
+        del log
+        return Irregularities(gaps=((2, 4), (7, 7), (9, 9)))
+
+    found = named(judge([summary("x@gap", 5, last_seq=10)], look_closely, now=NOW))
+    assert found == {"x@gap": "5 records are missing, the first from seq 2 to 4"}
+
+
+def test_a_name_that_is_not_a_log_s_is_its_own_host() -> None:
+    """A sink may hold records under any name."""
+    report = judge([summary("stray")], irregular, now=NOW, by_host=True)
+    assert [line.name for line in report.lines] == ["stray"]
+    assert judge([summary("stray")], irregular, now=NOW, inventory=frozenset({"stray"})).ok
+
+
+def test_a_missing_log_has_no_record() -> None:
+    report = judge([], irregular, now=NOW, inventory=frozenset({"x@a"}))
+    (line,) = report.to_json()["lines"]
+    assert line == {
+        "name": "x@a",
+        "records": 0,
+        "first_seq": None,
+        "last_seq": None,
+        "last_record_at": None,
+        "gaps": [],
+        "forks": [],
+        "problems": ["missing: no record of it"],
+    }

@@ -62,6 +62,7 @@ def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert counter.total() == 100
         assert len(counter) <= 10 + len(OUTCOMES)
         assert sum(count for (name, _), count in counter.items() if name == REST) == 90
+    assert counts.actors[REST, "failure"] == counts.refusals[REST, ""] == 90
     assert len(counts.newest_refusals) == 20
     assert counts.newest_refusals[-1].user == "user-99"
 
@@ -97,3 +98,68 @@ def test_a_refused_login_is_whom_it_claimed_to_be_and_from_where() -> None:
 
 def test_every_outcome_of_an_event_has_its_place() -> None:
     assert set(OUTCOMES) == set(actor.OUTCOMES)
+
+
+def counted(**fields: Any) -> EventCounts:
+    """The counts of a single refused login with these fields."""
+    line, _ = make_line("queen-rbee@hive1", 7, event_type="auth_failure", **fields)
+    header = parse_header(line)
+    assert header is not None
+    counts = EventCounts(START, START + DAY)
+    counts.add(Record(line, header))
+    return counts
+
+
+def test_without_details_a_refused_login_is_that_of_its_actor() -> None:
+    counts = counted(actor={"user_id": "alice", "ip": "192.0.2.7"}, reason="expired")
+    assert counts.refusals == {("alice", "192.0.2.7"): 1}
+    (refused,) = counts.newest_refusals
+    assert (refused.log, refused.seq, refused.reason) == ("queen-rbee@hive1", 7, "expired")
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", []])
+def test_fields_of_another_kind_than_expected_are_counted_as_absent(value: Any) -> None:
+    counts = counted(actor=value, details=value, outcome="unheard of")
+    assert counts.refusals == {("", ""): 1}
+    assert counts.types == {("auth_failure", "success"): 1}
+    assert counts.actors == {}
+
+
+@pytest.mark.parametrize(
+    ("length", "kept"), [(119, "a" * 119), (120, "a" * 120), (121, "a" * 120 + "…")]
+)
+def test_names_are_cut_behind_120_characters(length: int, kept: str) -> None:
+    counts = counted(actor={"user_id": "a" * length}, details={})
+    assert list(counts.actors) == [(kept, "success")]
+
+
+def test_a_name_that_is_no_text_is_shown_as_it_is() -> None:
+    assert list(counted(actor={"user_id": 5}, details={}).actors) == [("5", "success")]
+
+
+def test_a_notice_names_its_record_and_its_meaning() -> None:
+    counts = EventCounts(START, START + DAY)
+    for _ in range(25):
+        counts.add(record("log.recovered", "success", None, 0))
+    assert counts.notices == {"log.recovered": 25}
+    assert len(counts.newest_notices) == 20
+    newest = counts.newest_notices[-1]
+    assert (newest.log, newest.seq, newest.event_type) == ("queen-rbee@hive1", 1, "log.recovered")
+    assert newest.meaning == "the writer opened the log again after a crash"
+
+
+def test_the_counts_as_json() -> None:
+    counts = EventCounts(START, START + 3 * DAY)
+    for outcome in ("success", "denied", "denied"):
+        counts.add(record("auth_failure", outcome, "bob", 0))
+    counts.add(record("log.clock_stepped", "success", None, 0))
+    assert counts.to_json() == {
+        "records": 4,
+        "events": 3,
+        "unreadable": 0,
+        "by_time": {"2026-11-23": {"denied": 2, "success": 1}},
+        "by_type": {"auth_failure": {"denied": 2, "success": 1}},
+        "by_actor": {"bob": {"denied": 2, "success": 1}},
+        "refused_logins": [{"user": "bob", "ip": "192.0.2.7", "count": 3}],
+        "notices": {"log.clock_stepped": 1},
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,3 +65,30 @@ def test_no_other() -> None:
         changed = whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :]
         assert stub_digest(changed) not in known
     assert by_stub([found], "queen-rbee@hive2") == {}
+
+
+@pytest.mark.parametrize("seq", [0, -1, True, "42", None])
+def test_an_erasure_of_no_record_s_number_is_none(seq: Any) -> None:
+    assert parsed(line_of({**DETAILS, "seq": seq})) is None
+
+
+def test_the_first_record_of_a_log_can_be_erased() -> None:
+    found = parsed(line_of({**DETAILS, "seq": 1}))
+    assert found is not None
+    assert found.seq == 1
+
+
+@pytest.mark.parametrize("basis", ["", None])
+def test_an_erasure_may_lack_its_legal_basis(basis: str | None) -> None:
+    found = parsed(line_of({**DETAILS, "legal_basis": basis}))
+    assert found is not None
+    assert found.to_json()["legal_basis"] is None
+    assert parsed(line_of({**DETAILS, "legal_basis": 17})) is None
+
+
+def test_of_two_erasures_of_one_stub_the_earlier_one_counts() -> None:
+    later = parsed(line_of())
+    assert later is not None
+    earlier = replace(later, erased_at="2026-11-22T00:00:00.000000Z", reason="first")
+    for given in ([earlier, later], [later, earlier]):
+        assert by_stub(given, later.log) == {later.stub_sha256: earlier}

@@ -197,6 +197,7 @@ def rivals(*others: tuple[str, int]) -> dict[str, Any]:
         ({"versions": ("8.18.4",)}, [("version", "missing")]),
         ({"versions": ("7.17.0", "9.0.0")}, [("version", "missing")]),
         ({"versions": ("8.19.0",)}, []),
+        ({"versions": ("9.99.0",)}, []),
         ({"versions": ("10.0.0",)}, [("version", "warning")]),
         ({"versions": None, "troubles": {"version": "the server answered 403"}},
          [("version", "missing")]),
@@ -205,13 +206,23 @@ def rivals(*others: tuple[str, int]) -> dict[str, Any]:
         ({"templates": rivals(("llama-*", 500))}, [("template", "missing")]),
         ({"templates": rivals(("llama-*", 499), ("x-*", 900))}, []),
         ({"secured": False, "shipper": None}, [("privileges", "warning")]),
+        ({"secured": None}, [("privileges", "missing")]),
         ({"shipper": None}, []),
+        ({"shipper": None, "troubles": None}, []),
+        ({"shipper": None, "troubles": {"shipper": "the server answered 403"}},
+         [("privileges", "missing")]),
         ({"shipper": {f"{NAME}-*": {"create_doc": True}}}, [("privileges", "missing")]),
         ({"shipper": {f"{NAME}-*": {**HELD, "delete": True}}},
          [("privileges", "warning")]),
         ({"durability": {f"{NAME}-2026.11.22": "ASYNC"}}, [("indices", "warning")]),
+        ({"durability": {f"{NAME}-2026.11.22": "request"}}, []),
+        ({"durability": None}, [("indices", "missing")]),
         ({"mappings": {f"{NAME}-2026.11.22": {"properties": {"log": {"type": "text"}}}}},
          [("indices", "warning")]),
+        ({"mappings": {"other-2026.11.22": {"properties": {"log": {"type": "text"}}}}}, []),
+        ({"mappings": None}, [("indices", "missing")]),
+        ({"skew": None}, [("clock", "missing")]),
+        ({"skew": dt.timedelta(seconds=2)}, []),
         ({"skew": dt.timedelta(seconds=3)}, [("clock", "warning")]),
         ({"skew": dt.timedelta(seconds=-3)}, [("clock", "warning")]),
         ({"skew": dt.timedelta(seconds=1)}, []),
@@ -220,6 +231,8 @@ def rivals(*others: tuple[str, int]) -> dict[str, Any]:
 def test_what_is_wrong_is_said(changes: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     made = plan(**changes)
     assert found(made) == expected
+    wrong = {check for check, _ in expected} - {"template"}  # which has a finding for each
+    assert not wrong & {f.check for f in made.checks if f.state == "ok"}
     assert made.ok == all(state != "missing" for _, state in expected)
 
 
@@ -230,3 +243,87 @@ def test_many_indices_are_counted_and_not_all_listed() -> None:
     assert "2026.11.01" in finding.detail
     assert finding.detail.count(NAME) == 5
     assert "and 15 more" in finding.detail
+
+
+def details(made: SetupPlan) -> list[str]:
+    return [finding.detail for finding in made.checks if finding.state != "ok"]
+
+
+@pytest.mark.parametrize("check", ["version", "template", "privileges", "indices", "clock"])
+def test_why_something_was_not_observed_is_said(check: str) -> None:
+    nothing = ClusterState()
+    assert set(details(plan_setup(nothing, {NAME: WANTED}))) == {"it was not looked at"}
+    knows = replace(nothing, troubles={check: "the server answered 403"})
+    made = plan_setup(knows, {NAME: WANTED})
+    assert made.templates == (TemplatePlan(NAME, "unknown", ()),)
+    assert {f.check for f in made.checks if f.detail == "the server answered 403"} == {check}
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(3.25, "3.2 s ahead"), (-3.25, "3.2 s behind")])
+def test_a_clock_is_said_to_be_ahead_or_behind(seconds: float, word: str) -> None:
+    (detail,) = details(plan(skew=dt.timedelta(seconds=seconds)))
+    assert detail == f"the cluster's clock is {word}"
+
+
+def test_a_template_without_a_priority_has_the_lowest() -> None:
+    other = {"index_patterns": ["llama-*"]}
+    lowest = {**WANTED, "priority": 0}
+    made = plan_setup(replace(GOOD, templates={NAME: lowest, "x": other}), {NAME: lowest})
+    (detail,) = details(made)
+    assert detail == "the template x takes the same indices with priority 0, ours has 0"
+    above = {**WANTED, "priority": 1}
+    made = plan_setup(replace(GOOD, templates={NAME: above, "x": other}), {NAME: above})
+    assert found(made) == []
+
+
+@pytest.mark.parametrize(("count", "end"), [(5, ".05"), (6, ".05 and 1 more")])
+def test_up_to_five_indices_are_listed(count: int, end: str) -> None:
+    durability = {f"{NAME}-2026.11.{day:02}": "async" for day in range(1, count + 1)}
+    (detail,) = details(plan(durability=durability))
+    named, _, _ = detail.removeprefix("translog.durability is async in ").partition(":")
+    assert named.endswith(end)
+
+
+def test_an_index_that_is_lax_and_strange_is_said_to_be_both() -> None:
+    index = f"{NAME}-2026.11.22"
+    guessed = {"properties": {"log": {"type": "text"}}}
+    made = plan(durability={index: "async"}, mappings={index: guessed})
+    assert found(made) == [("indices", "warning"), ("indices", "warning")]
+
+
+def test_every_privilege_too_many_is_named() -> None:
+    held = {**HELD, "index": True, "manage": True}
+    (detail,) = details(plan(shipper={f"{NAME}-*": HELD, f"{WORKER}-*": held}))
+    assert detail.startswith("the shipper's user also has index, manage, and could")
+
+
+@pytest.mark.parametrize(
+    "filled_in",
+    [
+        {"composed_of": []},
+        {"allow_auto_create": None},
+        {"created_date": 1, "modified_date_millis": 2},
+        {"type": "object"},
+    ],
+)
+def test_a_field_that_the_server_fills_in_is_no_difference(filled_in: dict[str, Any]) -> None:
+    """The fields behind it are compared all the same."""
+    assert plan(templates={NAME: {**filled_in, **WANTED}}).changes == ()
+    drifted = {**filled_in, **WANTED, "version": 0}
+    (update,) = plan(templates={NAME: drifted}).changes
+    assert update.diff == ("- version = 0", f"+ version = {WANTED['version']}")
+
+
+def test_the_order_of_the_members_of_an_object_in_a_list_is_no_difference() -> None:
+    before = {**WANTED, "x": [{"a": 1, "b": 2}]}
+    after = {**WANTED, "x": [{"b": 2, "a": 1}]}
+    made = plan_setup(replace(GOOD, templates={NAME: before}), {NAME: after})
+    assert made.changes == ()
+
+
+def test_an_index_of_records_has_no_field_but_the_template_s() -> None:
+    """A document may bring fields of its own, a record may not."""
+    mapping = copy.deepcopy(WANTED["template"]["mappings"])
+    mapping["properties"]["another"] = {"type": "keyword"}
+    made = plan(mappings={f"{NAME}-2026.11.22": mapping})
+    assert found(made) == [("indices", "warning")]
