@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -121,10 +122,16 @@ def test_the_events_own_fields_are_taken_from_extra() -> None:
     assert fields["details"] == {"a": 1, "b": 2, "logger": "queen"}
 
 
+def test_details_may_be_any_mapping() -> None:
+    fields = LogCall("m", "info", "queen", {"details": MappingProxyType({"a": 1})}).fields()
+    assert fields["details"] == {"a": 1, "logger": "queen"}
+
+
 @pytest.mark.parametrize(
     ("level", "severity"),
-    [(0, "info"), (10, "info"), (29, "info"), (30, "warning"), (40, "error"), (50, "critical")],
-)
+    [(0, "info"), (10, "info"), (29, "info"), (30, "warning"), (39, "warning"),
+     (40, "error"), (49, "error"), (50, "critical")],
+)  # fmt: skip
 def test_levels_become_severities(level: int, severity: str) -> None:
     assert severity_of(level) == severity
 

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import copy
 from fnmatch import fnmatchcase
+from hashlib import sha256
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shippers.sinks.elasticsearch.bulk import documents_prefix
-from shippers.sinks.elasticsearch.document_template import document_template
+from shippers.sinks.elasticsearch.document_template import document_template, template_for
 from shippers.sinks.elasticsearch.index_template import index_template
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 
 names = st.from_regex(r"[a-c-]{1,4}", fullmatch=True)
 
@@ -51,3 +54,31 @@ def test_own() -> None:
 def test_the_source_takes_the_place_of_audit_in_the_name() -> None:
     assert documents_prefix("llama-orch-audit", "journal") == "llama-orch-journal"
     assert documents_prefix("other", "journal") == "other-journal"
+
+
+def test_the_version_rises_with_every_change() -> None:
+    """Set-up replaces a template whose content differs; a person tells the two by the version."""
+    body = document_template("x-audit", "journal")
+    digest = sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    assert (body["version"], digest[:16]) == (3, "0eb4c74ec5cd0281")
+
+
+def test_no_document_is_refused_for_its_fields() -> None:
+    template = document_template("x-audit", "journal")["template"]
+    mapping = template["settings"]["index"]["mapping"]
+    assert mapping["ignore_malformed"] is True
+    assert mapping["total_fields"]["ignore_dynamic_beyond_limit"] is True
+    assert template["mappings"]["subobjects"] is False
+    assert template["mappings"]["date_detection"] is False
+
+
+def test_the_audit_logs_and_each_source_have_a_template_of_the_size_that_is_set() -> None:
+    options = ElasticsearchOptions(
+        urls=("http://localhost:9200",), index_prefix="x-audit", shards=3, replicas=2
+    )
+    size = {"shards": 3, "replicas": 2}
+    assert template_for(options) == ("x-audit", index_template("x-audit", **size))
+    expected = document_template("x-audit", "journal", **size)
+    assert template_for(options, "journal") == ("x-journal", expected)
+    index = document_template("x-audit", "journal")["template"]["settings"]["index"]
+    assert (index["number_of_shards"], index["number_of_replicas"]) == (1, 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -41,6 +42,17 @@ def test_resolves() -> None:
     aliases = {name: m["path"] for name, m in MAPPED.items() if m["type"] == "alias"}
     assert {MAPPED[path]["type"] for path in aliases.values()} <= {"keyword", "long", "ip"}
     assert aliases["event.sequence"] == "seq"
+
+
+def test_it_is_the_template_that_is_there_as_a_file() -> None:
+    path = Path(__file__).parents[4] / "deploy/elasticsearch/index-template.json"
+    assert orjson.loads(path.read_bytes()) == index_template()
+
+
+def test_it_has_the_numbers_of_shards_and_replicas_that_were_asked_for() -> None:
+    for shards, replicas in ((1, 0), (3, 2)):
+        index = index_template(shards=shards, replicas=replicas)["template"]["settings"]["index"]
+        assert (index["number_of_shards"], index["number_of_replicas"]) == (shards, replicas)
 
 
 def test_impossible_numbers_are_refused() -> None:
