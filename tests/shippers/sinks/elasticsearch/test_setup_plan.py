@@ -196,7 +196,7 @@ def rivals(*others: tuple[str, int]) -> dict[str, Any]:
     [
         ({"versions": ("8.18.4",)}, [("version", "missing")]),
         ({"versions": ("7.17.0", "9.0.0")}, [("version", "missing")]),
-        ({"versions": ("8.19.0",)}, []),
+        ({"versions": ("8.19", "8.19.0")}, []),
         ({"versions": ("9.99.0",)}, []),
         ({"versions": ("10.0.0",)}, [("version", "warning")]),
         ({"versions": None, "troubles": {"version": "the server answered 403"}},
