@@ -54,6 +54,8 @@ class Cursor:
     byte after its LF in the uncompressed segment, ``hash`` its hash; ``at`` when it was written.
     ``gaps`` are exceptions: ranges of numbers (first, last) that were missing in the files when
     they were due.  If their records come back, the sink does not have them.
+    ``unverified`` are ranges of records whose id the sink had already and whose hash it would not
+    show: they may be those of another host, so retention does not delete ours.
     """
 
     log: str
@@ -63,6 +65,7 @@ class Cursor:
     hash: str
     at: dt.datetime
     gaps: tuple[tuple[int, int], ...] = ()
+    unverified: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.offset < 0 or self.seq < 0:
@@ -188,14 +191,20 @@ def _load(
 
 
 def _encode(cursor: Cursor) -> bytes:
-    return _sealed({"v": 1, **asdict(cursor), "at": format_timestamp(cursor.at)})
+    fields = asdict(cursor)
+    if not cursor.unverified:  # programs before 0.2.0 can read the cursor
+        del fields["unverified"]
+    return _sealed({"v": 1, **fields, "at": format_timestamp(cursor.at)})
 
 
 def _decode(text: bytes) -> Cursor:
     fields = _opened(text)
     try:
-        gaps = tuple((int(first), int(last)) for first, last in fields.get("gaps", ()))
-        return Cursor(**{**fields, "at": parse_timestamp(fields["at"]), "gaps": gaps})
+        ranges = {
+            name: tuple((int(first), int(last)) for first, last in fields.get(name, ()))
+            for name in ("gaps", "unverified")
+        }
+        return Cursor(**{**fields, "at": parse_timestamp(fields["at"]), **ranges})
     except (KeyError, TypeError) as error:
         raise ValueError("it is not a cursor of this version") from error
 

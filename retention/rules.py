@@ -12,6 +12,7 @@ the two is missing; ``retention.gather`` provides it and asks again.
 Invariants (tests of the same name in tests/retention/test_rules.py):
   shipped      nothing beyond the slowest sink's cursor, or in a gap before it, is compressed or
                deleted
+  verified     nothing is deleted that a sink had already without its hash being compared
   held         nothing that a hold in force covers is compressed or deleted
   newest       the newest segment of a log is never touched, keep_at_least are never deleted
   monotone     what is deleted at an instant is deleted at every later one, all else being equal
@@ -276,9 +277,22 @@ def _protected(subject: Subject, newer: int, group: SubjectGroup) -> Verdict | N
         return Verdict("keep", "proof", "it holds the tombstones of deleted segments")
     if type(subject) is AdoptedFile and group.is_counted:
         return Verdict("keep", "not_in_index", _UNCOUNTED)
+    if type(subject) is Segment and (doubt := _not_verified(subject, group)):
+        return Verdict("keep", "not_verified", doubt)
     if type(subject) is Segment and (lacking := _not_witnessed(subject, group)):
         return Verdict("keep", "not_witnessed", lacking)
     return None
+
+
+def _not_verified(subject: Segment, group: SubjectGroup) -> str:
+    """Return which sink may hold another host's records under the ids of these, "" for none."""
+    bounds = subject.bounds
+    for sink, known in group.cursors:
+        for first, last in () if known.cursor is None else known.cursor.unverified:
+            if bounds is None or (first <= bounds.last_seq and last >= bounds.first_seq):
+                which = f"record {first}" if first == last else f"records {first} to {last}"
+                return f"sink {sink} had {which} already, and their hashes were not compared"
+    return ""
 
 
 def _not_witnessed(subject: Segment, group: SubjectGroup) -> str:

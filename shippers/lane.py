@@ -17,7 +17,9 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from auditlog.format.record import parse_timestamp
+from shippers.item import Shipment
 from shippers.outcome import INDEXED
+from shippers.seq_ranges import SeqRanges, with_seqs
 from shippers.stats import Counts, LogStats
 from shippers.window import Window
 
@@ -68,10 +70,14 @@ class Lane(Generic[P]):
     saved        the position in the cursor file
     read_error   why the last read failed; None if it did not
     trouble      why nothing moves at the moment, or ""
+    unverified   records that the sink had, as far as it said, without their hash being compared
     """
 
-    def __init__(self, name: str, harvester: Harvester[P], start: P) -> None:
+    def __init__(
+        self, name: str, harvester: Harvester[P], start: P, unverified: SeqRanges = ()
+    ) -> None:
         self.name = name
+        self.unverified = unverified
         self.live = False
         self.saved = start
         self.read_error: Exception | None = None
@@ -219,7 +225,7 @@ class Lane(Generic[P]):
         """Note the outcomes of the open items; True if the batch needs no other attempt."""
         self._in_flight -= 1
         if outcomes.count(INDEXED) < len(outcomes):
-            self._unverified += sum(not outcome.verified for outcome in outcomes)
+            self._note_unverified(batch, outcomes)
             self._tamper_alarms += sum(outcome.alarm for outcome in outcomes)
             retried = [outcome for outcome in outcomes if not outcome.final]
             self._retries += len(retried)
@@ -230,6 +236,15 @@ class Lane(Generic[P]):
             return True
         self._to_retry.append(batch)
         return False
+
+    def _note_unverified(self, batch: Batch[P], outcomes: Sequence[DeliveryOutcome]) -> None:
+        """Before the position passes them: no cursor is saved beyond one that it does not name."""
+        places = zip(self._window.open_indices(batch), outcomes, strict=False)
+        items = [batch.items[index] for index, outcome in places if not outcome.verified]
+        self._unverified += len(items)
+        seqs = [item.header.seq for item in items if isinstance(item, Shipment) and item.header]
+        if seqs:
+            self.unverified = with_seqs(self.unverified, seqs)
 
     def back_off(self, now: float, seconds: Callable[[int], float]) -> None:
         """Wait before the next attempt; ``seconds`` is asked with the number of failures in a row.

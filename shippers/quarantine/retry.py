@@ -27,7 +27,7 @@ from shippers.sinks.protocol import Sink
 
 __all__ = ["RetryResult", "retry_entries"]
 
-_UNVERIFIED = "this user may not read, so the alarm cannot be cleared"
+_UNVERIFIED = "the sink has a record of this id, and this user may not read whether it is the same"
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ def retry_entries(
         items = [item for _, item in batch]
         outcomes = deliver_until_final(sink, items, give_up_after=give_up_after, rng=rng)
         for (entry, _), outcome in zip(batch, outcomes, strict=True):
-            reason = _why_it_stays(entry, outcome)
+            reason = _why_it_stays(outcome)
             if not outcome.final:
                 result.waiting.append((entry, reason))
             elif reason:
@@ -90,8 +90,7 @@ def _batches(entries: Iterable[StoredEntry]) -> Iterator[list[tuple[StoredEntry,
         yield batch
 
 
-def _why_it_stays(entry: StoredEntry, outcome: DeliveryOutcome) -> str:
+def _why_it_stays(outcome: DeliveryOutcome) -> str:
     if outcome.kind in (OutcomeKind.RETRY, OutcomeKind.QUARANTINED):
         return outcome.reason
-    unverified = not outcome.verified and entry.fields["kind"] == "tampered"
-    return _UNVERIFIED if unverified else ""
+    return "" if outcome.verified else _UNVERIFIED

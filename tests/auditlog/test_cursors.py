@@ -27,7 +27,7 @@ OLD = Cursor(
     hash="ab" * 32,
     at=dt.datetime(2026, 11, 23, 7, 12, tzinfo=dt.UTC),
 )
-NEW = replace(OLD, offset=2048, seq=9, hash="cd" * 32, gaps=((2, 3), (8, 8)))
+NEW = replace(OLD, offset=2048, seq=9, hash="cd" * 32, gaps=((2, 3), (8, 8)), unverified=((4, 6),))
 
 cursors = st.builds(
     Cursor,
@@ -38,6 +38,7 @@ cursors = st.builds(
     hash=st.text("0123456789abcdef", min_size=64, max_size=64),
     at=st.datetimes(dt.datetime(1970, 1, 1), timezones=st.just(dt.UTC)),  # noqa: DTZ001  (see timezones)
     gaps=st.lists(st.tuples(st.integers(1, 2**63), st.integers(1, 2**63))).map(tuple),
+    unverified=st.lists(st.tuples(st.integers(1, 2**63), st.integers(1, 2**63))).map(tuple),
 )
 
 
@@ -51,6 +52,16 @@ def test_round_trip(tmp_path: Path, cursor: Cursor) -> None:
     store.save("main", cursor)
     assert store.load("main", LOG) == cursor
     assert store.load("main", LogId.parse(LOG)) == cursor
+
+
+def test_a_cursor_without_unverified_records_is_one_that_older_programs_can_read(
+    tmp_path: Path,
+) -> None:
+    store = CursorStore(tmp_path)
+    store.save("main", OLD)
+    assert b"unverified" not in store.path("main", LOG).read_bytes()
+    store.save("main", NEW)
+    assert b'"unverified":[[4,6]]' in store.path("main", LOG).read_bytes()
 
 
 def test_torn(tmp_path: Path) -> None:

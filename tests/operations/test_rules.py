@@ -250,6 +250,17 @@ CASES: Final = [
         {f"auditlog_shipper_tamper_alarms_total{{{SINK}}}": "_ 1x5 0x5"},
         (1, 6), (0, 7), of(SINK),
     ),
+    Case(
+        "AuditUnverifiedDuplicates",
+        {f"auditlog_shipper_unverified_duplicate_records_total{{{SINK}}}": "_ 1x9 0x5"},
+        (7, 10), (0, 5, 11), of(AGENT),
+    ),
+    # After a restart of the agent: the cursors still name them.
+    Case(
+        "AuditUnverifiedDuplicates",
+        {f'auditlog_retention_kept_segments{{{AGENT},reason="not_verified"}}': "0 1x9 0x5"},
+        (7, 10), (0, 5, 11), of(AGENT),
+    ),
     # In steps of an hour: the last success was at minute 0.
     Case(
         "AuditRetentionOverdue",

@@ -70,6 +70,19 @@ def test_shipped(given_input: Input) -> None:
 
 
 @given(any_input)
+def test_verified(given_input: Input) -> None:
+    (_, gate), *_ = given_input
+    for action in decide(given_input).only("delete"):
+        if not isinstance(action.subject, Segment):
+            continue
+        bounds = ends_of(action)
+        for sink in gate.sinks:
+            known = gate.cursor(sink, LogId.parse(action.subject.log))
+            for first, last in () if known.cursor is None else known.cursor.unverified:
+                assert last < bounds.first_seq or bounds.last_seq < first
+
+
+@given(any_input)
 def test_held(given_input: Input) -> None:
     (facts, _), _, holds, now = given_input
     matches = {
@@ -250,6 +263,27 @@ def test_what_is_not_shipped_is_neither_compressed_nor_deleted() -> None:
     ]
     decided = plan(facts, POLICY, gate_of(cursor_at(middle, 20)), (), START + 999 * DAY)
     assert verdicts(decided)[1] == "delete age"
+
+
+def test_what_a_sink_had_already_and_would_not_show_is_compressed_and_not_deleted() -> None:
+    facts = facts_of(
+        segment(0, forms=FORMS_ZST), segment(1, forms=FORMS_ZST), segment(2), segment(3)
+    )
+    _, second, third, last = (each.bounds for each in facts.segments[LOG])
+    assert second is not None
+    assert third is not None
+    assert last is not None
+    cursor = cursor_at(facts.segments[LOG][3], last.last_seq)
+    end, begin = second.last_seq, third.first_seq
+    for doubtful, expected in (
+        ((), ["delete age", "delete age", "delete age"]),
+        (((end, end),), ["delete age", "keep not_verified", "delete age"]),
+        (((1, 1), (begin, begin)), ["keep not_verified", "delete age", "compress age"]),
+    ):
+        gate = gate_of(replace(cursor, unverified=doubtful))
+        decided = plan(facts, POLICY, gate, (), START + 999 * DAY)
+        assert verdicts(decided) == [*expected, "keep active"]
+    assert "sink main had record 1 already" in decided.actions[0].detail
 
 
 def test_what_no_quorum_has_witnessed_is_compressed_and_not_deleted() -> None:

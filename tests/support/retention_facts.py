@@ -184,7 +184,11 @@ def gates(draw: st.DrawFn, facts: DirectoryFacts) -> SinkCursors:
             begin, end = sorted(draw(st.tuples(st.integers(1, seq), st.integers(1, seq))))
             cursor = cursor_at(where, seq, digest="f" * 64 if state == "foreign" else None)
             cursors[sink, log] = SinkCursor(
-                replace(cursor, gaps=((begin, end),) * draw(st.integers(0, 1))),
+                replace(
+                    cursor,
+                    gaps=((begin, end),) * draw(st.integers(0, 1)),
+                    unverified=((begin, seq),) * draw(st.integers(0, 1)),
+                ),
                 "is in doubt" if state == "problem" else "",
             )
     return SinkCursors(sinks, cursors)

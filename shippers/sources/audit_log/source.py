@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from auditlog.format.tombstones import Tombstone
+    from shippers.seq_ranges import SeqRanges
     from shippers.sources.protocol import FeedContext
     from shippers.stats import LogStats
 
@@ -116,7 +117,7 @@ class LogFeed:
                 continue
             segment, offset, seq, digest, gaps = position = lane.position
             now = dt.datetime.now(dt.UTC)
-            cursor = Cursor(lane.name, segment, offset, seq, digest, now, gaps)
+            cursor = Cursor(lane.name, segment, offset, seq, digest, now, gaps, lane.unverified)
             context.cursors.save(context.sink, cursor)
             lane.saved = position
             context.quarantine.forget(lane.name, SegmentName.parse(segment), offset)
@@ -147,26 +148,27 @@ class LogFeed:
         return stats
 
     def _follow(self, log: str, directory: Path) -> _FollowedLog:
-        start = self._load(log)
+        start, unverified = self._load(log)
         harvester = LogHarvester(
             log,
             start,
             lambda stub: _is_proven(directory, log, stub),
             lambda: _tombstones(directory, log),
         )
-        followed = _FollowedLog(Lane(log, harvester, start), harvester, directory)
+        followed = _FollowedLog(Lane(log, harvester, start, unverified), harvester, directory)
         self._logs[log] = followed
         return followed
 
-    def _load(self, log: str) -> Position:
+    def _load(self, log: str) -> tuple[Position, SeqRanges]:
         try:
             cursor = self._context.cursors.load(self._context.sink, log)
         except CursorDamaged as error:
             _logger.warning("%s Shipping of %s starts from its beginning.", error, log)
             cursor = None
         if cursor is None:
-            return Position()
-        return Position(cursor.segment, cursor.offset, cursor.seq, cursor.hash, cursor.gaps)
+            return Position(), ()
+        start = Position(cursor.segment, cursor.offset, cursor.seq, cursor.hash, cursor.gaps)
+        return start, cursor.unverified
 
     def _report_twice(self, followed: _FollowedLog, directory: Path) -> None:
         lane = followed.lane

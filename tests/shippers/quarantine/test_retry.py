@@ -104,6 +104,17 @@ def test_an_alarm_of_tampering_is_cleared_only_by_who_can_compare(tmp_path: Path
     assert retry_entries(quarantine.path, FakeSink()).delivered == 1
 
 
+def test_a_refused_record_stays_while_the_sink_may_have_another_hosts_under_its_id(
+    tmp_path: Path,
+) -> None:
+    quarantine = Quarantine(tmp_path, "main")
+    quarantine.add([entry(RECORDS[0], "refused")], NOW)
+    sink = FakeSink(answer=lambda _: [unverified_duplicate(403)])
+    result = retry_entries(quarantine.path, sink)
+    assert (result.delivered, len(result.refused)) == (0, 1)
+    assert [one.fields["kind"] for one in read_entries(quarantine.path)] == ["refused"]
+
+
 def test_only_what_is_wanted_is_tried(quarantine: Quarantine) -> None:
     third = next(e.id for e in read_entries(quarantine.path) if e.fields["seq"] == 3)
     sink = FakeSink()
