@@ -49,13 +49,18 @@ def called(parameter: click.Parameter) -> str:
 
 
 def line(command: click.Command, asked: click.Parameter, given: str = "") -> Iterator[str]:
-    """Arguments that give what is required, and this for the one that is asked about."""
+    """Arguments that give what is required, and this for the one that is asked about.
+
+    An argument that is asked about has those before it given too: arguments have no names.
+    """
     arguments = []
+    asked_yet = not isinstance(asked, click.Argument)
     for parameter in command.params:
         text = given if parameter is asked else "x"
         if isinstance(parameter, click.Argument):
-            if parameter is asked or parameter.required:
+            if not asked_yet or parameter.required:
                 arguments.append(text)
+            asked_yet = asked_yet or parameter is asked
         elif parameter is asked or parameter.required:
             yield f"{max(parameter.opts, key=len)}={text}"
     yield from ("--", *arguments)
