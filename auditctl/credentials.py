@@ -32,11 +32,26 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 def credential_options(command: _Command) -> _Command:
     """``username``, ``password_file``, ``api_key_file`` and ``ca_file``, for ``as_user``."""
     for option in (
-        click.option("--ca-file", type=PATH, metavar="FILE", help="Authority of its certificate."),
-        click.option("--api-key-file", type=PATH, metavar="FILE", help="Or this API key."),
-        click.option("--password-file", type=PATH, metavar="FILE", help="That user's password."),
         click.option(
-            "--username", type=TEXT, metavar="NAME", help="Another user than the sink's own."
+            "--ca-file",
+            type=PATH,
+            metavar="FILE",
+            help="CA certificate with which to verify the sink.",
+        ),
+        click.option(
+            "--api-key-file",
+            type=PATH,
+            metavar="FILE",
+            help="File with an API key to use instead of a user.",
+        ),
+        click.option(
+            "--password-file", type=PATH, metavar="FILE", help="File with that user's password."
+        ),
+        click.option(
+            "--username",
+            type=TEXT,
+            metavar="NAME",
+            help="User to log in as, instead of the sink's configured one.",
         ),
     ):
         command = option(command)
@@ -64,7 +79,9 @@ def as_user(
     if not has_key and username is None and password_file is None:
         return sink
     if sink.kind == "sqlite":
-        raise ConfigError("a SQLite file has no users", hint="Leave --username and the like away.")
+        raise ConfigError(
+            "a SQLite file has no users", hint="Leave out --username and other credentials."
+        )
     if has_key and (username is not None or password_file is not None):
         raise ConfigError("a user and an API key were given", hint="Keep one of the two.")
     if not has_key and (username is None or not (password_file or secrets)):

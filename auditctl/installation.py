@@ -81,7 +81,7 @@ class Installation:
         if self.agent == self.writer:
             raise InvalidName(
                 f"the shipper and the writers are both to be {self.agent}",
-                hint="Give them different users: whoever ships shall not be able to change.",
+                hint="Give them different users: the shipper must not be able to change the logs.",
             )
 
     def plan(self, root: Path) -> tuple[InstallStep, ...]:

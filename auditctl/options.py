@@ -147,16 +147,19 @@ def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
             shell_complete=complete_logs,
             default="*",
             metavar="GLOB",
-            help="Only logs like rbee-hive@*.",
+            help="Logs to include, such as rbee-hive@*.",
         ),
         click.option(
-            "--until", type=TEXT, metavar="TIME", help="End of the period; a day is included whole."
+            "--until",
+            type=TEXT,
+            metavar="TIME",
+            help="End of the period; a date includes that whole day.",
         ),
         click.option(
             "--since",
             type=TEXT,
             metavar="TIME",
-            help="Begin of the period: 2026-11-23, 10:30, yesterday, 2h.",
+            help="Start of the period: 2026-11-23, 10:30, yesterday, 2h.",
         ),
     ):
         command = option(command)

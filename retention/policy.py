@@ -141,7 +141,7 @@ class RetentionPolicy:
         ):
             raise PolicyError(
                 f"max_total_bytes is {self.max_total_bytes!r}",
-                hint="Zero does not mean everything; leave it out for no limit.",
+                hint="Zero is not allowed; leave it out for no limit.",
             )
         for glob, policy in self.overrides:
             if not glob.strip():
@@ -159,7 +159,7 @@ class RetentionPolicy:
             if duration < dt.timedelta(seconds=1):
                 raise PolicyError(
                     f"{name} is {duration.total_seconds():g} s",
-                    hint="Zero does not mean everything; the shortest duration is 1s.",
+                    hint="Zero is not allowed; the shortest duration is 1s.",
                 )
         if self.delete_after <= self.compress_after:
             raise PolicyError(

@@ -29,9 +29,9 @@ def agent(config_path: Path | None, *, only: str | None) -> int:
     """Run shippers and retention as one service.
 
     Ships all configured directories to all configured sinks, compresses and deletes by the policy,
-    and serves metrics on the configured address, until SIGTERM or Ctrl-C. SIGHUP reads the
-    configuration and the secrets anew; one that cannot work is said, and changes nothing. Where
-    only other sources are configured, and no directories, there is nothing to retain.
+    and serves metrics on the configured address, until SIGTERM or Ctrl-C. SIGHUP reloads the
+    configuration and the secrets; an invalid configuration is reported, and the current one stays
+    in force. Retention needs a configured directory: it does not apply to other sources.
 
     \b
     Examples:

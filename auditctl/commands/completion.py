@@ -12,9 +12,9 @@ from auditctl.output import render
 @click.command
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete commands and options.
+    """Print the script with which a shell completes commands and options.
 
-    The names of logs and sinks as well, of the directory or the configuration.
+    It also completes the names of logs and sinks of the directory or the configuration.
 
     \b
     Examples:

@@ -29,13 +29,13 @@ _HIDDEN: Final = "(hidden)"
 
 @click.group
 def config() -> None:
-    """Begin, check and show the configuration."""
+    """Create, check and show the configuration."""
 
 
 @config.command
-@click.option("-o", "--output", "target", type=PATH, metavar="FILE", help="A new file to write.")
+@click.option("-o", "--output", "target", type=PATH, metavar="FILE", help="New file to write.")
 def init(target: Path | None) -> None:
-    """Print a configuration to begin with, every setting explained.
+    """Print a configuration to start from, with every setting explained.
 
     \b
     Examples:
@@ -53,12 +53,14 @@ def init(target: Path | None) -> None:
 @config.command
 @config_option
 @click.option(
-    "--only", type=click.Choice(["ship", "retain"]), help="Check for an agent with the same --only."
+    "--only",
+    type=click.Choice(["ship", "retain"]),
+    help="Check for an agent that runs with this --only.",
 )
 def check(config_path: Path | None, *, only: str | None) -> None:
     """Check whether the agent could start with this configuration.
 
-    Reads every file that it names; connects to nothing.
+    Reads every file that the configuration names; makes no connection.
     """
     loaded = load(config_path)
     loaded.check_logs()

@@ -20,7 +20,10 @@ _NEEDED_BYTES = 300 << 20
 
 @click.command
 @click.option(
-    "--sink", type=TEXT, metavar="URL", help="Ship into this Elasticsearch, not a SQLite file."
+    "--sink",
+    type=TEXT,
+    metavar="URL",
+    help="Ship into this Elasticsearch instead of a SQLite file.",
 )
 @click.option(
     "--keep",
@@ -33,8 +36,8 @@ def demo(sink: str | None, keep: Path | None, *, as_json: bool) -> int:
     """See the whole pipeline run, with crashes, in a minute.
 
     Three services write, one of them and the shipper are killed, a copy is tampered with, and
-    retention goes through 91 days. In the end a log is written anew with all that its host has, and
-    a witness remembers. Exits 0 only when every promise held.
+    retention runs over 91 days. Finally a log is rewritten with every key of its host, and a
+    checkpoint that a witness cosigned exposes it. Exits with 0 only when every promise held.
 
     \b
     Examples:

@@ -35,12 +35,12 @@ _COLOURS: Final[dict[CheckState, render.Colour]] = {"ok": "green", "warn": "yell
 @config_option
 @json_option("auditctl.doctor/1")
 def doctor(directory: Path | None, *, config_path: Path | None, as_json: bool) -> int:
-    """Check whether this host is fit for audit logs.
+    """Check whether this host is ready for audit logs.
 
-    Looks at the configuration, at DIR or all configured directories and the disks below them, at
-    clock, kernel limits, systemd units, agent and sinks, and says what mends what is not as it
-    should be. It writes and syncs 400 KiB in each directory, which are gone afterwards, and changes
-    nothing. Exits with 1 when something fails; a warning is for a person to judge.
+    Checks the configuration, DIR or all configured directories and their disks, the clock, kernel
+    limits, systemd units, the agent and the sinks, and prints how to fix each problem. It writes
+    and syncs 400 KiB in each directory, removes them again, and changes nothing else. Exits with 1
+    when a check fails; a warning does not change the exit code.
 
     \b
     Examples:

@@ -28,23 +28,31 @@ _RETRY_SECONDS: Final = 0.05
 @click.command
 @click.argument("directory", metavar="DIR", type=DIRECTORY)
 @click.argument("event_type", type=TEXT)
-@click.option("--service", type=TEXT, required=True, help="The service the log belongs to.")
-@click.option("--host", type=TEXT, help="Default: this host's name.")
+@click.option("--service", type=TEXT, required=True, help="Service that the log belongs to.")
+@click.option("--host", type=TEXT, help="Name of the host (default: this host's).")
 @click.option(
-    "--instance", type=TEXT, help="Which of the service's processes this is, where it has several."
+    "--instance", type=TEXT, help="Instance, where the service has several processes on this host."
 )
-@click.option("--actor", type=TEXT, metavar="USER", help="Who did it.")
-@click.option("--resource", type=TEXT, metavar="TYPE/ID", help="What it was done to.")
+@click.option("--actor", type=TEXT, metavar="USER", help="User who performed the action.")
+@click.option(
+    "--resource",
+    type=TEXT,
+    metavar="TYPE/ID",
+    help="Resource that the action concerns, such as host/gpu-1.",
+)
 @click.option(
     "--outcome",
     type=click.Choice(OUTCOMES),
     default="success",
     show_default=True,
+    help="Outcome of the action.",
 )
-@click.option("--reason", help="Why it ended so; '' for none.")
-@click.option("--severity", type=click.Choice(SEVERITIES))
+@click.option("--reason", help="Reason for the outcome; '' for none.")
+@click.option("--severity", type=click.Choice(SEVERITIES), help="Severity of the event.")
 @click.option(
-    "--correlation-id", metavar="ID", help="What it belongs to, such as a request; '' for none."
+    "--correlation-id",
+    metavar="ID",
+    help="ID shared by related events, such as a request's; '' for none.",
 )
 @click.option(
     "--detail",
@@ -52,14 +60,14 @@ _RETRY_SECONDS: Final = 0.05
     type=TEXT,
     multiple=True,
     metavar="KEY=TEXT",
-    help="Anything else; KEY:=JSON for numbers and structures. Repeatable.",
+    help="Further detail; KEY:=JSON for numbers and structures. Repeatable.",
 )
 @click.option(
     "--wait",
     type=DURATION,
     default="5s",
     show_default=True,
-    help="How long to wait while another process writes this log.",
+    help="Maximum time to wait while another process writes this log.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (auditctl.emit/1).")
 def emit(
@@ -79,10 +87,10 @@ def emit(
     wait: dt.timedelta,
     as_json: bool,
 ) -> None:
-    """Append one event to a log; returns when it is durable.
+    """Append one event to a log, and return when it is durable.
 
-    Prints the log, the record's number and its hash. DIR is created when only its last part is
-    missing. Exits with 0 only when the record will survive a crash of this host.
+    Prints the log, the record's sequence number and its hash. DIR is created when only its last
+    part is missing. Exits with 0 only when the record will survive a crash of this host.
 
     \b
     Examples:

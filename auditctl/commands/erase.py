@@ -62,29 +62,41 @@ _PATIENCE = dt.timedelta(seconds=10)
     "directory",
     metavar="DIR",
     type=DIRECTORY,
-    help="Instead of the configured directories.",
+    help="Directory to use instead of the configured ones.",
 )
-@click.option("--actor", type=TEXT, metavar="USER", help="All records of this user_id.")
-@click.option("--query", type=TEXT, metavar="QUERY", help="All records that answer it; see search.")
+@click.option("--actor", type=TEXT, metavar="USER", help="Erase all records of this user_id.")
+@click.option(
+    "--query",
+    type=TEXT,
+    metavar="QUERY",
+    help="Erase all records that match this query; see search.",
+)
 @scope_options
-@click.option("--reason", type=TEXT, help="Why; recorded for ever, so name no data subject.")
-@click.option("--by", type=TEXT, metavar="WHO", help="Who decided it; recorded for ever.")
-@click.option("--legal-basis", type=TEXT, help="Such as GDPR art. 17(1)(b).")
-@click.option("--finish", is_flag=True, help="Carry out again what is on record as erased.")
-@click.option("--confirm", is_flag=True, help="Erase; without it the plan is printed alone.")
+@click.option(
+    "--reason", type=TEXT, help="Reason; recorded permanently, so do not name the data subject."
+)
+@click.option("--by", type=TEXT, metavar="WHO", help="Person who decided it; recorded permanently.")
+@click.option("--legal-basis", type=TEXT, help="Legal basis, such as GDPR art. 17(1)(b).")
+@click.option(
+    "--finish", is_flag=True, help="Carry out the recorded erasures again, to complete them."
+)
+@click.option(
+    "--confirm", is_flag=True, help="Erase the records; without it, only the plan is printed."
+)
 @credential_options
 @json_option("auditctl.erase/1")
 def erase(log: str | None, seq: int | None, **options: Any) -> int:
-    """Erase one record, or all of a person, and keep every proof of the others.
+    """Erase one record, or all of a person; proofs of other records stay valid.
 
-    A record is erased by LOG and SEQ, or all that --actor or --query find. Prints the plan; with
-    --confirm, who erased what and why is recorded in the chain of retention's log, each line is
-    replaced by a stub with its hashes, and the documents are deleted from quarantines and sinks,
-    as the user of index_delete_username or --username. It cannot be undone.
+    Selects the record LOG SEQ, or all records that --actor or --query find, and prints the plan.
+    With --confirm, the erasure, its reason and the person are recorded in the chain of retention's
+    log, each line is replaced by a stub with its hashes, and the documents are deleted from
+    quarantines and sinks, as the user of index_delete_username or --username. This cannot be
+    undone.
 
-    Refused, with exit code 4, are records under a legal hold, records that a sink has not
-    acknowledged, records in a segment that is being written, and a log's records about itself.
-    Exits with 3 when a part was refused, or a sink failed: --finish does the rest.
+    Records under a legal hold, records that a sink has not acknowledged, records in a segment that
+    is being written, and a log's records about itself are refused with exit code 4. Exits with 3
+    when a part was refused, or a sink failed: --finish does the rest.
 
     \b
     Examples:
@@ -131,7 +143,7 @@ class _ErasureRequest:
         if not self._found and not self.finish:
             raise CommandFailed(
                 "there is no such record in the files",
-                hint="What retention deleted here goes from a sink with its index"
+                hint="Records that retention deleted leave a sink with their index"
                 " (auditctl prune --indices).",
             )
         return code

@@ -49,17 +49,17 @@ _directory_option = click.option(
     "directory",
     metavar="DIR",
     type=DIRECTORY,
-    help="Instead of the configured directories.",
+    help="Directory to use instead of the configured ones.",
 )
 
 
 @click.group
 def evidence() -> None:
-    """Sign what logs hold, and have witnesses remember it.
+    """Sign checkpoints of logs, and have witnesses cosign them.
 
-    The agent signs a checkpoint of each log about once a minute: how many records it has, and a
-    hash over all of them. Witnesses of the trust policy cosign it. From then on nobody can change,
-    cut off or write anew what was signed without `auditctl verify --policy` saying so.
+    The agent signs a checkpoint of each log about once a minute: its number of records, and a hash
+    over all of them. Witnesses of the trust policy cosign it. From then on `auditctl verify
+    --policy` reports every signed record that is changed, cut off or rewritten.
     """
 
 
@@ -70,21 +70,21 @@ def evidence() -> None:
     "--origin",
     type=TEXT,
     metavar="PREFIX",
-    help="Begins every log's name, like audit.example.com/hive1 (default: the host).",
+    help="Prefix of every log's name, like audit.example.com/hive1 (default: the host).",
 )
 @click.option(
     "--for-witness",
     is_flag=True,
-    help="Print one line for all logs of this host, those to come too; witnesses alone take it.",
+    help="Print one line for all logs of this host, present and future; only witnesses accept it.",
 )
 def init(
     config_path: Path | None, *, directory: Path | None, origin: str | None, for_witness: bool
 ) -> None:
-    """Make the key that signs, and print the public key of each log.
+    """Create the signing key, and print the public key of each log.
 
-    Each line printed is a log line of a trust policy, for the auditor and for the administrators
-    of the witnesses. The private key stays here, readable by its owner alone; with a copy of it
-    anybody can sign. A key that is there is kept, and its lines are printed again.
+    Each line printed is a log line of a trust policy, for the auditor and for the administrators of
+    the witnesses. The private key stays on this host, readable only by its owner; anybody with a
+    copy of it can sign. An existing key is kept, and its lines are printed again.
 
     \b
     Examples:
@@ -131,13 +131,17 @@ def _known_logs(config: Config, directories: Sequence[Path]) -> list[str]:
 @config_option
 @_directory_option
 @click.option(
-    "--wait", type=DURATION, default="10s", show_default=True, help="For the witnesses to answer."
+    "--wait",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="Maximum time to wait for the witnesses.",
 )
 @json_option("auditctl.evidence/1")
 def sign(
     config_path: Path | None, *, directory: Path | None, wait: dt.timedelta, as_json: bool
 ) -> int:
-    """Sign everything that there is now, once; for hosts without an agent.
+    """Sign the present state of all logs once, for hosts without an agent.
 
     Exits with 1 when a log cannot be signed, or no quorum of the witnesses answered in time.
     """
@@ -159,7 +163,7 @@ def sign(
 def status(config_path: Path | None, *, directory: Path | None, as_json: bool) -> int:
     """Show how far each log is signed and witnessed, when, and by whom.
 
-    Exits with 1 when a log is not signed any more, or none of its checkpoints has a quorum.
+    Exits with 1 when a log is no longer signed, or none of its checkpoints has a quorum.
     """
     config, _ = chosen(directory, config_path)
     return _print_status(config, as_json=as_json)
@@ -220,8 +224,13 @@ def _state_of(state: ProofState, log: str, policy: TrustPolicy | None) -> dict[s
 @click.argument("log", type=TEXT, required=False, shell_complete=complete_logs)
 @config_option
 @_directory_option
-@click.option("--all", "every", is_flag=True, help="Every log, on a machine that replaces another.")
-@click.option("--reason", type=TEXT, required=True, help="Why; such as a restore from a backup.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Restart the trees of all logs, on a machine that replaces another.",
+)
+@click.option("--reason", type=TEXT, required=True, help="Reason, such as a restore from a backup.")
 def restart(
     log: str | None,
     *,
@@ -230,11 +239,11 @@ def restart(
     every: bool,
     reason: str,
 ) -> None:
-    """Begin a log's tree anew, on record, after a restore from a backup.
+    """Start a new tree for a log, on record, after a restore from a backup.
 
-    What was signed before stays visible: its last checkpoint is put into the log evidence@<host>,
-    and the new tree has another origin, whose line for the trust policy is printed. The agent must
-    not run meanwhile.
+    The earlier tree stays visible: its last checkpoint is recorded in the log evidence@<host>, and
+    the new tree has another origin, whose line for the trust policy is printed. The agent must not
+    run meanwhile.
     """
     if (log is None) != every:
         raise click.UsageError("Name a log, or give --all.")

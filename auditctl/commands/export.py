@@ -41,20 +41,28 @@ _SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson", ".
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @scope_options
-@click.option("--query", metavar="QUERY", help="The records that answer it; see search.")
-@click.option("-o", "--output", "target", type=PATH, metavar="FILE|-")
+@click.option("--query", metavar="QUERY", help="Query that records must match; see search.")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=PATH,
+    metavar="FILE|-",
+    help="File to write; - writes to stdout.",
+)
 @click.option(
     "--tiles",
     "tiles_dir",
     type=PATH,
     metavar="DIR",
-    help="Instead of a file: the signed trees, for other programs (c2sp.org/tlog-tiles).",
+    help="Write the signed trees to this directory instead, for other programs "
+    "(c2sp.org/tlog-tiles).",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["bundle", "ndjson", "csv", "ecs", "parquet"]),
-    help="Default: by the name, .tar.zst (bundle), .csv, .ndjson, .parquet.",
+    help="Format (default: by the file name, .tar.zst (bundle), .csv, .ndjson, .parquet).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (auditctl.exported/1).")
 def export(
@@ -70,12 +78,12 @@ def export(
     form: str | None,
     as_json: bool,
 ) -> int:
-    """Hand records to an auditor, or to another program.
+    """Export records for an auditor or another program.
 
-    A bundle holds whole log files with their proofs, holds and tombstones, a manifest, a README
-    and a program that checks it all with Python alone; auditctl verify checks it too. ndjson, csv,
-    ecs and parquet are the records alone; parquet needs the package pyarrow. Exits with 3 when
-    what was exported is damaged.
+    A bundle holds whole log files with their proofs, holds and tombstones, a manifest, a README and
+    a checker that needs only Python; auditctl verify checks a bundle too. The formats ndjson, csv,
+    ecs and parquet contain only records; parquet needs the package pyarrow. Exits with 3 when
+    exported data is damaged.
 
     \b
     Examples:
@@ -89,12 +97,12 @@ def export(
         raise click.UsageError("Give -o FILE, or --tiles DIR.")
     if tiles_dir is not None:
         if query or form or since or until:
-            raise click.UsageError("--tiles writes whole trees; only --log chooses among them")
+            raise click.UsageError("--tiles writes whole trees; --log is the only filter")
         return _write_tiles(directory, config_path, logs, tiles_dir, as_json=as_json)
     assert target is not None  # noqa: S101  (one of both, see above)
     form = form or next((f for end, f in _SUFFIXES.items() if target.name.endswith(end)), None)
     if form is None:
-        raise click.UsageError(f"{target} does not say what it is to be; give --format")
+        raise click.UsageError(f"{target}: the file name does not tell the format; give --format")
     if form == "parquet" and str(target) == "-":
         raise click.UsageError("Parquet cannot be streamed; give -o FILE")
     scope = SearchScope.asked_for(logs, since, until, now)

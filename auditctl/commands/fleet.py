@@ -38,17 +38,17 @@ _WATCH_SECONDS: Final = 30.0
     "--silent",
     type=DURATION,
     metavar="DURATION",
-    help="Name what has had no record for longer, such as 10m.",
+    help="List logs that have had no record for longer than this, such as 10m.",
 )
 @click.option(
     "--inventory",
     type=PATH,
     metavar="FILE",
-    help="Logs or hosts that are expected, one a line; # begins a comment.",
+    help="List of expected logs or hosts, one per line; # starts a comment.",
 )
-@click.option("--by-host", is_flag=True, help="One line a host instead of one a log.")
-@click.option("--all", "show_all", is_flag=True, help="Also print what needs nobody.")
-@click.option("--watch", is_flag=True, help="Look again every 30 seconds, until Ctrl-C.")
+@click.option("--by-host", is_flag=True, help="Print one line per host instead of one per log.")
+@click.option("--all", "show_all", is_flag=True, help="Also print logs without problems.")
+@click.option("--watch", is_flag=True, help="Refresh every 30 seconds, until Ctrl-C.")
 @click.option("--metrics", is_flag=True, help="Print the Prometheus text format instead.")
 @credential_options
 @json_option("auditctl.fleet/1")
@@ -68,11 +68,11 @@ def fleet(
     ca_file: Path | None,
     as_json: bool,
 ) -> int:
-    """Show every log of every host by what was shipped, problems first.
+    """Show the logs of all hosts as shipped to a sink, problems first.
 
-    Asks only SINK: a configured sink (default: the only one), a URL, or FILE.sqlite. A log is named
-    when it is silent, has gaps in its sequence numbers, has two records of one number, or differs
-    from the inventory. Exits with 1 when something needs a person.
+    Reads only SINK: a configured sink (default: the only one), a URL, or FILE.sqlite. A log is
+    listed when it is silent, has gaps in its sequence numbers, has two records with one number, or
+    differs from the inventory. Exits with 1 when something needs attention.
 
     \b
     Examples:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.argument("log", metavar="LOG", type=TEXT)
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
-@click.option("--reason", type=TEXT, required=True, help="Why nobody needs to look for it.")
-@click.option("--force", is_flag=True, help="Even if nothing on this host knows the log.")
+@click.option("--reason", type=TEXT, required=True, help="Reason for retiring the log.")
+@click.option("--force", is_flag=True, help="Record it even if nothing on this host knows the log.")
 @json_option("auditctl.forget/1")
 def forget(
     log: str,
@@ -42,10 +42,10 @@ def forget(
 ) -> int:
     """Record that a log was retired on purpose.
 
-    It is then no longer reported as missing. LOG has no segment left in DIR, or in the configured
-    directories, but a cursor or a note still knows it. Who forgot it, when, why and up to which
-    record is a record in the chain of retention's log. Refused with exit code 4 while segments of
-    the log are there.
+    The log is then no longer reported as missing. Use it for a LOG that has no segment left in DIR,
+    or in the configured directories, but is still named in the state. The user, time, reason and
+    last known record are recorded in the chain of retention's log. Refused with exit code 4 while
+    the log still has segments.
 
     \b
     Examples:
@@ -61,7 +61,7 @@ def forget(
     seen = [one for each in known.values() for one in each if one.log == log]
     if not seen and not force:
         raise CommandFailed(
-            f"nothing knows a log {log}, or it was forgotten before",
+            f"log {log} is unknown on this host, or already forgotten",
             hint="See auditctl status for the logs that are missing. A log that only a sink has"
             " needs --force.",
         )

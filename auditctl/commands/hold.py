@@ -33,16 +33,16 @@ _directory_option = click.option(
     "directory",
     metavar="DIR",
     type=DIRECTORY,
-    help="Instead of the configured directories.",
+    help="Directory to use instead of the configured ones.",
 )
 
 
 @click.group
 def hold() -> None:
-    """Keep segments from retention, with a reason.
+    """Exempt segments from retention, with a reason.
 
-    A hold keeps every whole segment in which it matches, for as long as it is in force. Adding and
-    releasing one is recorded in the chain, in retention's own log.
+    A hold keeps every segment that contains a matching record, as a whole, while it is in force.
+    Adding and releasing a hold is recorded in the chain of retention's log.
     """
 
 
@@ -50,26 +50,34 @@ def hold() -> None:
 @click.argument("hold_id", type=TEXT, metavar="ID")
 @config_option
 @_directory_option
-@click.option("--owner", type=TEXT, required=True, help="Who asks for it.")
-@click.option("--reason", type=TEXT, required=True, help="Why; such as a case number.")
+@click.option("--owner", type=TEXT, required=True, help="Person who asks for the hold.")
+@click.option("--reason", type=TEXT, required=True, help="Reason, such as a case number.")
 @click.option(
     "--logs",
     type=TEXT,
     shell_complete=complete_logs,
     default="*",
     show_default=True,
-    help="Glob over log ids.",
+    help="Glob of log ids.",
 )
-@click.option("--from", "from_at", type=PAST, help="Records from this instant on, or for 200d.")
+@click.option(
+    "--from", "from_at", type=PAST, help="Earliest record to hold; 200d means 200 days ago."
+)
 @click.option("--until", "until_at", type=PAST, help="Records before this instant.")
 @click.option(
-    "--actor", type=TEXT, metavar="USER", help="Only segments with a record of this user_id."
+    "--actor", type=TEXT, metavar="USER", help="Hold only segments with a record of this user_id."
 )
 @click.option(
-    "--correlation-id", type=TEXT, metavar="ID", help="Only segments with a record of this one."
+    "--correlation-id",
+    type=TEXT,
+    metavar="ID",
+    help="Hold only segments with a record of this correlation ID.",
 )
 @click.option(
-    "--expires", "expires_at", type=FUTURE, help="When it ends by itself, such as in 200d."
+    "--expires",
+    "expires_at",
+    type=FUTURE,
+    help="Time at which the hold ends by itself; 200d means in 200 days.",
 )
 @json_option("auditctl.hold/1")
 def add(
@@ -107,7 +115,7 @@ def add(
 @_directory_option
 @json_option("auditctl.hold/1")
 def list_(config_path: Path | None, *, directory: Path | None, as_json: bool) -> None:
-    """Show all holds, those that ended too."""
+    """Show all holds, including those that have ended."""
     holds = _store(*chosen(directory, config_path)).load()
     if not holds and not as_json:
         render.say("There is no hold.")
@@ -119,9 +127,13 @@ def list_(config_path: Path | None, *, directory: Path | None, as_json: bool) ->
 @click.argument("hold_id", type=TEXT, metavar="ID")
 @config_option
 @_directory_option
-@click.option("--reason", type=TEXT, required=True, help="Why it may end.")
+@click.option("--reason", type=TEXT, required=True, help="Reason for ending the hold.")
 @click.option(
-    "--wait", type=DURATION, default="10s", show_default=True, help="For a run that is under way."
+    "--wait",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="Maximum time to wait for a retention run in progress.",
 )
 @json_option("auditctl.hold/1")
 def release(
@@ -133,7 +145,7 @@ def release(
     wait: dt.timedelta,
     as_json: bool,
 ) -> None:
-    """End a hold; what it kept goes by the policy from the next run on."""
+    """End a hold; the policy applies to its segments again from the next run on."""
     config, directories = chosen(directory, config_path)
     store = _store(config, directories)
     released = store.get(hold_id)

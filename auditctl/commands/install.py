@@ -46,7 +46,9 @@ _NEXT: Final = (
     default="/var/log/llama-orch/audit",
     help="Directory of the audit logs.",
 )
-@click.option("--program", type=TEXT, help="Path of auditctl on that host instead of this one's.")
+@click.option(
+    "--program", type=TEXT, help="Path of auditctl on that host, instead of this program's own."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @json_option("auditctl.install/1")
 def install(
@@ -60,10 +62,10 @@ def install(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Put units, users, directories and a configuration onto a host.
+    """Install units, users, directories and a configuration on a host.
 
-    Writes files below etc/ and starts nothing; run again, it changes only what has changed. A
-    configuration that is there stays as it is.
+    Writes files below etc/ and starts nothing; a second run changes only files that differ. An
+    existing configuration is kept.
 
     \b
     Examples:

@@ -14,7 +14,11 @@ from auditctl.output import render
 @click.command
 @click.argument("command", type=TEXT, nargs=-1)
 @click.option(
-    "--to", "directory", metavar="DIR", type=DIRECTORY, help="Write all pages there instead."
+    "--to",
+    "directory",
+    metavar="DIR",
+    type=DIRECTORY,
+    help="Write all pages to this directory instead.",
 )
 def manual(command: tuple[str, ...], directory: Path | None) -> None:
     """Print a command's man page, or write all of them.

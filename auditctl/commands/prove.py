@@ -29,22 +29,22 @@ _CHECKER: Final = Path(__file__).parents[1] / "export/check_record.py"
     "directory",
     metavar="DIR",
     type=DIRECTORY,
-    help="Instead of the configured directories.",
+    help="Directory to use instead of the configured ones.",
 )
 @click.option(
     "--policy",
     "policy_path",
     type=PATH,
     metavar="FILE",
-    help="Take a checkpoint that satisfies this trust policy (default: the configured one).",
+    help="Trust policy that the checkpoint must satisfy (default: the configured one).",
 )
-@click.option("-o", "--output", "target", type=PATH, metavar="FILE", help="A new file to write.")
+@click.option("-o", "--output", "target", type=PATH, metavar="FILE", help="New file to write.")
 @click.option(
     "--checker",
     "checker",
     type=PATH,
     metavar="FILE",
-    help="Also write a program that checks proofs with nothing but Python.",
+    help="Also write a program that checks proofs and needs only Python.",
 )
 def prove(
     log: str,
@@ -58,8 +58,8 @@ def prove(
 ) -> None:
     """Prove that a record is in a log, to somebody who does not trust us.
 
-    The proof (c2sp.org/tlog-proof) is a small file: with it, the record's line and a trust policy,
-    `auditctl verify --proof` needs nothing else, years after the log is gone.
+    The proof (c2sp.org/tlog-proof) is a small file. `auditctl verify --proof` needs only this file,
+    the record's line and a trust policy, even years after the log was deleted.
 
     \b
     Examples:

@@ -58,7 +58,7 @@ _COLOURS: Final[dict[str, render.Colour]] = {
 @click.option(
     "--at",
     type=FUTURE,
-    help="Plan as of this instant, like 2026-12-24T00:00:00Z; 90d is in 90 days.",
+    help="Plan as of this instant, like 2026-12-24T00:00:00Z; 90d means in 90 days.",
 )
 @click.option("--compress-after", type=DURATION, help="Age of the last record; default 30d.")
 @click.option("--delete-after", type=DURATION, help="Age of the last record; default 90d.")
@@ -68,16 +68,16 @@ _COLOURS: Final[dict[str, render.Colour]] = {
     type=TEXT,
     shell_complete=complete_sinks,
     multiple=True,
-    help="Wait for this sink. Repeatable.",
+    help="Sink that must have acknowledged a segment. Repeatable.",
 )
 @click.option(
     "--explain",
     "segment",
     type=TEXT,
     metavar="SEGMENT",
-    help="Show what each rule says about a segment; change nothing.",
+    help="Show the result of each rule for a segment; change nothing.",
 )
-@click.option("--confirm", is_flag=True, help="Go on although the circuit breaker refuses.")
+@click.option("--confirm", is_flag=True, help="Proceed although the circuit breaker refuses.")
 @click.option(
     "--indices", is_flag=True, help="Delete old daily indices of the sinks instead of segments."
 )
@@ -98,12 +98,12 @@ def prune(
 ) -> int:
     """Compress and delete old segments that every sink has acknowledged.
 
-    Works on DIR, or on all configured directories. Nothing is touched that is active, held,
-    damaged, or not yet shipped to every sink: the configured sinks, else those given by --sink,
-    else all that ever received something from DIR.
+    Works on DIR, or on all configured directories. Segments that are active, held, damaged or not
+    yet shipped to every sink are left alone. Every sink means the configured sinks, else those
+    given by --sink, else all that ever received records from DIR.
 
     With --indices it deletes daily indices of the sinks that have an index_delete_after. The first
-    run only says what the next one will delete.
+    run only announces which indices the next one will delete.
 
     \b
     Examples:
@@ -120,7 +120,7 @@ def prune(
     config, directories = chosen(directory, config_path, flags)
     if indices:
         if at is not None and not dry_run:
-            raise click.UsageError("--at with --indices is for --dry-run alone.")
+            raise click.UsageError("With --indices, --at needs --dry-run.")
         # Imported here since pruning segments does not need it.
         from auditctl.commands.prune_indices import prune_indices  # noqa: PLC0415  (see above)
 

@@ -47,14 +47,14 @@ _sink = click.option(
     type=TEXT,
     shell_complete=complete_sinks,
     metavar="NAME",
-    help="Only entries of this sink.",
+    help="Select only entries of this sink.",
 )
 _directory = click.option(
     "--directory",
     "-d",
     type=DIRECTORY,
     metavar="DIR",
-    help="Use the state of this directory of logs.",
+    help="Log directory whose state to use.",
 )
 
 
@@ -109,7 +109,7 @@ def list_(
 def show(entry_id: str, *, config_path: Path | None, directory: Path | None) -> None:
     """Show one entry in full, with the record and the server's message.
 
-    Prints JSON; it holds whatever the record holds.
+    Prints JSON, including the complete content of the record.
     """
     config, _ = chosen(directory, config_path, or_sources=True)
     for entry in (*_entries(config, None), *_entries(config, None, acknowledged)):
@@ -158,8 +158,8 @@ def acknowledge(
         raise _no_such(missing)
     if refused := sorted(one for one in set(entry_ids) if not found[one].alarm):
         raise CommandFailed(
-            f"{', '.join(refused)}: that is no alarm, but what a sink refused",
-            hint="Mend the cause, then run auditctl quarantine retry.",
+            f"{', '.join(refused)}: not an alarm but a record that a sink refused",
+            hint="Fix the cause, then run auditctl quarantine retry.",
         )
     now = dt.datetime.now(dt.UTC)
     for sink in sorted({found[one].fields["sink"] for one in entry_ids}):
@@ -178,9 +178,7 @@ def acknowledge(
 @config_option
 @_directory
 @_sink
-@click.option(
-    "--to", "target", type=TEXT, metavar="URL|FILE", help="The sink, as given to ship --to."
-)
+@click.option("--to", "target", type=TEXT, metavar="URL|FILE", help="Sink, as given to ship --to.")
 @credential_options
 @click.option(
     "--give-up-after",
@@ -204,7 +202,7 @@ def retry(
     give_up_after: dt.timedelta,
     as_json: bool,
 ) -> int:
-    """Deliver entries again, all of them or those named; those that arrive leave quarantine.
+    """Deliver all or the named entries again, and remove those that arrive.
 
     Use it after you have fixed a mapping or raised a limit. Alarms stay: see acknowledge. It can be
     interrupted at any point and run beside the agent: nothing is lost, nothing arrives twice.

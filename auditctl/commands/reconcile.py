@@ -58,10 +58,14 @@ __all__ = ["compare_with", "print_receipt", "reconcile"]
     type=TEXT,
     shell_complete=complete_sinks,
     metavar="NAME",
-    help="Compare only this one of the configured sinks.",
+    help="Compare with only this configured sink.",
 )
 @click.option(
-    "--to", "target", type=TEXT, metavar="URL|FILE", help="An Elasticsearch, or a SQLite file."
+    "--to",
+    "target",
+    type=TEXT,
+    metavar="URL|FILE",
+    help="Elasticsearch URL or SQLite file to compare with.",
 )
 @credential_options
 @click.option("-n", "--dry-run", is_flag=True, help="Compare only; ship nothing.")
@@ -106,7 +110,7 @@ def reconcile(
     config, directories = chosen(directory, config_path)
     sinks = _sinks(config, name, target)
     if receipt is not None and len(sinks) > 1:
-        raise ConfigError("one receipt is of one sink", hint="Name a sink with --sink.")
+        raise ConfigError("a receipt covers only one sink", hint="Name a sink with --sink.")
     log_to_stderr()
     codes = []
     for sink in sinks:

@@ -41,15 +41,15 @@ _CLASS = click.Choice(sorted(CLASSES))
     "--rotate-key",
     "rotate",
     is_flag=True,
-    help="Put a new key for fingerprints into use, on record; needs --reason.",
+    help="Replace the fingerprint key, and record the rotation; needs --reason.",
 )
-@click.option("--reason", type=TEXT, help="Why the key is rotated.")
+@click.option("--reason", type=TEXT, help="Reason for the rotation.")
 @click.option(
     "--dir",
     "directory",
     metavar="DIR",
     type=DIRECTORY,
-    help="Whose key; instead of the configured directories.",
+    help="Directory whose key to rotate, instead of the configured directories.",
 )
 @config_option
 @click.option("--rules", is_flag=True, help="Print the table of rules instead.")
@@ -59,7 +59,7 @@ _CLASS = click.Choice(sorted(CLASSES))
     type=TEXT,
     multiple=True,
     metavar="KEY",
-    help="A key that is a secret's, too. Repeatable.",
+    help="Additional key whose value is a secret. Repeatable.",
 )
 @click.option(
     "--harmless-key",
@@ -67,7 +67,7 @@ _CLASS = click.Choice(sorted(CLASSES))
     type=TEXT,
     multiple=True,
     metavar="KEY",
-    help="A key that is not. Repeatable.",
+    help="Key whose value is not a secret. Repeatable.",
 )
 @click.option("--on", type=_CLASS, multiple=True, help="Switch a class of rules on. Repeatable.")
 @click.option("--off", type=_CLASS, multiple=True, help="Switch a class of rules off. Repeatable.")
@@ -87,13 +87,14 @@ def redact(
     off: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Try the redaction of events on a text or NDJSON.
+    """Show how text or NDJSON would be redacted.
 
-    Prints every line as it would be recorded; a line that is a JSON object or list is redacted by
-    its keys, too. There is no key for fingerprints here: each secret becomes the name of its rule.
+    Prints every line as it would be recorded; a line that is a JSON object or list is also redacted
+    by its keys. No fingerprint key is used here: each secret is replaced by the name of its rule.
 
-    With --rotate-key, logs that are opened from now on make fingerprints with a new key. That is
-    recorded in the chain of retention's log; the key before is kept, to compare old fingerprints.
+    With --rotate-key, logs that are opened from now on make fingerprints with a new key. The
+    rotation is recorded in the chain of retention's log; the previous key is kept, to compare old
+    fingerprints.
 
     \b
     Examples:

@@ -32,9 +32,9 @@ from auditlog.query.times import parse_time
     "--until",
     type=TEXT,
     metavar="TIME",
-    help="End of the period; a day is included whole.  [default: now]",
+    help="End of the period; a date includes that whole day.  [default: now]",
 )
-@click.option("-o", "--output", metavar="FILE", type=PATH, help="Where to write the HTML page.")
+@click.option("-o", "--output", metavar="FILE", type=PATH, help="File to write the HTML page to.")
 @json_option("auditctl.report/1")
 def report(
     directory: Path | None,
@@ -45,12 +45,13 @@ def report(
     output: Path | None,
     as_json: bool,
 ) -> int:
-    """Write a page on a period: who did what, what was refused, is it proven.
+    """Write an HTML report on a period: activity, refusals, verification.
 
-    One HTML file without script or network, to be opened, printed or mailed: events over time by
-    type and outcome, top actors, refused logins, gaps, the result of verification, what was shipped
-    and deleted, each number with its source. The file is readable for its owner only. Of DIR, or of
-    all configured directories. Exits with 1, and still writes it, when a log does not verify.
+    Covers DIR, or all configured directories: events over time by type and outcome, top actors,
+    refused logins, gaps, the result of verification, shipped and deleted records, each number with
+    its source. The report is one HTML file without scripts or network access, to open, print or
+    mail; only its owner can read it. Exits with 1 when a log fails verification; the report is
+    written all the same.
 
     \b
     Examples:

@@ -49,18 +49,21 @@ _ROWS: Final = 20
     "--correlation",
     type=TEXT,
     metavar="ID",
-    help="Only records of one request.",
+    help="Correlation ID that records must have, such as a request's.",
 )
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), help="Stop after this number of records."
 )
-@click.option("-r", "--reverse", is_flag=True, help="Newest first.")
+@click.option("-r", "--reverse", is_flag=True, help="Print the newest records first.")
 @click.option(
     "-f", "--follow", is_flag=True, help="Print new records as they are written, until Ctrl-C."
 )
 @click.option("-c", "--count", "only_count", is_flag=True, help="Print only the number of records.")
 @click.option(
-    "--by", type=TEXT, metavar="FIELD", help="Count by event_type, actor, hour, day or any field."
+    "--by",
+    type=TEXT,
+    metavar="FIELD",
+    help="Count records by event_type, actor, hour, day or any field.",
 )
 @click.option(
     "-o",
@@ -68,7 +71,7 @@ _ROWS: Final = 20
     type=click.Choice(["short", "verbose", "json"]),
     default="short",
     show_default=True,
-    help="One line, one value a line, or the record as it is in the file.",
+    help="Format: one line per record, one line per value, or the record as it is in the file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="-o json; of counts, auditctl.search/1.")
 @click.option(
@@ -78,18 +81,19 @@ _ROWS: Final = 20
     default="files",
     metavar="WHERE",
     show_default=True,
-    help="Where to search: files, sink (the configured one), a sink's name, a URL, or FILE.sqlite.",
+    help="Place to search: files, sink (the configured one), a sink's name, a URL, or FILE.sqlite.",
 )
 @click.option(
-    "--verified", is_flag=True, help="Only records that the chain proves; reports the others."
+    "--verified",
+    is_flag=True,
+    help="Print only records that the hash chain proves; report the others.",
 )
 def search(query: str, directory: Path | None, **options: Any) -> int:
     """Find records by their content.
 
-    QUERY is made of tests like actor.user_id=alice, event_type~^auth_, details.tries>3,
-    outcome!=success, joined by and, or, not and parentheses; a word alone matches any value; ''
-    matches every record. Searches DIR, or all configured directories, in the order of time. Times
-    are UTC.
+    QUERY combines conditions like actor.user_id=alice, event_type~^auth_, details.tries>3,
+    outcome!=success with and, or, not and parentheses; a word alone matches any value; '' matches
+    every record. Searches DIR, or all configured directories, in the order of time. Times are UTC.
 
     \b
     Examples:

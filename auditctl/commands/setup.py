@@ -33,7 +33,7 @@ _COLOURS: Final[dict[State, render.Colour]] = {
 
 @click.group
 def setup() -> None:
-    """Prepare an Elasticsearch for audit logs, and say what is missing there."""
+    """Prepare an Elasticsearch cluster for audit logs, and report what is missing."""
 
 
 @setup.command
@@ -44,14 +44,22 @@ def setup() -> None:
     type=TEXT,
     shell_complete=complete_sinks,
     metavar="NAME",
-    help="A configured sink, where there are several.",
+    help="Configured sink, where there are several.",
 )
 @click.option(
-    "--to", "target", type=TEXT, metavar="URL", help="Or a cluster that is in no configuration."
+    "--to",
+    "target",
+    type=TEXT,
+    metavar="URL",
+    help="URL of a cluster that is not in the configuration.",
 )
 @credential_options
-@click.option("--shards", type=click.IntRange(1), help="Of each day's index; default 1.")
-@click.option("--replicas", type=click.IntRange(0), help="Of each shard; default 1.")
+@click.option(
+    "--shards", type=click.IntRange(1), help="Number of shards of each daily index; default 1."
+)
+@click.option(
+    "--replicas", type=click.IntRange(0), help="Number of replicas of each shard; default 1."
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would be changed; change nothing.")
 @json_option("auditctl.setup/1")
 def elasticsearch(
@@ -68,14 +76,14 @@ def elasticsearch(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Put the index templates, and check all that shipping relies on.
+    """Install the index templates, and check the requirements of shipping.
 
-    One template is for the audit logs, and one for each configured source of other documents.
+    Installs one template for the audit logs, and one for each configured source of other documents.
 
     Needs a user who may manage index templates (deploy/elasticsearch/role-auditlog_setup.json),
     which the shipper's own may not; its password comes from --password-file or AUDITLOG_PASSWORD,
-    an API key from --api-key-file or AUDITLOG_API_KEY. Run it as often as you like: what is as it
-    should be is left alone. Exits with 1 when something is missing.
+    an API key from --api-key-file or AUDITLOG_API_KEY. It can be run repeatedly: templates that are
+    up to date are left alone. Exits with 1 when something is missing.
 
     \b
     Examples:

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
 @click.option(
-    "--to", "target", type=TEXT, metavar="URL|FILE", help="An Elasticsearch, or a SQLite file."
+    "--to",
+    "target",
+    type=TEXT,
+    metavar="URL|FILE",
+    help="Elasticsearch URL or SQLite file to ship to.",
 )
 @click.option("--once", is_flag=True, help="Ship everything that is there now, then exit.")
 @click.option(

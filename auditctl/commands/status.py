@@ -28,13 +28,13 @@ _HOME: Final = "\x1b[H\x1b[J"
 @click.command
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
-@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
 @json_option("auditctl.status/1")
 def status(directory: Path | None, *, config_path: Path | None, watch: bool, as_json: bool) -> int:
     """Show each log's state, problems first.
 
-    Of DIR, or of all configured directories and other sources. Exits with 1 when something needs
-    a person. Reads names, the ends of segments and cursors, never a whole log.
+    Covers DIR, or all configured directories and other sources. Exits with 1 when something needs
+    attention. Reads file names, the ends of segments and cursors, never a whole log.
 
     \b
     Examples:

@@ -37,11 +37,20 @@ _LOOK_SECONDS: Final = 0.25
 @click.command
 @click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
 @config_option
-@click.option("-n", "--lines", default=10, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "-n",
+    "--lines",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Number of newest records, before --query filters them.",
+)
 @click.option(
     "-f", "--follow", is_flag=True, help="Print new records as they are written, until Ctrl-C."
 )
-@click.option("--query", metavar="QUERY", default="", help="Only what answers it; see search.")
+@click.option(
+    "--query", metavar="QUERY", default="", help="Query that records must match; see search."
+)
 @click.option(
     "--log",
     "pattern",
@@ -49,7 +58,7 @@ _LOOK_SECONDS: Final = 0.25
     shell_complete=complete_logs,
     default="*",
     metavar="GLOB",
-    help="Only logs like rbee-hive@*.",
+    help="Logs to include, such as rbee-hive@*.",
 )
 @click.option(
     "-o",
@@ -57,7 +66,7 @@ _LOOK_SECONDS: Final = 0.25
     type=click.Choice(["short", "verbose", "json"]),
     default="short",
     show_default=True,
-    help="One line, one value a line, or the record as it is in the file.",
+    help="Format: one line per record, one line per value, or the record as it is in the file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
 def tail(
@@ -71,11 +80,11 @@ def tail(
     output: str,
     as_json: bool,
 ) -> int:
-    """Show the newest records, and follow what is written.
+    """Show the newest records, and follow new ones.
 
-    Of all logs in DIR, or in all configured directories, in the order of their timestamps. --query
-    chooses among the newest records, and among those that come; search looks at all. Nothing is
-    verified here.
+    Shows records of all logs in DIR, or in all configured directories, in the order of their
+    timestamps. --query filters the newest records and those that follow; use search to look at all
+    records. Records are not verified.
 
     \b
     Examples:

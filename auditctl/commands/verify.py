@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=TEXT,
     shell_complete=complete_sinks,
     metavar="URL|FILE",
-    help="Compare with this sink as well.",
+    help="Compare the records with this sink as well.",
 )
 @click.option(
     "--jobs",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     "policy_path",
     type=PATH,
     metavar="FILE",
-    help="Compare with checkpoints that this trust policy accepts.",
+    help="Compare the logs with checkpoints that this trust policy accepts.",
 )
 @click.option(
     "--checkpoint",
@@ -72,12 +72,14 @@ if TYPE_CHECKING:
     type=TEXT,
     multiple=True,
     metavar="FILE|URL",
-    help="A checkpoint to compare with, besides those that are found.",
+    help="Checkpoint to compare with, in addition to those found. Repeatable.",
 )
 @click.option(
     "--max-age", type=DURATION, help="Fail when the newest witnessed checkpoint is older."
 )
-@click.option("--offline", is_flag=True, help="Do not ask the witnesses what they remember.")
+@click.option(
+    "--offline", is_flag=True, help="Use only local checkpoints; do not ask the witnesses."
+)
 @click.option(
     "--proof",
     "proof_path",
@@ -104,19 +106,20 @@ def verify(
     ca_file: Path | None,
     as_json: bool,
 ) -> int:
-    """Prove that logs are complete and unchanged, or show where not.
+    """Prove that logs are complete and unchanged, or show where they are not.
 
     Reads every record of every log in DIR, or of one segment FILE (.ndjson, .ndjson.zst,
-    .ndjson.gz), or of an export (.tar.zst), or of all configured directories. Exits with 1 when
-    something is wrong, and where there is no log at all: of nothing, nothing is proven.
+    .ndjson.gz), or of an export (.tar.zst), or of all configured directories. Exits with 1 when a
+    check fails, or when there is no log to verify.
 
     With --against, each record is also compared with its copy in an Elasticsearch or SQLite file
     (or in the configured sink of that name); nothing is changed there. The comparison is in the
     JSON as "against", an auditctl.reconcile/1.
 
-    With --policy, each log that the trust policy names is compared with what its witnesses
-    cosigned: whatever was changed, cut off or written anew since then is found. Checkpoints come
-    from the state directory, the log evidence@HOST, --checkpoint, and the policy's witnesses.
+    With --policy, each log that the trust policy names is compared with the checkpoints that its
+    witnesses cosigned, which exposes any record changed, cut off or rewritten since then.
+    Checkpoints come from the state directory, the log evidence@HOST, --checkpoint, and the policy's
+    witnesses.
 
     \b
     Examples:
@@ -259,7 +262,7 @@ def _verify(path: Path, jobs: int, known: Sequence[Sighting] | None) -> Report:
         raise BadPath(
             "it is not a segment",
             path=path,
-            hint="Segments are named <service>@<host>.<day>.<part>.ndjson, .zst or .gz behind.",
+            hint="Segments are named <service>@<host>.<day>.<part>.ndjson[.zst|.gz].",
         ) from None
 
 

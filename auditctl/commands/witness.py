@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group
 def witness() -> None:
-    """Remember other hosts' checkpoints, so that they cannot change their past."""
+    """Cosign other hosts' checkpoints, so that their logs cannot be rewritten unseen."""
 
 
 @witness.command
@@ -35,7 +35,7 @@ def witness() -> None:
     default="127.0.0.1:7380",
     show_default=True,
     metavar="ADDRESS:PORT",
-    help="Where to serve; put a proxy with TLS before it.",
+    help="Address to listen on; put a TLS proxy in front of it.",
 )
 @click.option(
     "--state",
@@ -43,7 +43,7 @@ def witness() -> None:
     type=PATH,
     required=True,
     metavar="DIR",
-    help="Its key and its memory; made when missing.",
+    help="Directory for its key and state; created when missing.",
 )
 @click.option(
     "--logs",
@@ -51,15 +51,15 @@ def witness() -> None:
     type=PATH,
     required=True,
     metavar="FILE",
-    help="A log's vkey a line; read again when it changes.",
+    help="List of the logs' vkeys, one per line; read again when it changes.",
 )
 @click.option("--name", type=TEXT, help="Name of a new key (default: witness/HOST).")
 def serve(listen: str, *, state_dir: Path, logs_path: Path, name: str | None) -> None:
-    """Cosign the checkpoints of the logs in FILE, as long as each continues the one before.
+    """Cosign the checkpoints of the logs in FILE, provided each extends the previous one.
 
     Prints the witness line for a trust policy, then serves until it is stopped. Run it on a host
-    that none of the witnessed hosts' administrators controls. Key and memory belong together: back
-    them up together, and never bring an older copy back.
+    that none of the witnessed hosts' administrators controls. Back up its key and state together,
+    and never restore an older copy.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Check whether this host is fit for audit logs: each check is ok, a warning or a failure.
+"""Check whether this host is ready for audit logs: each check is ok, a warning or a failure.
 
 check_result  one result and its remedy; thresholds          pure
 disks         file system, permissions and sync time of a directory

@@ -195,7 +195,7 @@ class _Parser:
 
     def _single(self, depth: int) -> Query:
         if self.at_end():
-            raise _wrong("it ends where a test is missing", self.at)
+            raise _wrong("it ends where a condition is expected", self.at)
         if self._peek() == "(":
             opened = self.at
             self.at += 1
@@ -206,7 +206,7 @@ class _Parser:
             return inner
         for word in ("and", "or"):
             if self._is_word(word):
-                raise _wrong(f"{word} stands where a test is missing", self.at)
+                raise _wrong(f"{word} stands where a condition is expected", self.at)
         if self._peek() in "\"'":
             return self._word(self._quoted())
         return self._test_or_word()
@@ -219,7 +219,7 @@ class _Parser:
         if name is None or op is None:
             bare = _BARE.match(self._text, begin)
             if name is None or bare is None or bare.end() != name.end():
-                raise _wrong(f"{self._text[begin]!r} stands where a test is missing", begin)
+                raise _wrong(f"{self._text[begin]!r} stands where a condition is expected", begin)
             self.at = bare.end()
             return self._word(bare[0])
         self.at = name.end() + len(op)
@@ -288,6 +288,6 @@ def _checked(test: Test, at: int) -> Test:
     if test.field == "@timestamp" and test.op in ("<", "<=", ">", ">="):
         # Text compares as text: what does not begin like a date would be true or false for all.
         if re.match(r"[0-9]{4}(-|$)", test.value) is None:
-            raise _wrong("@timestamp is compared with what looks like 2026-11-23T07", at)
+            raise _wrong("@timestamp needs a time such as 2026-11-23T07", at)
         return Test(test.field, test.op, test.value, quoted=True)
     return test

@@ -153,7 +153,7 @@ def verify(
     NotAccessible (an OSError).
     """
     if jobs < 1:
-        raise InvalidOption(f"jobs is {jobs}", hint="At least one process has to do it.")
+        raise InvalidOption(f"jobs is {jobs}", hint="Give 1 or more processes.")
     path = Path(path)
     with reading(path), contextlib.ExitStack() as stack:
         workers = stack.enter_context(Workers(jobs)) if jobs > 1 else None

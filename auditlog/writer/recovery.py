@@ -127,7 +127,7 @@ def _make_durable(directory: Path, segment: SegmentName | None) -> None:
             "the end of the log cannot be made durable",
             path=place,
             errno=error.errno,
-            hint="Mend the disk, then open the log again.",
+            hint="Repair the disk, then open the log again.",
         ) from error
 
 

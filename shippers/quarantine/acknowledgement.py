@@ -74,7 +74,7 @@ def acknowledged(path: Path) -> Iterator[StoredEntry]:
                 "the line is not an acknowledged entry",
                 path=history,
                 offset=offset,
-                hint="Move the file away; what it says of alarms is then not known here.",
+                hint="Move the file away; the acknowledgements in it are then no longer known.",
             ) from None
         offset += len(line)
         yield entry

@@ -212,7 +212,7 @@ def read_entries(path: Path) -> Iterator[StoredEntry]:
                 "the line is not an entry of the quarantine",
                 path=path,
                 offset=offset,
-                hint="Move the file away; what is quarantined again is entered again.",
+                hint="Move the file away; records that are refused again are entered again.",
             ) from None
         offset += len(line)
         yield entry

@@ -127,7 +127,7 @@ def test_what_a_sink_refused_is_not_acknowledged_away(
         "quarantine", "acknowledge", entry["id"], "--directory", tmp_path, "--reason", "never mind"
     )
     assert result.code == 1
-    assert "that is no alarm" in result.err
+    assert "not an alarm" in result.err
     assert "quarantine retry" in result.err
     assert run("quarantine", "list", "--directory", tmp_path, "--json").json["entries"] == [entry]
 

@@ -246,7 +246,7 @@ def test_logs_have_policies_of_their_own(write: Callable[[str], Path]) -> None:
         ("[[retention.logs]]\nmatch = 'a'\ndelete_after = '1d'", "not longer than"),
         ("[[retention.logs]]\nmatch = 'a'\nmax_total_bytes = 1", "no max_total_bytes"),
         ("[retention]\nlogs = 'a'", "double brackets"),
-        ("[retention]\nmax_total_bytes = 0", "Zero does not mean everything"),
+        ("[retention]\nmax_total_bytes = 0", "Zero is not allowed"),
     ],
 )
 def test_policies_of_logs_that_make_no_sense(
