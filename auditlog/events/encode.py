@@ -65,11 +65,11 @@ class EventEncoder:
             refusal = error
         else:
             size = len(body) + MAX_OVERHEAD_BYTES
-            if size <= MAX_RECORD_BYTES or sys.exc_info()[1] is None:
+            if size <= MAX_RECORD_BYTES or sys.exception() is None:
                 return body, critical  # if it is too large after all, the log refuses it
             refusal = too_large(size)
         # The error of the caller's block: ours was left with its own.
-        if sys.exc_info()[1] is None or self._rules.strict:
+        if sys.exception() is None or self._rules.strict:
             raise refusal
         return self._reduced(event, fields, context, refusal)
 

@@ -60,8 +60,7 @@ def secret_columns(mapping: Mapping[Any, Any], meaning: Judge) -> dict[str, dict
             return {
                 rows: secret
                 for rows in _ROWS
-                if rows != name
-                and isinstance(mapping.get(rows), (list, tuple))
+                if isinstance(mapping.get(rows), (list, tuple))
                 and all(
                     isinstance(row, (list, tuple)) and len(row) == len(columns)
                     for row in mapping[rows]

@@ -15,9 +15,27 @@ from auditlog.format.segment_names import LogId
 from auditlog.reading.reader import Bounds
 from retention.holds import Hold
 from retention.plan import Action, DirectoryPlan, cases_of, plan
-from retention.policy import RetentionPolicy
-from retention.rules import explain, first_keeping
-from retention.subjects import DirectoryFacts, ForeignFile, Segment, SinkCursor, SinkCursors
+from retention.policy import ForeignPolicy, IndexPolicy, RetentionPolicy
+from retention.rules import (
+    Verdict,
+    explain,
+    first_keeping,
+    index_group,
+    is_removable,
+    judge,
+    pattern_group,
+)
+from retention.subjects import (
+    AdoptedFile,
+    DirectoryFacts,
+    ForeignFile,
+    Index,
+    Segment,
+    SinkCursor,
+    SinkCursors,
+    SourceProgress,
+)
+from tests.support.foreign import content_at
 from tests.support.retention_facts import (
     DAY,
     LOG,
@@ -394,3 +412,158 @@ def test_a_gap_that_an_earlier_deletion_left_is_no_damage() -> None:
     facts = facts_of(segment(0), segment(5), segment(6))
     decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
     assert verdicts(decided) == ["delete age", "delete age", "keep active"]
+
+
+def test_neighbours_are_compared_behind_a_segment_that_was_not_read_too() -> None:
+    third = segment(2)
+    assert third.bounds is not None
+    third = replace(third, bounds=replace(third.bounds, first_prev_hash="e" * 64))
+    facts = facts_of(segment(0, damage="torn"), segment(1), third, segment(3))
+    decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
+    assert verdicts(decided) == [*["keep damaged"] * 3, "keep active"]
+    assert "does not fit the beginning of the next" in decided.actions[1].detail
+    assert "does not fit the end of the segment before" in decided.actions[2].detail
+
+
+@pytest.mark.parametrize(
+    ("digest", "verdict"), [(None, "delete age"), ("f" * 64, "keep not_shipped")]
+)
+@pytest.mark.parametrize("seq", [10, 20, 30])
+def test_a_cursor_is_held_against_the_hashes_at_both_ends_of_a_segment(
+    seq: int, digest: str | None, verdict: str
+) -> None:
+    """Also where the segment that it names is gone already: the next one names its last hash."""
+    facts = facts_of(segment(1), segment(2))
+    cursor = cursor_at(segment(seq // 10 - 1), seq, digest=digest)
+    decided = plan(facts, POLICY, gate_of(cursor), (), START + 999 * DAY)
+    assert verdicts(decided)[0] == (verdict if seq > 10 else "keep not_shipped")
+    assert ("is not this log's" in decided.actions[0].detail) == (digest is not None)
+
+
+@pytest.mark.parametrize(
+    ("age", "keep_at_least", "detail"),
+    [
+        (40 * DAY, 1, "last record 40 d ago, compressed after 30d"),
+        (90 * DAY, 1, "last record 90 d ago, deleted after 90d"),
+        (40 * DAY, 3, "last record 40 d ago, compressed after 30d"),
+        (
+            90 * DAY,
+            3,
+            "last record 90 d ago, deleted after 90d; it is among the 3 newest of its log",
+        ),
+    ],
+)
+def test_the_detail_says_why_a_segment_is_not_deleted_yet(
+    age: dt.timedelta, keep_at_least: int, detail: str
+) -> None:
+    policy = RetentionPolicy(keep_at_least=keep_at_least, max_delete_fraction=1.0)
+    facts = facts_of(segment(0, last_at=START), segment(1))
+    assert plan(facts, policy, NO_GATE, (), START + age).actions[0].detail == detail
+
+
+# Daily indices ------------------------------------------------------------------------------
+
+INDICES = IndexPolicy("main", ("http://a:9200",), "p", 30 * DAY, 0.5)
+ENDED = START + DAY
+MOMENT = dt.timedelta(microseconds=1)
+OLD = ENDED + 30 * DAY
+FIRST_DAY = START.date()
+
+
+def judged_index(
+    now: dt.datetime,
+    newer: int = 1,
+    *,
+    day: dt.date | None = FIRST_DAY,
+    pending: dt.date | None = None,
+    hold: Hold | None = None,
+) -> Verdict:
+    group = index_group(INDICES, [] if hold is None else [hold], now, pending)
+    index = Index("p-2026.08.01", "u", 3, 100, day)
+    verdict = judge(index, newer, group)
+    assert (verdict.action == "delete") == (is_removable(index, newer, group) and now >= OLD)
+    return verdict
+
+
+def test_an_index_is_deleted_when_its_day_ended_long_ago_and_a_newer_one_is_there() -> None:
+    assert judged_index(OLD) == ("delete", "expired", "its day ended 30 d ago, deleted after 30d")
+    assert judged_index(OLD - MOMENT)[:2] == ("keep", "too_recent")
+    assert judged_index(OLD, 0) == ("keep", "newest", "none of the indices of main are newer")
+    assert judged_index(OLD, day=None)[:2] == ("keep", "outside")
+
+
+@pytest.mark.parametrize(
+    ("since", "ago"),
+    [
+        (2 * DAY - MOMENT, "1 d ago"),
+        (DAY, "1 d ago"),
+        (DAY - MOMENT, "86399 s ago"),
+        (1.5 * dt.timedelta(seconds=1), "1 s ago"),
+        (dt.timedelta(0), "0 s ago"),
+        (-5 * dt.timedelta(seconds=1), "0 s ago"),
+    ],
+)
+def test_an_age_is_told_in_days_or_seconds(since: dt.timedelta, ago: str) -> None:
+    assert judged_index(ENDED + since).detail == f"its day ended {ago}, deleted after 30d"
+
+
+@pytest.mark.parametrize(
+    ("days", "reason"), [(-1, "not_shipped"), (0, "not_shipped"), (1, "expired")]
+)
+def test_an_index_stays_while_records_of_its_day_or_before_are_pending(
+    days: int, reason: str
+) -> None:
+    assert judged_index(OLD, pending=(START + days * DAY).date()).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("hold", "reason"),
+    [
+        (Hold("x", "legal", "audit", from_at=ENDED - MOMENT), "held"),
+        (Hold("x", "legal", "audit", from_at=ENDED), "expired"),
+        (Hold("x", "legal", "audit", actor="alice"), "held"),
+        (Hold("x", "legal", "audit", expires_at=OLD), "expired"),
+    ],
+)
+def test_an_index_stays_while_a_hold_touches_its_day(hold: Hold, reason: str) -> None:
+    assert judged_index(OLD, hold=hold).reason == reason
+
+
+# Foreign files ------------------------------------------------------------------------------
+
+ADOPTER = ForeignPolicy("*.ndjson", POLICY, "not_required")
+
+
+def judged_file(file: AdoptedFile, newer: int = 1, *holds: Hold) -> Verdict:
+    return judge(file, newer, pattern_group(ADOPTER, holds, START + 90 * DAY))
+
+
+def test_a_file_is_active_for_an_hour_after_it_was_written() -> None:
+    hour_ago = START + 90 * DAY - dt.timedelta(hours=1)
+    file = AdoptedFile(Path("a"), ("",), 1, ADOPTER, hour_ago, content=content_at(START))
+    assert judged_file(file)[:2] == ("delete", "age")
+    assert judged_file(replace(file, modified_at=hour_ago + MOMENT)).reason == "active"
+    assert judged_file(replace(file, open_for_writing=True)).reason == "active"
+    assert judged_file(file, 0).reason == "newest"
+
+
+def test_a_file_says_who_shipped_it_or_that_nobody_has_to() -> None:
+    file = AdoptedFile(Path("a"), ("",), 1, ADOPTER, START, content=content_at(START))
+    assert judged_file(file).action == "delete"
+    assert "no source ships it, and none is required" in judged_file(file).detail
+    shipped = replace(file, progress=(SourceProgress("old", "main", ""),))
+    assert judged_file(shipped).action == "delete"
+    assert "no source" not in judged_file(shipped).detail
+    behind = replace(file, progress=(SourceProgress("old", "main", "has 3 of 7 lines"),))
+    assert judged_file(behind)[:2] == ("keep", "not_shipped")
+    assert judged_file(replace(file, content=None))[:2] == ("keep", "damaged")
+
+
+def test_a_hold_by_actor_keeps_a_file_with_a_line_of_hers() -> None:
+    file = AdoptedFile(Path("a"), ("",), 1, ADOPTER, START, content=content_at(START))
+    hers = replace(file, content=content_at(START, matches=frozenset({"x"})))
+    hold = Hold("x", "legal", "audit", actor="alice")
+    assert judged_file(file, 1, hold).action == "delete"
+    assert judged_file(hers, 1, hold)[:2] == ("keep", "held")
+    assert judged_file(file, 1, replace(hold, actor=None))[:2] == ("keep", "held")
+    assert judged_file(file, 1, replace(hold, actor=None, logs="b*")).action == "delete"

@@ -9,6 +9,7 @@ from auditlog import events
 from auditlog.errors import InvalidEvent, RecordTooLarge
 from auditlog.events.encode import EventEncoder
 from auditlog.events.values import ValueRules
+from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES
 
 ME = '"service":"s","host":"h"'
 
@@ -96,3 +97,45 @@ def test_handled_too_large_as_a_whole() -> None:
 def test_strict_refuses_in_an_except_block_too() -> None:
     with pytest.raises(InvalidEvent, match="the event type is not a name"):
         recorded_while_handling("Bad Name", {}, strict=True)
+
+
+def test_a_typed_event_takes_no_further_fields() -> None:
+    with pytest.raises(InvalidEvent, match="auth_success: a typed event carries its fields itself"):
+        record_of(events.AuthSuccess(), {"reason": "because"})
+
+
+@pytest.mark.parametrize(("too_many", "is_reduced"), [(0, False), (1, True)])
+def test_handled_is_reduced_from_the_largest_record_on(too_many: int, *, is_reduced: bool) -> None:
+    """Whether the record fits is judged with the most that sealing can add to its body."""
+
+    def fields(count: int) -> dict[str, Any]:
+        return {"details": {f"f{n}": "x" * 3_000 for n in range(20)} | {"rest": "x" * count}}
+
+    body, _ = EventEncoder(ME).encode("pool.drained", fields(1), None)
+    room = MAX_RECORD_BYTES - MAX_OVERHEAD_BYTES - len(body)
+    record = recorded_while_handling("pool.drained", fields(1 + room + too_many))
+    assert ("_refused" in record["details"]) == is_reduced
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "critical"),
+    [
+        ("pool.drained", {"user": 1}, False),
+        ("pool.drained", {"user": 1, "severity": "critical"}, True),
+        ("pool.drained", {"user": 1, "severity": "error"}, False),
+    ],
+)
+def test_a_reduced_event_is_critical_as_the_event_was(
+    event: str, fields: dict[str, Any], *, critical: bool
+) -> None:
+    try:
+        int("not a number")
+    except ValueError:
+        _, found = EventEncoder(ME).encode(event, fields, None)
+    assert found is critical
+
+
+def test_handled_keeps_the_details_of_a_typed_event() -> None:
+    event = events.PoolModified(pool_id="p", changes={"x": "y" * 70_000}, details={"more": 1})
+    details = recorded_while_handling(event, {})["details"]
+    assert (details["pool_id"], details["more"]) == ("p", 1)

@@ -13,6 +13,7 @@ from auditlog.evidence.merkle import (
     inclusion_proof,
     leaf_hash,
     leaf_hashes,
+    node_hash,
     range_root,
     verify_consistency,
     verify_inclusion,
@@ -38,7 +39,7 @@ def test_definition_for_every_small_size() -> None:
     builder = TreeBuilder()
     for size, leaf in enumerate(LEAVES, 1):
         builder.append(leaf)
-        assert builder.root() == ROOTS[size]
+        assert (builder.size, builder.root()) == (size, ROOTS[size])
         assert range_root(0, size, subtrees_of(LEAVES)) == ROOTS[size]
 
 
@@ -112,3 +113,55 @@ def test_consistency(size: int, draw: st.DataObject) -> None:
 def test_the_leaves_of_many_records_are_those_of_each() -> None:
     records = [b"", b"a", b"x" * 1000]
     assert leaf_hashes(records) == [leaf_hash(record) for record in records]
+
+
+@pytest.mark.parametrize(("index", "size"), [(-1, 5), (5, 5), (6, 5), (0, 0)])
+def test_a_leaf_outside_of_the_tree_has_no_proof(index: int, size: int) -> None:
+    with pytest.raises(ValueError, match=f"leaf {index} is not in a tree of {size}"):
+        inclusion_proof(index, size, subtrees_of(LEAVES))
+    assert verify_inclusion(LEAVES[0], index, size, [], ROOTS[size]) is False
+
+
+def test_a_leaf_before_the_first_is_not_in_a_tree_of_one() -> None:
+    assert verify_inclusion(LEAVES[0], 0, 1, [], LEAVES[0]) is True
+    assert verify_inclusion(LEAVES[0], -1, 1, [], LEAVES[0]) is False
+
+
+@pytest.mark.parametrize(("old", "size"), [(-1, 5), (6, 5), (-1, -1)])
+def test_a_tree_that_does_not_begin_with_the_other_has_no_proof(old: int, size: int) -> None:
+    with pytest.raises(ValueError, match=f"a tree of {size} does not begin with {old} leaves"):
+        consistency_proof(old, size, subtrees_of(LEAVES))
+    assert verify_consistency(old, size, [], ROOTS[5], ROOTS[5]) is False
+
+
+@pytest.mark.parametrize("old", [0, 5])
+def test_the_empty_tree_and_the_same_tree_need_no_proof(old: int) -> None:
+    assert consistency_proof(old, 5, subtrees_of(LEAVES)) == []
+    assert verify_consistency(old, 5, [], ROOTS[old], ROOTS[5]) is True
+    assert verify_consistency(old, 5, [LEAVES[0]], ROOTS[old], ROOTS[5]) is False
+    assert verify_consistency(old, 5, [], LEAVES[0], ROOTS[5]) is False
+
+
+def test_an_empty_proof_proves_no_larger_tree() -> None:
+    for old in (1, 2, 3, 4):
+        assert verify_consistency(old, 5, [], ROOTS[old], ROOTS[5]) is False
+        assert verify_consistency(old, 5, [], ROOTS[5], ROOTS[5]) is False
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 64])
+def test_a_proof_has_only_hashes(length: int) -> None:
+    """Longer ones could move the border between the two hashes of a node."""
+    leaf, node = LEAVES[0], b"x" * length
+    assert verify_inclusion(leaf, 0, 2, [node], node_hash(leaf, node)) is False
+    assert verify_consistency(1, 2, [node], leaf, node_hash(leaf, node)) is False
+    node = b"x" * 32
+    assert verify_inclusion(leaf, 0, 2, [node], node_hash(leaf, node)) is True
+    assert verify_consistency(1, 2, [node], leaf, node_hash(leaf, node)) is True
+
+
+def test_a_proof_that_is_too_long_is_refused() -> None:
+    """Also where the hash over all of it is the given root."""
+    leaf, node = LEAVES[0], LEAVES[1]
+    for longer in (node_hash(node_hash(leaf, node), node), node_hash(node, node_hash(leaf, node))):
+        assert verify_inclusion(leaf, 0, 2, [node, node], longer) is False
+        assert verify_consistency(1, 2, [node, node], leaf, longer) is False
