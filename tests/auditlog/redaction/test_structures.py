@@ -85,6 +85,8 @@ def test_a_name_before_its_value_has_at_most_eighty_characters(
         (["-x", "b", "X-Api-Key", "hunter33y"], [(3, 0, 9, "key")]),
         (["X-Api-Key", "plain"], []),  # the value is a word
         (["X-Api-Key", "denied by rule 7"], []),  # a fact about the key
+        (["X-Api-Key", "denied:rule7"], []),  # a fact that looks like a password
+        (["--token", "hunter33y"], [(1, 0, 9, "token")]),  # once, as an argument
         (["token_blue", "hunter33y"], []),  # of unsure meaning
         (["color", "hunter33y"], []),
         (["password", 12345678], []),
