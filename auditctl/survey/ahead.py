@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["is_ahead", "logs_ahead"]
 
-_ALLOWED: Final = dt.timedelta(minutes=5)  # clocks of hosts differ, and are set back by as much
+_ALLOWED: Final = dt.timedelta(days=1)  # as the writer, which goes on in a successor beyond it
 _SUCCESSOR: Final = re.compile(r"-?s[0-9]+")
 
 
 def is_ahead(inventory: Inventory, log: LogId, newest: dt.datetime, now: dt.datetime) -> bool:
     """Return whether ``newest``, the time of the log's last record, is ahead and needs a person."""
-    return newest - now > _ALLOWED and not any(
+    return newest.date() - now.date() > _ALLOWED and not any(
         (other.service, other.host) == (log.service, log.host)
         and other.instance.startswith(log.instance)
         and _SUCCESSOR.fullmatch(other.instance[len(log.instance) :])

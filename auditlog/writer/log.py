@@ -132,7 +132,6 @@ class Log:
         self._acquire = acquire
         self._options = options
         self._policy = options.flush
-        self._block_seconds = options.block_seconds
         self._wake_at_events = (1, options.flush.max_events)
         self._comfortable_bytes = options.max_queue_bytes - MAX_RECORD_BYTES - 1
         self._service_host = service_host(log_id.service, log_id.host)
@@ -189,7 +188,7 @@ class Log:
         BufferFull (refused and counted), NotDurableYet (a TimeoutError: queued, and it may still
         become durable), LogFailed, LogClosed, ForkedLog.
         """
-        ends_at = time.monotonic() + (self._block_seconds if timeout is None else seconds(timeout))
+        ends_at = time.monotonic() + (self._options.block_seconds if timeout is None else seconds(timeout))
         ticket, at_once = self._queue(event, fields, durable, ends_at)
         return ticket.wait(ends_at - time.monotonic()) if at_once else ticket
 
@@ -209,7 +208,7 @@ class Log:
 
     def _ends_at(self, timeout: dt.timedelta | float | None) -> float:
         """The end of a wait that begins now, in monotonic seconds."""
-        return time.monotonic() + (self._block_seconds if timeout is None else seconds(timeout))
+        return time.monotonic() + (self._options.block_seconds if timeout is None else seconds(timeout))
 
     async def _room_or_timeout(self, ends_at: float) -> None:
         import asyncio  # noqa: PLC0415  (see ticket.Ticket.durable_by)
