@@ -188,7 +188,9 @@ class Log:
         BufferFull (refused and counted), NotDurableYet (a TimeoutError: queued, and it may still
         become durable), LogFailed, LogClosed, ForkedLog.
         """
-        ends_at = time.monotonic() + (self._options.block_seconds if timeout is None else seconds(timeout))
+        ends_at = time.monotonic() + (
+            self._options.block_seconds if timeout is None else seconds(timeout)
+        )
         ticket, at_once = self._queue(event, fields, durable, ends_at)
         return ticket.wait(ends_at - time.monotonic()) if at_once else ticket
 
@@ -208,7 +210,9 @@ class Log:
 
     def _ends_at(self, timeout: dt.timedelta | float | None) -> float:
         """The end of a wait that begins now, in monotonic seconds."""
-        return time.monotonic() + (self._options.block_seconds if timeout is None else seconds(timeout))
+        return time.monotonic() + (
+            self._options.block_seconds if timeout is None else seconds(timeout)
+        )
 
     async def _room_or_timeout(self, ends_at: float) -> None:
         import asyncio  # noqa: PLC0415  (see ticket.Ticket.durable_by)

@@ -156,3 +156,32 @@ def test_a_witness_that_does_not_answer_is_said(run: Callable[..., Result], host
     found = run("verify", "--policy", host.policy)
     assert found.code == 0, "the state has what it cosigned"
     assert "witness w1: " in found.err
+
+
+def test_an_erasure_leaves_the_proof_of_every_other_record(
+    run: Callable[..., Result], host: Host
+) -> None:
+    """Proofs made before it hold, and new ones can be made; the record itself has none."""
+    lines = [
+        line
+        for path in sorted(host.audit.glob(f"{LOG}*"))
+        for line in path.read_bytes().splitlines(keepends=True)
+    ]
+    before = host.place / "before.tlog-proof"
+    assert run("prove", LOG, "7", "-o", before).code == 0
+    order = ("--reason", "request 17", "--by", "dpo@example.org", "--confirm")
+    erased = run("erase", LOG, "5", *order)
+    assert erased.code == 0, erased.err
+    whole = verified(run, host)
+    assert whole.code == 0, whole.out
+    after = host.place / "after.tlog-proof"
+    assert run("prove", LOG, "6", "-o", after).code == 0
+    for proof, seq in ((before, 7), (after, 6)):
+        line = host.place / f"{seq}.ndjson"
+        line.write_bytes(lines[seq - 1])
+        assert run("verify", "--proof", proof, "--policy", host.policy, line).code == 0
+    wrong = host.place / "stub.ndjson"
+    (path, *_) = sorted(host.audit.glob(f"{LOG}*"))
+    wrong.write_bytes(path.read_bytes().splitlines(keepends=True)[4])
+    assert wrong.read_bytes() != lines[4]
+    assert run("verify", "--proof", after, "--policy", host.policy, wrong).code == 1
