@@ -337,6 +337,8 @@ def test_the_json_is_the_documented_object(tmp_path: Path) -> None:
                 "verified_through_seq": 41,
                 "suspect_records": 79,
                 "deleted_records": 0,
+                "erased_records": 0,
+                "erased": [],
                 "findings": [
                     {
                         "kind": "hash_mismatch",
@@ -379,7 +381,7 @@ def test_another_user_without_rights_gets_an_os_error_and_no_report(
     log = write_log(public_directory / "audit", records=1)
     (public_directory / "audit").chmod(0o755)
     log.active.chmod(0o600)
-    assert as_nobody(lambda: verify(log.directory)).startswith("PermissionError")
+    assert as_nobody(lambda: verify(log.directory)).startswith("PathNotPermitted")
 
 
 # Is this all of it?  What cursors know beside the files ------------------------------------------

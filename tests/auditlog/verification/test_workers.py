@@ -142,7 +142,7 @@ def test_flat(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_no_process_at_all_is_refused(tmp_path: Path, jobs: Any) -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="1 or more"):
         verify(tmp_path, jobs=jobs)
 
 
