@@ -12,6 +12,7 @@ Invariants (tests of the same name in tests/auditlog/evidence/test_witness_serve
   serves    a submission is answered, served again by GET, and counted in the metrics
   bounded   a request that is too long, too slow or no request costs no more than one thread
   recorded  what was accepted and what contradicted it are records of its own log
+  finished  a request that is being answered when the server is closed is answered to its end
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +29,7 @@ from auditlog.evidence.errors import BadEvidence
 from auditlog.evidence.witness import MAX_REQUEST_BYTES, Reply, Witness, WitnessedLogs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from auditlog.writer.log import Log
@@ -36,6 +39,7 @@ __all__ = ["WitnessServer"]
 _logger = logging.getLogger("auditlog.witness")
 
 _TIMEOUT_SECONDS: Final = 10.0
+_STOPPED: Final = Reply(503, b"this witness is being stopped\n")
 
 
 class WitnessServer:
@@ -49,6 +53,9 @@ class WitnessServer:
         self._read_at = 0
         self._record = record
         self._lock = threading.Lock()
+        self._answers = threading.Condition()
+        self._answering = 0
+        self._closed = False
         self._server = ThreadingHTTPServer(address, _handler(self))
         self._server.daemon_threads = True
 
@@ -61,16 +68,45 @@ class WitnessServer:
         self._server.serve_forever(poll_interval=0.1)
 
     def close(self) -> None:
+        """Stop; when this returns, no thread uses the witness's memory or its log any more."""
         self._server.shutdown()
         self._server.server_close()
+        # Threads that wait for a slow client are not waited for; an answer that one of them makes
+        # of memory and log takes no longer than a transaction.
+        with self._answers:
+            self._closed = True
+            self._answers.wait_for(lambda: not self._answering)
+
+    @contextmanager
+    def _open(self) -> Iterator[bool]:
+        """Whether memory and log may be used; if so, they stay open until the ``with`` ends."""
+        with self._answers:
+            is_open = not self._closed
+            self._answering += is_open
+            self._answers.notify_all()
+        try:
+            yield is_open
+        finally:
+            with self._answers:
+                self._answering -= is_open
+                self._answers.notify_all()
 
     def post(self, body: bytes) -> Reply:
-        self._read_logs()
-        reply = self._witness.add_checkpoint(body, int(time.time()))
-        self._note(reply, body)
-        return reply
+        """Answer an add-checkpoint request."""
+        with self._open() as is_open:
+            if not is_open:
+                return _STOPPED
+            self._read_logs()
+            reply = self._witness.add_checkpoint(body, int(time.time()))
+            self._note(reply, body)
+            return reply
 
     def get(self, path: str) -> Reply:
+        """Answer a request for a checkpoint, the metrics or the health."""
+        with self._open() as is_open:
+            return self._get(path) if is_open else _STOPPED
+
+    def _get(self, path: str) -> Reply:
         if path == "/healthz":
             return Reply(200, b"ok\n")
         if path == "/metrics":

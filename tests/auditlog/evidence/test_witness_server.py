@@ -100,3 +100,36 @@ def test_recorded(server: WitnessServer, tmp_path: Path) -> None:
     assert log.service == "witness"
     types = [record.event_type for record in read(tmp_path / "audit", log_events=True)]
     assert types[-2:] == ["witness.checkpoint_accepted", "witness.checkpoint_refused"]
+
+
+def test_finished(tmp_path: Path) -> None:
+    """A request that came before the server is closed is cosigned, remembered and on record."""
+    logs = tmp_path / "logs"
+    logs.write_text(f"{SIGNER.key}\n")
+    signer, state = open_state(tmp_path / "state", "witness.example/w1")
+    request = request_body(0, [], signed(leaves_of(3), SIGNER))
+    with open_log(tmp_path / "audit", service=OwnService("witness"), host="w1") as record:
+        memory = Witness(signer, state, WitnessedLogs(logs.read_text()))
+        made = WitnessServer(("127.0.0.1", 0), memory, logs, record)
+        serving = threading.Thread(target=made.serve, daemon=True)
+        serving.start()
+        answers: list[int] = []
+        with state.transaction():  # the request has to wait for it
+            asking = threading.Thread(target=lambda: answers.append(posted(made, request)))
+            asking.start()
+            with made._answers:
+                made._answers.wait_for(lambda: made._answering > 0, 60)
+            closing = threading.Thread(target=made.close)
+            closing.start()
+            serving.join()
+            closing.join(0.2)
+            assert closing.is_alive()
+        closing.join()
+        record.flush(20)
+        assert state.newest()[0][:2] == (ORIGIN, 3)
+        state.close()
+        assert made.post(request).status == 503
+    asking.join()
+    assert answers == [200]
+    types = [record.event_type for record in read(tmp_path / "audit", log_events=True)]
+    assert "witness.checkpoint_accepted" in types
