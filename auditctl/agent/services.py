@@ -190,6 +190,7 @@ def _verification(config: Config) -> ContinuousVerification:
         AlarmBook(config.state_directory()).enter,
         every=settings.verify_every,
         cpu_share=settings.verify_cpu_share,
+        retention_hosts=config.deleting_hosts(),
     )
 
 

@@ -181,6 +181,7 @@ def compare_with(
             acknowledged=acknowledged,
             retired=retired,
             give_up_after=give_up_after,
+            retention_hosts=config.deleting_hosts() if config is not None else None,
         )
         receipt = made.run(dt.datetime.now(dt.UTC))
         for log in _only_in_sink(sink, directories):

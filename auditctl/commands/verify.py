@@ -30,7 +30,7 @@ from auditlog.verification.verify import verify as verify_logs
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from auditctl.config.model import Config
     from auditctl.config.sinks import SinkConfig
@@ -137,6 +137,7 @@ def verify(
     if path is not None and is_archive(path) and path.is_file():
         return _verify_export(path, as_json=as_json)
     receipt = None
+    hosts: Collection[str] | None = None
     directories: Sequence[Path]
     if against is not None:
         config, directories = chosen(path, config_path)
@@ -158,7 +159,8 @@ def verify(
         config, directories = chosen(path, config_path)
         state_dir = config.state_dir
         known = sightings_by_directory(directories, state_dir)
-    report, lacking = _report_of(directories, jobs, known)
+        hosts = config.deleting_hosts()
+    report, lacking = _report_of(directories, jobs, known, hosts)
     proven = report.ok and not lacking
     evidence: dict[str, EvidenceReport] = {}
     if policy_path is not None:
@@ -166,7 +168,13 @@ def verify(
         from auditctl.commands import verify_evidence  # noqa: PLC0415  (see above)
 
         evidence = verify_evidence.reports_of(
-            directories, state_dir, policy_path, checkpoints, max_age=max_age, offline=offline
+            directories,
+            state_dir,
+            policy_path,
+            checkpoints,
+            max_age=max_age,
+            offline=offline,
+            retention_hosts=hosts,
         )
         proven = proven and bool(evidence) and all(each.ok for each in evidence.values())
         if not evidence:
@@ -176,13 +184,16 @@ def verify(
 
 
 def _report_of(
-    directories: Sequence[Path], jobs: int, known: Mapping[Path, tuple[Sighting, ...]]
+    directories: Sequence[Path],
+    jobs: int,
+    known: Mapping[Path, tuple[Sighting, ...]],
+    hosts: Collection[str] | None,
 ) -> tuple[Report, bool]:
     """The report, and whether a directory has no log or is not there.  Raises BadPath."""
     reports, lacking = [], False
     for directory in directories:
         try:
-            reports.append(_verify(directory, jobs, known.get(directory)))
+            reports.append(_verify(directory, jobs, known.get(directory), hosts))
         except (NoLog, BadPath) as error:
             if len(directories) == 1 and isinstance(error, BadPath):
                 raise
@@ -249,9 +260,11 @@ def _verify_export(path: Path, *, as_json: bool) -> int:
     return ExitCode.OK if found.ok else ExitCode.FAILED
 
 
-def _verify(path: Path, jobs: int, known: Sequence[Sighting] | None) -> Report:
+def _verify(
+    path: Path, jobs: int, known: Sequence[Sighting] | None, hosts: Collection[str] | None
+) -> Report:
     try:
-        return verify_logs(path, jobs=jobs, known=known)
+        return verify_logs(path, jobs=jobs, known=known, retention_hosts=hosts)
     except FileNotFoundError:
         if path.exists():
             raise  # a part of it vanished

@@ -26,7 +26,7 @@ from auditlog.evidence.verification import verify_evidence
 from auditlog.reading.inventory import STATE_DIRECTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from auditlog.evidence.verification import EvidenceReport
     from auditlog.verification.verify import LogReport
@@ -42,6 +42,7 @@ def reports_of(
     *,
     max_age: dt.timedelta | None,
     offline: bool,
+    retention_hosts: Collection[str] | None = None,
 ) -> dict[str, EvidenceReport]:
     """Verify logs against their checkpoints.  Raises ConfigError, BadEvidence, OSError."""
     policy = load_policy(policy_path)
@@ -69,6 +70,7 @@ def reports_of(
         state_dir=states[0] if len(states) == 1 else None,
         now=dt.datetime.now(dt.UTC),
         max_age=max_age,
+        retention_hosts=retention_hosts,
     )
 
 

@@ -86,6 +86,7 @@ def make_evidence(config: Config) -> EvidenceService | None:
         EvidenceOptions(config.evidence.checkpoint_every),
         policy=None if policy is None else load_policy(policy),
         host=config.host,
+        retention_hosts=config.deleting_hosts(),
         stamping=(
             None
             if place is None

@@ -37,7 +37,7 @@ from auditctl.config.origins import Given, SettingKey, nearest, read_environment
 from auditctl.config.policies import RETENTION, Schedule, build_policy
 from auditctl.config.sinks import KINDS, SECRETS, SinkConfig, build_sink
 from auditctl.config.sources import SourceConfig, build_sources
-from auditctl.config.values import one_of, to_paths, to_size, to_text
+from auditctl.config.values import one_of, to_paths, to_size, to_text, to_texts
 from auditctl.errors import ConfigError
 from auditlog.errors import InvalidName
 from auditlog.format.segment_names import LogId
@@ -81,6 +81,11 @@ def _to_host(value: Any) -> str:
     return LogId("retention", to_text(value)).host
 
 
+def _to_hosts(value: Any) -> tuple[str, ...]:
+    names = value.split(":") if isinstance(value, str) else value
+    return tuple(map(_to_host, to_texts(names)))
+
+
 def _to_in_flight(value: Any) -> int:
     size = to_size(value)
     if size < 1 << 20:
@@ -107,6 +112,12 @@ class Config:
     host: Annotated[str, _to_host, "name of this host in the log of deletions", "its host name"] = (
         field(default_factory=socket.gethostname)
     )
+    retention_hosts: Annotated[
+        tuple[str, ...],
+        _to_hosts,
+        "other hosts whose retention deletes from these directories: a deletion on record is "
+        "believed from them, from this host and from the host that the log names",
+    ] = ()
     metrics: Annotated[
         SocketAddress | None,
         _to_address,
@@ -141,6 +152,12 @@ class Config:
             f"{len(self.directories)} directories are configured and no state_dir",
             hint='Add state_dir = "/var/lib/auditlog", where cursors and holds are kept.',
         )
+
+    def deleting_hosts(self) -> frozenset[str] | None:
+        """The hosts whose deletions are believed; None without a configuration that says so."""
+        if ("directories",) not in self.given:
+            return None
+        return frozenset((self.host, *self.retention_hosts))
 
     def check_logs(self) -> None:
         """Raise ConfigError when two directories hold the same log, which has one cursor only."""

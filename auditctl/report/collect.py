@@ -115,7 +115,9 @@ def collect(
         log
         for directory in directories
         if directory.is_dir() and (known.get(directory) or scan(directory).logs)
-        for log in verify_logs(directory, known=known[directory]).logs
+        for log in verify_logs(
+            directory, known=known[directory], retention_hosts=config.deleting_hosts()
+        ).logs
     )
     gone = {tombstone for log in verified for tombstone in log.deleted}
     deleted = tuple(

@@ -36,7 +36,7 @@ from retention.memory import RunStore
 from retention.tombstone_log import recorded_holds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from auditctl.config.model import Config
@@ -173,7 +173,8 @@ def survey(
     configured = tuple(sink.name for sink in config.sinks)
     sinks = configured or tuple(store.sinks())
     problems: list[str] = []
-    context = _Context(store, sinks, _holds(state_dir, directories, now, problems), now)
+    holds = _holds(state_dir, directories, now, problems)
+    context = _Context(store, sinks, holds, now, config.deleting_hosts())
     inventories = tuple(_inventories(directories, problems))
     logs = tuple(
         _log_state(context, inventory, log, segments)
@@ -248,13 +249,14 @@ class _Context:
     sinks: Sequence[str]
     holds: Sequence[Hold]
     now: dt.datetime
+    hosts: Collection[str] | None
 
 
 def _log_state(
     context: _Context, inventory: Inventory, log: LogId, segments: tuple[SegmentFile, ...]
 ) -> LogState:
     directory = inventory.directory
-    problems = _missing(inventory, log)
+    problems = _missing(inventory, log, context.hosts)
     last_seq: int | None = None
     last_at: dt.datetime | None = None
     first = None
@@ -299,14 +301,14 @@ def _log_state(
     )
 
 
-def _missing(inventory: Inventory, log: LogId) -> list[str]:
+def _missing(inventory: Inventory, log: LogId, hosts: Collection[str] | None) -> list[str]:
     """The segments that are gone without a tombstone; those are read only where a name lacks."""
     directory = inventory.directory
     names = [segment.name for segment in inventory.logs[log]]
     found = gaps(names, known_head(directory, log))
     if not found:
         return []
-    tombstones = tombstones_in(inventory.logs)
+    tombstones = tombstones_in(inventory.logs, hosts)
     deleted = {stone.segment for stone in tombstones if stone.log == str(log)}
     return [
         f"{gap} is gone and no tombstone says why; run auditctl verify {directory}."

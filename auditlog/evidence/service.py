@@ -36,7 +36,7 @@ from auditlog.reading.inventory import Inventory, scan
 from auditlog.reading.tombstone_scan import tombstones_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from auditlog.evidence.checkpoint_file import Signed
@@ -121,6 +121,7 @@ class EvidenceService:
         policy: TrustPolicy | None = None,
         host: str | None = None,
         stamping: Stamping | None = None,
+        retention_hosts: Collection[str] | None = None,
     ) -> None:
         self._directories = tuple(directories)
         self._state = state
@@ -128,6 +129,7 @@ class EvidenceService:
         self._options = options
         self._policy = policy
         self._host = host
+        self._retention_hosts = retention_hosts
         self._entries: dict[str, _SignedLog] = {}
         self._stopped: dict[str, str] = {}
         self._seen: dict[Path, tuple[int, Inventory]] = {}
@@ -259,7 +261,7 @@ class EvidenceService:
             each
             for directory in self._directories
             if directory.is_dir()
-            for each in tombstones_in(scan(directory).logs)
+            for each in tombstones_in(scan(directory).logs, self._retention_hosts)
         ]
         return by_log(found)
 

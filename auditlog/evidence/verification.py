@@ -26,7 +26,7 @@ from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.chain import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from auditlog.evidence.collection import Candidate
@@ -68,11 +68,13 @@ def verify_evidence(
     state_dir: Path | None = None,
     now: dt.datetime,
     max_age: dt.timedelta | None = None,
+    retention_hosts: Collection[str] | None = None,
 ) -> dict[str, EvidenceReport]:
     """The report of each log that the policy names, by its id.
 
     ``state_dir`` may hold leaves of records that were deleted under policy; they are believed only
-    as far as the signed root comes out with them.  Raises OSError.
+    as far as the signed root comes out with them.  ``retention_hosts`` are those whose tombstones
+    are believed (format.tombstones.may_delete).  Raises OSError.
     """
     origins: dict[str, tuple[int, str]] = {}
     for origin in policy.logs:
@@ -95,7 +97,9 @@ def verify_evidence(
             reports[log_of_origin(origin)[0]].find("checkpoint_signature", None, detail)
     inventories = [scan(directory).logs for directory in directories if directory.is_dir()]
     segments = {str(log): found for logs in inventories for log, found in logs.items()}
-    tombstones = by_log(each for logs in inventories for each in tombstones_in(logs))
+    tombstones = by_log(
+        each for logs in inventories for each in tombstones_in(logs, retention_hosts)
+    )
     for log, report in reports.items():
         kept = None if state_dir is None else TreeFiles(state_dir / "proofs" / log)
         trusted = by_origin[origins[log][1]]

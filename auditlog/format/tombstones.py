@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditlog.errors import InvalidName, LogDamaged
 from auditlog.format.record import GENESIS_HASH, Header, decode, parse_timestamp
-from auditlog.format.segment_names import SegmentName
+from auditlog.format.segment_names import LogId, SegmentName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = [
     "INDEX_DELETED",
@@ -37,6 +37,7 @@ __all__ = [
     "IndexTombstone",
     "Tombstone",
     "by_log",
+    "may_delete",
     "parse_forgotten_log",
     "parse_index_tombstone",
     "parse_tombstone",
@@ -99,7 +100,7 @@ def parse_tombstone(header: Header, line: bytes) -> Tombstone | None:
         return None
 
 
-def tombstone_problem(header: Header, line: bytes) -> str:
+def tombstone_problem(header: Header, line: bytes, hosts: Collection[str] | None = None) -> str:
     """Why a record of a segment's deletion is not believed; "" when it is, and for other records.
 
     A record that was altered gives "" as well: its own hash does not fit, which says enough.
@@ -108,10 +109,28 @@ def tombstone_problem(header: Header, line: bytes) -> str:
     if details is None:
         return ""
     try:
-        _believed(header, details)
+        tombstone = _believed(header, details)
     except _Unbelievable as problem:
         return str(problem)
-    return ""
+    if may_delete(header.log, tombstone.log, hosts):
+        return ""
+    return (
+        f"it is in {header.log}, and neither {tombstone.log} is of that host nor does the"
+        " configuration name it in retention_hosts"
+    )
+
+
+def may_delete(retention_log: str, log: str, hosts: Collection[str] | None) -> bool:
+    """Whether a deletion from ``log`` that is on record in ``retention_log`` is believed.
+
+    It is when retention ran on the host that the log names, or on one of ``hosts``.  None says that
+    no configuration names the hosts: then every one in the directory is believed.
+    """
+    try:
+        writer, owner = LogId.parse(retention_log).host, LogId.parse(log).host
+    except InvalidName:
+        return False
+    return hosts is None or writer == owner or writer in hosts
 
 
 class _Unbelievable(Exception):

@@ -17,6 +17,7 @@ from auditlog.format.tombstones import (
     SEGMENT_DELETED,
     IndexTombstone,
     Tombstone,
+    may_delete,
     parse_index_tombstone,
     parse_tombstone,
 )
@@ -24,7 +25,7 @@ from auditlog.reading.inventory import scan
 from auditlog.reading.reader import iter_lines, open_any_form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from auditlog.format.segment_names import LogId
@@ -66,10 +67,16 @@ def retention_lines(
                 continue
 
 
-def tombstones_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Iterator[Tombstone]:
-    """Every tombstone of a segment in these logs.  Raises OSError."""
+def tombstones_in(
+    logs: Mapping[LogId, tuple[SegmentFile, ...]], hosts: Collection[str] | None = None
+) -> Iterator[Tombstone]:
+    """Every tombstone of a segment in these logs that is believed.  Raises OSError.
+
+    ``hosts`` are those whose retention may delete here (format.tombstones.may_delete).
+    """
     for header, line in retention_lines(logs, SEGMENT_DELETED):
-        if (tombstone := parse_tombstone(header, line)) is not None:
+        tombstone = parse_tombstone(header, line)
+        if tombstone is not None and may_delete(header.log, tombstone.log, hosts):
             yield tombstone
 
 
@@ -80,14 +87,20 @@ class Proofs(NamedTuple):
     erasures: tuple[Erasure, ...]
 
 
-def proofs_in(logs: Mapping[LogId, tuple[SegmentFile, ...]]) -> Proofs:
-    """Every tombstone of a segment and every erasure in these logs.  Raises OSError."""
+def proofs_in(
+    logs: Mapping[LogId, tuple[SegmentFile, ...]], hosts: Collection[str] | None = None
+) -> Proofs:
+    """Every tombstone of a segment and every erasure that is believed.  Raises OSError.
+
+    ``hosts`` as for tombstones_in.
+    """
     tombstones: list[Tombstone] = []
     erasures: list[Erasure] = []
     for header, line in retention_lines(logs, SEGMENT_DELETED, ERASURE):
-        if (tombstone := parse_tombstone(header, line)) is not None:
+        tombstone, erasure = parse_tombstone(header, line), parse_erasure(header, line)
+        if tombstone is not None and may_delete(header.log, tombstone.log, hosts):
             tombstones.append(tombstone)
-        elif (erasure := parse_erasure(header, line)) is not None:
+        if erasure is not None and may_delete(header.log, erasure.log, hosts):
             erasures.append(erasure)
     return Proofs(tuple(tombstones), tuple(erasures))
 

@@ -35,7 +35,7 @@ from auditlog.format.tombstones import SEGMENT_DELETED, tombstone_problem
 from auditlog.verification.fast_path import check_following, following_start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from auditlog.format.segment_names import SegmentName
     from auditlog.format.tombstones import Tombstone
@@ -117,6 +117,7 @@ class ChainCheck:
     """Checks one log.  ``whole`` is false when only a part of the log is given.
 
     ``erasures`` are those of this log, by the digest of their stubs (format.erasures.by_stub).
+    ``retention_hosts`` are those whose retention may delete (format.tombstones.may_delete).
 
     Call ``segment``, then ``line`` for each of its lines, and so on; in the end ``finish``.
     ``suspect_records`` are the lines from the first finding on, its own included.
@@ -126,6 +127,7 @@ class ChainCheck:
     tombstones: tuple[Tombstone, ...] = ()
     whole: bool = True
     erasures: Mapping[str, Erasure] = field(default_factory=dict)
+    retention_hosts: Collection[str] | None = None
     segments: int = 0
     records: int = 0
     first_seq: int | None = None
@@ -409,7 +411,9 @@ class ChainCheck:
 
     def _check_deletion(self, line: bytes, offset: int) -> None:
         header = parse_header(line)
-        if header is not None and (problem := tombstone_problem(header, line)):
+        if header is None:
+            return
+        if problem := tombstone_problem(header, line, self.retention_hosts):
             detail = f"this deletion is not believed: {problem}"
             self._find("tombstone_invalid", offset, header.seq, detail)
 

@@ -40,7 +40,7 @@ from auditlog.reading.registry import Sighting, forgotten_logs, sightings_by_dir
 from auditlog.verification.verify import verify_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from auditlog.reading.inventory import SegmentFile
     from auditlog.verification.verify import LogReport
@@ -155,6 +155,7 @@ class ContinuousVerification:
         every: dt.timedelta = dt.timedelta(hours=24),
         cpu_share: float = 0.05,
         look_every: dt.timedelta = dt.timedelta(seconds=30),
+        retention_hosts: Collection[str] | None = None,
     ) -> None:
         if every <= dt.timedelta(0) or look_every <= dt.timedelta(0):
             raise InvalidOption("every and look_every must be longer than zero")
@@ -166,6 +167,7 @@ class ContinuousVerification:
         self._share = cpu_share
         self._look_every = look_every
         self._alarm = alarm
+        self._retention_hosts = retention_hosts
         self._looks: dict[_LogKey, _Look] = {}
         self._suspects: dict[_LogKey, None] = {}
         self._gone: dict[Path, VerificationAlarm] = {}
@@ -266,7 +268,11 @@ class ContinuousVerification:
             known = sightings_by_directory(self._directories, self._state_dir)
             here = [one for one in known.get(directory, ()) if one.log == log]
             report = verify_log(
-                directory, LogId.parse(log), known=[*here, *self._remembered(key)], pace=pace
+                directory,
+                LogId.parse(log),
+                known=[*here, *self._remembered(key)],
+                pace=pace,
+                retention_hosts=self._retention_hosts,
             )
         except InvalidName:
             with self._lock:

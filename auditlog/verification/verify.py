@@ -31,7 +31,7 @@ from auditlog.verification.chain import ChainCheck, Finding
 from auditlog.verification.workers import Workers, cuts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from auditlog.format.segment_names import SegmentName
 
@@ -141,6 +141,7 @@ def verify(
     *,
     jobs: int = 1,
     known: Sequence[Sighting] | None = None,
+    retention_hosts: Collection[str] | None = None,
 ) -> Report:
     """Verify all logs in a directory, or one segment by itself.
 
@@ -148,7 +149,9 @@ def verify(
     report is the same.
     A single segment may start anywhere in its log; of a directory each log has to be whole, from
     its first record on or from what tombstones account for, up to the furthest record in
-    ``known`` (default: what <path>/.auditlog knows; see auditlog.reading.registry).  Raises NoLog
+    ``known`` (default: what <path>/.auditlog knows; see auditlog.reading.registry).  A deletion is
+    believed when retention on the host that the log names recorded it, or on one of
+    ``retention_hosts`` (default: on any).  Raises NoLog
     where there is no log, InvalidName for a file that is no segment, InvalidOption,
     NotAccessible (an OSError).
     """
@@ -160,12 +163,15 @@ def verify(
         if not path.is_dir():
             segments = segments_of(path)
             log = segments[0].name.log
-            erasures = proofs_in(scan(path.parent, f"{RETENTION_SERVICE}@").logs).erasures
-            check = ChainCheck(str(log), whole=False, erasures=by_stub(erasures, str(log)))
+            logs = scan(path.parent, f"{RETENTION_SERVICE}@").logs
+            erasures = by_stub(proofs_in(logs, retention_hosts).erasures, str(log))
+            check = ChainCheck(
+                str(log), whole=False, erasures=erasures, retention_hosts=retention_hosts
+            )
             return Report((_verify_log(check, segments, None, (), workers=workers)[0],))
         while True:
             seen = sightings(path) if known is None else tuple(known)
-            report, vanished = _verify_directory(path, workers, seen)
+            report, vanished = _verify_directory(path, workers, seen, retention_hosts)
             if report.ok or not vanished:
                 return report
             # Retention deleted a segment after its tombstone was looked for: look again.
@@ -177,18 +183,24 @@ def verify_log(
     *,
     known: Sequence[Sighting] = (),
     pace: Callable[[], None] | None = None,
+    retention_hosts: Collection[str] | None = None,
 ) -> LogReport:
-    """Verify one log of a directory; ``known`` is what is known of this log, as for verify.
+    """Verify one log of a directory; ``known`` and ``retention_hosts`` are as for verify.
 
     ``pace`` is called after every few hundred records: it may sleep to bound the use of the CPU,
     or raise to stop.  Raises OSError.
     """
     while True:
         inventory = scan(directory)
-        proofs = proofs_in(inventory.logs)
+        proofs = proofs_in(inventory.logs, retention_hosts)
         tombstones = by_log(proofs.tombstones).get(str(log), ())
         report, vanished = _verify_log(
-            ChainCheck(str(log), tombstones, erasures=by_stub(proofs.erasures, str(log))),
+            ChainCheck(
+                str(log),
+                tombstones,
+                erasures=by_stub(proofs.erasures, str(log)),
+                retention_hosts=retention_hosts,
+            ),
             inventory.logs.get(log, ()),
             known_head(directory, log),
             known,
@@ -199,10 +211,13 @@ def verify_log(
 
 
 def _verify_directory(
-    path: Path, workers: Workers | None, seen: tuple[Sighting, ...]
+    path: Path,
+    workers: Workers | None,
+    seen: tuple[Sighting, ...],
+    retention_hosts: Collection[str] | None,
 ) -> tuple[Report, bool]:
     inventory = scan(path)
-    proofs = proofs_in(inventory.logs)
+    proofs = proofs_in(inventory.logs, retention_hosts)
     tombstones = by_log(proofs.tombstones)
     # A log of which every segment is gone is still known by what was noted about it.
     sighted = {sighting.log for sighting in seen}
@@ -222,6 +237,7 @@ def _verify_directory(
                 str(log),
                 tombstones.get(str(log), ()),
                 erasures=by_stub(proofs.erasures, str(log)),
+                retention_hosts=retention_hosts,
             ),
             inventory.logs.get(log, ()),
             known_head(path, log),

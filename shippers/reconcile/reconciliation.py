@@ -14,7 +14,7 @@ Invariants (tests of the same name in tests/shippers/reconcile/test_reconciliati
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -65,6 +65,7 @@ class Reconciliation:
     sink           ships what is missing; None: compare only
     acknowledged   the number that the sink's cursor has for a log; None if there is no cursor
     retired        whether the sink's index of a day, as in ``2026-11-23``, was deleted by policy
+    retention_hosts  hosts whose tombstones are believed (format.tombstones.may_delete)
     give_up_after  what is left counts as missing once the sink has taken nothing for this long
     """
 
@@ -76,6 +77,7 @@ class Reconciliation:
     acknowledged: Callable[[str], int | None] = lambda _: None
     retired: Callable[[str], bool] = lambda _: False
     give_up_after: dt.timedelta = dt.timedelta(seconds=60)
+    retention_hosts: Collection[str] | None = None
 
     def run(self, now: dt.datetime) -> Receipt:
         """Compare everything.  Raises SinkRefused, OSError if a side cannot be read."""
@@ -93,7 +95,7 @@ class Reconciliation:
         erased: dict[str, dict[int, Erasure]] = {}
         for directory in self.directories:
             inventory = scan(directory)
-            proofs = proofs_in(inventory.logs)
+            proofs = proofs_in(inventory.logs, self.retention_hosts)
             found += proofs.tombstones
             for erasure in proofs.erasures:
                 erased.setdefault(erasure.log, {})[erasure.seq] = erasure

@@ -33,6 +33,7 @@ from tests.support.tampered_host import HIVE, QUEEN, RETENTION, TamperedHost, bu
 from tests.support.witnesses import our_witness
 
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
+DELETING = RetentionPolicy(HOUR, DAY, max_delete_fraction=1.0, verify_before_delete="none")
 Tamper = Callable[[TamperedHost], None]
 EVERYBODY = "chain cursors sink witness status agent export"
 READERS = "chain cursors sink witness agent export"
@@ -303,6 +304,13 @@ def forge_a_tombstone_of_another_service(host: TamperedHost) -> None:
     host.append(QUEEN, "retention.segment_deleted", details)
 
 
+def delete_under_the_policy_of_a_foreign_host(host: TamperedHost) -> None:
+    """Its retention did all that retention does; only the configuration says who belongs here."""
+    host.retain(DELETING, host="mallory")
+    host.ship()
+    assert len(host.segments()) == 1
+
+
 def delete_the_holds(host: TamperedHost) -> None:
     (host.state / "holds.json").unlink()
 
@@ -438,6 +446,7 @@ TAMPERINGS: dict[str, tuple[Tamper, str]] = {
         (delete_the_log_of_retention, EVERYBODY),
         (edit_a_tombstone, READERS),
         (forge_a_tombstone_of_another_service, READERS),
+        (delete_under_the_policy_of_a_foreign_host, "cursors sink witness agent"),
         (delete_the_holds, "status"),
         (edit_the_holds, "status"),
         (forge_a_cursor_behind_the_end, "cursors sink witness status agent export"),
@@ -511,7 +520,14 @@ def compress_under_policy(host: TamperedHost) -> None:
 
 
 def delete_under_policy(host: TamperedHost) -> None:
-    host.retain(RetentionPolicy(HOUR, DAY, max_delete_fraction=1.0, verify_before_delete="none"))
+    host.retain(DELETING)
+    assert len(host.segments()) == 1
+
+
+def delete_under_the_policy_of_a_host_of_the_fleet(host: TamperedHost) -> None:
+    host.config.write_text(f'retention_hosts = ["hive9"]\n{host.config.read_text()}')
+    host.retain(DELETING, host="hive9")
+    host.ship()
     assert len(host.segments()) == 1
 
 
@@ -566,6 +582,7 @@ HARMLESS: tuple[Tamper, ...] = (
     crash_and_open_again,
     compress_under_policy,
     delete_under_policy,
+    delete_under_the_policy_of_a_host_of_the_fleet,
     delete_under_policy_and_lose_the_leaves,
     delete_under_policy_at_a_given_instant,
     add_and_release_holds,

@@ -26,6 +26,7 @@ import orjson
 import zstandard
 
 import auditlog
+from auditctl.config.model import load
 from auditctl.main import main
 from auditlog.cursors import CursorStore
 from auditlog.evidence.note import Key
@@ -191,8 +192,10 @@ class TamperedHost:
     def ship(self) -> None:
         assert main(["ship", "--once", "--config", str(self.config)]) == 0
 
-    def retain(self, policy: RetentionPolicy, at: dt.datetime | None = None) -> None:
-        """Run retention; ``at`` is an instant that a person gave."""
+    def retain(
+        self, policy: RetentionPolicy, at: dt.datetime | None = None, host: str = "hive1"
+    ) -> None:
+        """Run retention on a host; ``at`` is an instant that a person gave."""
         now = at or dt.datetime.now(dt.UTC)
         simulated = at is not None
         done = run_retention(
@@ -203,7 +206,7 @@ class TamperedHost:
             now,
             confirm=True,
             simulated=simulated,
-            host="hive1",
+            host=host,
         )
         assert done.ok
 
@@ -229,7 +232,12 @@ class TamperedHost:
         """The alarms of one round of continuous verification."""
         alarms: list[Any] = []
         verification = ContinuousVerification(
-            [self.audit], self.state, alarms.append, every=DAY, cpu_share=1.0
+            [self.audit],
+            self.state,
+            alarms.append,
+            every=DAY,
+            cpu_share=1.0,
+            retention_hosts=load(self.config).deleting_hosts(),
         )
         verification.look()
         while (key := verification._next()) is not None:

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import AuditLogError, InvalidName
+from auditlog.format.segment_names import LogId
 from auditlog.reading.head_note import remember_head
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
 from auditlog.reading.tombstone_scan import proofs_in
-from auditlog.verification.verify import Report, verify
+from auditlog.verification.verify import Report, verify, verify_log
 from tests.support.logs import LogBuilder, write_log
 from tests.support.tombstones import tombstone_details
 
@@ -72,6 +73,29 @@ def test_disbelieved(tmp_path: Path) -> None:
     assert "its last record was 1 d old, which its policy keeps" in finding.detail
     assert found[RETENTION].verified_through_seq == 3
     assert verify(tmp_path, jobs=2) == report
+
+
+@pytest.mark.parametrize(("writer", "hosts", "believed"), [
+    ("hive9", None, True),
+    ("hive9", ("here",), False),
+    ("hive9", ("here", "hive9"), True),
+    ("hive1", ("here",), True),
+    ("hive1+other", (), True),
+])  # fmt: skip
+def test_a_deletion_on_record_of_another_host_is_disbelieved_where_hosts_are_configured(
+    tmp_path: Path, writer: str, hosts: tuple[str, ...] | None, believed: bool
+) -> None:
+    log = write_log(tmp_path, records=5, segments=3, days=1)
+    retention = LogBuilder(tmp_path, f"retention@{writer}", at=log.at)
+    details = bury(tmp_path, log, 1)
+    retention.append(event_type="retention.segment_deleted", details=details)
+    log.path(1).unlink()
+    report = verify(tmp_path, retention_hosts=hosts)
+    assert report.ok == believed
+    assert verify_log(tmp_path, LogId.parse(log.log), retention_hosts=hosts).ok == believed
+    if not believed:
+        found = {each.log: [one.kind for one in each.findings] for each in report.logs}
+        assert found == {log.log: ["missing_segment"], retention.log: ["tombstone_invalid"]}
 
 
 def test_an_untouched_directory_is_ok(tmp_path: Path) -> None:
@@ -275,8 +299,8 @@ def test_a_segment_that_is_deleted_during_the_check_is_looked_for_again(
     log = write_log(tmp_path, records=4, segments=3, days=1)
     real, runs = proofs_in, []
 
-    def retention_comes_between(logs: Any) -> Any:
-        found = real(logs)
+    def retention_comes_between(*arguments: Any) -> Any:
+        found = real(*arguments)
         if not runs:
             delete(tmp_path, log, 0)
         runs.append(1)
