@@ -5,6 +5,7 @@
 
 PROOF is a c2sp.org/tlog-proof@v1, POLICY a c2sp.org/tlog-policy of whoever checks, LINE a file with
 the record's line.  Exits with 0 and says when it was witnessed, or with 1 and says why not.
+In an export, check.py uses it for signatures and policies.
 Nothing here is secret, so nothing has to take the same time for every input.
 """
 
@@ -12,14 +13,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 Point = tuple[int, int, int, int]
-VerifierKey = tuple[str, bytes, int, bytes]  # name, id, type, public key
-Groups = dict[str, tuple[int, list[str]]]
 
 # Ed25519 (RFC 8032): points on a curve over the integers modulo P, in extended coordinates.
 P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
@@ -27,9 +27,47 @@ D = -121665 * pow(121666, P - 2, P) % P
 ROOT = pow(2, (P - 1) // 4, P)
 
 
+class NotProven(ValueError):
+    """Says in words why something is not proven."""
+
+
+class VerifierKey(NamedTuple):
+    """A public key: its name, its id in signatures, and 1 for a log or 4 for a witness."""
+
+    name: str
+    id: bytes
+    kind: int
+    public: bytes
+
+
+class AuditorPolicy(NamedTuple):
+    """Keys of logs by origin, of witnesses by their names; groups with (need, members)."""
+
+    logs: dict[str, VerifierKey]
+    witnesses: dict[str, VerifierKey]
+    groups: dict[str, tuple[int, list[str]]]
+    members: set[str]  # of any group, each of one
+    quorum: str
+
+
+class TreeHead(NamedTuple):
+    """A checkpoint that its log signed; ``seen``: the witnesses, each with its time in seconds."""
+
+    origin: str
+    size: int
+    root: bytes
+    seen: dict[str, int]
+    has_quorum: bool
+
+
 def refuse(why: str) -> NoReturn:
-    print(f"FAILED: {why}")
-    sys.exit(1)
+    raise NotProven(why)
+
+
+def content(path: str | Path, most: int = 1 << 20) -> bytes:
+    with Path(path).open("rb") as file:
+        data = file.read(most + 1)
+    return data if len(data) <= most else refuse(f"{path} is longer than {most} bytes")
 
 
 def add(a: Point, b: Point) -> Point:
@@ -49,15 +87,17 @@ def times(number: int, point: Point) -> Point:
 
 
 def point_of(data: bytes) -> Point | None:
+    """Decode a point; None where there is none, and for the few of small order, which sign all."""
     y = int.from_bytes(data, "little")
     sign, y = y >> 255, y & (1 << 255) - 1
     square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
     x = pow(square, (P + 3) // 8, P)
     x = x if (x * x - square) % P == 0 else x * ROOT % P
-    if y >= P or (x * x - square) % P or (x == 0 and sign):
+    if len(data) != 32 or y >= P or (x * x - square) % P or (x == 0 and sign):
         return None
     x = P - x if x & 1 != sign else x
-    return x, y, 1, x * y % P
+    point = (x, y, 1, x * y % P)
+    return point if times(8, point)[0] else None
 
 
 BASE = point_of((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
@@ -74,78 +114,140 @@ def signed(key: bytes, text: bytes, signature: bytes) -> bool:
 
 
 def decoded(text: str) -> bytes:
-    data = base64.b64decode(text)
-    if base64.b64encode(data).decode() != text:
-        refuse("a base64 value is malformed")
-    return data
+    try:
+        data = base64.b64decode(text)
+    except ValueError:
+        data = b""
+    return (
+        data if base64.b64encode(data).decode() == text else refuse("a base64 value is malformed")
+    )
 
 
-def key_of(vkey: str) -> VerifierKey:
-    name, identity, material = vkey.split("+", 2)
+def check_name(name: str) -> None:
+    if not name or "+" in name or not name.isprintable() or re.search(r"\s", name):
+        refuse("the name of a key is malformed")
+
+
+def key_of(vkey: str, kind: int) -> VerifierKey:
+    name, _, rest = vkey.partition("+")
+    identity, _, material = rest.partition("+")
     raw = decoded(material)
+    check_name(name)
     digest = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
-    if digest.hex() != identity or len(raw) != 33:
-        refuse(f"the key of {name} is malformed")
-    return name, digest, raw[0], raw[1:]
+    if digest.hex() != identity or len(raw) != 33 or raw[0] != kind:
+        refuse(f"the key of {name} is malformed, or not of a {'log' if kind == 1 else 'witness'}")
+    return VerifierKey(name, digest, kind, raw[1:])
 
 
-def policy_of(text: str) -> tuple[dict[str, VerifierKey], dict[str, VerifierKey], Groups, str]:
-    logs: dict[str, VerifierKey] = {}
-    witnesses: dict[str, VerifierKey] = {}
-    groups: Groups = {}
-    quorum = ""
-    for line in text.split("\n"):
-        words = line.split()
-        if not words or words[0].startswith("#"):
+def is_taken(name: str, policy: AuditorPolicy) -> bool:
+    return name == "none" or name in policy.witnesses or name in policy.groups
+
+
+def take(fields: list[str], policy: AuditorPolicy) -> str:
+    """Take a line of a policy; return the name of a quorum line.  Names are defined before use."""
+    if fields[0] == "log" and len(fields) in (2, 3):
+        key = key_of(fields[1], 1)
+        if key.name not in policy.logs:
+            policy.logs[key.name] = key
+            return ""
+    elif fields[0] == "witness" and len(fields) in (3, 4):
+        key = key_of(fields[2], 4)
+        known = (each.public for each in policy.witnesses.values())  # no key counts twice
+        if not is_taken(fields[1], policy) and key.public not in known:
+            policy.witnesses[fields[1]] = key
+            return ""
+    elif fields[0] == "group" and len(fields) > 3:
+        members = fields[3:]
+        need = {"any": "1", "all": str(len(members))}.get(fields[2], fields[2])
+        for member in members:
+            if member in policy.members or member == "none" or not is_taken(member, policy):
+                refuse(f"{member} is a member already, or not defined before")
+            policy.members.add(member)
+        number = re.fullmatch(r"[1-9][0-9]{0,3}", need, re.ASCII)
+        if not is_taken(fields[1], policy) and number and int(need) <= len(members):
+            policy.groups[fields[1]] = int(need), members
+            return ""
+    elif fields[0] == "quorum" and len(fields) == 2 and is_taken(fields[1], policy):
+        return fields[1]
+    refuse("it is not understood, or repeats or lacks something")
+
+
+def policy_of(data: bytes) -> AuditorPolicy:
+    policy = AuditorPolicy({}, {}, {}, set(), "")
+    for number, line in enumerate(data.decode("utf-8", "surrogateescape").split("\n"), 1):
+        fields = [each for each in re.split(r"[ \t]", line) if each]
+        if not fields or fields[0].startswith("#"):
             continue
-        if words[0] == "log" and len(words) in (2, 3):
-            key = key_of(words[1])
-            logs[key[0]] = key
-        elif words[0] == "witness" and len(words) in (3, 4) and words[1] not in witnesses:
-            witnesses[words[1]] = key_of(words[2])
-        elif words[0] == "group" and len(words) > 3 and words[1] not in groups:
-            need = {"any": 1, "all": len(words) - 3}.get(words[2]) or int(words[2])
-            if not 1 <= need <= len(words) - 3 or len(set(words[3:])) < len(words) - 3:
-                refuse(f"the group {words[1]} of the policy is malformed")
-            groups[words[1]] = need, words[3:]
-        elif words[0] == "quorum" and len(words) == 2 and not quorum:
-            quorum = words[1]
-        else:
-            refuse(f"a line of the policy is not understood: {line[:60]}")
-    keys = [key[3] for key in witnesses.values()]
-    if len(set(keys)) < len(keys) or not quorum:
-        refuse("two witnesses of the policy share a key, or it has no quorum")
-    return logs, witnesses, groups, quorum
+        try:
+            if re.search(r"[\0-\x08\x0b-\x1f\x7f]", line):
+                refuse("there is a control character in it")
+            if quorum := take(fields, policy):
+                if policy.quorum:
+                    refuse("there is a second quorum line")
+                policy = policy._replace(quorum=quorum)
+        except NotProven as error:
+            refuse(f"line {number} of the policy: {error}")
+    return policy if policy.quorum else refuse("the policy has no quorum line")
 
 
-def enough(name: str, groups: Groups, seen: dict[str, int]) -> bool:
-    if name not in groups:
-        return name in seen
-    need, members = groups[name]
-    return sum(enough(member, groups, seen) for member in members) >= need
+def is_enough(seen: dict[str, int], policy: AuditorPolicy) -> bool:
+    held = {"none", *seen}
+    for name, (need, members) in policy.groups.items():  # each only has members defined before it
+        if sum(member in held for member in members) >= need:
+            held.add(name)
+    return policy.quorum in held
 
 
-def signers(
-    text: bytes, lines: str, keys: dict[tuple[str, bytes], tuple[str, VerifierKey]]
-) -> dict[str, int]:
-    """Return the signers by their names in the policy (the log: ""), each with its stated time."""
+def head_of(note: bytes, policy: AuditorPolicy) -> TreeHead:
+    """Check a signed checkpoint; whether a quorum cosigned it is for the caller to look at."""
+    text, empty, lines = note.decode("utf-8").rpartition("\n\n")
+    parts = text.split("\n")
+    if not empty or not lines.endswith("\n") or re.search(r"[\0-\x09\x0b-\x1f]", note.decode()):
+        refuse("a checkpoint is not a signed note")
+    if len(parts) != 3 or not re.fullmatch(r"0|[1-9][0-9]{0,18}", parts[1], re.ASCII):
+        refuse("a checkpoint is malformed")
+    origin, size, root = parts[0], int(parts[1]), decoded(parts[2])
+    if origin not in policy.logs:
+        refuse(f"the policy names no log {origin}")
+    if len(root) != 32 or len(note) > 1 << 16 or lines.count("\n") > 100:
+        refuse("a checkpoint is malformed")
+    seen = signers(f"{text}\n".encode(), lines, {"": policy.logs[origin], **policy.witnesses})
+    if "" not in seen:
+        refuse(f"the checkpoint is not signed by {origin}")
+    del seen[""]
+    return TreeHead(origin, size, root, seen, is_enough(seen, policy))
+
+
+def signers(text: bytes, lines: str, keys: dict[str, VerifierKey]) -> dict[str, int]:
+    """Return who of ``keys`` signed, each with the time it states; a wrong signature is refused."""
+    names = {(key.name, key.id): name for name, key in keys.items()}
     seen: dict[str, int] = {}
     for line in lines.removesuffix("\n").split("\n"):
-        dash, name, blob = line.split(" ")
+        name, _, blob = line.removeprefix("\u2014 ").partition(" ")
         raw = decoded(blob)
-        if dash != "\u2014":
+        check_name(name)
+        if not line.startswith("\u2014 ") or len(raw) < 5:
             refuse("a signature line is malformed")
-        if (name, raw[:4]) not in keys:
+        who = names.get((name, raw[:4]))
+        if who is None or who in seen:
             continue
-        who, key = keys[name, raw[:4]]
         message, signature, at = text, raw[4:], 0
-        if key[2] == 4:
+        if keys[who].kind == 4:
             at, signature = int.from_bytes(raw[4:12], "big"), raw[12:]
             message = b"cosignature/v1\ntime %d\n%b" % (at, text)
-        if not signed(key[3], message, signature):
+            when(at)
+        if not signed(keys[who].public, message, signature):
             refuse(f"the signature of {name} does not verify")
         seen[who] = at
     return seen
+
+
+def when(seconds: int) -> str:
+    try:
+        at = datetime.fromtimestamp(seconds, timezone.utc)  # noqa: UP017  (Python 3.9)
+    except (OverflowError, ValueError, OSError):
+        refuse(f"a cosignature states the impossible time {seconds}")
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def root_of(leaf: bytes, index: int, size: int, hashes: list[bytes]) -> bytes:
@@ -165,40 +267,35 @@ def root_of(leaf: bytes, index: int, size: int, hashes: list[bytes]) -> bytes:
 
 
 def main(proof_path: str, policy_path: str, line_path: str) -> None:
-    proof = Path(proof_path).read_bytes().decode()
-    logs, witnesses, groups, quorum = policy_of(Path(policy_path).read_bytes().decode())
-    line = Path(line_path).read_bytes()
-    head, _, note = proof.partition("\n\n")
-    title, index_line, *hashes = head.split("\n")
-    text, empty, signatures = note.rpartition("\n\n")
-    if title != "c2sp.org/tlog-proof@v1" or not empty or not signatures.endswith("\n"):
+    proof, policy = content(proof_path), policy_of(content(policy_path))
+    line = content(line_path)
+    top, _, note = proof.partition(b"\n\n")
+    title, index_line, *hashes = top.decode("ascii").split("\n")
+    if title != "c2sp.org/tlog-proof@v1" or len(hashes) > 63:
         refuse("this is not a proof")
-    index, (origin, size_text, root) = int(index_line[6:]), text.split("\n")
-    size = int(size_text)
-    if str(size) != size_text or f"index {index}" != index_line or origin not in logs:
-        refuse(f"the checkpoint is malformed, or the policy names no log {origin}")
-    keys = {(key[0], key[1]): (name, key) for name, key in witnesses.items()}
-    keys[logs[origin][:2]] = "", logs[origin]
-    seen = signers(f"{text}\n".encode(), signatures, keys)
-    if "" not in seen:
-        refuse(f"the checkpoint is not signed by {origin}")
-    del seen[""]
-    if quorum != "none" and not enough(quorum, groups, seen):
-        refuse(f"no quorum cosigned the checkpoint, only: {', '.join(seen) or 'nobody'}")
+    if not re.fullmatch(r"index (0|[1-9][0-9]{0,18})", index_line, re.ASCII):
+        refuse("the proof is malformed")
+    index, head = int(index_line[6:]), head_of(note, policy)
+    if not head.has_quorum:
+        refuse(f"no quorum cosigned the checkpoint, only: {', '.join(head.seen) or 'nobody'}")
     leaf = hashlib.sha256(b"\0" + (line[:-1] if line.endswith(b"\n") else line)).digest()
-    if root_of(leaf, index, size, [*map(decoded, hashes)]) != decoded(root):
-        refuse(f"the line is not record {index + 1} of {origin}")
-    said = f"ok: record {index + 1} of {origin}"
-    if seen:
-        at = datetime.fromtimestamp(max(seen.values()), timezone.utc)  # noqa: UP017  (Python 3.9)
-        said += f"; witnessed at {at:%Y-%m-%dT%H:%M:%SZ} by {', '.join(sorted(seen))}"
+    if root_of(leaf, index, head.size, [*map(decoded, hashes)]) != head.root:
+        refuse(f"the line is not record {index + 1} of {head.origin}")
+    said = f"ok: record {index + 1} of {head.origin}"
+    if head.seen:
+        said += f"; witnessed at {when(max(head.seen.values()))} by {', '.join(sorted(head.seen))}"
     print(said)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit(__doc__)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text stream
     try:
         main(*sys.argv[1:])
-    except (ValueError, UnicodeError, OSError, TypeError) as error:
-        refuse(f"something is malformed or cannot be read ({type(error).__name__})")
+    except NotProven as error:
+        print(f"FAILED: {error}")
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        print(f"FAILED: something is malformed or cannot be read ({type(error).__name__})")
+        sys.exit(1)

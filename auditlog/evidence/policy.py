@@ -127,13 +127,11 @@ class TrustPolicy:
 
     def satisfied(self, seen: frozenset[str]) -> bool:
         """Whether cosignatures of these witnesses are enough."""
-        return self.quorum == NONE or self._holds(self.quorum, seen)
-
-    def _holds(self, name: str, seen: frozenset[str]) -> bool:
-        group = self.groups.get(name)
-        if group is None:
-            return name in seen
-        return sum(self._holds(member, seen) for member in group.members) >= group.threshold
+        held = {NONE, *seen}
+        for name, group in self.groups.items():  # a group has only members defined before it
+            if sum(member in held for member in group.members) >= group.threshold:
+                held.add(name)
+        return self.quorum in held
 
 
 def _instant(seconds: int) -> dt.datetime:

@@ -89,33 +89,33 @@ W1, W2 = str(witness(1).cosigner), str(witness(2).cosigner)
 AGAIN = str(witness(1).cosigner.renamed("witness.example/other-name"))
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [],
-        ["quorum w1"],
-        ["quorum none", "quorum none"],
-        [f"log {KEY}", f"log {KEY}", "quorum none"],
-        [f"log {W1}", "quorum none"],
-        [f"witness w1 {KEY}", "quorum w1"],
-        [f"witness w1 {W1}", f"witness w1 {W2}", "quorum w1"],
-        [f"witness w1 {W1}", f"witness w2 {AGAIN}", "quorum w1"],
-        [f"witness none {W1}", "quorum none"],
-        [f"witness w1 {W1}", "group g 2 w1", "quorum g"],
-        [f"witness w1 {W1}", "group g 0 w1", "quorum g"],
-        [f"witness w1 {W1}", "group g 01 w1", "quorum g"],
-        [f"witness w1 {W1}", "group g any", "quorum g"],
-        [f"witness w1 {W1}", "group g any w2", "quorum g"],
-        [f"witness w1 {W1}", "group g any none", "quorum g"],
-        [f"witness w1 {W1}", "group g any w1 w1", "quorum g"],
-        [f"witness w1 {W1}", "group g any w1", "group h any w1 g", "quorum h"],
-        ["group g any g", "quorum g"],
-        [f"witness w1 {W1} url too-many", "quorum w1"],
-        [f"witness w1 {W1}\x0b", "quorum w1"],
-        ["witness w1 rubbish", "quorum w1"],
-        ["trust me", "quorum none"],
-    ],
-)
+MALFORMED: list[list[str]] = [
+    [],
+    ["quorum w1"],
+    ["quorum none", "quorum none"],
+    [f"log {KEY}", f"log {KEY}", "quorum none"],
+    [f"log {W1}", "quorum none"],
+    [f"witness w1 {KEY}", "quorum w1"],
+    [f"witness w1 {W1}", f"witness w1 {W2}", "quorum w1"],
+    [f"witness w1 {W1}", f"witness w2 {AGAIN}", "quorum w1"],
+    [f"witness none {W1}", "quorum none"],
+    [f"witness w1 {W1}", "group g 2 w1", "quorum g"],
+    [f"witness w1 {W1}", "group g 0 w1", "quorum g"],
+    [f"witness w1 {W1}", "group g 01 w1", "quorum g"],
+    [f"witness w1 {W1}", "group g any", "quorum g"],
+    [f"witness w1 {W1}", "group g any w2", "quorum g"],
+    [f"witness w1 {W1}", "group g any none", "quorum g"],
+    [f"witness w1 {W1}", "group g any w1 w1", "quorum g"],
+    [f"witness w1 {W1}", "group g any w1", "group h any w1 g", "quorum h"],
+    ["group g any g", "quorum g"],
+    [f"witness w1 {W1} url too-many", "quorum w1"],
+    [f"witness w1 {W1}\x0b", "quorum w1"],
+    ["witness w1 rubbish", "quorum w1"],
+    ["trust me", "quorum none"],
+]
+
+
+@pytest.mark.parametrize("lines", MALFORMED)
 def test_malformed(lines: list[str]) -> None:
     with pytest.raises(BadEvidence):
         TrustPolicy.parse("\n".join([*lines, ""]).encode())
