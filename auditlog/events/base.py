@@ -37,6 +37,7 @@ from auditlog.redaction.key_meaning import meaning
 from auditlog.redaction.redactor import KEYLESS, Redactor, escape
 
 __all__ = [
+    "AGENT_SERVICE",
     "COMMON_FIELDS",
     "EVENT_TYPE",
     "OUTCOME",
@@ -50,10 +51,15 @@ __all__ = [
 EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 """Pattern of the name of an event type."""
 
-RESERVED_SERVICES: Final = frozenset({"retention", "evidence", "witness"})
+_RECORDING: Final = ("evidence", "retention", "witness")
+
+AGENT_SERVICE: Final = "auditlog-agent"
+"""The service of the log in which the agent records that it is alive."""
+
+RESERVED_SERVICES: Final = frozenset({*_RECORDING, AGENT_SERVICE})
 """The services of the library itself, whose logs contain tombstones, holds and checkpoints."""
 
-RESERVED_TYPES: Final = ("log.", *(f"{service}." for service in sorted(RESERVED_SERVICES)))
+RESERVED_TYPES: Final = ("log.", *(f"{service}." for service in _RECORDING))
 """The beginnings of the event types that only the library writes."""
 
 _NUMERIC: Final = ("Count", "Number", "int", "float")

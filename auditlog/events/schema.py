@@ -60,12 +60,19 @@ _LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "log.clock_stepped": {"step_seconds": {"type": "number"}, "clock_at": TIMESTAMP_SCHEMA},
     "log.events_refused": {"count": {"type": "integer", "minimum": 1}},
     "log.space_low": {"level": {"enum": ["low", "critical"]}, "free_bytes": _COUNT},
+    "log.heartbeat": {
+        "interval_seconds": {"type": "number"},
+        "records": _COUNT,
+        "refused": _COUNT,
+        "skipped": _COUNT,
+        "counts": {"type": "object", "additionalProperties": {"type": "integer"}},
+    },
     "log.closed": {},
 }
 _STUB_MEMBERS: Final = ("v", "log", "seq", "prev_hash", "@timestamp", "hash")
 _SOMETIMES: Final = frozenset(  # not in a log's first record, or only in that of a successor
     {"previous_bytes", "previous_hash", "previous_closed", "previous_seq", "redaction_key"}
-    | {"predecessor", "predecessor_seq", "predecessor_hash"}
+    | {"predecessor", "predecessor_seq", "predecessor_hash", "counts"}
 )
 
 

@@ -58,6 +58,7 @@ from auditlog.writer.clock import SECOND_NS, WallClock, to_ns
 from auditlog.writer.disk_space import DiskSpace, Watermarks
 from auditlog.writer.flush_policy import FlushPolicy
 from auditlog.writer.group_commit import GroupCommit, owned_by_caller
+from auditlog.writer.heartbeat import Heartbeats, HeartbeatSchedule
 from auditlog.writer.recovery import Recovered
 from auditlog.writer.salts import Salts
 from auditlog.writer.stats import Stats
@@ -98,6 +99,7 @@ class Options:
     clock: Callable[[], int]
     values: ValueRules = LENIENT
     redaction: Policy = field(default_factory=Policy)
+    heartbeats: Heartbeats = field(default_factory=Heartbeats)
 
     def __post_init__(self) -> None:
         if self.max_segment_bytes <= MAX_RECORD_BYTES or self.max_queue_bytes <= MAX_RECORD_BYTES:
@@ -480,7 +482,16 @@ class Log:
         except BaseException:
             self._commits.stop(1.0)
             raise
+        self._heartbeat = self._schedule()
         self._refusal = None
+
+    def _schedule(self) -> HeartbeatSchedule:
+        return HeartbeatSchedule(
+            self._options.heartbeats.every,
+            time.monotonic(),
+            seq=self._head.seq,
+            refused=self._refused_in_all,
+        )
 
     def _record_opening(self, recovered: Recovered) -> Commit:
         now, me = self._clock.read(), self._service_host
@@ -541,6 +552,7 @@ class Log:
             self._record_clock_step(self._clock.read(), self._clock.stepped())
             if self._head.queued_bytes < self._comfortable_bytes // 2:
                 self._record_refused()
+        self._record_heartbeat()
         if (free := self._space.look()) is None:
             return
         with self._lock:
@@ -550,6 +562,23 @@ class Log:
             if self._space.level == "critical":
                 # Retention may compress what is sealed, never what is active.
                 self._head.rotate(self._clock.read())
+
+    def _record_heartbeat(self) -> None:
+        now = time.monotonic()
+        if not self._heartbeat.due(now):
+            return
+        counts = self._options.heartbeats.figures()  # the caller's code: without the lock
+        with self._lock:
+            if self._refusal is not None:
+                return
+            room = self._head.queued_bytes < self._comfortable_bytes // 2
+            if self._commits.stalled_by is not None or not room:
+                self._heartbeat.skip(now)
+                return
+            refused = self._refused_in_all
+            details = self._heartbeat.details(seq=self._head.seq, refused=refused)
+            self._append(log_events.heartbeat(self._service_host, details, counts))
+            self._heartbeat.beaten(now, seq=self._head.seq, refused=refused)
 
     def _fail_stalled(self, reason: str) -> None:
         stalled = self._commits.stalled_by

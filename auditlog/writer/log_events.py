@@ -21,6 +21,7 @@ __all__ = [
     "clock_stepped",
     "closed",
     "events_refused",
+    "heartbeat",
     "opened",
     "recovered",
     "segment_opened",
@@ -93,6 +94,12 @@ def recovered(service_host: str, torn: Torn) -> bytes:
 def events_refused(service_host: str, count: int) -> bytes:
     """Number of events that were refused since the last such record."""
     return _body("log.events_refused", service_host, {"count": count}, "error")
+
+
+def heartbeat(service_host: str, details: Mapping[str, Any], counts: Mapping[str, int]) -> bytes:
+    """The log is open and can be written to; ``details`` as in heartbeat.HeartbeatSchedule."""
+    added = {"counts": counts} if counts else {}
+    return _body("log.heartbeat", service_host, {**details, **added})
 
 
 def clock_stepped(service_host: str, now_ns: int, step_ns: int) -> bytes:

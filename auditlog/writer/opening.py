@@ -33,6 +33,7 @@ from auditlog.writer.clock import SECOND_NS, day_of
 from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.disk_space import Watermarks
 from auditlog.writer.flush_policy import FlushPolicy, Mode
+from auditlog.writer.heartbeat import Heartbeats
 from auditlog.writer.log import Locks, Log, Options
 from auditlog.writer.recovery import Recovered, recover
 from auditlog.writer.ticket import seconds
@@ -67,6 +68,7 @@ def open_log(
     default: Callable[[Any], Any] | None = None,
     strict: bool = False,
     redaction: Policy | None = None,
+    heartbeat: dt.timedelta | float | Heartbeats | None = 300.0,
     clock: Callable[[], int] = time.time_ns,
 ) -> Log:
     """Open the log of one service on one host for writing, recovering it from a crash first.
@@ -84,6 +86,7 @@ def open_log(
     strict                refuse such values, and all that would be converted (docs/events.md)
     redaction             what is taken out of events before they are recorded; see
                           auditlog.redaction.Policy
+    heartbeat             seconds between two records that say that the log is open; None or 0: none
     clock                 nanoseconds since the epoch (for simulations)
 
     Raises InvalidName, UnsafePath, LogLocked (naming the holder), LogDamaged (nothing was
@@ -93,7 +96,7 @@ def open_log(
     if service in RESERVED_SERVICES and not isinstance(service, OwnService):
         raise InvalidName(
             f"the service {service} is the library's own",
-            hint="retention, evidence and witness are reserved: choose another name.",
+            hint=f"{', '.join(sorted(RESERVED_SERVICES))} are reserved: choose another name.",
         )
     directory_mode, file_mode = (0o750, 0o640) if group_readable else (0o700, 0o600)
     options = Options(
@@ -106,6 +109,7 @@ def open_log(
         clock=clock,
         values=ValueRules(default, strict),
         redaction=redaction or Policy.default(),
+        heartbeats=heartbeat if isinstance(heartbeat, Heartbeats) else Heartbeats.each(heartbeat),
     )
     log_id = LogId(service, host or os.uname().nodename, instance or "")
     if options.flush.mode == "disabled":

@@ -53,6 +53,36 @@ def test_watermarks_warn_record_and_rotate_and_writing_goes_on(
     assert auditlog.verify(directory).ok
 
 
+def test_a_full_disk_skips_heartbeats_and_the_next_one_says_so(
+    mount: Callable[[str], Path],
+) -> None:
+    disk = mount("size=256k")
+    directory, ballast = disk / "log", disk / "ballast"
+    log = auditlog.open(
+        directory,
+        service="queen-rbee",
+        host="hive1",
+        heartbeat=1,
+        flush=FlushPolicy.batched(max_delay=0.01),
+        space_low_bytes=0,
+        space_critical_bytes=0,
+    )
+    free = os.statvfs(disk)
+    ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 8192))
+    log.emit("crash.test", details={"number": 1, "pad": "x" * 20_000})
+    skipped = log._heartbeat
+    eventually(lambda: skipped.details(seq=0, refused=0)["skipped"] > 0)
+    skipped_at = log.stats().last_seq
+    ballast.unlink()
+    eventually(lambda: log.stats().last_seq > skipped_at)
+    log.close()
+    beats = [
+        line.fields["details"] for line in whole_chain(directory) if "heartbeat" in line.event_type
+    ]
+    assert any(beat["skipped"] for beat in beats)
+    assert auditlog.verify(directory).ok
+
+
 def test_what_a_full_queue_refuses_is_counted_exactly_and_once(
     mount: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
