@@ -297,6 +297,8 @@ def stats_of(
     lag_records: int | None = None,
     unread_bytes: int = 0,
     unread_at: dt.datetime | None = None,
+    last_at: dt.datetime | None = None,
+    is_open: bool = False,
     restarts: int = 0,
     redactions: Mapping[str, int] | None = None,
 ) -> LogStats:
@@ -318,6 +320,8 @@ def stats_of(
         oldest_at=parse_timestamp(min(waiting)) if waiting else unread_at,
         trouble=next((lane.trouble for lane in lanes if lane.trouble), ""),
         kind=kind,
+        last_at=last_at,
+        is_open=is_open,
         restarts=restarts,
         redactions=redactions or {},
     )

@@ -60,6 +60,8 @@ class LogStats(Counts):
     lag_bytes          not read yet (compressed segments by file size)
     oldest_at          when the first record that is not acknowledged was written; None: there is
                        none
+    last_at            when the newest record was written; None: no record, or another source
+    is_open            the log was not closed since: its writer has it open, or was killed
     trouble            why nothing moves at the moment, or ""
     kind               of the source; all files of an ndjson source are one log here
     restarts           times that reading began anew: truncated files, a journalctl that ended, a
@@ -74,6 +76,8 @@ class LogStats(Counts):
     lag_bytes: int
     oldest_at: dt.datetime | None
     trouble: str
+    last_at: dt.datetime | None = None
+    is_open: bool = False
     kind: str = "audit_log"
     restarts: int = 0
     redactions: Mapping[str, int] = field(default_factory=dict)

@@ -86,6 +86,7 @@ def metric_families(
         yield from _of_shipping(shipping)
         yield from _of_sinks(shipping)
         yield from _of_logs(shipping, now)
+        yield from _of_last_records(shipping)
     if retention is not None:
         yield from _of_retention(retention)
     if verification is not None:
@@ -236,6 +237,25 @@ def _of_logs(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
     for name, text, value in gauges:
         samples = tuple(((entry.log, entry.sink), value(entry)) for entry in stats.logs)
         yield MetricFamily("gauge", f"auditlog_shipper_{name}", text, ("log", "sink"), samples)
+
+
+def _of_last_records(stats: ShippingStats) -> Iterator[MetricFamily]:
+    """One sample a log, however many sinks it goes to."""
+    last = {entry.log: entry for entry in stats.logs if entry.last_at is not None}
+    yield MetricFamily(
+        "gauge",
+        "auditlog_log_last_record_timestamp_seconds",
+        "Time of the newest record in the files of a log.",
+        ("log",),
+        tuple(((log,), entry.last_at.timestamp()) for log, entry in last.items() if entry.last_at),
+    )
+    yield MetricFamily(
+        "gauge",
+        "auditlog_log_open",
+        "1 when that is not log.closed: the log is open, or its writer was killed.",
+        ("log",),
+        tuple(((log,), entry.is_open) for log, entry in last.items()),
+    )
 
 
 def _of_retention(status: Status) -> Iterator[MetricFamily]:

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 
 from auditctl.agent.alarms import AlarmBook
 from auditctl.agent.evidence import EvidencePart
+from auditctl.agent.own_log import OwnLog, delivered
 from auditctl.composition.index_count import SinkCounts
 from auditctl.composition.index_retention import IndexRetention
 from auditctl.composition.sinks import make_sinks
 from auditctl.composition.sources import make_sources
 from auditctl.composition.witnessed import witnessed_seqs
 from auditctl.errors import ConfigError
+from auditlog.events.base import AGENT_SERVICE
+from auditlog.format.segment_names import LogId
 from auditlog.reading.deleted_indices import DeletedIndices
 from auditlog.verification.continuous import ContinuousVerification
 from retention.priority import give_way
@@ -30,7 +33,7 @@ from shippers.service import ShippingOptions, ShippingService
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from auditctl.config.model import Config
     from auditlog import durable_fs
@@ -89,6 +92,7 @@ class Services:
             self._schedule = _schedule(config)
         if config.directories:
             self._verification = _verification(config)
+        self._own_log = _own_log(config, self.shipping, ship=ship)
         if self._shipping is None and self._schedule is None:
             raise ConfigError(
                 "there is no sink to ship to", hint="Add [sinks.main] to the configuration."
@@ -136,10 +140,14 @@ class Services:
             self._verifying.start()
         if self._evidence is not None:
             self._evidence.start()
+        if self._own_log is not None:
+            self._own_log.start()
 
     def stop(self) -> None:
         """Return when everything has ended, within five seconds, with cursors durable."""
         self._stop.set()
+        if self._own_log is not None:
+            self._own_log.stop()
         if self._schedule is not None:
             self._schedule.stop()
         for thread in (self._thread, self._verifying):
@@ -204,6 +212,21 @@ def _evidence_of(config: Config) -> EvidenceService | None:
     from auditctl.composition.evidence import make_evidence  # noqa: PLC0415  (see above)
 
     return make_evidence(config)
+
+
+def _own_log(
+    config: Config, shipping: Callable[[], ShippingStats | None], *, ship: bool
+) -> OwnLog | None:
+    """The log of the agent's heartbeats; an agent that only retains has an instance of its own."""
+    if not config.directories or not config.heartbeat:
+        return None
+
+    def totals() -> Mapping[str, int]:
+        stats = shipping()
+        return {} if stats is None else delivered(stats)
+
+    log_id = LogId(AGENT_SERVICE, config.host, "" if ship else "retention")
+    return OwnLog(config.directories, log_id, config.heartbeat, totals)
 
 
 def _options(config: Config) -> ShippingOptions:

@@ -37,7 +37,7 @@ from auditctl.config.origins import Given, SettingKey, nearest, read_environment
 from auditctl.config.policies import RETENTION, Schedule, build_policy
 from auditctl.config.sinks import KINDS, SECRETS, SinkConfig, build_sink
 from auditctl.config.sources import SourceConfig, build_sources
-from auditctl.config.values import one_of, to_paths, to_size, to_text, to_texts
+from auditctl.config.values import one_of, to_duration, to_paths, to_size, to_text, to_texts
 from auditctl.errors import ConfigError
 from auditlog.errors import InvalidName
 from auditlog.format.segment_names import LogId
@@ -84,6 +84,13 @@ def _to_host(value: Any) -> str:
 def _to_hosts(value: Any) -> tuple[str, ...]:
     names = value.split(":") if isinstance(value, str) else value
     return tuple(map(_to_host, to_texts(names)))
+
+
+def _to_heartbeat(value: Any) -> dt.timedelta:
+    every = to_duration(value)
+    if every and every < dt.timedelta(seconds=1):
+        raise ValueError("it has to be 1s or more, or 0s for none")
+    return every
 
 
 def _to_in_flight(value: Any) -> int:
@@ -135,6 +142,12 @@ class Config:
         "adaptive: about ten batches a second while records keep coming, and a record that comes "
         "alone does not wait",
     ] = None
+    heartbeat: Annotated[
+        dt.timedelta,
+        _to_heartbeat,
+        "interval at which the agent records in a log of its own, `auditlog-agent@HOST`, that it "
+        "is alive; `0s`: never",
+    ] = dt.timedelta(minutes=5)
     sinks: tuple[SinkConfig, ...] = ()
     sources: tuple[SourceConfig, ...] = ()
     policy: RetentionPolicy = field(default_factory=RetentionPolicy)

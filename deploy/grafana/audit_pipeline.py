@@ -49,6 +49,13 @@ def _faults(built: dashboard.Dashboard) -> None:
             limit=1,
         ),
         number(
+            "Silent logs",
+            f"count(time() - auditlog_log_last_record_timestamp_seconds{_ALL} > 900 "
+            f"and auditlog_log_open{_ALL} == 1) or vector(0)",
+            says="Open, and without a heartbeat for a quarter of an hour.",
+            limit=1,
+        ),
+        number(
             "Chain breaks",
             f"sum(auditlog_shipper_chain_breaks_total{_ALL})",
             says="Lines that are missing, changed or strange. auditctl verify says which.",
@@ -111,6 +118,16 @@ def _written(built: dashboard.Dashboard) -> None:
                 f"/ rate(auditlog_writer_commits_total{_ALL}[5m])"
             },
             says="How many share one fdatasync.",
+        ),
+        graph(
+            "Since the last record",
+            {
+                "{{log}}": f"time() - auditlog_log_last_record_timestamp_seconds{_ALL} "
+                f"and auditlog_log_open{_ALL} == 1"
+            },
+            "s",
+            says="Of logs that are open, heartbeats included; AuditLogSilent above 900 s.",
+            limit=900,
         ),
         graph(
             "Refused events",

@@ -21,6 +21,7 @@ AGENT: Final = 'job="auditlog-agent",instance="h1:9464"'
 WRITER: Final = 'job="queen-rbee",instance="q:8080",log="queen-rbee@h1"'
 SINK: Final = f'{AGENT},sink="main"'
 WITNESSED: Final = 'job="auditlog-witness",instance="w1:7380",origin="audit.example.com/h1/a@h1"'
+OF_LOG: Final = 'log="queen-rbee@h1"'
 LAG: Final = f'{SINK},log="queen-rbee@h1"'
 ALL_UP: Final = {
     'up{job="queen-rbee",instance="q:8080"}': "1x9000",
@@ -260,6 +261,24 @@ CASES: Final = [
         "AuditUnverifiedDuplicates",
         {f'auditlog_retention_kept_segments{{{AGENT},reason="not_verified"}}': "0 1x9 0x5"},
         (7, 10), (0, 5, 11), of(AGENT),
+    ),
+    # A heartbeat at minute 0 and the next at minute 25; threshold 15 minutes, for 5 more.
+    Case(
+        "AuditLogSilent",
+        {
+            f"auditlog_log_last_record_timestamp_seconds{{{AGENT},{OF_LOG}}}": "0x24 1500x9",
+            f"auditlog_log_open{{{AGENT},{OF_LOG}}}": "1x30",
+        },
+        (21, 24), (15, 20, 25), of(f"{AGENT},{OF_LOG}"),
+    ),
+    # It was closed: its silence is as it should be.
+    Case(
+        "AuditLogSilent",
+        {
+            f"auditlog_log_last_record_timestamp_seconds{{{AGENT},{OF_LOG}}}": "0x90",
+            f"auditlog_log_open{{{AGENT},{OF_LOG}}}": "0x90",
+        },
+        (), (30, 80), {},
     ),
     # In steps of an hour: the last success was at minute 0.
     Case(

@@ -33,6 +33,8 @@ def _log_stats(sink: str, log: str, scale: int) -> LogStats:
         lag_records=3 * scale,
         lag_bytes=300 * scale,
         oldest_at=NOON - dt.timedelta(seconds=scale) if sink == "copy" else None,
+        last_at=NOON - dt.timedelta(seconds=scale),
+        is_open=scale == 1,
         trouble="",
         redactions={"password": scale, "jwt": 2 * scale},
     )

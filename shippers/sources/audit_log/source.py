@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +79,7 @@ class _FollowedLog:
     lane: Lane[Position]
     harvester: LogHarvester
     directory: Path
+    last: lag.LastRecord = field(default_factory=lag.LastRecord)
 
 
 class LogFeed:
@@ -131,6 +132,7 @@ class LogFeed:
             # The files are read outside the lock: the loop does not wait for a scrape.
             newest = None if lane.at_end else lag.newest_seq(segments)
             unread_at = None if lane.at_end else lag.written_at(segments, lane.position)
+            followed.last.look(segments)
             with lock:
                 acknowledged = lane.position.seq
                 read = max(followed.harvester.position.seq, newest or 0)
@@ -143,6 +145,8 @@ class LogFeed:
                         acknowledged_seq=acknowledged,
                         lag_records=max(0, read - acknowledged),
                         unread_at=unread_at,
+                        last_at=followed.last.at,
+                        is_open=followed.last.is_open,
                     )
                 )
         return stats

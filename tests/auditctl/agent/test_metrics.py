@@ -50,7 +50,7 @@ def test_balance() -> None:
 def test_names() -> None:
     units = "total|records|bytes|seconds|segments|requests|entries|info"
     states = "shipper_logs|shipper_sink_troubled|retention_refused|retention_running"
-    states += "|verification_alarms|evidence_troubled"
+    states += "|verification_alarms|evidence_troubled|log_open"
     name = re.compile(
         rf"auditlog_(?:(?:(?:shipper|retention|agent)_)?[a-z_]+_(?:{units})|{states})"
     )
@@ -104,6 +104,17 @@ def test_the_lag_is_told_for_each_log() -> None:
     assert found["auditlog_shipper_lag_seconds", "rbee-hive@gpu1", "main"] == 0
     assert found["auditlog_shipper_lag_records", "rbee-hive@gpu1", "main"] == 6
     assert found["auditlog_shipper_lag_bytes", "queen-rbee@hive1", "main"] == 300
+
+
+def test_the_last_record_of_a_log_is_told_once_for_all_sinks() -> None:
+    found = everything()
+    at, is_open = (found[f"auditlog_log_{name}"].samples
+                   for name in ("last_record_timestamp_seconds", "open"))  # fmt: skip
+    assert at == (
+        (("queen-rbee@hive1",), NOON.timestamp() - 1),
+        (("rbee-hive@gpu1",), NOON.timestamp() - 2),
+    )
+    assert is_open == ((("queen-rbee@hive1",), True), (("rbee-hive@gpu1",), False))
 
 
 def test_what_never_happened_has_no_time() -> None:
