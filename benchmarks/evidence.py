@@ -1,4 +1,4 @@
-"""What a signed record costs the agent: CPU time beside shipping alone, and memory."""
+"""Measure the cost of a signed record in the agent: CPU time beside shipping alone, and memory."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_every_answer_of_where_to_look_is_defined_there() -> None:
 
 
 def test_the_modules_it_calls_pure_say_so() -> None:
-    section = TEXT.partition("## What is pure")[2].partition("##")[0]
+    section = TEXT.partition("## Pure modules")[2].partition("##")[0]
     named: list[Path] = []
     for package, names in re.findall(r"In\s+`(\w+)`: ([\w,\s]+)\.", section):
         for name in re.split(r",\s+", names):

@@ -37,7 +37,7 @@ DELETING = RetentionPolicy(HOUR, DAY, max_delete_fraction=1.0, verify_before_del
 Tamper = Callable[[TamperedHost], None]
 EVERYBODY = "chain cursors sink witness status agent export"
 READERS = "chain cursors sink witness agent export"
-"""Who reads every record; status reads names and ends."""
+"""All who read every record; status reads names and ends only."""
 
 
 @pytest.fixture(scope="module")
@@ -492,7 +492,7 @@ def test_tampering_is_noticed(host: TamperedHost, run: Callable[..., Any], name:
     assert " ".join(each for each in EVERYBODY.split() if each in found) == noticed
 
 
-# What nobody may accuse ---------------------------------------------------------------------------
+# Histories that nobody may accuse -----------------------------------------------------------------
 
 
 def leave_it_alone(host: TamperedHost) -> None:

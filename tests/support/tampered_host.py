@@ -123,7 +123,7 @@ class TamperedHost:
             file.write(line)
 
     def tombstone(self, path: Path) -> dict[str, Any]:
-        """What retention would have written of a segment."""
+        """Return the tombstone that retention would have written of a segment."""
         lines = self.lines(path)
         first, last = _header(lines[0]), _header(lines[-1])
         old = self.buried()
@@ -215,7 +215,7 @@ class TamperedHost:
         (self.state / "verification.json").unlink()
 
     def detect(self, run: Callable[..., Any]) -> set[str]:
-        """Who notices that something is wrong."""
+        """Return the names of those that notice that something is wrong."""
         with_config = ("--config", self.config)
         found = {
             "chain": run("verify", self.audit).code != 0,
@@ -300,7 +300,7 @@ def build(place: Path, witness: Callable[[list[Key]], str]) -> TamperedHost:
 
 
 def _tend(host: TamperedHost) -> None:
-    """What the agent does again and again."""
+    """Do once what the agent does again and again."""
     config = ["--config", str(host.config)]
     assert main(["ship", "--once", *config]) == 0
     assert main(["evidence", "sign", "--wait", "60s", *config]) == 0

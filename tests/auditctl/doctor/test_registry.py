@@ -1,4 +1,4 @@
-"""What doctor says of logs that others know."""
+"""Test the findings of doctor about logs that others know."""
 
 from __future__ import annotations
 
