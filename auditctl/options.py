@@ -36,6 +36,7 @@ __all__ = [
     "complete_logs",
     "complete_sinks",
     "config_option",
+    "directory_option",
     "existing_directory",
     "json_option",
     "scope_options",
@@ -134,6 +135,15 @@ config_option = click.option(
     metavar="FILE",
     type=PATH,
     help="Configuration file instead of /etc/auditlog/config.toml.",
+)
+
+
+directory_option = click.option(
+    "--dir",
+    "directory",
+    metavar="DIR",
+    type=DIRECTORY,
+    help="Directory to use instead of the configured ones.",
 )
 
 

@@ -15,11 +15,11 @@ from auditctl.credentials import as_user, credential_options
 from auditctl.errors import CommandFailed
 from auditctl.exit_codes import ExitCode
 from auditctl.options import (
-    DIRECTORY,
     TEXT,
     chosen,
     complete_logs,
     config_option,
+    directory_option,
     json_option,
     scope_options,
 )
@@ -57,13 +57,7 @@ _PATIENCE = dt.timedelta(seconds=10)
 @click.argument("log", metavar="[LOG]", type=TEXT, required=False, shell_complete=complete_logs)
 @click.argument("seq", metavar="[SEQ]", type=click.IntRange(min=1), required=False)
 @config_option
-@click.option(
-    "--dir",
-    "directory",
-    metavar="DIR",
-    type=DIRECTORY,
-    help="Directory to use instead of the configured ones.",
-)
+@directory_option
 @click.option("--actor", type=TEXT, metavar="USER", help="Erase all records of this user_id.")
 @click.option(
     "--query",

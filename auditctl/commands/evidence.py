@@ -15,12 +15,12 @@ from auditctl.composition.evidence import key_path, load_key, load_policy, make_
 from auditctl.errors import BadPath, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import (
-    DIRECTORY,
     DURATION,
     TEXT,
     chosen,
     complete_logs,
     config_option,
+    directory_option,
     json_option,
 )
 from auditctl.output import render
@@ -44,14 +44,6 @@ if TYPE_CHECKING:
     from auditctl.config.model import Config
     from auditlog.evidence.policy import TrustPolicy
 
-_directory_option = click.option(
-    "--dir",
-    "directory",
-    metavar="DIR",
-    type=DIRECTORY,
-    help="Directory to use instead of the configured ones.",
-)
-
 
 @click.group
 def evidence() -> None:
@@ -65,7 +57,7 @@ def evidence() -> None:
 
 @evidence.command
 @config_option
-@_directory_option
+@directory_option
 @click.option(
     "--origin",
     type=TEXT,
@@ -129,7 +121,7 @@ def _known_logs(config: Config, directories: Sequence[Path]) -> list[str]:
 
 @evidence.command
 @config_option
-@_directory_option
+@directory_option
 @click.option(
     "--wait",
     type=DURATION,
@@ -158,7 +150,7 @@ def sign(
 
 @evidence.command
 @config_option
-@_directory_option
+@directory_option
 @json_option("auditctl.evidence/1")
 def status(config_path: Path | None, *, directory: Path | None, as_json: bool) -> int:
     """Show how far each log is signed and witnessed, when, and by whom.
@@ -223,7 +215,7 @@ def _state_of(state: ProofState, log: str, policy: TrustPolicy | None) -> dict[s
 @evidence.command
 @click.argument("log", type=TEXT, required=False, shell_complete=complete_logs)
 @config_option
-@_directory_option
+@directory_option
 @click.option(
     "--all",
     "every",

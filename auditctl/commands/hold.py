@@ -10,7 +10,6 @@ import click
 
 from auditctl.commands.prune import user
 from auditctl.options import (
-    DIRECTORY,
     DURATION,
     FUTURE,
     PAST,
@@ -18,6 +17,7 @@ from auditctl.options import (
     chosen,
     complete_logs,
     config_option,
+    directory_option,
     json_option,
 )
 from auditctl.output import render
@@ -27,14 +27,6 @@ from retention.tombstone_log import HOLD_ADDED, HOLD_RELEASED, TombstoneLog, rec
 
 if TYPE_CHECKING:
     from auditctl.config.model import Config
-
-_directory_option = click.option(
-    "--dir",
-    "directory",
-    metavar="DIR",
-    type=DIRECTORY,
-    help="Directory to use instead of the configured ones.",
-)
 
 
 @click.group
@@ -49,7 +41,7 @@ def hold() -> None:
 @hold.command
 @click.argument("hold_id", type=TEXT, metavar="ID")
 @config_option
-@_directory_option
+@directory_option
 @click.option("--owner", type=TEXT, required=True, help="Person who asks for the hold.")
 @click.option("--reason", type=TEXT, required=True, help="Reason, such as a case number.")
 @click.option(
@@ -112,7 +104,7 @@ def add(
 
 @hold.command("list")
 @config_option
-@_directory_option
+@directory_option
 @json_option("auditctl.hold/1")
 def list_(config_path: Path | None, *, directory: Path | None, as_json: bool) -> None:
     """Show all holds, including those that have ended."""
@@ -126,7 +118,7 @@ def list_(config_path: Path | None, *, directory: Path | None, as_json: bool) ->
 @hold.command
 @click.argument("hold_id", type=TEXT, metavar="ID")
 @config_option
-@_directory_option
+@directory_option
 @click.option("--reason", type=TEXT, required=True, help="Reason for ending the hold.")
 @click.option(
     "--wait",

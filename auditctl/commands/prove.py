@@ -9,7 +9,7 @@ import click
 
 from auditctl.composition.evidence import accepted, best_checkpoint, load_policy
 from auditctl.errors import BadPath
-from auditctl.options import DIRECTORY, PATH, TEXT, chosen, complete_logs, config_option
+from auditctl.options import PATH, TEXT, chosen, complete_logs, config_option, directory_option
 from auditctl.output import render
 from auditctl.output.new_file import new_file
 from auditlog.evidence.checkpoint_file import read_checkpoints
@@ -24,13 +24,7 @@ _CHECKER: Final = Path(__file__).parents[1] / "export/check_record.py"
 @click.argument("log", type=TEXT, shell_complete=complete_logs)
 @click.argument("seq", type=click.IntRange(min=1))
 @config_option
-@click.option(
-    "--dir",
-    "directory",
-    metavar="DIR",
-    type=DIRECTORY,
-    help="Directory to use instead of the configured ones.",
-)
+@directory_option
 @click.option(
     "--policy",
     "policy_path",

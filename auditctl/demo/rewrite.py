@@ -8,7 +8,6 @@ the cursors and the sink.  The chain verifies; what the witness remembers does n
 from __future__ import annotations
 
 import shutil
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -84,16 +83,7 @@ path = "{self.place / "sink.sqlite"}"
 
     def write(self, count: int, seed: int) -> None:
         """A service emits events; another seed makes other ones."""
-        writer = Writer(self.place / "audit", self.log, count, 1e9, kills=seed)
-        try:
-            writer.start()
-            while writer.running():
-                time.sleep(0.05)
-            writer.join()
-            if failure := writer.failure():
-                raise DemoFailed(failure)
-        finally:
-            writer.close()
+        Writer(self.place / "audit", self.log, count, 1e9, kills=seed).run_to_end()
 
     def records(self) -> int:
         """The lines that there are of its log."""

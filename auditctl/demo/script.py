@@ -197,15 +197,7 @@ def _verify_and_tamper(story: Story) -> None:
 def _write_unshipped(story: Story) -> set[RecordId]:
     log = story.logs[2]
     writer = Writer(story.audit, log, _UNSHIPPED_EVENTS, 1e9, kills=7)
-    try:
-        writer.start()
-        while writer.running():
-            time.sleep(0.05)
-        writer.join()
-        if failure := writer.failure():
-            raise DemoFailed(failure)
-    finally:
-        writer.close()
+    writer.run_to_end()
     story.show.note(f"{_UNSHIPPED_EVENTS:,} more events of {log} are not shipped yet")
     return set(writer.records())
 

@@ -97,6 +97,18 @@ class Writer:
         if self._reader is not None:
             self._reader.join()
 
+    def run_to_end(self) -> None:
+        """Emit every event and end.  Raises DemoFailed when the process fails."""
+        try:
+            self.start()
+            while self.running():  # not a wait for the process: Ctrl-C ends this at once
+                time.sleep(0.05)
+            self.join()
+            if failure := self.failure():
+                raise DemoFailed(failure)
+        finally:
+            self.close()
+
     def _end(self, with_signal: signal.Signals) -> None:
         if self._process is None:
             return
