@@ -1,4 +1,4 @@
-"""Give a command other credentials than the shipper's own.
+"""Let a command use credentials other than the shipper's.
 
     --username NAME --password-file FILE | --api-key-file FILE
     AUDITLOG_PASSWORD, AUDITLOG_API_KEY     instead of the files

@@ -1,4 +1,4 @@
-"""Define the errors of the command line; their fields are those of AuditLogError."""
+"""Define the command line's errors, with the fields of AuditLogError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn any error into one paragraph and an exit code.
+"""Format any error as a paragraph and an exit code.
 
     <path or address>: <cause>. <what to do>
 

@@ -1,4 +1,4 @@
-"""Run one command, and turn any error into one paragraph and an exit code.
+"""Run one command, and report any error with auditctl.failures.
 
 Everything else is imported late: ``auditctl --help`` has to answer at once, and Ctrl-C has to end
 a command cleanly even while it is still being loaded.

@@ -1,4 +1,4 @@
-"""Audit logs that survive crashes, reach the index exactly once and prove what was deleted.
+"""Write, read and verify crash-safe, hash-chained audit logs.
 
 >>> import auditlog, tempfile
 >>> from auditlog import events

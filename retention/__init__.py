@@ -1,4 +1,4 @@
-"""Compress and delete old segments, never the wrong ones, and prove what was deleted.
+"""Compress and delete old segments by policy, and record each deletion.
 
 The names in ``__all__`` are the library; they are imported when they are first used, so that a
 program that only needs a policy or the holds loads nothing else.  ``retention.schedule``, which

@@ -1,4 +1,4 @@
-"""Carry out a plan, one subject at a time, looking again before each step.
+"""Carry out a plan, one subject at a time, rechecking before each step.
 
     look again: read it whole, compare it with the plan, judge it by the same rules with the holds
     of this moment -> tombstone durable -> unlink, or delete the index

@@ -1,4 +1,4 @@
-"""Decide when a run must stop and ask a person.  Pure: no clock, disk, network, logging.
+"""Decide when the circuit breaker stops a run.  Pure: no clock, disk, network, logging.
 
 Too many deletions at once, less protection than at the last run, and a clock that jumped all look
 alike: many subjects are suddenly old.  A person can tell them apart; a program cannot, and stops.

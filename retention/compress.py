@@ -1,4 +1,4 @@
-"""Compress a file, and remove the plain form only after the compressed one was compared with it.
+"""Compress a file; compare the two forms before the plain one is removed.
 
     read, checking the chain -> .<segment>.tmp -> fsync -> open again, decompress, compare SHA-256
     -> rename -> fsync the directory -> unlink the plain file

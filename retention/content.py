@@ -1,4 +1,4 @@
-"""Read a segment to its last byte: its digest, and whether it is one unbroken chain.
+"""Read a whole segment: compute its digest and check its hash chain.
 
 Invariants (tests of the same name in tests/retention/test_content.py):
   all_forms   plain, .zst and .gz of the same bytes give the same content

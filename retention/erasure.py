@@ -1,4 +1,4 @@
-"""Erase records: decide what may be erased, put it on record, replace the lines by stubs.
+"""Erase records: check what may be erased, record it, replace lines with stubs.
 
     the record retention.record_erased is durable -> the segment is rewritten (retention.rewrite)
 

@@ -1,4 +1,4 @@
-"""Read a foreign file to its last byte: digest, lines, their times, and its end.
+"""Read a whole foreign file: its digest, lines, their times, and how it ends.
 
 Every line is read for its time, since the lines may be in any order.  A line that is not JSON, has
 no time, or one before the year 2000 counts as untimed.

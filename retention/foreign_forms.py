@@ -1,4 +1,4 @@
-"""Compare, compress and remove the plain and compressed forms of one foreign file.
+"""Compare and compress a foreign file, and remove its plain form.
 
 A compressed form beside a plain one was left by a compression that was killed, ours or another's.
 It is kept where it is whole, and replaced where it is cut off and all its bytes are in the plain

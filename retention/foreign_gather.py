@@ -1,4 +1,4 @@
-"""Gather the facts about foreign files that the policy adopts: content, and what was shipped.
+"""Gather facts about adopted foreign files: content and shipped positions.
 
 It only reads.  A file is not adopted if it is not a regular file, or belongs neither to this user,
 root nor the directory's owner.  A plain file is read to its end only if its last line is old.

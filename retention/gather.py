@@ -1,4 +1,4 @@
-"""Gather the facts for a plan: segments, foreign files, the sinks' cursors, what is not shipped.
+"""Gather a plan's facts: segments, foreign files, sinks' cursors, unshipped records.
 
 It only reads.  What it cannot read becomes a fact that keeps, never a guess.  Cursors are read
 before segments, so that a cursor beyond a log's last record cannot be explained by what was written

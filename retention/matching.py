@@ -1,4 +1,4 @@
-"""Find the holds by actor or correlation id that have a record in a segment or foreign file.
+"""Find actor and correlation id holds that match a segment or foreign file.
 
 A line is parsed only when it contains the searched values, or an escape that may stand for them, so
 a file without a match costs little more than reading it.

@@ -1,4 +1,4 @@
-"""Remember the last successful run: when it was, under which policy, for which sinks.
+"""Store the time, policy and sinks of the last successful run.
 
     <state_dir>/retention.json          one entry for each directory
     <state_dir>/index-retention.json    one entry for each sink whose indices are deleted

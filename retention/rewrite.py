@@ -1,4 +1,4 @@
-"""Replace records of a segment by their stubs, in every form that the segment has.
+"""Replace records of a segment with stubs, in all its forms.
 
     read -> .<segment>.tmp, with stubs -> fsync -> read it back: same bytes, one unbroken chain
     -> rename over the segment -> fsync the directory

@@ -1,4 +1,4 @@
-"""Run retention once, over a directory or the indices of a sink: plan, ask the breaker, act.
+"""Run retention once for a directory or a sink's indices: plan, check, act.
 
 A dry run does the same up to the plan and writes nothing, not even a lock file.
 

@@ -1,4 +1,4 @@
-"""Predict the days on which a policy will compress and delete segments after a plan.  Pure.
+"""Predict the days on which a policy will compress and delete segments.  Pure.
 
 It looks at names and ages only: what is held or not shipped then stays longer, and what is written
 in the meantime is not foreseen.

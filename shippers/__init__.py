@@ -1,4 +1,4 @@
-"""Ship audit logs and other programs' lines into sinks, each exactly once and none skipped.
+"""Ship audit logs and other programs' lines to sinks, exactly once.
 
     import shippers
 

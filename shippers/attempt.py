@@ -1,4 +1,4 @@
-"""Make one attempt to bring a batch's open items to a final outcome.  Runs in a worker thread.
+"""Attempt once to deliver a batch's pending items.  Runs in a worker thread.
 
 Alarms and lines that are not records go straight to quarantine; stubs of erased records go nowhere.
 Everything else goes to the sink, and what the sink refuses for good goes to quarantine too.  A

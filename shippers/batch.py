@@ -1,4 +1,4 @@
-"""Hold items that were read together, with the position behind each of them.  Pure.
+"""Define a batch: items read together, with the position after each.  Pure.
 
 A position is whatever its source resumes from: a place in a log, in a file, or a journal cursor.
 

@@ -1,4 +1,4 @@
-"""Adapt the size of a batch to how the sink took earlier ones.  Pure.
+"""Adapt the batch size to the results of earlier batches.  Pure.
 
 The size is a share of the configured batch: halved when the sink is overloaded (429), cut by a
 quarter when a batch took longer than ``slow_seconds``, and raised by a sixteenth when a full batch

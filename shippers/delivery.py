@@ -1,4 +1,4 @@
-"""Deliver all sources to one sink: a loop that decides, and workers that wait for the sink.
+"""Deliver all sources to one sink, with one control loop and workers.
 
 The loop alone owns the lanes (one for each log or file), which the feeds of the sources make.  It
 reads batches in turn (shippers.round_robin), so that no log starves another; hands them to workers,

@@ -1,4 +1,4 @@
-"""Define the items that a sink delivers: audit log records, and other sources' documents.  Pure.
+"""Define the items delivered to a sink: audit records, and other documents.  Pure.
 
 A record's id is ``log:seq``.  A document's id is made of its content, so that the same entry always
 gets the same id, whoever reads it again and from wherever: a sink that has the id has the document.

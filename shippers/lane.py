@@ -1,4 +1,4 @@
-"""Track one log, file or journal on its way to one sink: read, in flight, to be retried, passed.
+"""Define a lane: one log, file or journal's delivery state for one sink.
 
 The delivery loop owns its lanes: it alone calls ``wake``, ``take``, ``settle``, ``back_off`` and
 ``rewind``.  The feed that made a lane says when there is something to read (``grew``) and saves its

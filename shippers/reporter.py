@@ -1,4 +1,4 @@
-"""Log the state of delivery to one sink: each condition once while it lasts.
+"""Log the delivery state of one sink, without repeating a condition.
 
 Invariants (tests of the same name in tests/shippers/test_reporter.py):
   once      a condition that does not change is logged once, and its end is logged too

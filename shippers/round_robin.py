@@ -1,4 +1,4 @@
-"""Choose the lane to read next, in two queues: lanes at the end of their log, and backlogs.  Pure.
+"""Choose the lane to read next from two queues: up-to-date lanes and backlogs.  Pure.
 
 The queues alternate, and within a queue each lane has its turn.  New records so pass any backlog,
 however large and in however many lanes, and neither queue can hold up the other.

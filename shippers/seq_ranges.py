@@ -1,4 +1,4 @@
-"""Merge sequence numbers into ranges, in memory that is bounded.  Pure.
+"""Merge sequence numbers into ranges, with bounded memory.  Pure.
 
 Invariants (tests of the same name in tests/shippers/test_seq_ranges.py):
   contains   every number that was added is in a range, also beyond the limit

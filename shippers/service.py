@@ -1,4 +1,4 @@
-"""Ship every log of some directories, and other sources, to some sinks: until stopped, or once.
+"""Ship the logs of given directories and other sources to sinks, once or until stopped.
 
 One process for each state directory; a second one is refused.  Directories are watched and listed
 at intervals.  Each sink has its own loop, cursors and quarantine, so a sink that is down holds up

@@ -1,4 +1,4 @@
-"""Record alarms of continuous verification: in the agent's log, and in a quarantine of their own.
+"""Record alarms of continuous verification in the agent's log and in a separate quarantine.
 
 A person answers an alarm as those of shipping: ``auditctl quarantine list`` shows it under the name
 ``verification``, ``auditctl quarantine acknowledge`` takes it out and keeps it on record.

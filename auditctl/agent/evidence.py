@@ -1,4 +1,4 @@
-"""Run the signer of checkpoints in a thread of the agent.
+"""Sign checkpoints in a background thread of the agent.
 
 It is never a reason to end the agent: records are written and shipped whether they are signed or
 not.  What goes wrong is an alarm in the log, a reason not to be ready, and a metric.

@@ -1,4 +1,4 @@
-"""Raise the soft limit of open files (RLIMIT_NOFILE) for sources with many files.
+"""Raise the soft limit on open files (RLIMIT_NOFILE) for sources with many files.
 
 The soft limit is 1,024 on most systems, for programs that use select(2); none of ours does.
 """

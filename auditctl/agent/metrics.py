@@ -1,4 +1,4 @@
-"""Define every metric of the agent: name, meaning, labels, and the statistic it shows.
+"""Define the agent's metrics: name, help text, labels and source statistic.
 
 docs/metrics.md is this table in words, and a test holds the two together.  Figures are read from
 the snapshots of the parts when they are asked for; nothing is counted twice.  Labels are sinks,

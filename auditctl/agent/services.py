@@ -1,4 +1,4 @@
-"""Run the sinks, shipping and retention of one configuration, from start to stop.
+"""Start and stop the sinks, shipping and retention of one configuration.
 
 The agent has one set of services at a time, and another one after each reload.  Making a set
 touches nothing that the previous one uses, so that a configuration that cannot work is refused

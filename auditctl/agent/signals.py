@@ -1,4 +1,4 @@
-"""Run a function until it returns, or until SIGTERM or SIGINT; pass SIGHUP on.
+"""Run a function until it ends or SIGTERM or SIGINT arrives; forward SIGHUP.
 
 The work runs in a thread; the main thread does nothing but wait for signals, since a handler that
 sets an Event can deadlock with a main thread that is just waiting on it (signal, "Signals and

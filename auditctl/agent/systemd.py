@@ -1,4 +1,4 @@
-"""Notify systemd of the service's state, by datagrams to $NOTIFY_SOCKET (sd_notify(3)).
+"""Report the service's state to systemd through $NOTIFY_SOCKET (sd_notify(3)).
 
     Type=notify-reload      READY, RELOADING with MONOTONIC_USEC, STOPPING, STATUS
     WatchdogSec=30s         WATCHDOG, which the caller sends only while the work goes on

@@ -1,1 +1,1 @@
-"""Hold one module for each command, imported only when the command runs."""
+"""Contain one module per command, imported only when the command runs."""

@@ -1,4 +1,4 @@
-"""``auditctl agent``: run the service of each host; see auditctl.agent.agent."""
+"""``auditctl agent``: run the agent on this host; see auditctl.agent.agent."""
 
 from __future__ import annotations
 

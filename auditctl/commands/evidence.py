@@ -1,4 +1,4 @@
-"""``auditctl evidence``: sign what logs hold, and see who witnessed it; see auditlog.evidence."""
+"""``auditctl evidence``: sign checkpoints and show who cosigned; see auditlog.evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``auditctl fleet``: every log that was shipped, at a glance; see auditctl.fleet."""
+"""``auditctl fleet``: show the state of every shipped log; see auditctl.fleet."""
 
 from __future__ import annotations
 

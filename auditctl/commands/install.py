@@ -1,4 +1,4 @@
-"""``auditctl install``: write units, users, directories and a configuration to a host."""
+"""``auditctl install``: write systemd units, sysusers, tmpfiles and a configuration."""
 
 from __future__ import annotations
 

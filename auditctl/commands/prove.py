@@ -1,4 +1,4 @@
-"""``auditctl prove``: the proof that one record is in a log; see auditlog.evidence.proof."""
+"""``auditctl prove``: prove that a record is in a log; see auditlog.evidence.proof."""
 
 from __future__ import annotations
 

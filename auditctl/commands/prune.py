@@ -1,4 +1,4 @@
-"""``auditctl prune``: run retention once by hand; retention.rules decides."""
+"""``auditctl prune``: run retention once by hand; see retention.rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``auditctl prune --indices``: delete old daily indices of the sinks; retention.rules decides."""
+"""``auditctl prune --indices``: delete old daily indices of sinks; see retention.rules."""
 
 from __future__ import annotations
 

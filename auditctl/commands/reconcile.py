@@ -1,4 +1,4 @@
-"""``auditctl reconcile``: compare files with a sink, see shippers.reconcile.reconciliation."""
+"""``auditctl reconcile``: compare files with a sink; see shippers.reconcile.reconciliation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``auditctl redact``: try a redaction policy on a text or on NDJSON before it is in force."""
+"""``auditctl redact``: test a redaction policy on text or NDJSON before using it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``auditctl report``: write a report of a period; see auditctl.report."""
+"""``auditctl report``: write a report on a period; see auditctl.report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``auditctl setup``: prepare a cluster to ship to; see shippers.sinks.elasticsearch.setup_plan."""
+"""``auditctl setup``: prepare a cluster; see shippers.sinks.elasticsearch.setup_plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of ``auditctl verify`` that needs a trust policy; see auditlog.evidence.verification."""
+"""Check logs by a trust policy in ``auditctl verify``; see auditlog.evidence.verification."""
 
 from __future__ import annotations
 

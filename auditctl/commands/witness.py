@@ -1,4 +1,4 @@
-"""``auditctl witness``: remember other hosts' checkpoints; see auditlog.evidence.witness."""
+"""``auditctl witness``: cosign other hosts' checkpoints; see auditlog.evidence.witness."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Make sinks, sources and index retention from the configuration."""
+"""Create the configured sinks, sources and index retention."""

@@ -1,4 +1,4 @@
-"""Delete erased records from the sinks and quarantines of a configuration."""
+"""Delete erased records from all configured sinks and quarantines."""
 
 from __future__ import annotations
 

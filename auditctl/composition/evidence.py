@@ -1,4 +1,4 @@
-"""Load the signing key and trust policy that the configuration names; make the signer."""
+"""Load the configured signing key and trust policy; create the signer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delete the old daily indices of the sinks that have an ``index_delete_after``.
+"""Delete old daily indices of sinks configured with ``index_delete_after``.
 
 It connects to a cluster as a separate user, who can only list and delete these indices.
 

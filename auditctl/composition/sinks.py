@@ -1,4 +1,4 @@
-"""Make the sinks that the configuration names."""
+"""Create the configured sink objects."""
 
 from __future__ import annotations
 

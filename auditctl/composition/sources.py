@@ -1,4 +1,4 @@
-"""Make the sources that the configuration names, besides the directories of audit logs."""
+"""Create the configured source objects, except those of audit logs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Read the configuration: settings, their origins, and their meaning."""
+"""Read the configuration, and track the origin of each setting."""

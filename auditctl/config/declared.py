@@ -1,4 +1,4 @@
-"""Make settings (key, type, conversion, help text) from a dataclass's annotated fields.
+"""Derive settings (key, type, conversion, help text) from annotated dataclass fields.
 
 A field is a setting when its annotation carries a description:
 

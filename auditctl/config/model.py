@@ -1,4 +1,4 @@
-"""Read the configuration: from files, the environment and flags to one frozen ``Config``.
+"""Read files, the environment and flags into one frozen ``Config``.
 
     directories = ["/var/log/llama-orch/audit"]
     state_dir = "/var/lib/auditlog"

@@ -1,4 +1,4 @@
-"""Build the retention policy from ``[retention]`` and the tables below it."""
+"""Build the retention policy from ``[retention]`` and its subtables."""
 
 from __future__ import annotations
 

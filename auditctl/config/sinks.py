@@ -1,4 +1,4 @@
-"""Build the sinks from ``[sinks.NAME]`` tables, or from the target of ``--to``.
+"""Parse sink settings from ``[sinks.NAME]`` tables, or the target of ``--to``.
 
 Invariants (tests of the same name in tests/auditctl/config/test_model.py):
   secret   no secret is in a repr, in an error or in what `config show` prints

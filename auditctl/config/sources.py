@@ -1,4 +1,4 @@
-"""Build the sources, besides the audit logs, from ``[[sources.KIND]]`` tables.
+"""Parse the settings of other sources from ``[[sources.KIND]]`` tables.
 
     [[sources.ndjson]]
     name = "worker"

@@ -1,4 +1,4 @@
-"""Write a configuration to begin with: the usual settings, and a comment for each of the others.
+"""Write a starter configuration: common settings, and all others as comments.
 
 Invariants (tests of the same name in tests/auditctl/config/test_template.py):
   usable    it is a valid configuration as it is, and with any one comment taken away

@@ -1,4 +1,4 @@
-"""Convert the value of a setting from TOML or from the environment, by its type.
+"""Convert a setting's TOML or environment value to its type.
 
 A converter returns the value, or raises ValueError with a reason that never quotes the value, which
 may be a secret.

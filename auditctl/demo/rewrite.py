@@ -1,4 +1,4 @@
-"""End the demo with the strongest attacker: write a log anew with everything that its host has.
+"""Rewrite a log with full control of its host, as the demo's last attack.
 
 The host signs checkpoints, a witness cosigns them, and the auditor keeps one.  Then records are
 exchanged, with hashes that fit and the host's own key, in the files, the notes, the signer's state,

@@ -1,4 +1,4 @@
-"""Play the demo step by step: write, crash, ship, verify, tamper, retain, count, write anew.
+"""Run the demo step by step: write, crash, ship, verify, tamper, retain, count, rewrite.
 
 Nothing here is taken on trust: what was acknowledged comes from the services' own output, what is
 on disk from reading the files, what is in the sink from querying it.

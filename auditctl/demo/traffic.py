@@ -1,4 +1,4 @@
-"""Run one service of the demo: emit realistic events and report what was acknowledged.
+"""Run one demo service: emit realistic events and report the acknowledged ones.
 
 Run as a process of its own (``python -m auditctl.demo.traffic``), so that it can be killed.  Each
 acknowledged event is one line on stdout, ``seq hash``, written after its ticket has resolved.

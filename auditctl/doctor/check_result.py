@@ -1,4 +1,4 @@
-"""Hold the result of a check, and judge measurements by thresholds.  Pure.
+"""Define a check's result, and rate measurements by thresholds.  Pure.
 
 Invariants (tests of the same name in tests/auditctl/doctor/test_check_result.py):
   mends    a warning or failure names its remedy

@@ -1,4 +1,4 @@
-"""Check the Python environment: a package that shadows one of ours, or shares its name.
+"""Check the Python environment for packages that shadow or share names with ours.
 
 django-auditlog also names its package ``auditlog``; whichever was installed later has overwritten
 files of the other.

@@ -1,4 +1,4 @@
-"""Check whether the retention service may reach the clusters that it has to ask.
+"""Check that the retention unit is allowed to connect to its clusters.
 
 Its unit allows it this host alone, since most policies need no more.  Counting records in an
 index before they are deleted, and deleting old indices, need the cluster.

@@ -1,4 +1,4 @@
-"""Check that every log that is known anywhere is still there, up to the last record known of it.
+"""Check that no known log is missing or ends before its last known record.
 
 Names and the ends of logs are read; whether the records between are unchanged is for verify.
 """

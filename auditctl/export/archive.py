@@ -1,4 +1,4 @@
-"""Verify an export without unpacking it, with the code that verifies logs.
+"""Verify an export without unpacking it, by the log verification code.
 
 Nothing of the archive is written to disk or run.
 

@@ -1,4 +1,4 @@
-"""Write an export: an archive that appears under its name only when it is complete.
+"""Write an export archive, and rename it into place when complete.
 
     NAME/README.txt  check.py  holds.json  logs/…  records.ndjson  MANIFEST.json      (.tar.zst)
 

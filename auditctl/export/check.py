@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check this export with nothing but Python 3.8 or newer:  python3 -I check.py
+"""Check this export using only Python 3.8 or newer:  python3 -I check.py
 
 Every file and every record is hashed anew, and each log's chain is followed from record to record.
 Before you trust the result, compare `sha256sum` of the archive that you were given with the digest

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check one record with nothing but Python 3.9 or newer, offline:
+"""Check one record offline, using only Python 3.9 or newer.
 
     python3 -I check_record.py PROOF POLICY LINE
 

@@ -1,4 +1,4 @@
-"""Convert a record for other programs: to a row of a table, or to ECS names.  Pure.
+"""Convert a record to a table row, or to ECS field names.  Pure.
 
 A CSV is for looking at.  A cell that a spreadsheet would run as a formula gets an apostrophe in
 front, as OWASP advises, so it is not the record byte for byte; only NDJSON is.

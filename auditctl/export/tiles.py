@@ -1,4 +1,4 @@
-"""Export the signed trees of logs, one directory each; see auditlog.evidence.tiles."""
+"""Export each log's signed tree to a directory; see auditlog.evidence.tiles."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Judge every log of a fleet by its shipped records: silent, incomplete, forked or unknown."""
+"""Find logs of a fleet that are silent, incomplete, forked or unknown, from a sink."""

@@ -1,4 +1,4 @@
-"""Judge which logs of a fleet need a person.  Pure: ``now`` is an argument.
+"""Decide which logs of a fleet have faults.  Pure: ``now`` is an argument.
 
 Invariants (tests of the same name in tests/auditctl/fleet/test_judgement.py):
   named     a silent, gapped, forked, unknown or missing log is named, and no other

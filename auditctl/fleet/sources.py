@@ -1,4 +1,4 @@
-"""Read what a sink holds of every log: from Elasticsearch by one aggregation, or from SQLite.
+"""Summarise every log in a sink: one Elasticsearch aggregation, or SQLite queries.
 
 Nothing but the sink is asked: neither the hosts nor their files are reachable from everywhere.
 Needs the role auditlog_auditor (read) of the sink's user.

@@ -1,4 +1,4 @@
-"""Create a file that is complete and durable under its name, or not there at all.
+"""Create a file atomically: complete and durable, or not at all.
 
 Invariants (tests of the same name in tests/auditctl/output/test_new_file.py):
   all_or_none  a failure leaves nothing behind, and a file that is there is not replaced

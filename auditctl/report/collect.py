@@ -1,4 +1,4 @@
-"""Collect a report from segments, verification, cursors and tombstones.
+"""Collect report data from segments, verification, cursors, tombstones.
 
 Reads only.  Every record of the period is read once and counted; the chain of every log is verified
 from its beginning, since a part of a chain proves nothing.

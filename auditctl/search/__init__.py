@@ -1,4 +1,4 @@
-"""Answer a search beyond the files: in a sink, counted by a field, proven by the chain.
+"""Search sinks, count matches by field, and select verified records.
 
 sqlite, index   matches in a sink, by the same query and predicate (auditlog.query)
 grouping        matches counted by the values of a field                        pure

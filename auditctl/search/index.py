@@ -1,4 +1,4 @@
-"""Search an Elasticsearch sink, by the same predicate as in files.
+"""Search an Elasticsearch sink, with the same predicate as files.
 
 The server chooses by time, log and fields that are indexed whole; the predicate decides.  Only
 `_search` and `_field_caps` are used, which the role auditlog_auditor may do.

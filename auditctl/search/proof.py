@@ -1,4 +1,4 @@
-"""Determine which records the hash chain proves, and describe the rest in words.
+"""Select records that the hash chain proves, and explain why others are not.
 
 Each directory is verified as a whole, since a chain proves records only from its beginning on.
 Records after the first finding are not proven; records written meanwhile were not verified.

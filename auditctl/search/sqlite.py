@@ -1,4 +1,4 @@
-"""Search a SQLite sink, by the same predicate as in files.
+"""Search a SQLite sink, with the same predicate as files.
 
 SQLite chooses by day, log, type and by bytes that an answer must contain; the predicate decides.
 The file is opened for reading only and may be written meanwhile.

@@ -1,1 +1,1 @@
-"""Collect the state of every log and source, and the problems that need a person."""
+"""Collect the state of every log and source, and problems that need attention."""

@@ -1,4 +1,4 @@
-"""Find logs whose newest record lies in the future of the host's clock.
+"""Find logs whose newest record is ahead of the host's clock.
 
 A clock that was ahead when a log was written gives every later record the same time, since a log's
 times never go back.  Opened again more than a day ahead, a log goes on in a successor

@@ -1,4 +1,4 @@
-"""Determine from cursors how far each source besides the audit logs was shipped.
+"""Read from cursors how far sources other than audit logs were shipped.
 
 Invariants (tests of the same name in tests/auditctl/survey/test_source_state.py):
   moved    of each sink it is told when it acknowledged something last, or that it never did

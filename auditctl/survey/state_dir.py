@@ -1,4 +1,4 @@
-"""Determine whether a state directory can be written to: read-only and full file systems."""
+"""Check whether a state directory is writable, read-only or full."""
 
 from __future__ import annotations
 

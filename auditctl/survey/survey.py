@@ -1,4 +1,4 @@
-"""Determine the state of each log and source, and list the problems that need a person.
+"""Determine the state of each log and source, and list problems that need attention.
 
 Reads names, the ends of segments, cursors and small state files; never a whole log.
 

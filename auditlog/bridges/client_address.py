@@ -1,4 +1,4 @@
-"""Find the address that a request came from, behind proxies or not.  Pure.
+"""Find a request's client address, with or without proxies.  Pure.
 
 The client can write anything into X-Forwarded-For; each proxy appends the address it saw.  So the
 header is read from the right, only when the peer is a configured proxy, and only as far as such

@@ -1,4 +1,4 @@
-"""Give a bridge its log: open it when it is needed, and again after it failed.
+"""Provide a bridge's log: open it lazily, and reopen it after a failure.
 
 A bridge is given an open log, or a function that opens one.  The function is called at the first
 event, so in a server's worker and not before the fork; and again in a child that was forked later,

@@ -1,4 +1,4 @@
-"""Make audit events of calls of the standard library's logging.
+"""Record calls to the standard logging module as audit events.
 
     handler = AuditHandler(log)
     logging.getLogger("orders.audit").addHandler(handler)

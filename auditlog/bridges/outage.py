@@ -1,4 +1,4 @@
-"""Report once that events are not recorded, and once that they are recorded again.
+"""Report the start and the end of an outage in recording, once each.
 
 A bridge that continues without the log must not be silent, and must not write a line for every
 event either: the disk that failed the log is often the one that the lines go to.

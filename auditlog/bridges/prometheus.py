@@ -1,4 +1,4 @@
-"""Serve a log's own figures to Prometheus: a collector that reads Log.stats on each scrape.
+"""Export a log's statistics to Prometheus, read from Log.stats on each scrape.
 
     prometheus_client.REGISTRY.register(LogCollector(log))
 

@@ -1,4 +1,4 @@
-"""Make audit events of structlog's log calls, by a processor.
+"""Record structlog calls as audit events, with a processor.
 
     structlog.configure(processors=[merge_contextvars, AuditProcessor(log), JSONRenderer()])
     audit = structlog.wrap_logger(None, processors=[AuditProcessor(log, final=True)])

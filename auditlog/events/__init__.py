@@ -1,4 +1,4 @@
-"""Provide the 35 event types of the vocabulary, and the base class for types of your own."""
+"""Provide the 35 event types of the vocabulary, and the base class for your own."""
 
 from auditlog.events.vocabulary import (
     EVENT_TYPES,

@@ -1,4 +1,4 @@
-"""Define an event: typed fields, checked when it is made, cleaned when it becomes a record.  Pure.
+"""Define the event class: typed fields, validated on creation, cleaned for recording.  Pure.
 
     class PoolDrained(Event):
         names: ClassVar = ("pool", "pool_id")  # its resource, when none is given

@@ -1,4 +1,4 @@
-"""Write the code of a class from its fields, when its first object is made.  Pure.
+"""Generate a class's code from its fields, on first instantiation.  Pure.
 
 The constructor checks every field by an expression that needs no call in the common case and fills
 an unfrozen twin of the same layout by plain assignments, which it then turns into the frozen class:

@@ -1,4 +1,4 @@
-"""Bind fields that every event of a piece of code shares, and fill them in where an event has none.
+"""Bind fields shared by all events in a block, and add those that an event lacks.
 
     with auditlog.bind(correlation_id="req-1", actor=actor):
         log.emit(...)

@@ -1,4 +1,4 @@
-"""Encode whatever emit is given: a typed event, or the name of a type and its fields.  Pure.
+"""Encode emit's argument: a typed event, or a type's name and fields.  Pure.
 
 Every log has an encoder, so one that writes nothing refuses what one that writes does.
 

@@ -1,4 +1,4 @@
-"""Convert values as programs have them into values that JSON has.  Pure.
+"""Convert Python values to JSON values.  Pure.
 
     Decimal, Fraction            text: "12.50"
     Path                         text

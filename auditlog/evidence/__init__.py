@@ -1,4 +1,4 @@
-"""Sign what logs hold, have it witnessed, and prove records to people who do not trust the host.
+"""Sign and cosign checkpoints of logs, and prove records to people who distrust the host.
 
 Needs the extra ``[evidence]``; nothing else of auditlog imports it.
 """

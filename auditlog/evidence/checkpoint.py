@@ -1,4 +1,4 @@
-"""Read and write the tree head of a log: c2sp.org/tlog-checkpoint.  Pure.
+"""Parse and format a log's tree head (c2sp.org/tlog-checkpoint).  Pure.
 
 Three lines: the origin (which log), the number of records, the root in base64.  Extension lines
 are refused, since we write none and witnesses do not vouch for them.

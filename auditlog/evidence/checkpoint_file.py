@@ -1,4 +1,4 @@
-"""Keep the checkpoints that were signed of a log, so that none is ever contradicted.
+"""Store a log's signed checkpoints, so that none is ever contradicted.
 
     <state_dir>/proofs/<log>/checkpoints     one line of JSON each: {"at": …, "note": …}
 

@@ -1,4 +1,4 @@
-"""Keep the hashes over a range of leaves as few as possible: its largest complete subtrees.  Pure.
+"""Represent a range of leaves by its largest complete subtrees.  Pure.
 
 Of leaves ``start`` to ``end`` the subtrees are determined by the two numbers, and there are at most
 two for each binary digit.  A range that follows another one is joined to it without its leaves; one

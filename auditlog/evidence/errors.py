@@ -1,4 +1,4 @@
-"""Errors of the evidence room, as auditlog.errors describes them."""
+"""Define the errors of auditlog.evidence; see auditlog.errors."""
 
 from __future__ import annotations
 

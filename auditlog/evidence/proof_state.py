@@ -1,4 +1,4 @@
-"""Define the signer's state directory, and bind it to one machine and one process.
+"""Define the signer's state directory, and bind it to one machine and process.
 
     <state_dir>/proofs/machine-id       the host that it belongs to (machine-id(5), hashed)
     <state_dir>/proofs/signer.lock      one signer at a time

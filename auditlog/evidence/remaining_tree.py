@@ -1,4 +1,4 @@
-"""Compute the roots that a log had, from what is left of it.
+"""Compute a log's past tree roots from its remaining files.
 
 Lines give their leaves.  For records that retention deleted, the leaves that the signer kept stand
 in; without those, as on a copy of the directory, the subtrees that their tombstones name.  A tree

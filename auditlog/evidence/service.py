@@ -1,4 +1,4 @@
-"""Keep the Merkle trees of all logs of some directories up to date, signed and cosigned.
+"""Update, sign and cosign the Merkle trees of all logs in given directories.
 
 A checkpoint is signed when a log has grown and its last one is ``checkpoint_every`` old; at once
 after a critical event, at the end of a segment, and when the service stops.  A log that does not

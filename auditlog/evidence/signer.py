@@ -1,4 +1,4 @@
-"""Sign a log's tree, and never anything that contradicts what was signed before.
+"""Sign a log's tree, unless it contradicts an earlier checkpoint.
 
 Before each signature: the tree is not smaller than the last one signed, its root comes out the same
 in memory and from the files, and the last signed tree is its beginning.  Whatever fails there stops

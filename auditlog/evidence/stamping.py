@@ -1,4 +1,4 @@
-"""Have the newest checkpoint of a log time-stamped now and then, in a thread of its own.
+"""Have a log's newest checkpoint time-stamped hourly, in a separate thread.
 
     <state_dir>/proofs/<log>/timestamps/<size>.checkpoint    what was stamped
     <state_dir>/proofs/<log>/timestamps/<size>.tsr           the authority's reply

@@ -1,4 +1,4 @@
-"""Write a log's tree for other programs: the layout of c2sp.org/tlog-tiles, static files alone.
+"""Write a log's tree as static files in the c2sp.org/tlog-tiles layout.
 
     <directory>/checkpoint                     the signed tree head, with its cosignatures
     <directory>/tile/<level>/<index>[.p/<w>]   256 hashes each; <w> is the width of a partial one

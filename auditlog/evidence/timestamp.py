@@ -1,4 +1,4 @@
-"""Have an authority attest when something existed: time stamps by RFC 3161.
+"""Obtain and verify RFC 3161 time stamps from an authority.
 
 The request is 69 bytes of DER, made here.  A reply is verified before it is kept: by the package
 rfc3161-client, or by ``openssl ts`` where the package is missing, or refuses it, as it does replies

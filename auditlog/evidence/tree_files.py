@@ -1,4 +1,4 @@
-"""Read a log's Merkle tree from the files that the signer keeps of it.
+"""Read a log's Merkle tree from the signer's files.
 
     <state_dir>/proofs/<log>/
         leaves/<first seq>.<day>.<part>.leaves    32 bytes a record, by segment

@@ -1,4 +1,4 @@
-"""Verify logs against checkpoints that witnesses, sinks or people have kept.
+"""Verify logs against checkpoints kept by witnesses, sinks or people.
 
 The chain shows that what is left was not changed.  A checkpoint that a quorum of witnesses
 cosigned shows what the log held at that time, whatever its host did to it since.

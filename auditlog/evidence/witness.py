@@ -1,4 +1,4 @@
-"""Remember the newest checkpoint of each log, and cosign what is consistent with it.
+"""Remember each log's newest checkpoint, and cosign its consistent successors.
 
     <state>/witness.key       the private key
     <state>/witness.sqlite    the newest checkpoint of each log, and whose key it belongs to

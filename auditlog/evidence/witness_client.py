@@ -1,4 +1,4 @@
-"""Submit checkpoints to one witness: the client's side of c2sp.org/tlog-witness.
+"""Submit checkpoints to one witness: the client side of c2sp.org/tlog-witness.
 
     POST <url>/add-checkpoint           old size, consistency proof, checkpoint -> cosignatures
     GET  <url>/<sha256 of origin>/checkpoint    what our own witness remembers of a log

@@ -1,4 +1,4 @@
-"""Serve a witness over HTTP: submissions, what it remembers, and metrics.
+"""Serve a witness over HTTP: submissions, latest checkpoints and metrics.
 
     POST /add-checkpoint                     c2sp.org/tlog-witness
     GET  /<sha256 of origin>/checkpoint      the newest checkpoint of a log, cosigned

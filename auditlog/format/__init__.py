@@ -1,1 +1,1 @@
-"""The formats on disk: a record's line, the names of segments, tombstones, foreign files."""
+"""Define the formats on disk: records, segment names, tombstones, foreign files."""

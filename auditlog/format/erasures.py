@@ -1,4 +1,4 @@
-"""Parse the records about records that were erased.  Pure.
+"""Parse records of erasure.  Pure.
 
 An erasure is a record of type retention.record_erased in a log of the service ``retention`` in the
 same directory.  It is durable before the line is replaced by its stub (auditlog.format.record), and

@@ -1,4 +1,4 @@
-"""Define cursors into other programs' JSON line files, and read the times of lines.  Pure.
+"""Define cursors into foreign NDJSON files, and parse the times of lines.  Pure.
 
     {"files": [[first_hash, offset, line_at, line_hash, seal, before], …]}   in the source's cursor
 

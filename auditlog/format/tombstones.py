@@ -1,4 +1,4 @@
-"""Parse tombstones: the records of retention about segments and indices it deleted.  Pure.
+"""Parse tombstones: retention's records of deleted segments and indices.  Pure.
 
 A tombstone is a record of type retention.segment_deleted in a log of the service ``retention`` in
 the same directory; its details name the segment and the two ends of its chain.  One of type

@@ -1,4 +1,4 @@
-"""Search directories of segments, plain and compressed; matches come in the order of time.
+"""Search directories of segments, plain and compressed, in time order.
 
 Segments are read day by day, since a record lies in the segment of its day: what is outside the
 range is not opened, and newest first needs no more than the newest days.  Within a day the logs

@@ -1,4 +1,4 @@
-"""Find byte strings that every matching line contains, so that others are not parsed.  Pure.
+"""Find byte strings that every matching line contains, to avoid parsing others.  Pure.
 
 A needle is necessary, never sufficient: the predicate decides.  JSON can write one text in several
 ways; the writer's is the shortest one, and a line that escapes what need not be (``\\u0061``,

@@ -1,4 +1,4 @@
-"""Search a text for a regular expression, with a limit on CPU time.
+"""Search text for a regular expression, with a limit on CPU time.
 
 Python's engine backtracks exponentially for patterns such as ``(a+)+$``.  It checks for signals
 meanwhile, so a timer of CPU time (setitimer(2), ITIMER_VIRTUAL) ends it.  Outside of the main

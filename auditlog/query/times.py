@@ -1,4 +1,4 @@
-"""Parse times as people write them.  Pure: ``now`` is an argument.
+"""Parse human-readable times.  Pure: ``now`` is an argument.
 
     now  today  yesterday           2026-11-23                  a whole day, in UTC like all records
     10:30  10:30:15                 2026-11-23 10:30[:15[.5]]   today, or on that day

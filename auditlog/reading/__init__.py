@@ -1,1 +1,1 @@
-"""Read logs back: list segments, decode them in any form, follow what is appended."""
+"""Read logs: list segments, decode every form, follow new records."""

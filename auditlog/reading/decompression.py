@@ -1,4 +1,4 @@
-"""Decompress .zst and .gz streams, and notice files that were cut off or damaged.
+"""Decompress .zst and .gz streams, and detect truncated or damaged files.
 
 zstandard's own reader takes a file that was cut off at a block for a complete one.  So the blocks
 of the frames are counted by their headers when the file is opened (RFC 8878, 3.1.1): at most 11

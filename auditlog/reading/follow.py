@@ -1,4 +1,4 @@
-"""Read the newest records of logs, and follow those that are appended, through rotation.
+"""Read the newest records of logs, and follow new ones across rotation.
 
 For display, not for shipping: a line that is not a record is reported and skipped, and the chain
 between records is not checked.

@@ -1,4 +1,4 @@
-"""Note the newest segment of each log durably, so that its loss is noticed.
+"""Record each log's newest segment durably, so that its loss is detected.
 
     <dir>/.auditlog/<log>.head      one line: the name of the newest segment with a durable record
 

@@ -1,4 +1,4 @@
-"""Read records from segments, plain or compressed, while they are written and compressed.
+"""Read records from segments, plain or compressed, even while they change.
 
 Invariants (tests of the same name in tests/auditlog/reading/test_reader.py):
   all_forms   plain, .zst and .gz give the same lines

@@ -1,4 +1,4 @@
-"""Collect the newest record known of each log from head notes and the cursors of all sinks.
+"""Find each log's newest known record, from head notes and all cursors.
 
 The hash chain proves the order of the records that are left.  It cannot prove that they are all:
 when the newest segments, or every file of a log, are deleted, nothing in what is left is wrong.

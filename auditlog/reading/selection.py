@@ -1,4 +1,4 @@
-"""Read records selected by time and type, from one log or several merged, also as they come.
+"""Read or follow records by time and type, from one log or several merged.
 
     for record in auditlog.read("audit", since="2026-11-23T07:00:00Z", types="auth_*"):
         print(record.at, record.actor, record.details)

@@ -1,4 +1,4 @@
-"""Scan the logs of retention for the tombstones and erasures that it left.
+"""Scan retention's logs for tombstones and records of erasure.
 
 Invariants (tests of the same name in tests/auditlog/reading/test_tombstone_scan.py):
   every_kind   tombstones of segments and of indices and erasures are found in every form

@@ -1,4 +1,4 @@
-"""Keep secrets, and characters that deceive a reader, out of records."""
+"""Keep secrets and deceptive characters out of records."""
 
 from auditlog.redaction.policy import Policy
 

@@ -1,4 +1,4 @@
-"""Find the secrets that programs take on their command line.  Pure.
+"""Find secrets in the command lines of programs.  Pure.
 
     curl -u alice:hunter22x https://x     mysql -phunter22x     tool --password hunter22x
 

@@ -1,4 +1,4 @@
-"""Keep the key of the fingerprints: one per directory of logs, made when the first is needed.
+"""Store the fingerprint key of each log directory, created on first use.
 
     <dir>/.auditlog/redaction.key    64 hex digits and LF, mode 0600
 

@@ -1,4 +1,4 @@
-"""Decide from its name whether a key holds a secret, or a fact about one.  Pure.
+"""Decide by a key's name whether it holds a secret or a fact about one.  Pure.
 
 A key is split into words (``X-Api-Key``, ``apiKey`` and ``API_KEY`` are api + key).  The last words
 that name a secret decide its kind; what stands behind or before them may make it a fact:

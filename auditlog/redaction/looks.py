@@ -1,4 +1,4 @@
-"""Decide by its characters alone whether a text looks random, masked or like credentials.  Pure.
+"""Decide by a text's characters whether it looks random, masked or secret.  Pure.
 
 Invariants (tests of the same name in tests/auditlog/redaction/test_looks.py):
   names     a name, path, digest, UUID or version never looks random

@@ -1,4 +1,4 @@
-"""Find card numbers, IBANs, e-mail and IP addresses, where a policy asks for it.  Pure.
+"""Find card numbers, IBANs, e-mail and IP addresses, if the policy asks.  Pure.
 
 They are off by default: an address is what an audit log is about, and most long numbers are no
 cards.

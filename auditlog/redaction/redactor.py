@@ -1,4 +1,4 @@
-"""Apply a policy to what callers give: take secrets out, make deceiving characters visible.
+"""Apply a policy to input: redact secrets, and escape deceptive characters.
 
 Each secret becomes ``hmac-sha256:<12 hex>`` where it is strong enough that its keyed fingerprint
 tells nothing, else ``[redacted:<rule>]``.  Without a key, as in a message about an event, it is

@@ -1,4 +1,4 @@
-"""Define the table of redaction rules: name, finding, and class for switching it off.  Pure.
+"""Define the redaction rules: name, what it finds, and switchable class.  Pure.
 
 A rule's name stands in ``[redacted:<rule>]``, in the counter of redactions, in what ``auditctl
 redact --explain`` prints, and in the documentation, whose table is made from this one.

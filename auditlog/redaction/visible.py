@@ -1,4 +1,4 @@
-r"""Write characters that deceive a reader as visible escapes, and read them back.  Pure.
+r"""Escape deceptive characters visibly, and decode the escapes.  Pure.
 
 Control characters (line breaks and tabs excepted), ANSI sequences through their escape character,
 bidirectional controls, zero-width and tag characters become ``\u001b``, ``\u202e`` or

@@ -1,4 +1,4 @@
-"""Test code that writes audit events: keep what it emits in memory and look at it.
+"""Capture emitted audit events in memory, for tests.
 
     with auditlog.testing.capture() as captured:
         drain_pool(captured.log)

@@ -1,4 +1,4 @@
-"""Give pytest the fixture ``captured_audit``; pytest finds it by its entry point."""
+"""Provide the pytest fixture ``captured_audit``, by an entry point."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Verify logs: check every hash and link, and report each problem with its place."""
+"""Verify logs: check every hash and link, and report where each problem is."""

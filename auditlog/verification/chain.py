@@ -1,4 +1,4 @@
-"""Check the records of one log in order and report each problem with its place.  Pure.
+"""Check one log's records in order, and report where each problem is.  Pure.
 
 After a finding the check goes on, so that one changed record is one finding and not an avalanche;
 but no record behind the first finding counts as verified.

@@ -1,4 +1,4 @@
-"""Verify logs in the background, again and again, and raise an alarm for what is wrong.
+"""Verify logs repeatedly in the background, and raise alarms for problems.
 
 A chain that nobody checks proves nothing in time.  Every ``look_every`` the directories are listed:
 a segment that vanished, changed after it was sealed or shrank makes its log suspect.  Suspect logs

@@ -1,4 +1,4 @@
-"""Check stretches of a segment in other processes, so that a log is verified by several cores.
+"""Check parts of a segment in worker processes, to use several cores.
 
 A stretch is a run of whole lines of a plain segment.  A worker process checks that each line is the
 successor of the one before, and returns the hashes at both ends; the check of the chain then only

@@ -1,4 +1,4 @@
-"""Check events and write nothing: flush="disabled", for tools that need no trail.
+"""Validate events and write nothing: flush="disabled", for tools that need no trail.
 
 Invariants (tests of the same name in tests/auditlog/writer/test_disabled.py):
   no_directory   nothing is created, opened or checked on disk

@@ -1,4 +1,4 @@
-"""Judge the free space of the log's file system against two watermarks.
+"""Compare free space on the log's file system with two watermarks.
 
 Invariants (tests of the same name in tests/auditlog/writer/test_disk_space.py):
   hysteresis   a level is left only when a tenth more than its watermark is free

@@ -1,4 +1,4 @@
-"""Decide which events emit waits for, and when a commit is due.  Pure.
+"""Decide when emit waits for an event, and when to commit.  Pure.
 
     immediate   emit returns when the record is durable (default)
     batched     emit returns at once; a timer, a count and a size bound how long durability takes

@@ -1,4 +1,4 @@
-"""Open a log for writing: check the directory, take the log's lock, recover, go on.
+"""Open a log for writing: check the directory, lock the log, recover, continue.
 
     <dir>/.auditlog/<log>.lock      held with flock(2) for as long as the log is open
 

@@ -1,4 +1,4 @@
-"""Draw the salts of records: 16 random bytes each, many at once.
+"""Generate record salts in bulk, 16 random bytes each.
 
 A hash of a guessable line can be guessed.  With its salt a record that was erased cannot be told
 from what is left of it: its hash and its leaf in the tree.

@@ -1,4 +1,4 @@
-"""Report the health of an open log as plain figures.  Pure."""
+"""Report the health of an open log as plain numbers.  Pure."""
 
 from __future__ import annotations
 

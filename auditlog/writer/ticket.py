@@ -1,4 +1,4 @@
-"""Hand out tickets: a caller's handle on the durability of its record.
+"""Define tickets: they let a caller wait until a record is durable.
 
 A Commit is the unit that becomes durable as a whole: lines of one segment, written with one
 write(2) and one fdatasync(2).  All its tickets resolve when the lines, and for a new segment the

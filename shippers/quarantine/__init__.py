@@ -1,1 +1,1 @@
-"""Keep records that a sink refused, and alarms, until a person answers or retries them."""
+"""Keep refused records and alarms until a person acknowledges or retries them."""

@@ -1,4 +1,4 @@
-"""Move alarms that a person has answered out of the quarantine, into a history kept for good.
+"""Move acknowledged alarms from the quarantine to a permanent history.
 
     <state_dir>/quarantine/acknowledged/<sink>.ndjson
 

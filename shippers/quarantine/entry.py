@@ -1,4 +1,4 @@
-"""Encode and decode the entries of a quarantine file, one JSON object a line.  Pure.
+"""Encode and decode quarantine entries, one JSON object per line.  Pure.
 
 Invariants (tests of the same name in tests/shippers/quarantine/test_entry.py):
   round_trip   what was encoded is decoded, whatever bytes the line holds

@@ -1,4 +1,4 @@
-"""Take the entries of erased records out of quarantines, acknowledged ones included.
+"""Remove erased records from quarantines, acknowledged entries included.
 
 Invariant (test of the same name in tests/shippers/quarantine/test_erasure.py):
   taken_out   no entry holds the line of an erased record, or a server's words about it

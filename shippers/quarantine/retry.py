@@ -1,4 +1,4 @@
-"""Deliver quarantined entries again once their cause is fixed, then take them out of the file.
+"""Deliver quarantined entries again once their cause is fixed, then remove them.
 
 An entry leaves the file only after its sink has acknowledged it.  After a kill in between, the next
 run finds it still there, and the sink answers that it has it.  The shipper may run meanwhile: both

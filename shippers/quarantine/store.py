@@ -1,4 +1,4 @@
-"""Keep records that no retry can deliver, and alarms: durably, one JSON object a line.
+"""Store undeliverable records and alarms durably, one JSON object per line.
 
     <state_dir>/quarantine/<sink>.ndjson
     <state_dir>/quarantine/acknowledged/<sink>.ndjson      alarms that a person has answered

@@ -1,1 +1,1 @@
-"""Compare files with a sink record by record, and ship again what is missing there."""
+"""Compare files with a sink record by record, and ship missing ones again."""

@@ -1,4 +1,4 @@
-"""Compare the records of one log and day in the files with what a sink holds of them.  Pure.
+"""Compare one log's records of one day in the files and in a sink.  Pure.
 
 Both sides come in order of their sequence numbers.  Records are equal if their lines are, byte by
 byte, or, for a sink that does not keep the bytes, value by value in the same order; and if the sink

@@ -1,4 +1,4 @@
-"""Report the result of a reconciliation as a receipt that an auditor can check without us.
+"""Report a reconciliation as a receipt that an auditor can check independently.
 
 For every log and day it states, for the files and for the sink, the number of records, the first
 and last sequence number, the newest hash, and a digest of all hashes in order.  Each of these can

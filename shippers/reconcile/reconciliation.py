@@ -1,4 +1,4 @@
-"""Compare files with what a sink holds, record by record, and ship again what is missing there.
+"""Compare files with a sink record by record, and ship missing records again.
 
 Nothing in the sink is ever changed: a record that differs, or should not be there, is a discrepancy
 of the receipt.  Records that the sink's cursor has not passed are pending, which is not a fault.

@@ -1,4 +1,4 @@
-"""Define how erased records are deleted from a sink, as the user who may delete there."""
+"""Define the protocol for deleting erased records, as a user who may delete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define the protocol by which a sink's copy is read back and compared.
+"""Define the protocol for reading back and comparing a sink's copy.
 
 Contract (tests/shippers/reconcile/test_reconciliation.py tampers with every implementation):
   everything   read gives every record of a log and day once, by number, whoever put it there

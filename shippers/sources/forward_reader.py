@@ -1,4 +1,4 @@
-"""Read the uncompressed bytes of a compressed file by offset, forwards.
+"""Read the uncompressed bytes of a compressed file, forward only.
 
 Going back reads the file from its beginning again, so callers go forwards.
 """

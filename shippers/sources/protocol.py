@@ -1,4 +1,4 @@
-"""Define the protocol of a source: listed once for all sinks, read by one feed per sink.
+"""Define the source protocol: sources are listed once, and read once per sink.
 
     Source      finds what there is: logs of directories, files of a glob, a journal
     Feed        one source on its way to one sink: its lanes and their cursors

@@ -1,1 +1,1 @@
-"""Deliver to Elasticsearch 8.19 or 9, set a cluster up, and read records back."""
+"""Deliver to Elasticsearch 8.19 or 9, set up a cluster, and read records back."""

@@ -1,4 +1,4 @@
-"""Build the body of a bulk request, and judge each item of its response.  Pure.
+"""Build a bulk request's body, and classify each item of the response.  Pure.
 
 A record's own line is the document, byte for byte; ``_id`` is ``log:seq`` and the operation is
 create, so that sending it again is a 409 and never a second document.

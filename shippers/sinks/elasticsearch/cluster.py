@@ -1,4 +1,4 @@
-"""Look at a cluster for set-up, and put the index templates there.
+"""Inspect a cluster for set-up, and install the index templates.
 
 Each question is asked by itself: what one user may not see must not hide the rest.
 """

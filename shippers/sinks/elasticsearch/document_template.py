@@ -1,4 +1,4 @@
-"""Make the index template of documents that other programs wrote.  Pure.
+"""Build the index template for other programs' documents.  Pure.
 
 Other programs' fields are not known, so the template claims none of them but ``@timestamp``, which
 every document has as a time (shippers.sources.ndjson.line); what we add is under ``auditlog``.  The

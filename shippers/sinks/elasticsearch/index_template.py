@@ -1,4 +1,4 @@
-"""Make the index template by which records of the audit log are searchable.  Pure.
+"""Build the index template for audit log records.  Pure.
 
 The mapping follows from the members of a record (auditlog.events.members).  Documents are stored as
 they are in the file, so names of the Elastic Common Schema are aliases.  ``service`` and ``host``

@@ -1,4 +1,4 @@
-"""Options of a connection to an Elasticsearch cluster.
+"""Define the options of an Elasticsearch connection.
 
 Each annotated field is a setting of `[sinks.NAME]` as well; see `auditctl.config.declared`.
 """

@@ -1,4 +1,4 @@
-"""Read the records of a cluster back, page by page over a point in time.
+"""Read records back from a cluster, page by page, over a point in time.
 
 Needs the privileges read and view_index_metadata on the indices and nothing else; in particular not
 refresh: ``fetch`` reads by id what a search cannot see yet.

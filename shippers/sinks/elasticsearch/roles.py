@@ -1,4 +1,4 @@
-"""Define the least privileges of each of our users, as Elasticsearch roles.  Pure.
+"""Define each user's least privileges, as Elasticsearch roles.  Pure.
 
     auditlog_shipper   creates documents and, with a template, the index of a new day; nothing else:
                        it cannot change, delete or even read a document

@@ -1,4 +1,4 @@
-"""Compare a cluster with what audit logs need: what to change, and what is wrong with it.  Pure.
+"""Compare a cluster with the required set-up: changes to make, and problems.  Pure.
 
 The cluster needs the index template of the audit logs and one for each other source.  If several
 fit an index, the server takes the one with the highest priority, and so do we.

@@ -1,4 +1,4 @@
-"""Read the records of a SQLite sink back, while it may be written."""
+"""Read records back from a SQLite sink, even during writes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Read the audit logs of some directories as a source."""
+"""Read the audit logs in directories as a source."""

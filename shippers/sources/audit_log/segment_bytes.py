@@ -1,4 +1,4 @@
-"""Read the uncompressed bytes of one segment by offset, in whatever form the file has.
+"""Read the uncompressed bytes of one segment by offset, plain or compressed.
 
 A plain segment is read in place, so the next read sees what its writer appends (or cuts off)
 meanwhile.  A compressed one is sealed and read once, forwards.

@@ -1,4 +1,4 @@
-"""Ship the audit logs of some directories: one lane for each log, each with its own cursor."""
+"""Provide the audit logs of given directories as lanes, each with its own cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a document of one entry of the systemd journal, as ``journalctl -o json`` prints it.  Pure.
+"""Convert a journal entry, as printed by ``journalctl -o json``, to a document.  Pure.
 
 Trusted and well-known fields (systemd.journal-fields(7)) get their names of the Elastic Common
 Schema, as Filebeat gives them; every other field is under ``journald.custom``.  In that JSON a

@@ -1,4 +1,4 @@
-"""Options of a source that reads the systemd journal.
+"""Define the options of a systemd journal source.
 
 Each annotated field is a setting of `[[sources.journald]]` as well; see `auditctl.config.declared`.
 """

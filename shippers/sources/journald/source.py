@@ -1,4 +1,4 @@
-"""Ship the systemd journal of some units: one lane, whose position is a journal cursor."""
+"""Ship the journal of given units as one lane, positioned by a journal cursor."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Read files that other programs append JSON lines to as a source."""
+"""Read other programs' NDJSON files as a source."""

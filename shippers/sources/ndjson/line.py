@@ -1,4 +1,4 @@
-"""Make a document of one line that another program wrote.  Pure.
+"""Convert one line of another program to a document.  Pure.
 
 A line that is a JSON object is the document, byte for byte, its keys at the root; its provenance
 goes in front, under ``auditlog.source``.  Any other line is kept under ``message``, and

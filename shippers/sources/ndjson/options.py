@@ -1,4 +1,4 @@
-"""Options of a source of NDJSON files.
+"""Define options of an NDJSON source.
 
 Each annotated field is a setting of `[[sources.ndjson]]` as well; see `auditctl.config.declared`.
 """

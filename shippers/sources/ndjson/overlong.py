@@ -1,4 +1,4 @@
-"""Hash a line longer than allowed, of which only the beginning is kept, while reading to its end.
+"""Hash an overlong line while reading it, keeping only its beginning.
 
 Invariants (tests of the same name in tests/shippers/sources/ndjson/test_overlong.py):
   same_hash  fed in any pieces, it has the hash and the size of the whole line

@@ -1,4 +1,4 @@
-"""Find the files that patterns name, and the directories to watch for new ones.
+"""Find files that match patterns, and directories to watch for new ones.
 
 Patterns are those of glob(7), with ``**`` for any number of directories; names that begin with a
 dot are not matched by ``*`` or ``**``.  A pattern also matches its files' .gz and .zst forms.

@@ -1,4 +1,4 @@
-"""Keep the shipped position of each file, identified by the hash of its first line.  Pure.
+"""Store the shipped position of each file, identified by its content.  Pure.
 
 Files come and go under changing names, so a place does not depend on a name: a harvester that opens
 a file asks for the places of its first line, and tries which of them fits.

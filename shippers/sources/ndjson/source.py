@@ -1,4 +1,4 @@
-"""Ship files that other programs append to, one JSON object a line: one lane for each file.
+"""Ship NDJSON files that other programs append to, one lane per file.
 
 Files are found by their patterns and told apart by device and inode while we run; over restarts by
 what they begin with, and the place that was reached (ndjson_places).  A pattern also takes its
