@@ -113,8 +113,8 @@ class SubjectGroup:
     now: dt.datetime
     compress_after: dt.timedelta
     delete_after: dt.timedelta
+    max_delete_fraction: float
     keep_at_least: int = 1
-    max_delete_fraction: float = 1.0
     is_counted: bool = False
     has_tombstones: bool = False
     holds: tuple[Hold, ...] = ()
@@ -169,7 +169,7 @@ def index_group(
         now,
         policy.delete_after,
         policy.delete_after,
-        max_delete_fraction=policy.max_delete_fraction,
+        policy.max_delete_fraction,
         holds=tuple(hold for hold in holds if hold.in_force(now)),
         pending_from=pending_from,
     )
@@ -189,8 +189,8 @@ def _group(
         now,
         policy.compress_after,
         policy.delete_after,
-        policy.keep_at_least,
         policy.max_delete_fraction,
+        policy.keep_at_least,
         is_counted=policy.verify_before_delete == "index",
         holds=tuple(hold for hold in holds if hold.in_force(now)),
         **facts,

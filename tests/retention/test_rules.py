@@ -87,17 +87,21 @@ def test_shipped(given_input: Input) -> None:
             assert known.cursor.hash != "f" * 64 or known.cursor.seq != bounds.last_seq
 
 
-@given(any_input)
-def test_verified(given_input: Input) -> None:
-    (_, gate), *_ = given_input
-    for action in decide(given_input).only("delete"):
-        if not isinstance(action.subject, Segment):
-            continue
-        bounds = ends_of(action)
-        for sink in gate.sinks:
-            known = gate.cursor(sink, LogId.parse(action.subject.log))
-            for first, last in () if known.cursor is None else known.cursor.unverified:
-                assert last < bounds.first_seq or bounds.last_seq < first
+@given(bounds=st.tuples(st.integers(1, 60), st.integers(1, 60)), place=st.integers(0, 2))
+def test_verified(bounds: tuple[int, int], place: int) -> None:
+    """verified: of shipped segments past every age, all but the doubtful and the newest go"""
+    first, last = sorted(bounds)
+    segments = [segment(day, forms=FORMS_ZST) for day in range(5)]
+    certain = cursor_at(segments[-1], 50)
+    doubts = [(100, 200), (300, 400)]
+    doubts.insert(place, (first, last))
+    gate = gate_of(replace(certain, unverified=tuple(doubts)))
+    decided = plan(facts_of(*segments), POLICY, gate, [], START + 400 * DAY)
+    expected = [
+        "keep not_verified" if first <= 10 * n + 10 and 10 * n + 1 <= last else "delete age"
+        for n in range(4)
+    ]
+    assert verdicts(decided)[:4] == expected
 
 
 @given(any_input)
