@@ -1,7 +1,8 @@
 """Deliver all sources to one sink, with one control loop and workers.
 
 The loop alone owns the lanes (one for each log or file), which the feeds of the sources make.  It
-reads batches in turn (shippers.round_robin), so that no log starves another; hands them to workers,
+reads batches in turn (shippers.round_robin), so that no log starves another, and looks in a round
+only at the lanes that have changed (shippers.ledger); hands batches to workers,
 each of which makes one attempt; and moves cursors over what has its final outcome.  The size of a
 batch follows from how the sink took earlier ones (shippers.batch_size).  The loop sleeps on its
 queue: an idle sink costs nothing.
@@ -33,6 +34,7 @@ from shippers.backoff import Backoff
 from shippers.batch import Batch
 from shippers.batch_size import BatchSize, Taken
 from shippers.lane import AnyLane
+from shippers.ledger import Ledger
 from shippers.outcome import INDEXED, DeliveryOutcome, retry
 from shippers.quarantine.store import Quarantine
 from shippers.reporter import Reporter
@@ -48,6 +50,7 @@ _logger = logging.getLogger("auditlog.shippers")
 _STOP_SECONDS: Final = 3.0
 _ADAPTIVE_SECONDS: Final = 0.1
 _ADAPTIVE_MAX_SECONDS: Final = 1.0
+_SAVING_SHARE: Final = 9  # a cursor of thousands of files takes at most a tenth of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ class Delivery:
         context = FeedContext(sink.name, self._cursors, self._quarantine, drain, self.wake)
         self._feeds: dict[str, Feed] = {source.name: source.feed(context) for source in sources}
         self._ready = RoundRobin()
+        self._ledger = Ledger()
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._woken: set[str] = set()
@@ -217,7 +221,7 @@ class Delivery:
                 self._in_flight,
                 self._in_flight_records,
                 self._in_flight_bytes,
-                sum(lane.held_bytes for lane in self._lanes()),
+                self._ledger.held_bytes,
                 entries,
                 size,
                 self._last_success_at,
@@ -281,8 +285,10 @@ class Delivery:
 
     def _seconds_to_next_deadline(self) -> float | None:
         now = time.monotonic()
-        deadlines = [deadline for lane in self._lanes() if (deadline := lane.deadline) is not None]
-        if any(lane.dirty for lane in self._lanes()):
+        deadlines = []
+        if (deadline := self._ledger.next_deadline()) is not None:
+            deadlines.append(deadline)
+        if self._ledger.dirty:
             deadlines.append(self._next_save)
         if self._stop_at is not None:
             deadlines.append(self._stop_at)
@@ -324,15 +330,16 @@ class Delivery:
                     self._enqueue(woken)
 
     def _enqueue(self, lane: AnyLane) -> None:
+        self._ledger.note(lane)
         if lane.ready:
             self._ready.add(lane)
 
     def _fill(self) -> None:
         """Hand batches to free workers, lane by lane."""
         now = time.monotonic()
-        for lane in self._lanes():
-            if lane.end_wait(now):
-                self._enqueue(lane)
+        for lane in self._ledger.due(now):
+            lane.end_wait(now)
+            self._enqueue(lane)
         while self._ready and self._in_flight < self.sink.max_in_flight:
             lane = self._ready.next()
             if not lane.retries_next and not self._has_room(lane):
@@ -343,18 +350,20 @@ class Delivery:
                 self._in_flight_records += len(batch)
                 self._in_flight_bytes += batch.size_bytes
                 self._work.put(_Work(lane, batch, lane.open_indices(batch)))
-                self._enqueue(lane)
+            self._enqueue(lane)
 
     def _has_room(self, wanting: AnyLane) -> bool:
         """Whether memory allows another batch; if not, drop what the largest failed lane holds."""
-        lanes = list(self._lanes())
-        held = sum(lane.held_bytes for lane in lanes)
+        held = self._ledger.held_bytes
         if not held or held + self._options.batch_bytes <= self._options.held_bytes:
             return True
-        failed = [lane for lane in lanes if lane.can_rewind and lane is not wanting]
+        holders = self._ledger.holders
+        failed = [lane for lane in holders if lane.can_rewind and lane is not wanting]
         if not failed:
             return False
-        max(failed, key=lambda lane: lane.held_bytes).rewind()
+        largest = max(failed, key=lambda lane: lane.held_bytes)
+        largest.rewind()
+        self._enqueue(largest)
         return True
 
     def _take(self, lane: AnyLane) -> Batch[Any] | None:
@@ -377,8 +386,7 @@ class Delivery:
         """Return how long a lane waits for more records; adaptive: longer with more lanes."""
         if self._linger_seconds is not None:
             return self._linger_seconds
-        lingering = sum(lane.lingers for lane in self._lanes())
-        return min(_ADAPTIVE_MAX_SECONDS, _ADAPTIVE_SECONDS * (1 + lingering))
+        return min(_ADAPTIVE_MAX_SECONDS, _ADAPTIVE_SECONDS * (1 + self._ledger.lingering))
 
     def _settle(self, completed: _Completed) -> None:
         lane, batch, outcomes = completed.work.lane, completed.work.batch, completed.outcomes
@@ -406,7 +414,7 @@ class Delivery:
     def _save_cursors(self, now: float, *, everything: bool) -> None:
         if not everything and now < self._next_save:
             return
-        if not everything and not any(lane.dirty for lane in self._lanes()):
+        if not everything and not self._ledger.dirty:
             return
         try:
             for feed in self._feeds.values():
@@ -416,8 +424,11 @@ class Delivery:
                 raise
             self._reporter.saved(error)
         else:
+            self._ledger.saved()
             self._reporter.saved(None)
-        self._next_save = time.monotonic() + self._options.save_interval.total_seconds()
+        ended = time.monotonic()
+        interval = self._options.save_interval.total_seconds()
+        self._next_save = ended + max(interval, _SAVING_SHARE * (ended - now))
 
     # -- the workers -----------------------------------------------------------------------
 

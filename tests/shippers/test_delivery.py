@@ -4,9 +4,10 @@ import datetime as dt
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -16,18 +17,22 @@ from hypothesis import strategies as st
 from auditlog.cursors import CursorStore
 from auditlog.format.record import parse_header
 from shippers.backoff import Backoff
-from shippers.batch import RecordBatch
+from shippers.batch import DocumentBatch, RecordBatch
 from shippers.delivery import Delivery, DeliveryOptions
-from shippers.item import Shipment
+from shippers.item import Document, Shipment
+from shippers.lane import Lane
 from shippers.outcome import INDEXED, DeliveryOutcome, quarantined, retry
 from shippers.service import ShippingOptions, ShippingService
 from shippers.sources.audit_log.harvester import LogHarvester
 from shippers.sources.audit_log.source import LogDirectories
+from shippers.sources.protocol import FeedContext
+from shippers.stats import LogStats
 from tests.support.logs import LogBuilder, write_log
 from tests.support.shipments import FakeSink
 from tests.support.waiting import eventually
 
 HASTY = Backoff(dt.timedelta(milliseconds=1), dt.timedelta(milliseconds=5))
+AT = "2026-11-23T07:12:00.123456Z"
 BUSY = retry("busy", 429)
 THROTTLED = retry("busy", 429, throttled=True)
 
@@ -74,6 +79,102 @@ def test_fair(tmp_path: Path, running: Callable[..., object]) -> None:
     (stats,) = (log for log in shipping.stats().logs if log.log == stuck.log)
     assert (stats.acknowledged_seq, stats.lag_records) == (0, 500)
     eventually(lambda: "busy" in {log.trouble for log in shipping.stats().logs}, "it failed")
+
+
+class CountedLane(Lane[int]):
+    """Counts how often the loop asks it for anything."""
+
+    visits = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            CountedLane.visits += 1
+        return super().__getattribute__(name)
+
+
+class OneDocument:
+    """A harvester that has one document after each wake-up."""
+
+    exhausted = True
+
+    def __init__(self, lane: str) -> None:
+        self.lane = lane
+        self.written = self.given = 0
+
+    def read(self, max_bytes: int, max_records: int) -> DocumentBatch[int] | None:  # noqa: ARG002  (it has one)
+        if self.given == self.written:
+            return None
+        start, self.given = self.given, self.given + 1
+        document = Document("app", f"{self.lane}-{self.given}", AT, b"{}\n")
+        items, positions = [document], [self.given]
+        return DocumentBatch(log=self.lane, start=start, items=items, positions=positions)
+
+    def rewind(self, position: int) -> None:
+        self.given = position
+
+    def lag_bytes(self) -> int:
+        return self.written - self.given
+
+    def close(self) -> None:
+        pass
+
+
+class ManyLanes:
+    """A source, and its feed, of many files that grow one after another."""
+
+    name = "app"
+    directories = ()
+
+    def __init__(self, number: int) -> None:
+        self.harvesters = {str(n): OneDocument(str(n)) for n in range(number)}
+        self.by_name = {name: CountedLane(name, h, 0) for name, h in self.harvesters.items()}
+        self.lanes = self.by_name.values()
+
+    def look(self, changed: Collection[Path] | None, *, strict: bool = False) -> Sequence[object]:  # noqa: ARG002  (it is there)
+        return ()
+
+    def feed(self, context: FeedContext) -> ManyLanes:  # noqa: ARG002  (it saves nothing)
+        return self
+
+    def see(self, sighting: object) -> Collection[CountedLane]:  # noqa: ARG002  (as above)
+        return self.lanes
+
+    def lane_of(self, name: str) -> CountedLane | None:
+        return self.by_name.get(name)
+
+    def save(self) -> None:
+        for lane in self.lanes:
+            lane.saved = lane.position
+
+    def stats(self, lock: threading.Lock) -> list[LogStats]:  # noqa: ARG002  (it has none)
+        return []
+
+
+def test_the_cost_of_a_record_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
+    """Counted, not timed: how often lanes are looked at for 200 records of so many files."""
+    visits = []
+    for number in (20, 1000):
+        source, sink = ManyLanes(number), FakeSink()
+        options = DeliveryOptions(save_interval=dt.timedelta(hours=1))
+        delivery = Delivery(sink, tmp_path / str(number), options, [source])
+        delivery.start()
+        try:
+            delivery.sighted("app", None)
+            assert delivery.answers(60)
+            assert delivery.answers(60), "by now all lanes were read for the first time"
+            CountedLane.visits = 0
+            for turn in range(200):
+                name = str(turn * 7 % number)
+                source.harvesters[name].written += 1
+                delivery.wake(name)
+                documents = sink.documents
+                eventually(lambda found=documents, turn=turn: len(found) == turn + 1)
+                assert delivery.answers(60)
+            visits.append(CountedLane.visits)
+        finally:
+            delivery.stop()
+            assert delivery.join(60)
+    assert visits[1] < 2 * visits[0], visits
 
 
 def test_what_was_just_written_goes_beside_backlogs_to_a_slow_sink(

@@ -139,6 +139,10 @@ class FileHarvester:
         return self._end if self._end == self.state.signature else ""
 
     @property
+    def is_open(self) -> bool:
+        return self._open is not None
+
+    @property
     def can_close(self) -> bool:
         """Whether the file can be opened again later by its name, and is cheap to open."""
         return self._open is not None and not self.gone and not self.state.compression

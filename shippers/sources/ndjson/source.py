@@ -18,6 +18,7 @@ import logging
 import os
 import resource
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -135,7 +136,10 @@ class FileFeed:
         )
         self._files: dict[tuple[int, int], _FollowedFile] = {}
         self._by_path: dict[str, _FollowedFile] = {}
+        self._by_first: dict[str, set[Lane[FilePlace | None]]] = {}
+        self._firsts: dict[Lane[FilePlace | None], set[str]] = {}  # the hashes it stands under
         self._packed: dict[tuple[int, int], FileState] = {}  # compressed, and not begun yet
+        self._unpacking: list[_FollowedFile] = []
         self._left = Places(self._load())
         self._sealed = {place.seal for place in self._left.all() if place.seal}
         self._changed = False
@@ -189,7 +193,9 @@ class FileFeed:
         places = [place for f in self._files.values() if (place := f.place()) is not None]
         if all(followed.lane.at_end for followed in self._files.values()):
             # Every file has found its place by now, so the others are of files that are gone.
-            self._left.trim({followed.harvester.base for followed in self._files.values()})
+            in_use = {followed.harvester.base for followed in self._files.values()}
+            sealed = (place for place in self._left.all() if place.seal in self._sealed)
+            self._left.trim({*in_use, *sealed})
         now_at = dt.datetime.now(dt.UTC)
         encoded = encode_places([*self._left.all(), *places])
         cursor = SourceCursor(NdjsonOptions.kind, self._options.name, encoded, now_at)
@@ -237,7 +243,7 @@ class FileFeed:
             state,
             self._form,
             max_line_bytes=self._options.max_line_bytes,
-            known=self._known,
+            known=lambda first_hash: self._known(first_hash, followed.lane),
             ended=self._wake_packed,
             opened=self._note_opened,
         )
@@ -249,27 +255,30 @@ class FileFeed:
         """Close the files that were not read for longest, if too many are open."""
         self._open.pop(harvester, None)
         self._open[harvester] = None
-        if len(self._open) > self._max_open:
-            for other in list(self._open)[: len(self._open) - self._max_open]:
-                if other.can_close:
-                    other.close()
-                    del self._open[other]
+        surplus = len(self._open) - self._max_open
+        for other in list(islice(self._open, max(0, surplus))):
+            if other.can_close:
+                other.close()
+            del self._open[other]
+            if other.is_open:
+                self._open[other] = None  # it is tried again after all others
 
-    def _known(self, first_hash: str) -> list[FilePlace]:
-        live = [place for lane in self.lanes if (place := lane.position) is not None]
+    def _known(self, first_hash: str, lane: Lane[FilePlace | None]) -> list[FilePlace]:
+        """Return the places in files with this first line, which is the lane's from now on."""
+        alike = self._by_first.setdefault(first_hash, set())
+        alike.add(lane)
+        self._firsts.setdefault(lane, set()).add(first_hash)
+        live = [place for other in alike if (place := other.position) is not None]
         return [*self._left.of(first_hash), *(p for p in live if p.first_hash == first_hash)]
 
     def _begin_packed(self) -> list[_FollowedFile]:
         """Compressed files are read from their beginning to the end, so only a few at a time."""
-        active = [
-            f
-            for f in self._files.values()
-            if f.harvester.state.compression
-            and not f.harvester.exhausted
-            and f.lane.read_error is None
-        ]
-        room = max(0, _UNPACKED_AT_ONCE - len(active))
-        return [self._begin(key, self._packed.pop(key)) for key in list(self._packed)[:room]]
+        self._unpacking = [f for f in self._unpacking if not f.harvester.exhausted]
+        active = sum(f.lane.read_error is None for f in self._unpacking)
+        keys = list(islice(self._packed, max(0, _UNPACKED_AT_ONCE - active)))
+        begun = [self._begin(key, self._packed.pop(key)) for key in keys]
+        self._unpacking += begun
+        return begun
 
     def _wake_packed(self) -> None:
         for followed in self._begin_packed():
@@ -287,7 +296,13 @@ class FileFeed:
             self._changed = True
         self._ended = Counts.total([self._ended, lane.counts])
         self._ended_restarts += harvester.restarts
+        for first_hash in self._firsts.pop(lane, ()):
+            self._by_first[first_hash].discard(lane)
+            if not self._by_first[first_hash]:
+                del self._by_first[first_hash]
         lane.close()
+        if followed in self._unpacking:
+            self._unpacking.remove(followed)
         self._open.pop(harvester, None)
         del self._files[key]
 

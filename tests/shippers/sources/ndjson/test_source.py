@@ -480,15 +480,23 @@ def test_files_that_begin_and_end_alike_keep_their_unequal_lines(
     assert again.run_once().shipped == 1
 
 
-def test_however_many_files_there_are_none_is_read_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "suffix"), [(2000, ".log"), (4200, ".log.gz")])
+def test_however_many_files_there_are_none_is_read_again(
+    tmp_path: Path, number: int, suffix: str
+) -> None:
+    """More compressed ones than places are kept of files that are gone."""
     (tmp_path / "logs").mkdir()
-    for n in range(1100):
-        (tmp_path / "logs" / f"{n}.log").write_bytes(b'{"n":%d}\n' % n)
+    for n in range(number):
+        line = b'{"n":%d}\n' % n
+        content = gzip.compress(line, 1) if suffix.endswith(".gz") else line
+        (tmp_path / "logs" / f"{n}{suffix}").write_bytes(content)
     sink = FakeSink()
     first = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
-    assert first.run_once().shipped == 1100
-    again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
-    assert (again.run_once().complete, again.stats().totals.written) == (True, 0)
+    assert first.run_once().shipped == number
+    for n in range(2):
+        (tmp_path / "logs" / f"another{n}.log").write_bytes(b'{"another":%d}\n' % n)
+        again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+        assert (again.run_once().complete, again.stats().totals.written) == (True, 1)
 
 
 FEW_DESCRIPTORS = """
