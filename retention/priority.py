@@ -24,13 +24,16 @@ _IOPRIO: Final = (2 << 13) | 7
 _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}
 
 
-def give_way() -> bool:
-    """Lower both priorities of the calling thread; return whether that succeeded.  Never raises."""
+def give_way(work: str) -> bool:
+    """Lower both priorities of the calling thread, which does ``work``; return whether it succeeded.
+
+    Never raises: a failure is logged.
+    """
     thread = threading.get_native_id()
     try:
         os.setpriority(os.PRIO_PROCESS, thread, _NICE)
     except OSError as error:
-        _logger.warning("retention runs at the usual CPU priority: %s", error.strerror)
+        _logger.warning("%s runs at the usual CPU priority: %s", work, error.strerror)
         return False
     number = _IOPRIO_SET.get(platform.machine())
     if number is None:
@@ -38,6 +41,6 @@ def give_way() -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(number, _WHO_PROCESS, thread, _IOPRIO) != 0:
         error_text = os.strerror(ctypes.get_errno())
-        _logger.warning("retention runs at the usual I/O priority: %s", error_text)
+        _logger.warning("%s runs at the usual I/O priority: %s", work, error_text)
         return False
     return True

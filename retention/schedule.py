@@ -210,7 +210,7 @@ class RetentionSchedule:
 
     def _run(self) -> None:
         """Run over all directories, unless a run is under way already."""
-        give_way()
+        give_way("retention")
         with self._lock:
             if self._status.running:
                 return

@@ -173,7 +173,7 @@ class Services:
 
     def _verify(self) -> None:
         assert self._verification is not None  # noqa: S101  (started only where it is there)
-        give_way()
+        give_way("continuous verification")
         try:
             self._verification.run(self._stop)
         except BaseException as error:  # noqa: BLE001  (raised by the agent, in its own thread)

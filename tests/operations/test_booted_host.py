@@ -195,6 +195,8 @@ def test_from_an_empty_debian_to_records_in_a_cluster_with_tls(site: Site) -> No
     assert "fail" not in re.findall(r"^\S+", printed, re.MULTILINE), printed
     for unit in (*UNITS, "queen-rbee", "rbee-hive"):
         assert host.ask("systemctl", "is-active", unit) == "active"
+    for unit in UNITS:
+        assert "usual" not in host.run("journalctl", "--quiet", "--unit", unit), "priorities"
 
 
 def test_a_reload_fails_and_changes_nothing_when_the_configuration_is_refused(site: Site) -> None:

@@ -6,6 +6,7 @@ without the right to make memory executable.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -71,6 +72,31 @@ def test_the_exposure_of_each_unit_is_below_two(
     match = re.search(r"Overall exposure level for \S+: ([\d.]+)", printed)
     assert match, printed
     assert float(match[1]) < 2.0
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("call", ["setpriority", "ioprio_set"])
+def test_the_units_may_lower_the_priority_of_a_thread(
+    needs: Callable[..., None], unit: str, call: str
+) -> None:
+    """Verification and retention do, and say in the journal when they must not."""
+    needs("systemd-analyze")
+    allowed = False
+    for line in (DEPLOY / f"systemd/{unit}.service").read_text().splitlines():
+        if line.startswith("SystemCallFilter="):
+            words = line.removeprefix("SystemCallFilter=").removeprefix("~").split()
+            if call in itertools.chain.from_iterable(map(calls_of, words)):
+                allowed = "=~" not in line
+    assert allowed
+
+
+def calls_of(word: str) -> set[str]:
+    """The system calls of a set, and of the sets in it (systemd.exec(5))."""
+    if not word.startswith("@"):
+        return {word}
+    listed = ran("systemd-analyze", "syscall-filter", "--no-pager", word).split("\n")[1:]
+    members = [line.strip() for line in listed if line.strip() and line.strip()[0] != "#"]
+    return set(itertools.chain.from_iterable(map(calls_of, members)))
 
 
 def test_the_unit_of_a_witness_is_valid_and_its_exposure_below_two(
