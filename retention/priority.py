@@ -25,7 +25,7 @@ _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 27
 
 
 def give_way(work: str) -> bool:
-    """Lower both priorities of the calling thread, which does ``work``; return whether it succeeded.
+    """Lower both priorities of the calling thread, which does ``work``; return whether that worked.
 
     Never raises: a failure is logged.
     """
