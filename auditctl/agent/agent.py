@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import os
 import signal
 import threading
 from dataclasses import replace
@@ -38,7 +39,8 @@ from retention.lock import locked
 from shippers.service import lock_shipping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from auditctl.agent.evidence import EvidenceStatus
     from auditctl.agent.metrics_server import MetricsServer
@@ -126,6 +128,7 @@ class Agent:
         reasons = [f"the agent is {self._state}"] if self._state != "running" else []
         if self._state == "running" and not self._services.running:
             reasons.append("a service has ended")
+        reasons += _unlisted(self._services.config.directories)
         stats = self._services.shipping()
         sinks = stats.sinks if stats is not None else ()
         reasons += [
@@ -303,3 +306,12 @@ def _version() -> str:
         return metadata.version("llama-orch-auditlog")
     except metadata.PackageNotFoundError:
         return "source"
+
+
+def _unlisted(directories: Sequence[Path]) -> Iterator[str]:
+    """Name the directories of which no log is shipped, verified or retained now."""
+    for directory in directories:
+        try:
+            os.scandir(directory).close()
+        except OSError as error:
+            yield f"{directory}: {error.strerror}; it is looked for again"

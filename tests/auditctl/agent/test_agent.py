@@ -415,8 +415,10 @@ def test_a_server_and_a_directory_may_come_later(
     )
     with running(config, "--only", "ship", environ=supervisor.environ):
         supervisor.until("READY=1")
-        assert readiness(config) == (200, "ready\n")
+        missing = f"{tmp_path / 'audit'}: No such file or directory"
+        assert readiness(config) == (503, f"{missing}; it is looked for again\n")
         log = write_log(tmp_path / "audit", records=3)
+        eventually(lambda: missing not in readiness(config)[1])
         eventually(lambda: readiness(config)[0] == 503)
         assert "Connection refused" in readiness(config)[1]
         assert "Connection refused" in supervisor.until("STATUS=sink main: ")
