@@ -60,11 +60,14 @@ def leaf_hashes(records: Iterable[bytes]) -> list[bytes]:
 
 def fold(hashes: Sequence[bytes]) -> bytes:
     """The root over a power of two of neighbouring hashes of one height."""
+    begun = sha256(b"\1")
     while len(hashes) > 1:
-        hashes = [
-            sha256(b"\1" + left + right).digest()
-            for left, right in zip(hashes[::2], hashes[1::2], strict=True)
-        ]
+        nodes = []
+        for left, right in zip(hashes[::2], hashes[1::2], strict=True):
+            digest = begun.copy()
+            digest.update(left + right)
+            nodes.append(digest.digest())
+        hashes = nodes
     return hashes[0]
 
 

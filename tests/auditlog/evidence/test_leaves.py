@@ -36,3 +36,17 @@ def test_a_stub_has_the_leaf_of_the_record_whose_place_it_takes(tmp_path: Path) 
 
 def test_a_deleted_record_has_the_leaf_of_an_empty_line() -> None:
     assert leaf_of(b"") == DELETED_LEAF == leaf_hash(b"")
+
+
+def test_in_order_where_the_numbers_become_longer(tmp_path: Path) -> None:
+    """Lines are looked at all together where their numbers have as many digits, else one by one."""
+    lines = [line[:-1] for line in write_log(tmp_path, records=130).lines]
+    leaves = [leaf_hash(line) for line in lines]
+    for first in (1, 2, 9, 10, 11, 99, 100, 101):
+        assert leaves_in_order(lines[first - 1 :], PREFIX, first) == leaves[first - 1 :]
+    for place in (0, 1, 20, 29):  # 101 to 130
+        others = [lines[99 + place] + b"0", lines[100 + place][: len(PREFIX) + 3], b"", lines[50]]
+        for other in others:
+            changed = [*lines[100 : 100 + place], other, *lines[101 + place :]]
+            assert leaves_in_order(changed, PREFIX, 101) == leaves[100 : 100 + place]
+    assert leaves_in_order([], PREFIX, 7) == []
