@@ -94,9 +94,13 @@ class RetentionPolicy:
     Raises PolicyError.
     """
 
-    compress_after: Annotated[dt.timedelta, "age of the last record"] = dt.timedelta(days=30)
+    compress_after: Annotated[
+        dt.timedelta, "age of its last record at which a segment is compressed"
+    ] = dt.timedelta(days=30)
     delete_after: Annotated[
-        dt.timedelta, "age of the last record; nothing is deleted that a sink has not acknowledged"
+        dt.timedelta,
+        "age of its last record at which a segment is deleted; nothing is deleted that a sink has "
+        "not acknowledged",
     ] = dt.timedelta(days=90)
     compression: Annotated[Compression, "`zstd` or `gzip`"] = "zstd"
     level: Annotated[int | None, "level of the compressor's own scale", "measured best"] = None

@@ -47,7 +47,9 @@ class EvidenceSettings:
         "none",
     ] = ""
     timestamps_ca: Annotated[
-        Path | None, "PEM file with the certificates that the authority's own leads to", "none"
+        Path | None,
+        "PEM file with the CA certificates that the authority's certificate chains to",
+        "none",
     ] = None
 
     def __post_init__(self) -> None:

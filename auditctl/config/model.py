@@ -112,13 +112,16 @@ class Config:
     ] = ()
     state_dir: Annotated[
         Path | None,
-        "cursors, holds, quarantine and the last success of retention; systemd's "
-        "`STATE_DIRECTORY` is taken",
-        "`.auditlog` in the only directory",
+        "directory of cursors, holds, quarantine and the time of retention's last success",
+        "`STATE_DIRECTORY` from systemd, or `.auditlog` in the directory if only one is configured",
     ] = None
-    host: Annotated[str, _to_host, "name of this host in the log of deletions", "its host name"] = (
-        field(default_factory=socket.gethostname)
-    )
+    host: Annotated[
+        str,
+        _to_host,
+        "name of this host: in retention's own log, and in the documents and ids of other "
+        "programs' lines",
+        "the system's host name",
+    ] = field(default_factory=socket.gethostname)
     retention_hosts: Annotated[
         tuple[str, ...],
         _to_hosts,
@@ -134,13 +137,13 @@ class Config:
         int,
         Named("max_in_flight"),
         _to_in_flight,
-        "size of what was read and is not acknowledged yet, over all logs of a sink",
+        "most bytes that are read and not acknowledged yet, over all logs of a sink",
     ] = 8 << 20
     linger: Annotated[
         dt.timedelta | None,
-        "time that a batch may wait to become fuller; `0s`: it never waits",
-        "adaptive: about ten batches a second while records keep coming, and a record that comes "
-        "alone does not wait",
+        "time that a batch may wait for more records; `0s`: it never waits",
+        "adaptive: about ten batches a second during a steady stream; a single record does not "
+        "wait",
     ] = None
     heartbeat: Annotated[
         dt.timedelta,

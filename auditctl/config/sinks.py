@@ -51,7 +51,7 @@ class SqliteConfig:
     kind: Literal["sqlite"] = field(default="sqlite", init=False)
 
     name: str
-    path: Annotated[Path, "the file"]
+    path: Annotated[Path, "the SQLite file"]
 
     @property
     def address(self) -> str:
