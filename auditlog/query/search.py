@@ -44,7 +44,8 @@ def search(
     reverse        newest first; then few records are read for the first answers
 
     Each record's hash is checked; the chain between records is verify's work.  A regular
-    expression may take a second for one value in the main thread; other threads have no such limit.
+    expression may take a second of CPU time for one value; in other threads than the main one, it
+    is searched for in a process of its own, which can be ended there too.
     Raises QueryError, PathNotFound, InvalidOption for a time without a zone, and while it iterates
     LogDamaged at a line that is not an intact record, NotAccessible (an OSError).
 
