@@ -89,7 +89,8 @@ class _Party(Frozen):
             for field in cls.declared
         )
         statements, pieces = members(cls.declared, cls.member)
-        parameters, checks = checked(cls.declared, cls.member, names)
+        parameters, _ = checked(cls.declared, cls.member, names)
+        checked_statements, _ = members(cls.declared, cls.member, names)
         source = constructor(
             cls.declared,
             cls.member,
@@ -109,7 +110,7 @@ class _Party(Frozen):
                 f"    return '{{' + {pieces} + '}}'",
                 # The JSON of a mapping of the fields, without an object in between.
                 f"def _json_from(_r, /, {', '.join(parameters)}):",
-                *(f"    {line}" for line in (*checks, *statements)),
+                *(f"    {line}" for line in checked_statements),
                 f"    return '{{' + {pieces} + '}}'\n",
             ]
         )

@@ -30,7 +30,7 @@ from auditlog.events.actor import (
     as_resource,
 )
 from auditlog.events.annotations import FieldSpec
-from auditlog.events.codegen import compiled, constructor, members
+from auditlog.events.codegen import checked, compiled, constructor, members
 from auditlog.events.field_kinds import KINDS, EcsName, FieldKind, check_text, choice
 from auditlog.events.frozen_class import Frozen, FrozenMeta
 from auditlog.redaction.key_meaning import meaning
@@ -146,6 +146,9 @@ class Event(Frozen, metaclass=EventMeta):
     def _generate(cls) -> None:
         names: dict[str, object] = {"_Actor": Actor, "_Resource": Resource, "_keyless": KEYLESS}
         statements, pieces = members(cls.own_fields, cls.event_type)
+        parameters, _ = checked(cls.own_fields, cls.event_type, names)
+        parameters = ["_r", "/", *(["*"] if parameters else []), *parameters]
+        checked_statements, _ = members(cls.own_fields, cls.event_type, names)
         resource = "''"
         if cls.names is not None:
             names["_resource_type"] = escape(cls.names[0])
@@ -163,6 +166,10 @@ class Event(Frozen, metaclass=EventMeta):
                 "def own_json(_self, _r=_keyless):",
                 *(f"    {field.name} = _self.{field.name}" for field in cls.own_fields),
                 *(f"    {line}" for line in statements),
+                f"    return {pieces}, {resource}",
+                # The same of an event by name, without an object in between.
+                f"def own_json_from({', '.join(parameters)}):",
+                *(f"    {line}" for line in checked_statements),
                 f"    return {pieces}, {resource}\n",
             ]
         )
@@ -170,6 +177,7 @@ class Event(Frozen, metaclass=EventMeta):
         made = compiled(cls, source, names)
         made["__new__"].__qualname__ = cls.__qualname__  # what a TypeError about arguments names
         cls.own_json = made["own_json"]  # type: ignore[method-assign]  # once per class
+        cls.own_json_from = staticmethod(made["own_json_from"])  # type: ignore[method-assign]  # as before
         cls.__new__ = staticmethod(made["__new__"])  # type: ignore[method-assign]  # last: now it is ready
 
     def own_json(self, redactor: Redactor = KEYLESS) -> tuple[str, str]:
@@ -179,6 +187,15 @@ class Event(Frozen, metaclass=EventMeta):
         with a comma behind it, of an event that names one and was given none.
         """
         raise NotImplementedError  # generated for each class
+
+    @classmethod
+    def own_json_from(cls, redactor: Redactor, /, **own: Any) -> tuple[str, str]:
+        """Return the own_json of an event with these own fields.
+
+        Raises InvalidEvent naming the field; TypeError for a missing or unknown one.
+        """
+        cls._generate()
+        return cls.own_json_from(redactor, **own)
 
     def own_details(self) -> dict[str, Any]:
         """Return the event's own fields as they stand in the record, in declared order."""

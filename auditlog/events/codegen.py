@@ -94,7 +94,7 @@ def checked(
     """
     parameters, body = [], []
     for field in fields:
-        name, kind = field.name, field.kind
+        name = field.name
         if field.required:
             parameters.append(name)
         elif field.default is None:
@@ -102,9 +102,7 @@ def checked(
         else:
             parameters.append(f"{name}=_default_{name}")
             names[f"_default_{name}"] = field.default
-        names[f"_check_{name}"] = kind.check
-        wrong = None if kind.wrong is None else f"({_VALUE.sub(name, kind.wrong)})"
-        check = f"{name} = _check_{name}({f'{where}.{name}'!r}, {name})"
+        wrong, check = _check(field, where, names)
         if name in fill:
             body.append(f"if {name} is None: {name} = {fill[name]!r}")
             body.append(f"elif {wrong or 'True'}: {check}")
@@ -115,10 +113,25 @@ def checked(
     return parameters, body
 
 
-def members(fields: Sequence[FieldSpec], where: str) -> tuple[list[str], str]:
+def _check(field: FieldSpec, where: str, names: dict[str, object]) -> tuple[str | None, str]:
+    """Return the expression that is true for a doubtful value, and the statement that checks it.
+
+    What the latter refers to is added to ``names``; None: every value is doubtful.
+    """
+    name, kind = field.name, field.kind
+    names[f"_check_{name}"] = kind.check
+    wrong = None if kind.wrong is None else f"({_VALUE.sub(name, kind.wrong)})"
+    return wrong, f"{name} = _check_{name}({f'{where}.{name}'!r}, {name})"
+
+
+def members(
+    fields: Sequence[FieldSpec], where: str, names: dict[str, object] | None = None
+) -> tuple[list[str], str]:
     """Return statements, and the expression that is the fields' JSON without braces, None left out.
 
-    Both use the fields as variables; the statements change them into their JSON.
+    Both use the fields as variables; the statements change them into their JSON.  With ``names``,
+    to which is added what they refer to, they check the fields before: one look at each field
+    that is absent, instead of two, saves 0.4 us of an actor's 2.
     """
     statements, pieces = [], []
     for number, field in enumerate(fields):
@@ -126,6 +139,9 @@ def members(fields: Sequence[FieldSpec], where: str) -> tuple[list[str], str]:
         value = f'"{{{name}}}"' if kind.quoted else f"{{{name}}}"
         member = f'{"," if number else ""}"{name}":{value}'
         to_json = [] if kind.json is None else [_to_json(kind.json, name, f"{where}.{name}")]
+        if names is not None:
+            wrong, check = _check(field, where, names)
+            to_json.insert(0, f"if {wrong or 'True'}: {check}")
         if not field.nullable:
             statements += to_json
             pieces.append(member)

@@ -72,7 +72,11 @@ _no_hex: Final = re.compile(r"[^0-9a-fA-F]").search
 _is_word: Final = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
 _is_digest: Final = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,15}:)?[0-9a-fA-F]{8,128}").fullmatch
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_is_ipv4: Final = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}").fullmatch
+# Without a group around the repetition: it takes two thirds of the time.
+_is_ipv4: Final = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}").fullmatch
+_WORDS_SEEN: Final[set[str]] = set()
+"""Texts that were found to be words (bounded): a lookup takes a sixth of the match."""
+_MAX_WORDS_SEEN: Final = 1024
 
 
 class FieldKind:
@@ -174,6 +178,8 @@ def _check_word(where: str, value: object) -> str:
         raise InvalidEvent(
             f"{where} is not a lower-case word", hint="Write it like bearer_token or oidc."
         )
+    if len(_WORDS_SEEN) < _MAX_WORDS_SEEN:
+        _WORDS_SEEN.add(text)
     return text
 
 
@@ -267,6 +273,8 @@ def _clean_json(redactor: Redactor, value: object, where: str) -> str:
 # text is ASCII without quotes and backslashes, and so is its own JSON.  _r is the redactor.
 _TEXT_JSON: Final = f"if _len(_v) >= {PLAIN_LENGTH} or _r.odd(_v): _v = _r.text_json(_v, _where)"
 _LABEL_JSON: Final = "_v = _r.known.get(_v) or _r.label_json(_v, _where)"
+# An address of four octets is never odd to the rules that are always on.
+_ADDRESS_JSON: Final = "if ':' in _v or _r.searches_all: _v = _r.text_json(_v, _where)"
 _CLEANED_JSON: Final = "_v = _clean_json(_r, _v, _where)"
 _NOT_TEXT: Final = "_type(_v) is not str"
 _NOT_ID: Final = "_type(_v) is not str or not _v"
@@ -283,7 +291,7 @@ _WORD: Final = FieldKind(
     "Word",
     _check_word,
     {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$"},
-    wrong="_type(_v) is not str or not _word(_v)",
+    wrong="_type(_v) is not str or _v not in _words",
     quoted=True,
 )
 _TEXT: Final = FieldKind(
@@ -303,7 +311,7 @@ _ADDRESS: Final = FieldKind(
     # Four decimal octets without leading zeros are the canonical spelling already: ip_address,
     # which costs ten times the match, is left to the others.
     wrong="_type(_v) is not str or not _ipv4(_v)",
-    json=_TEXT_JSON,
+    json=_ADDRESS_JSON,
     quoted=True,
     indexed="ip",
 )
@@ -404,7 +412,7 @@ NAMES: Final[Mapping[str, object]] = {
     "_clean_json": _clean_json,
     "_no_hex": _no_hex,
     "_ipv4": _is_ipv4,
-    "_word": _is_word,
+    "_words": _WORDS_SEEN,
     "_repr": repr,
 }
 """Globals of the generated code; no field's name starts with an underscore."""

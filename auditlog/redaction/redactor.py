@@ -98,6 +98,7 @@ class Redactor:
         "known",
         "odd",
         "policy",
+        "searches_all",
     )
 
     def __init__(
@@ -127,8 +128,9 @@ class Redactor:
         """Texts found clean, with their JSON less its quotes."""
         self._keys: set[str] = set()
         """Keys found clean that name no secret."""
-        # With rules of its own no text is plain by its characters alone.
-        self.odd: Callable[[str], object] = _ODD if not (patterns or self._optional) else _always
+        self.searches_all = bool(patterns or self._optional)
+        """Whether no text is plain by its characters alone, as the policy has rules of its own."""
+        self.odd: Callable[[str], object] = _always if self.searches_all else _ODD
 
     def text(self, text: str, where: str) -> str:
         """The text without secrets and with deceiving characters made visible.
@@ -167,21 +169,35 @@ class Redactor:
         return self._clean(value, where, 0, [self._most_bytes])
 
     def plain_members(self, value: dict[Any, Any]) -> str | None:
-        """The members of a flat mapping as JSON, where nothing in it needs a closer look.
+        """The members of a flat mapping as JSON, where each is judged by itself alone.
 
-        None: clean has to look.  Nearly every event's details are plain.
+        None: clean has to look.  Nearly every event's details are flat, under known keys.
         """
         value = value.copy()  # another thread may change the caller's
-        keys, known, odd = self._keys, self.known, self.odd
+        if not self._keys.issuperset(value):
+            return None
+        known, odd = self.known, self.odd
+        unknown: list[str] = []
         for key, item in value.items():
-            if key.__class__ is not str or key not in keys:
+            kind = item.__class__
+            if kind is str:
+                if (len(item) >= PLAIN_LENGTH or odd(item) is not None) and item not in known:
+                    if len(item) > _MAX_REMEMBERED_LENGTH or not item.isascii():
+                        return None
+                    unknown.append(key)
+            elif not (
+                (kind is int and -(2**63) <= item < 2**63)
+                or item is None
+                or kind is bool
+                or (kind is float and item - item == 0.0)
+            ):
                 return None
-            if item.__class__ is str:
-                if item not in known and (len(item) >= PLAIN_LENGTH or odd(item) is not None):
-                    return None
-            elif item.__class__ is not int or not 0 <= item < 2**63:
-                return None
-        return orjson.dumps(value)[1:-1].decode()
+        for key in unknown:  # only now, as what is replaced is counted
+            value[key] = self._clean(value[key], key, 1, [self._most_bytes])
+        try:
+            return orjson.dumps(value)[1:-1].decode()
+        except TypeError:  # a key of a class of its own
+            return None
 
     def explain(self, text: str) -> list[Replaced]:
         """List what would be replaced in a text, and by which rule."""

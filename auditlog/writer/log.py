@@ -135,6 +135,9 @@ class Log:
         self._options = options
         self._policy = options.flush
         self._wake_at_events = (1, options.flush.max_events)
+        self._wake_at_bytes = options.flush.max_bytes
+        self._immediate = options.flush.at_once(critical=False, durable=False)
+        self._hybrid = options.flush.at_once(critical=True, durable=False)
         self._comfortable_bytes = options.max_queue_bytes - MAX_RECORD_BYTES - 1
         self._service_host = service_host(log_id.service, log_id.host)
         self._lock = threading.RLock()
@@ -190,11 +193,8 @@ class Log:
         BufferFull (refused and counted), NotDurableYet (a TimeoutError: queued, and it may still
         become durable), LogFailed, LogClosed, ForkedLog.
         """
-        ends_at = time.monotonic() + (
-            self._options.block_seconds if timeout is None else seconds(timeout)
-        )
-        ticket, at_once = self._queue(event, fields, durable, ends_at)
-        return ticket.wait(ends_at - time.monotonic()) if at_once else ticket
+        ticket, within = self._queue(event, fields, durable, timeout)
+        return ticket if within is None else ticket.wait(within)
 
     async def aemit(
         self,
@@ -330,31 +330,36 @@ class Log:
         event: Event | str,
         fields: EventFields,
         durable: bool,
-        give_up_at: float,
+        timeout: dt.timedelta | float | None,
         *,
         in_coroutine: bool = False,
-    ) -> tuple[Ticket, bool]:
-        """Make the event a record; returns its ticket, and whether to wait for it at once.
+    ) -> tuple[Ticket, float | None]:
+        """Make the event a record; returns its ticket, and how many seconds to wait for it, if any.
 
-        Waits for room in the queue until ``give_up_at`` (monotonic seconds).
+        Waits at most ``timeout`` for room in the queue; what is left of it is for the ticket.
         """
         if self._refusal is not None:
             raise self._refused_event()
         body, critical = self._encode(event, fields, context.current())
-        at_once = self._policy.at_once(critical, durable)
+        at_once = self._immediate or durable or (critical and self._hybrid)
         if at_once and not in_coroutine:
             self._warn_in_event_loop()
         if self._interrupted():
-            return self._defer(body), False
+            return self._defer(body), None
+        ends_at: float | None = None  # the clock is read only where something has to be waited for
         while True:
             with self._lock:
-                head, commits, waiter = self._head, self._commits, None
+                head = self._head
                 if (
                     self._refusal is not None
                     or self._refused
                     or head.queued_bytes > self._comfortable_bytes
                 ):
-                    waiter = self._waiter_for_room(len(body), give_up_at)
+                    if ends_at is None:
+                        ends_at = self._ends_at(timeout)
+                    waiter = self._waiter_for_room(len(body), ends_at)
+                else:
+                    waiter = None
                 if waiter is None:
                     now = self._read_clock()
                     if not 0 <= now - self._clock_read < _UNNOTICED_NS:
@@ -363,11 +368,18 @@ class Log:
                     commit = head.append(body, now)
                     if not at_once and (
                         len(commit.lines) in self._wake_at_events
-                        or head.queued_bytes >= self._policy.max_bytes
+                        or head.queued_bytes >= self._wake_at_bytes
                     ):
-                        commits.wake()
-                    return Ticket(commit, commits.wait, head.seq, head.hash), at_once
-            waiter.sleep(give_up_at - time.monotonic())
+                        self._commits.wake()
+                    ticket = Ticket(commit, self._wait_for, head.seq, head.hash)
+                    break
+            assert ends_at is not None  # noqa: S101  (for the type checker)
+            waiter.sleep(ends_at - time.monotonic())
+        if not at_once or in_coroutine:
+            return ticket, None
+        if ends_at is not None:
+            return ticket, ends_at - time.monotonic()
+        return ticket, self._options.block_seconds if timeout is None else seconds(timeout)
 
     def _waiter_for_room(self, size: int, give_up_at: float) -> Waiter | None:
         """Return a waiter for room in the queue, None when the bytes fit; the lock is held.
@@ -471,6 +483,7 @@ class Log:
             failed=self._refuse,
             ended=lock.release,
         )
+        self._wait_for = self._commits.wait
         self._file_lock = lock
         self._first_seq = recovered.seq
         try:

@@ -50,6 +50,9 @@ def test_as_dumped(note: str | None, count: int, labels: list[str] | None) -> No
         KEYLESS.clean(_own(event), "x").items()
     )
     assert resource == ""
+    assert OptionalFirst.own_json_from(KEYLESS, note=note, count=count, labels=labels) == (
+        event.own_json()
+    )
 
 
 @given(
@@ -63,11 +66,25 @@ def test_a_resource_follows_from_the_field_that_names_it(
 ) -> None:
     event = Quoted(an_id=an_id, label=label, number=number, changes=changes)
     members, resource = event.own_json()
+    assert (members, resource) == Quoted.own_json_from(
+        KEYLESS, an_id=an_id, label=label, number=number, changes=changes
+    )
     own = orjson.loads(f"{{{members}}}")
     assert own == KEYLESS.clean(_own(event), "x")
     assert orjson.loads(f"{{{resource.removesuffix(',')}}}") == {
         "resource": {"resource_type": '"a" {b} \\', "resource_id": own["an_id"]}
     }
+
+
+@pytest.mark.parametrize(
+    "given", [{"count": -1}, {"count": 1, "note": []}, {"count": 1, "labels": "x"}, {"count": None}]
+)
+def test_fields_without_an_object_are_refused_as_with_one(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEvent) as typed:
+        OptionalFirst(**given)
+    with pytest.raises(InvalidEvent) as by_name:
+        OptionalFirst.own_json_from(KEYLESS, **given)
+    assert str(by_name.value) == str(typed.value)
 
 
 def test_a_field_may_be_called_like_what_the_code_uses() -> None:

@@ -146,7 +146,11 @@ def test_fast_path(text: str) -> None:
     st.dictionaries(
         st.one_of(st.sampled_from(["pool", "worker", "name", *SECRET_KEYS[:3]]), STRANGE_TEXTS),
         st.one_of(
-            STRANGE_TEXTS, st.integers(-(2**64), 2**65), st.none(), st.booleans(), st.just([])
+            STRANGE_TEXTS,
+            HIDDEN.map(lambda hidden: hidden[1]),
+            st.integers(-(2**64), 2**65),
+            st.floats(),
+            st.sampled_from([None, True, [], "a text of more than twenty characters"]),
         ),
         max_size=4,
     )
@@ -160,7 +164,7 @@ def test_fast_path_of_a_mapping(value: dict[str, Any]) -> None:
             assert plain is None
             return
         if plain is not None:
-            assert plain.encode() == orjson.dumps(cleaned)[1:-1] == orjson.dumps(value)[1:-1]
+            assert plain.encode() == orjson.dumps(cleaned)[1:-1]
     if all(type(item) is int and 0 <= item < 2**63 for item in value.values()) and (
         value.keys() <= {"pool", "worker"}
     ):
