@@ -275,7 +275,7 @@ class Pools:
         return True
 
     async def _watch(self, worker: Worker) -> None:
-        """Return when the process has ended, or had to be killed as it did not answer."""
+        """Return when the process has ended, by itself, when asked to, or killed for no answer."""
         process = worker.process
         assert process is not None, "it has begun"  # noqa: S101  (see text)
         ended = asyncio.create_task(process.ended())
@@ -283,7 +283,10 @@ class Pools:
             await asyncio.wait({ended}, timeout=self._settings.health_interval)
             if ended.done():
                 return
-            if await process.ping(self._settings.health_timeout):
+            answers = await process.ping(self._settings.health_timeout)
+            if worker.stopping:
+                break
+            if answers:
                 worker.failed_checks = 0
                 if worker.state == "unhealthy":
                     worker.state = "busy" if worker.task else "idle"
@@ -297,6 +300,7 @@ class Pools:
                 await ended
                 self._metrics.killed.inc()
                 return
+        await ended  # who stops it gives it its grace, and kills it then
 
     def _free(self, worker: Worker) -> None:
         process, worker.process = worker.process, None

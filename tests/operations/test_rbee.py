@@ -249,10 +249,12 @@ def test_a_worker_that_does_not_answer_is_killed_and_restarted(tmp_path: Path) -
 
 
 def test_a_worker_that_will_not_stop_is_killed_after_its_grace(tmp_path: Path) -> None:
-    with Rbee(tmp_path, shutdown_grace=0.5, health_interval=60) as rbee:
+    checks = {"health_timeout": 0.1, "health_failures": 100_000}  # they go on meanwhile
+    with Rbee(tmp_path, shutdown_grace=0.5, **checks) as rbee:
         rbee.start("hive")
         [worker] = rbee.pool(1)
         os.kill(worker["pid"], signal.SIGSTOP)
+        eventually(lambda: rbee.metric("hive", "rbee_hive_workers_total", state="unhealthy") == 1)
         assert rbee.ask("DELETE", "hive", "/v2/pools/a").status_code == 204
         assert rbee.metric("hive", "rbee_hive_workers_force_killed_total") == 1
         assert rbee.metric("hive", "rbee_hive_shutdown_duration_seconds_sum") >= 0.5
