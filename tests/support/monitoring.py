@@ -8,6 +8,7 @@ deploy/, untouched.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,29 @@ from tests.support.operations import DEPLOY, loaded
 from tests.support.ports import free_port
 from tests.support.rbee import Process
 
-__all__ = ["Alertmanager", "Prometheus", "expressions_of"]
+__all__ = ["Alertmanager", "Prometheus", "expressions_of", "seconds_for_minutes"]
+
+
+def seconds_for_minutes(rules: str) -> str:
+    """Let each alert wait as many seconds as it has minutes."""
+    return re.sub(r"^(\s+for: \d+)m$", r"\1s", rules, flags=re.MULTILINE)
 
 
 class Prometheus(Process):
-    """``targets`` are ports by job; ``alertmanager`` is a port, too."""
+    """``targets`` are ports by job; ``alertmanager`` is a port, too.
 
-    def __init__(self, place: Path, targets: dict[str, list[int]], alertmanager: int) -> None:
+    ``hurry`` rewrites the text of a file of rules.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        targets: dict[str, list[int]],
+        alertmanager: int,
+        hurry: Callable[[str], str] = seconds_for_minutes,
+    ) -> None:
         port = free_port()
-        config = _overlay(place, {**targets, "prometheus": [port]}, alertmanager)
+        config = _overlay(place, {**targets, "prometheus": [port]}, alertmanager, hurry)
         command = [
             "prometheus",
             f"--config.file={config}",
@@ -97,13 +112,16 @@ class Alertmanager(Process):
         return {alert["labels"]["alertname"]: alert for alert in found}
 
 
-def _overlay(place: Path, targets: dict[str, list[int]], alertmanager: int) -> Path:
+def _overlay(
+    place: Path,
+    targets: dict[str, list[int]],
+    alertmanager: int,
+    hurry: Callable[[str], str],
+) -> Path:
     rules = place / "rules"
     rules.mkdir()
     for path in (DEPLOY / "prometheus/rules").glob("*.yml"):
-        text = path.read_text("utf-8")
-        hurried = re.sub(r"^(\s+for: \d+)m$", r"\1s", text, flags=re.MULTILINE)
-        (rules / path.name).write_text(hurried)
+        (rules / path.name).write_text(hurry(path.read_text("utf-8")))
     config = loaded(DEPLOY / "prometheus/prometheus.yml")
     config["global"] |= {
         "scrape_interval": "1s",
