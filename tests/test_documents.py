@@ -136,8 +136,13 @@ def test_the_table_of_redaction_rules_is_current() -> None:
 
 def test_evidence(tmp_path: Path) -> None:
     require("zstd")  # which tar calls
-    _, exported, checked, verified, _ = Document.read(DOCS / "evidence.md").run(tmp_path)
+    _, exported, checked, compared, verified, _ = Document.read(DOCS / "evidence.md").run(tmp_path)
     digest = exported.split()[-1]
+    assert "checkpoints of it are here, not compared" in checked
+    assert re.search(
+        r"^queen-rbee@\S+: signed through seq \d+ by the log alone; 0 ", compared, re.MULTILINE
+    )
+    assert compared.endswith("ok: complete and unchanged\n")
     assert "ok: complete and unchanged" in checked
     assert checked.split()[0] == verified.split()[-1] == digest
     assert (tmp_path / "alice.parquet").read_bytes()[:4] == b"PAR1"
@@ -145,6 +150,7 @@ def test_evidence(tmp_path: Path) -> None:
 
 
 def test_prove_a_record(tmp_path: Path) -> None:
+    require("zstd")  # which tar calls
     printed = Document.read(DOCS / "prove-a-record.md").run(tmp_path)
     assert "quorum w1" in printed[3]
     assert "witnessed through seq 10 at " in printed[4]
@@ -156,6 +162,10 @@ def test_prove_a_record(tmp_path: Path) -> None:
     assert "ok: record 6 of audit.example.com/hive1/queen-rbee@hive1; witnessed" in printed[7]
     assert "FAILED the line is not record 6" in printed[8]
     assert printed[8].endswith("exit code 1\n")
+    handed_over = printed.pop(9)
+    assert "queen-rbee@hive1: witnessed through seq 10 at " in handed_over
+    assert " by w1; 0 records after that are only chained\n" in handed_over
+    assert handed_over.endswith("ok: complete and unchanged\n")
     assert "tiles/queen-rbee@hive1: the tree of 10 records\n" in printed[9]
     assert printed[9].endswith("checkpoint\ntile\n")
     assert "FAILED" not in printed[10]

@@ -29,9 +29,10 @@ from retention.holds import HoldStore
 from retention.tombstone_log import recorded_holds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from auditctl.export.manifest import Manifest
+    from auditlog.evidence.note import Note
     from auditlog.format.record import Record
 
 _SUFFIXES: Final = {".tar.zst": "bundle", ".csv": "csv", ".ndjson": "ndjson", ".parquet": "parquet"}
@@ -128,10 +129,27 @@ def export(
         query,
         None if query is None else (lambda: source.records(parsed, scope)),
         sightings_by_directory(directories, config.state_directory()),
+        _notes(directories, config.state_directory()),
+        config.state_directory(),
     )
     manifest, digest = write_bundle(target, asked, now)
     _bundle_summary(target, manifest, digest, as_json=as_json)
     return ExitCode.OK if manifest.ok and not damaged else ExitCode.PARTLY
+
+
+def _notes(directories: Sequence[Path], state_dir: Path) -> Callable[[], Iterable[Note]] | None:
+    """Return a function that finds the signed checkpoints; an export goes on without them."""
+
+    def tell(text: str) -> None:
+        render.say(f"auditctl: {text}; the export goes on without these checkpoints.")
+
+    try:
+        # Imported here: only who signs has the libraries of evidence.
+        from auditctl.export.checkpoints import found_notes  # noqa: PLC0415  (see above)
+    except ImportError as error:
+        tell(f"checkpoints cannot be read ({error})")
+        return None
+    return lambda: found_notes(directories, state_dir, tell)
 
 
 def _write_tiles(

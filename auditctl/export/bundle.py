@@ -1,6 +1,7 @@
 """Write an export archive, and rename it into place when complete.
 
-    NAME/README.txt  check.py  holds.json  logs/…  records.ndjson  MANIFEST.json      (.tar.zst)
+    NAME/README.txt  check.py  check_record.py  holds.json  logs/…  checkpoints/…
+         records.ndjson  MANIFEST.json                                                (.tar.zst)
 
 The retention logs come first and whole, since they hold the proofs of what was deleted.  What is
 damaged is exported as it is, and the findings with it: it is evidence too.
@@ -37,21 +38,25 @@ from auditlog.format.record import format_timestamp, is_intact, parse_header
 from auditlog.format.tombstones import by_log
 from auditlog.reading.head_note import known_head
 from auditlog.reading.inventory import SegmentFile, scan
-from auditlog.reading.reader import iter_lines, open_any_form
+from auditlog.reading.reader import bounds, iter_lines, open_any_form
 from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.chain import ChainCheck
 from auditlog.verification.verify import compare_with_sightings
 
 if TYPE_CHECKING:
+    from auditctl.export.checkpoints import ChosenCheckpoints, LeafRuns, SignedSizes
+    from auditlog.evidence.note import Note
     from auditlog.format.record import Record
-    from auditlog.format.segment_names import SegmentName
+    from auditlog.format.segment_names import LogId, SegmentName
     from auditlog.query.scope import SearchScope
     from auditlog.reading.registry import Sighting
     from retention.holds import Hold
 
 __all__ = ["Asked", "write_bundle"]
 
-_CHECKER: Final = Path(__file__).with_name("check.py")
+_CHECKERS: Final = tuple(
+    Path(__file__).with_name(f"{name}.py") for name in ("check", "check_record")
+)
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -60,7 +65,8 @@ class Asked:
     """The scope of an export; ``answers`` returns the records that match ``query``, if given.
 
     ``known`` is what is known of the logs besides their files, by directory, so that what is
-    missing is a finding.
+    missing is a finding.  ``notes`` returns the signed checkpoints that there are, if any; their
+    trees are in ``state_dir``.
     """
 
     directories: Sequence[Path]
@@ -69,6 +75,15 @@ class Asked:
     query: str | None = None
     answers: Callable[[], Iterable[Record]] | None = None
     known: Mapping[Path, Sequence[Sighting]] = field(default_factory=dict)
+    notes: Callable[[], Iterable[Note]] | None = None
+    state_dir: Path = Path()
+
+    def segments(self, log: LogId, found: Sequence[SegmentFile]) -> list[SegmentFile]:
+        """Return the segments of the log to export; logs of retention are exported whole."""
+        proofs = log.service == "retention"
+        if not proofs and not self.scope.has_log(str(log)):
+            return []
+        return [each for each in found if proofs or self.scope.has_day(each.name.day)]
 
 
 def write_bundle(target: Path, asked: Asked, now: dt.datetime) -> tuple[Manifest, str]:
@@ -105,7 +120,8 @@ class _Writer:
         if holds:
             self._add("holds.json", orjson.dumps({"holds": holds}, option=orjson.OPT_INDENT_2))
         answers = None if asked.answers is None else self._answers(asked.answers())
-        self._add("check.py", _CHECKER.read_bytes())
+        for checker in _CHECKERS:
+            self._add(checker.name, checker.read_bytes())
         scope = asked.scope
         manifest = Manifest(
             created_at=format_timestamp(self.now),
@@ -129,23 +145,17 @@ class _Writer:
         return Manifest.from_json(orjson.loads(content)), hashlib.sha256(content).hexdigest()
 
     def _logs(self, asked: Asked) -> Iterator[ExportedLog]:
-        for directory in asked.directories:
-            found = scan(directory).logs
+        inventories = {directory: scan(directory).logs for directory in asked.directories}
+        chosen = _chosen(asked, inventories)
+        for directory, found in inventories.items():
             proven = proofs_in(found)
             tombstones = by_log(proven.tombstones)
             known = asked.known.get(directory, ())
             # The archive is checked in one pass: tombstones come before the segments they explain.
             for log in sorted(found, key=lambda log: (log.service != "retention", log)):
-                proofs = log.service == "retention"
-                if not proofs and not asked.scope.has_log(str(log)):
-                    continue
-                segments = [
-                    segment
-                    for segment in found[log]
-                    if proofs or asked.scope.has_day(segment.name.day)
-                ]
+                segments = asked.segments(log, found[log])
                 if segments:
-                    whole = proofs or len(segments) == len(found[log])
+                    whole = len(segments) == len(found[log])
                     check = ChainCheck(
                         str(log),
                         tombstones.get(str(log), ()),
@@ -154,8 +164,11 @@ class _Writer:
                     )
                     newest = known_head(directory, log)
                     here = [sighting for sighting in known if sighting.log == str(log)]
+                    tree = None if chosen is None else _Tree(chosen.of(str(log)), asked.state_dir)
+                    if tree is not None:
+                        tree.is_cut = segments[-1] is not found[log][-1]
                     yield self._log(
-                        check, segments, newest if whole else None, here if whole else []
+                        check, segments, newest if whole else None, here if whole else [], tree
                     )
             for name in sorted({sighting.log for sighting in known} - {*map(str, found)}):
                 if asked.scope.has_log(name):
@@ -168,8 +181,9 @@ class _Writer:
         segments: Sequence[SegmentFile],
         newest: SegmentName | None,
         known: Sequence[Sighting],
+        tree: _Tree | None = None,
     ) -> ExportedLog:
-        ends = _Ends()
+        ends = _Ends(tree)
         names = []
         for segment in segments:
             check.segment(segment.name)
@@ -202,6 +216,14 @@ class _Writer:
                 for t in check.deleted
             ),
             erased=tuple(erasure.to_json() for erasure in check.erased),
+            checkpoints=() if tree is None else self._checkpoints(check.log, tree),
+            subtrees=() if tree is None else tree.subtrees(check),
+        )
+
+    def _checkpoints(self, log: str, tree: _Tree) -> tuple[str, ...]:
+        return tuple(
+            self._add(f"checkpoints/{log}.{number}", note.to_bytes())
+            for number, (_, note) in enumerate(tree.signed.checkpoints, 1)
         )
 
     @staticmethod
@@ -231,8 +253,8 @@ class _Writer:
             self._add_file("records.ndjson", scratch)
         return count
 
-    def _add(self, name: str, content: bytes) -> None:
-        self._add_file(name, io.BytesIO(content))
+    def _add(self, name: str, content: bytes) -> str:
+        return self._add_file(name, io.BytesIO(content))
 
     def _add_file(self, name: str, content: BinaryIO) -> str:
         digest = hashlib.sha256()
@@ -264,6 +286,7 @@ class _Tee:
 class _Ends:
     """The first and the last intact record of what was copied, as check.py counts them."""
 
+    tree: _Tree | None = None
     records: int = 0
     first_seq: int = 1
     last_seq: int = 0
@@ -278,6 +301,66 @@ class _Ends:
             self.first_seq, self.first_prev_hash = header.seq, header.prev_hash
         self.records += 1
         self.last_seq, self.head_hash = header.seq, header.hash
+        if self.tree is not None:
+            self.tree.lines.line(header.seq, line)
+
+
+class _Tree:
+    """The exported part of a log's tree: checkpoints, and hashes over records that are not here.
+
+    ``is_cut``: records after the exported ones were not asked for.
+    """
+
+    def __init__(self, signed: SignedSizes, state_dir: Path) -> None:
+        from auditctl.export.checkpoints import LeafRuns  # noqa: PLC0415  (as in _chosen)
+
+        self.signed, self.is_cut = signed, False
+        self.lines: LeafRuns = LeafRuns(frozenset(signed.roots))
+        self._proofs = state_dir / "proofs"
+
+    def subtrees(self, check: ChainCheck) -> tuple[Mapping[str, object], ...]:
+        from auditctl.export.checkpoints import subtrees_of  # noqa: PLC0415  (as in _chosen)
+
+        roots = self.signed.roots
+        if not roots:
+            return ()
+        limit = max(roots) if self.is_cut else self.lines.end
+        found = subtrees_of(self.lines, roots, limit, self._proofs / check.log, check.tombstones)
+        return tuple(
+            {
+                "first_seq": each.start + 1,
+                "last_seq": each.end,
+                "hashes": [node.hex() for node in each.nodes],
+            }
+            for each in found
+        )
+
+
+def _chosen(
+    asked: Asked, inventories: Mapping[Path, Mapping[LogId, Sequence[SegmentFile]]]
+) -> ChosenCheckpoints | None:
+    if asked.notes is None:
+        return None
+    # Imported here: only who signs has the libraries of evidence.
+    from auditctl.export.checkpoints import ChosenCheckpoints  # noqa: PLC0415  (see above)
+
+    ends: dict[str, int | None] = {}
+    for found in inventories.values():
+        for log, all_of_it in found.items():
+            segments = asked.segments(log, all_of_it)
+            if segments:
+                ends[str(log)] = None if segments[-1] is all_of_it[-1] else _last_seq(segments[-1])
+    chosen = ChosenCheckpoints(ends)
+    chosen.take(asked.notes())
+    return chosen
+
+
+def _last_seq(segment: SegmentFile) -> int | None:
+    try:
+        found = bounds(segment)
+    except (LogDamaged, OSError):
+        return None  # it is a finding already
+    return None if found is None else found.last_seq
 
 
 def _begins(check: ChainCheck, ends: _Ends) -> str:

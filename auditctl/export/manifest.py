@@ -33,6 +33,8 @@ class ExportedLog:
     """A log's exported part; the numbers are those of the records that are intact.
 
     ``erased`` lists the records that were erased, of which stubs are here;
+    ``checkpoints`` are paths of signed checkpoints of it, and ``subtrees`` the hashes over records
+    that are not here (auditlog.evidence.compact_range), so that their roots can be computed;
     ``segments`` are paths inside the export, in the order of writing; ``findings`` are those of
     verify, as in its JSON, ``deleted`` the segments that tombstones account for; ``begins`` is why
     the part begins where it does.
@@ -49,6 +51,8 @@ class ExportedLog:
     findings: tuple[Mapping[str, Any], ...] = ()
     deleted: tuple[Mapping[str, Any], ...] = ()
     erased: tuple[Mapping[str, Any], ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    subtrees: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,20 @@ class Manifest:
             raise ArchiveDamaged("its manifest cannot be understood") from error
 
 
-_TUPLES: Final = ("segments", "findings", "deleted", "erased")
+_TUPLES: Final = ("segments", "findings", "deleted", "erased", "checkpoints", "subtrees")
 
 
 def readme(manifest: Manifest) -> str:
     """Return README.txt, for readers who know nothing about this program."""
     asked = manifest.asked
+    signed = any(log.checkpoints for log in manifest.logs)
+    with_policy = [
+        "    python3 -I check.py --policy FILE",
+        "                                    with a trust policy that you wrote: also up to which",
+        "                                    record, when and by whom each log was witnessed",
+    ]
+    if not signed:
+        with_policy.clear()
     lines = [
         "EXPORT OF AUDIT LOGS",
         "",
@@ -112,14 +124,16 @@ def readme(manifest: Manifest) -> str:
         "    sha256sum ARCHIVE.tar.zst       compare this with what you were told, not with",
         "                                    anything that a program from the archive prints",
         "    python3 -I check.py             says ok, or what is wrong",
+        *with_policy,
         "",
-        "check.py is short: read it.",
+        "check.py and check_record.py, which it uses, are short: read them.",
         "",
         "What is here:",
         "",
         "    logs/*.ndjson    the log files, byte for byte: one record a line, as JSON",
         "    MANIFEST.json    every file with its size and SHA-256, every log with its ends",
         "    check.py         the check",
+        "    check_record.py  the part of it that knows signatures and trust policies",
         "    damaged/         files that could not be decompressed, as they are",
     ]
     if manifest.answers is not None:
@@ -127,6 +141,10 @@ def readme(manifest: Manifest) -> str:
             f"    records.ndjson   the {manifest.answers} records that answer the question",
             f"                     {asked.get('query')}",
         ]
+    if signed:
+        lines.append(
+            "    checkpoints/     signed tree heads of the logs (c2sp.org/tlog-checkpoint)"
+        )
     if manifest.holds:
         lines.append("    holds.json       legal holds that were in force or had been")
     if erased := sum(len(log.erased) for log in manifest.logs):

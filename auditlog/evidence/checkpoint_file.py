@@ -47,12 +47,20 @@ class Signed:
 def read_checkpoints(path: Path) -> tuple[list[Signed], int]:
     """The checkpoints in the file, oldest first, and the bytes they take.
 
-    Raises BadEvidence for a whole line that is none: a crash does not leave such a file.
+    Raises BadEvidence for a whole line that is none: a crash does not leave such a file; and for a
+    file of a size that none of ours has.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(2 * _LIMIT_BYTES + 1)
     except FileNotFoundError:
         return [], 0
+    if len(data) > 2 * _LIMIT_BYTES:
+        raise BadEvidence(
+            f"the file is longer than {2 * _LIMIT_BYTES:,} bytes",
+            path=path,
+            hint="Restore the file from a copy; without it, auditctl evidence restart.",
+        )
     found: list[Signed] = []
     end = 0
     for line in data.splitlines(keepends=True):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from auditlog.evidence.merkle import EMPTY_ROOT, node_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["CompactRange"]
 
@@ -47,6 +47,17 @@ class CompactRange:
         while len(roots) <= max(heights, default=0):
             roots.append(node_hash(roots[-1], roots[-1]))
         return cls.of(start, end, [roots[height] for height in heights])
+
+    @classmethod
+    def of_subtrees(
+        cls, start: int, end: int, subtree: Callable[[int, int], bytes]
+    ) -> CompactRange:
+        """The range by the roots of its subtrees; ``subtree`` is as in merkle.range_root."""
+        nodes, at = [], start
+        for height in _heights(start, end):
+            nodes.append(subtree(height, at >> height))
+            at += 1 << height
+        return cls.of(start, end, nodes)
 
     @property
     def nodes(self) -> list[bytes]:
