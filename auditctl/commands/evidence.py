@@ -62,7 +62,8 @@ def evidence() -> None:
     "--origin",
     type=TEXT,
     metavar="PREFIX",
-    help="Prefix of every log's name, like audit.example.com/hive1 (default: the host).",
+    help="Prefix of every log's name, like audit.example.com/hive1 "
+    "(default: [evidence] origin, or else the host).",
 )
 @click.option(
     "--for-witness",
@@ -86,8 +87,15 @@ def init(
     config, directories = chosen(directory, config_path)
     key = load_key(config)
     path = key_path(config)
+    configured = config.evidence.origin
+    if origin is not None and configured and origin != configured:
+        raise ConfigError(
+            f"the configuration has the origin {configured}",
+            path=path,
+            hint="Give no --origin, or change [evidence] origin.",
+        )
     if key is None:
-        key = Signer(origin or config.host, secrets.token_bytes(32))
+        key = Signer(origin or configured or config.host, secrets.token_bytes(32))
         durable_fs.make_directory(path.parent)
         fd = durable_fs.create_exclusive(path)
         try:

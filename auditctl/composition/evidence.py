@@ -36,7 +36,10 @@ def key_path(config: Config) -> Path:
 
 
 def load_key(config: Config) -> Signer | None:
-    """Load the signing key; None where there is none.  Raises ConfigError."""
+    """Load the signing key, under the origin that is configured; None where there is none.
+
+    Raises ConfigError.
+    """
     path = key_path(config)
     try:
         text = path.read_text("utf-8")
@@ -54,7 +57,8 @@ def load_key(config: Config) -> Signer | None:
             hint="It belongs to the user that the agent runs as, with mode 0600.",
         ) from error
     try:
-        return Signer.parse(text)
+        key = Signer.parse(text)
+        return key.renamed(config.evidence.origin) if config.evidence.origin else key
     except BadEvidence as error:
         raise ConfigError(error.reason, path=path, hint="Restore it from its copy.") from None
 
@@ -83,7 +87,9 @@ def make_evidence(config: Config) -> EvidenceService | None:
         config.directories,
         ProofState(config.state_directory()),
         key,
-        EvidenceOptions(config.evidence.checkpoint_every),
+        EvidenceOptions(
+            config.evidence.checkpoint_every, leaves_kept_for=config.evidence.leaves_kept_for()
+        ),
         policy=None if policy is None else load_policy(policy),
         host=config.host,
         retention_hosts=config.deleting_hosts(),

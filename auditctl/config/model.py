@@ -82,8 +82,7 @@ def _to_host(value: Any) -> str:
 
 
 def _to_hosts(value: Any) -> tuple[str, ...]:
-    names = value.split(":") if isinstance(value, str) else value
-    return tuple(map(_to_host, to_texts(names)))
+    return tuple(map(_to_host, to_texts(value)))
 
 
 def _to_heartbeat(value: Any) -> dt.timedelta:

@@ -34,10 +34,15 @@ if TYPE_CHECKING:
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.inventory import SegmentFile
 
-__all__ = ["Growth"]
+__all__ = ["Growth", "segment_label"]
 
 _BLOCK_BYTES: Final = 1 << 20
 _CRITICAL: Final = b'"severity":"critical"'
+
+
+def segment_label(name: SegmentName) -> str:
+    """The name of a segment within its log, in the names of leaves files."""
+    return f"{name.day.isoformat()}.{name.part:04d}"
 
 
 class Growth:
@@ -127,7 +132,7 @@ class Growth:
             self._named = self._done = False
             self._rest = b""
             self._skip(self._offset)
-            self._store.begin(f"{segment.name.day.isoformat()}.{segment.name.part:04d}")
+            self._store.begin(segment_label(segment.name))
             return True
         return False
 
@@ -222,7 +227,7 @@ class Growth:
         assert self._segment is not None  # noqa: S101  (the line is of an open segment)
         self._store.begin(f"deleted-{expected}")
         self._store.extend(self._store.kept_leaves(expected - 1, header.seq - expected))
-        self._store.begin(f"{self._segment.day.isoformat()}.{self._segment.part:04d}")
+        self._store.begin(segment_label(self._segment))
 
     def _give_up(self, reason: str, seq: int | None = None) -> LogDamaged:
         """The error to raise; the next attempt looks for the place anew, as files may be back."""

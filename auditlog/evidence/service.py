@@ -28,8 +28,10 @@ from auditlog.errors import AuditLogError, LogDamaged
 from auditlog.evidence.collection import CHECKPOINT_SERVICE, place_of_record
 from auditlog.evidence.cosigning import Cosigned, Cosigning
 from auditlog.evidence.errors import EvidenceError
-from auditlog.evidence.growth import Growth
+from auditlog.evidence.growth import Growth, segment_label
+from auditlog.evidence.leaf_retention import drop_leaves
 from auditlog.evidence.note import encode_base64
+from auditlog.evidence.policy import NONE
 from auditlog.evidence.signer import LogSigner
 from auditlog.format.tombstones import by_log
 from auditlog.reading.inventory import Inventory, scan
@@ -67,10 +69,14 @@ _LONGEST_TICK_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class EvidenceOptions:
-    """Intervals between checkpoints."""
+    """Intervals between checkpoints, and how long leaves of deleted segments are kept.
+
+    ``leaves_kept_for`` None: for ever.
+    """
 
     checkpoint_every: dt.timedelta = dt.timedelta(seconds=60)
     unchanged_every: dt.timedelta = dt.timedelta(minutes=10)
+    leaves_kept_for: dt.timedelta | None = None
 
     @property
     def tick_seconds(self) -> float:
@@ -105,6 +111,7 @@ class _SignedLog:
         self.trouble = ""
         self.refusals: dict[str, str] = {}
         self.offered_at: dt.datetime | None = None
+        self.labels: frozenset[str] | None = None  # of the segments when leaves were dropped last
         self.witnessed: Witnessed = 0, None, ()
 
 
@@ -245,7 +252,21 @@ class EvidenceService:
             self._say(entry, log, "")
         if not more:
             self._sign_if_due(log, entry, last=last)
+            self._drop_leaves(log, entry, segments)
         return more
+
+    def _drop_leaves(self, log: str, entry: _SignedLog, segments: tuple[SegmentFile, ...]) -> None:
+        """Drop what is not kept of deleted segments, whenever the segments have become others."""
+        kept_for, newest = self._options.leaves_kept_for, entry.signer.newest
+        labels = frozenset(segment_label(segment.name) for segment in segments)
+        if kept_for is None or newest is None or labels == entry.labels:
+            return
+        # A witness proves from the last size that it knows: what no quorum has seen is kept.
+        has_witnesses = self._policy is not None and self._policy.quorum != NONE
+        limit = entry.witnessed[0] if has_witnesses else newest.checkpoint.size
+        until = (dt.datetime.now(dt.UTC) - kept_for).date() + dt.timedelta(days=not kept_for)
+        drop_leaves(self._state.directory(log), labels, limit, until)
+        entry.labels = labels
 
     def _begin(self, log: str) -> _SignedLog:
         signer = LogSigner(self._state, log, self._key)

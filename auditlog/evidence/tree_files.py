@@ -130,5 +130,5 @@ def _short(path: Path, seq: int | None) -> BadEvidence:
         "the tree's files hold less than was signed",
         path=path,
         seq=seq,
-        hint="The agent builds them again from the segments; a copy of the segments has none.",
+        hint="A copy of the segments has none; [evidence] leaves drops those of deleted segments.",
     )

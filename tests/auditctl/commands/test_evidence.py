@@ -62,6 +62,22 @@ def test_init_makes_a_key_that_its_owner_alone_can_read(
     assert "there is a key for audit.example.com/hive1 already" in other.err
 
 
+def test_init_and_sign_use_the_origin_that_is_configured(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    config.write_text(f'{config.read_text()}[evidence]\norigin = "audit.example.com/fleet/hive1"\n')
+    refused = run("evidence", "init", "--origin", "elsewhere.example")
+    assert (refused.code, refused.out) == (65, "")
+    made = run("evidence", "init")
+    names = [Key.parse(line.removeprefix("log ")).name for line in made.out.splitlines()]
+    assert names == [f"audit.example.com/fleet/hive1/{log}" for log in ("evidence@hive1", LOG)]
+    signed = run("evidence", "sign", "--json").json
+    assert signed["origin"] == "audit.example.com/fleet/hive1"
+    policy = tmp_path / "trust.policy"
+    policy.write_text(f"{made.out}quorum none\n")
+    assert run("verify", "--config", config, "--policy", policy).code == 0
+
+
 def test_lines_for_a_policy_are_whole_on_a_terminal(
     run: Callable[..., Result], config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
