@@ -1,4 +1,4 @@
-"""Fixtures every test may use: a real Elasticsearch, and index names of a test's own.
+"""Fixtures every test may use: real servers, and names of a test's own there.
 
 Tests run in several processes (``make test``; pytest-xdist), a file at a time.  The servers that
 all files share are started once a run.  A test that kills its server gets one of its own.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from shippers.sinks.elasticsearch.opensearch_roles import OPENSEARCH_ROLES
 from tests.support.elasticsearch import (
     Cluster,
     ElasticsearchServer,
@@ -25,6 +26,7 @@ from tests.support.elasticsearch import (
     Unavailable,
     User,
 )
+from tests.support.opensearch import OpenSearchCluster, OpenSearchServer
 from tests.support.programs import NOT_TESTED, not_run
 from tests.support.shared import shared
 
@@ -35,7 +37,12 @@ if TYPE_CHECKING:
 settings.register_profile("auditlog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("auditlog")
 
-_NEED_A_SERVER = {"elasticsearch", "secured_elasticsearch", "killable_elasticsearch"}
+_NEED_A_SERVER = {
+    "elasticsearch",
+    "killable_elasticsearch",
+    "opensearch",
+    "secured_elasticsearch",
+}
 _ROOT = Path(__file__).parent.parent
 _DAY_SECONDS = 86_400
 _QUIET_SECONDS = 30
@@ -176,6 +183,32 @@ def secured_elasticsearch(_secured_node: dict[str, Any], run_directory: Path) ->
     ca_file = run_directory / "authority.pem"
     authority = trustme.CA.from_pem(ca_file.read_bytes(), _secured_node["key"].encode())
     return SecuredCluster(_secured_node["url"], authority, ca_file, _USERS)
+
+
+@pytest.fixture(scope="session")
+def _opensearch_node(run_directory: Path) -> Iterator[dict[str, Any]]:
+    def start(stop: ExitStack) -> dict[str, Any]:
+        try:
+            server = OpenSearchServer.prepare(_ROOT)
+            stop.callback(server.discard)
+            node = server.start(OPENSEARCH_ROLES)
+        except Unavailable as error:
+            return {"reason": str(error)}
+        files = {"ca_file": str(node.ca_file), "admin_file": str(node.admin_file)}
+        return {"url": node.url, "passwords": dict(node.passwords), **files}
+
+    with shared(run_directory, "opensearch", start) as node:
+        yield node
+
+
+@pytest.fixture
+def opensearch(_opensearch_node: dict[str, Any]) -> OpenSearchCluster:
+    """An OpenSearch with TLS, users and the roles of deploy/opensearch, the same for the run."""
+    node = _opensearch_node
+    if reason := node.get("reason"):
+        not_run("ELASTICSEARCH", f"against a real OpenSearch: {reason}")
+    files = (Path(node[name]) for name in ("ca_file", "admin_file"))
+    return OpenSearchCluster(node["url"], *files, node["passwords"])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Search an Elasticsearch sink, with the same predicate as files.
+"""Search an Elasticsearch or OpenSearch sink, with the same predicate as files.
 
 The server chooses by time, log and fields that are indexed whole; the predicate decides.  Only
 `_search` and `_field_caps` are used, which the role auditlog_auditor may do.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["IndexSearch"]
 
 _PAGE: Final = 1000
-_EXACT_TYPES: Final = frozenset({"keyword", "flattened"})
+_EXACT_TYPES: Final = frozenset({"keyword", "flattened", "flat_object"})
 _MAX_INDEXED: Final = 1024  # the template's ignore_above: longer values are not in the index
 _SORT: Final = {"@timestamp": "date", "log": "keyword", "seq": "long"}
 _NOT_VERBATIM: Final = "is not what was written: its bytes do not give its hash"
@@ -100,8 +100,8 @@ class _Search:
         if not tests:
             return
         names = {test.field: _mapped(test.field) for test in tests}
-        body = {"fields": sorted({*names.values()})}
-        fields = self._request("_field_caps", body, include_unmapped="true")["fields"]
+        asked = ",".join(sorted({*names.values()}))
+        fields = self._request("_field_caps", None, fields=asked, include_unmapped="true")["fields"]
         for test in tests:
             types = set(fields.get(names[test.field], ()))
             if types and types <= _EXACT_TYPES:
@@ -143,7 +143,10 @@ class _Search:
     def _request(self, api: str, body: Any, **params: str) -> Any:
         tolerant = {"ignore_unavailable": "true", "allow_no_indices": "true"}
         return self.connection.request(
-            "POST", f"{self.path}/{api}", {**tolerant, **params}, body=orjson.dumps(body)
+            "POST",
+            f"{self.path}/{api}",
+            {**tolerant, **params},
+            body=None if body is None else orjson.dumps(body),
         )
 
 

@@ -73,13 +73,17 @@ class Cluster:
 
     url: str
 
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """As ``request``, as somebody who may do anything."""
+        return request(self.url, method, path, body)
+
     def documents(self, pattern: str) -> dict[str, dict[str, Any]]:
         """Every document of the indices by _id, as searched, after a refresh."""
-        request(self.url, "POST", f"/{pattern}/_refresh")
+        self.ask("POST", f"/{pattern}/_refresh")
         found: dict[str, dict[str, Any]] = {}
         query: dict[str, Any] = {"size": 5000, "sort": [{"log": "asc"}, {"seq": "asc"}]}
         while True:
-            status, answer = request(self.url, "POST", f"/{pattern}/_search", query)
+            status, answer = self.ask("POST", f"/{pattern}/_search", query)
             if status == 404 or not answer["hits"]["hits"]:
                 return found
             for hit in answer["hits"]["hits"]:
@@ -89,9 +93,9 @@ class Cluster:
 
     def anything(self, pattern: str) -> list[dict[str, Any]]:
         """Every document of the indices, whatever its fields; up to 10,000, after a refresh."""
-        request(self.url, "POST", f"/{pattern}/_refresh")
+        self.ask("POST", f"/{pattern}/_refresh")
         query = {"size": 10_000, "track_total_hits": True}
-        status, answer = request(self.url, "POST", f"/{pattern}/_search", query)
+        status, answer = self.ask("POST", f"/{pattern}/_search", query)
         if status == 404:
             return []
         hits: list[dict[str, Any]] = answer["hits"]["hits"]
@@ -100,16 +104,16 @@ class Cluster:
 
     def count(self, pattern: str) -> int:
         """How many documents the indices hold, after a refresh."""
-        request(self.url, "POST", f"/{pattern}/_refresh")
-        status, answer = request(self.url, "GET", f"/{pattern}/_count")
+        self.ask("POST", f"/{pattern}/_refresh")
+        status, answer = self.ask("GET", f"/{pattern}/_count")
         return int(answer["count"]) if status == 200 else 0
 
     def forget(self, prefix: str) -> None:
         """Delete the indices and the template whose names start with the prefix."""
-        status, indices = request(self.url, "GET", f"/{prefix}*/_settings?expand_wildcards=all")
+        status, indices = self.ask("GET", f"/{prefix}*/_settings?expand_wildcards=all")
         for index in indices if status == 200 else ():
-            request(self.url, "DELETE", f"/{index}")
-        request(self.url, "DELETE", f"/_index_template/{prefix}*")
+            self.ask("DELETE", f"/{index}")
+        self.ask("DELETE", f"/_index_template/{prefix}*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,13 @@ class Setup:
         self._connection = connection
         self._shipper = shipper
         options = connection.options
-        self.templates = dict(template_for(options, source) for source in ("", *sources))
+        try:
+            self._product = connection.product()
+        except FAILURES as error:
+            raise self._refused("the cluster cannot be looked at", error) from error
+        self.templates = dict(
+            template_for(options, source, self._product) for source in ("", *sources)
+        )
         self._patterns = [
             pattern for t in self.templates.values() for pattern in t["index_patterns"]
         ]
@@ -90,12 +96,16 @@ class Setup:
                 return None
 
         state = ClusterState(
+            product=self._product,
             versions=ask("version", self._versions),
             templates=ask("template", self._present),
             durability=ask("indices", self._durability),
             mappings=ask("indices", self._mappings),
             skew=ask("clock", self._skew),
         )
+        if self._product == "opensearch":
+            secured = ask("privileges", lambda: _has_security_plugin(self._connection))
+            return replace(state, secured=secured, troubles=troubles)
         own = ask("privileges", lambda: _privileges(self._connection, ["manage_index_templates"]))
         if own is not None:
             may_manage = own.get("cluster", {}).get("manage_index_templates", True)
@@ -159,6 +169,17 @@ class Setup:
 
 def _only(path: str) -> dict[str, str]:
     return {"filter_path": path}
+
+
+def _has_security_plugin(connection: Connection) -> bool:
+    """Whether OpenSearch asks for credentials; it cannot be asked for the privileges of a user."""
+    try:
+        connection.request("GET", "/_plugins/_security/authinfo")
+    except elasticsearch.ApiError as error:
+        if error.status_code in _NO_SECURITY:
+            return False
+        raise
+    return True
 
 
 def _privileges(

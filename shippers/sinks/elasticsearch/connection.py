@@ -1,13 +1,15 @@
-"""Send requests to an Elasticsearch cluster, and translate failures into outcomes.
+"""Send requests to an Elasticsearch or OpenSearch cluster, and translate failures into outcomes.
 
 The sink, its set-up and the read-back share this module, so that TLS, credentials and the words for
 failures are in one place.  Secrets are read when a connection is made and when it is renewed, and
-are kept nowhere else.
+are kept nowhere else.  Requests go over the transport of Elasticsearch's client, not over the
+client: that sends media types of its own, which OpenSearch refuses (406).
 
 Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_connection.py):
   secret    no secret is in a repr, in a reason, in a log line or in a traceback
   renewed   renew takes new secrets and certificates; requests under way end with the old ones
   let_go    a request that failed keeps nothing of its body in memory
+  named     what is neither Elasticsearch nor OpenSearch is named at its first answer
   proven    over TLS nothing is sent to a server that does not prove its identity
 """
 
@@ -21,15 +23,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import elasticsearch
 import orjson
-from elastic_transport import JsonSerializer, NdjsonSerializer, TlsError
+from elastic_transport import (
+    HttpHeaders,
+    JsonSerializer,
+    NdjsonSerializer,
+    NodeConfig,
+    TlsError,
+    Transport,
+    TransportApiResponse,
+)
+from elastic_transport.client_utils import url_to_node_config
+from elasticsearch.exceptions import HTTP_EXCEPTIONS
 
 from shippers.errors import SinkRefused
 from shippers.outcome import DeliveryOutcome, retry
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.product import Product, describe, named_in_body, named_in_header
 
 __all__ = ["FAILURES", "Connection", "Credentials", "trouble", "was_cut_off"]
 
@@ -37,7 +50,6 @@ FAILURES: Final = (elasticsearch.ApiError, elasticsearch.TransportError)
 """The errors of a request; ``trouble`` translates them."""
 
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
-_TYPES: Final = ("application/", "application/vnd.elasticsearch+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +80,8 @@ class Connection:
         self.options = options
         self._credentials = credentials
         self._lock = threading.Lock()
-        self._client = _client(options, credentials())
+        self._product: Product | None = None
+        self._transport = _transport(options, credentials())
 
     def __repr__(self) -> str:
         return f"Connection({self.options.address!r})"
@@ -79,12 +92,26 @@ class Connection:
         Raises as the constructor does; what was in use until then stays in use.
         """
         with self._lock:
-            fresh = _client(self.options, self._credentials())
-            before, self._client = self._client, fresh
+            fresh = _transport(self.options, self._credentials())
+            before, self._transport = self._transport, fresh
         before.close()
 
     def close(self) -> None:
-        self._client.close()
+        self._transport.close()
+
+    def product(self) -> Product:
+        """Return what the cluster is; it is asked where no answer has said so yet.
+
+        A cluster that says nothing and refuses the question is taken for Elasticsearch.  Raises
+        one of FAILURES.
+        """
+        if self._product is None:
+            try:
+                self.request("GET", "/")
+            except elasticsearch.ApiError as error:
+                if isinstance(error, elasticsearch.UnsupportedProductError):
+                    raise
+        return self._product or "elasticsearch"
 
     def request(
         self,
@@ -95,19 +122,42 @@ class Connection:
         body: bytes | None = None,
     ) -> Any:
         """Send one request and return the parsed answer.  Raises one of FAILURES."""
+        target = f"{path}?{urlencode(params)}" if params else path
         try:
-            return self._client.perform_request(
-                method, path, params=params, headers=headers, body=body
-            ).body
+            answer = self._transport.perform_request(method, target, headers=headers, body=body)
+            self._recognise(target, answer)
+            meta = answer.meta
+            if not 200 <= meta.status < 300:
+                kind = HTTP_EXCEPTIONS.get(meta.status, elasticsearch.ApiError)
+                raise kind(f"status {meta.status}", meta, answer.body)
         except FAILURES as error:
             _let_go(error)
             raise
+        return answer.body
+
+    def _recognise(self, target: str, answer: TransportApiResponse) -> None:
+        """Find out what answers, from the first answer that can tell.  Raises one of FAILURES."""
+        if self._product is not None:
+            return
+        meta = answer.meta
+        if named_in_header(meta.headers):
+            self._product = "elasticsearch"
+        elif target == "/":
+            self._product = named_in_body(meta.status, answer.body)
+        elif 200 <= meta.status < 300:
+            root = self._transport.perform_request("GET", "/", headers=_JSON)
+            self._product = named_in_body(root.meta.status, root.body)
+        else:
+            return  # a refusal, maybe of something in between
+        if self._product is None and 200 <= meta.status < 300:
+            reason = describe(meta.status, meta.headers)
+            raise elasticsearch.UnsupportedProductError(reason, meta, None)
 
 
 def trouble(error: BaseException | None) -> DeliveryOutcome:
     """Return the outcome for every item of a failed request, without any of its content."""
     if isinstance(error, elasticsearch.UnsupportedProductError):
-        return retry("what answers there is not Elasticsearch", error.meta.status)
+        return retry(error.message, error.meta.status)
     if isinstance(error, elasticsearch.ApiError):
         return _refusal(error)
     if isinstance(error, elasticsearch.ConnectionTimeout):
@@ -196,33 +246,44 @@ class _Ndjson(NdjsonSerializer):
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
-def _client(options: ElasticsearchOptions, credentials: Credentials) -> elasticsearch.Elasticsearch:
+def _transport(options: ElasticsearchOptions, credentials: Credentials) -> Transport:
+    headers = _authorization(credentials)
     chosen: dict[str, Any] = {}
-    if credentials.username is not None and credentials.password is not None:
-        # As UTF-8, which Elasticsearch expects; the client itself would encode it as ASCII.
-        user = f"{credentials.username}:{credentials.password}"
-        chosen["basic_auth"] = base64.b64encode(user.encode()).decode()
-    if credentials.api_key is not None:
-        # Kibana and the API print a key as id and key, or encoded; the header has it encoded.
-        key = credentials.api_key
-        chosen["api_key"] = base64.b64encode(key.encode()).decode() if ":" in key else key
     if any(url.startswith("https:") for url in options.urls):
         chosen["ssl_context"] = _tls(options)
         if options.ca_fingerprint is not None:
             chosen["ssl_assert_fingerprint"] = options.ca_fingerprint
-    return elasticsearch.Elasticsearch(
-        [_with_port(url) for url in options.urls],
-        request_timeout=options.request_timeout.total_seconds(),
+    return Transport(
+        [_node(url, options, headers, chosen) for url in options.urls],
+        serializers={"application/json": _Json(), "application/x-ndjson": _Ndjson()},
         max_retries=0,
         retry_on_timeout=False,
         retry_on_status=(),
+    )
+
+
+def _authorization(credentials: Credentials) -> HttpHeaders:
+    if credentials.username is not None and credentials.password is not None:
+        user = f"{credentials.username}:{credentials.password}"  # as UTF-8, which servers expect
+        return HttpHeaders({"authorization": f"Basic {base64.b64encode(user.encode()).decode()}"})
+    if credentials.api_key is not None:
+        # Kibana and the API print a key as id and key, or encoded; the header has it encoded.
+        key = credentials.api_key
+        encoded = base64.b64encode(key.encode()).decode() if ":" in key else key
+        return HttpHeaders({"authorization": f"ApiKey {encoded}"})
+    return HttpHeaders()
+
+
+def _node(
+    url: str, options: ElasticsearchOptions, headers: HttpHeaders, chosen: dict[str, Any]
+) -> NodeConfig:
+    node = url_to_node_config(_with_port(url))
+    return node.replace(
+        headers=headers,
+        request_timeout=options.request_timeout.total_seconds(),
         http_compress=options.compression == "gzip",
         connections_per_node=options.max_in_flight + 1,
-        serializers={
-            **{f"{name}json": _Json() for name in _TYPES},
-            **{f"{name}x-ndjson": _Ndjson() for name in _TYPES},
-        },
-        **chosen,
+        **(chosen if node.scheme == "https" else {}),
     )
 
 

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shippers.sinks.elasticsearch.bulk import documents_prefix
 from shippers.sinks.elasticsearch.index_template import index_template, keyword, template_body
+from shippers.sinks.elasticsearch.opensearch_template import for_opensearch
 
 if TYPE_CHECKING:
     from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+    from shippers.sinks.elasticsearch.product import Product
 
 __all__ = ["DOCUMENT_TEMPLATE_VERSION", "document_template", "template_for"]
 
@@ -94,9 +96,14 @@ def document_template(
     )
 
 
-def template_for(options: ElasticsearchOptions, source: str = "") -> tuple[str, dict[str, Any]]:
+def template_for(
+    options: ElasticsearchOptions, source: str = "", product: Product = "elasticsearch"
+) -> tuple[str, dict[str, Any]]:
     """Name and body of the template of a source; "": of the audit logs."""
     prefix, size = options.index_prefix, {"shards": options.shards, "replicas": options.replicas}
     if not source:
-        return prefix, index_template(prefix, **size)
-    return documents_prefix(prefix, source), document_template(prefix, source, **size)
+        name, body = prefix, index_template(prefix, **size)
+    else:
+        name = documents_prefix(prefix, source)
+        body = document_template(prefix, source, **size)
+    return name, for_opensearch(body) if product == "opensearch" else body

@@ -21,15 +21,21 @@ from shippers.sinks.elasticsearch.connection import FAILURES, trouble
 from shippers.sinks.read_back import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from auditlog.format.record import Header
     from shippers.sinks.elasticsearch.connection import Connection
+    from shippers.sinks.elasticsearch.product import Product
 
 __all__ = ["ElasticsearchReadBack"]
 
 _PAGE: Final = 1000
 _KEEP_ALIVE: Final = "5m"
+_PITS: Final[Mapping[Product, tuple[str, str]]] = {
+    "elasticsearch": ("_pit", "id"),
+    "opensearch": ("_search/point_in_time", "pit_id"),
+}
+"""The API of a point in time, and the member of its answer that has the id."""
 _ATTEMPTS: Final = 6
 _NAMED: Final = 10
 _PASSING: Final = frozenset({429, 502, 503, 504})
@@ -69,10 +75,11 @@ class ElasticsearchReadBack:
 
     def read(self, log: str, day: str) -> Iterator[Stored]:
         index = index_name(self._prefix, day)
-        opened = self._ask("POST", f"/{index}/_pit", params={"keep_alive": _KEEP_ALIVE})
+        api, name = self._pit_api()
+        opened = self._ask("POST", f"/{index}/{api}", params={"keep_alive": _KEEP_ALIVE})
         if opened is None:
             return
-        pit = opened["id"]
+        pit = opened[name]
         body: dict[str, Any] = {
             "size": _PAGE,
             "query": {"term": {"log": log}},
@@ -147,9 +154,18 @@ class ElasticsearchReadBack:
                 time.sleep(self._backoff.delay(attempt, self._rng).total_seconds())
         raise AssertionError("the last attempt returns or raises")
 
+    def _pit_api(self) -> tuple[str, str]:
+        try:
+            return _PITS[self._connection.product()]
+        except FAILURES as error:
+            raise self._refused(trouble(error).reason) from error
+
     def _forget(self, pit: str) -> None:
         try:
-            self._connection.request("DELETE", "/_pit", body=orjson.dumps({"id": pit}))
+            api, name = self._pit_api()
+            # OpenSearch takes a list, and names it like the one.
+            body = orjson.dumps({name: pit if name == "id" else [pit]})
+            self._connection.request("DELETE", f"/{api}", body=body)
         except FAILURES:
             return  # it ends by itself when its time is over
 

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from shippers.sinks.elasticsearch.product import Product
+
 __all__ = [
     "SHIPPER_PRIVILEGES",
     "ClusterState",
@@ -36,8 +38,15 @@ SHIPPER_PRIVILEGES: Final = ("create_doc", "auto_configure")
 SHIPPER_EXCESS: Final = ("index", "delete", "delete_index", "manage")
 """Privileges that would let a shipper change or remove shipped records."""
 
-_OLDEST: Final = (8, 19)
-_NEWEST_MAJOR: Final = 9
+_VERSIONS: Final[Mapping[Product, tuple[str, tuple[int, int], int]]] = {
+    "elasticsearch": ("Elasticsearch", (8, 19), 9),
+    "opensearch": ("OpenSearch", (2, 19), 2),
+}
+"""Name, oldest version that is supported, and newest major version that was tested."""
+_SECURE: Final[Mapping[Product, str]] = {
+    "elasticsearch": "Set xpack.security.enabled, and give the shipper the role auditlog_shipper.",
+    "opensearch": "Install the security plugin, and give the shipper the role auditlog_shipper.",
+}
 _SKEW_ALLOWED: Final = dt.timedelta(seconds=2)
 _SERVERS_OWN: Final = {
     f"{what}_date{form}" for what in ("created", "modified") for form in ("", "_millis")
@@ -72,6 +81,7 @@ class ClusterState:
     skew             the cluster's clock less ours
     """
 
+    product: Product = "elasticsearch"
     versions: tuple[str, ...] | None = None
     templates: Mapping[str, Mapping[str, Any]] | None = None
     durability: Mapping[str, str] | None = None
@@ -144,16 +154,16 @@ def _version(state: ClusterState) -> Iterator[SetupCheck]:
     if state.versions is None:
         yield _unseen(state, "version", "The set-up user needs the cluster privilege monitor.")
         return
-    named = ", ".join(state.versions)
+    product, oldest, newest_major = _VERSIONS[state.product]
+    named = f"{product} {', '.join(state.versions)}"
     numbers = [tuple(map(int, re.findall(r"\d+", version))) for version in state.versions]
-    if any(number < _OLDEST for number in numbers):
-        yield SetupCheck("version", "missing", f"Elasticsearch {named}", "8.19 or newer is needed.")
-    elif any(number[0] > _NEWEST_MAJOR for number in numbers):
-        yield SetupCheck(
-            "version", "warning", f"Elasticsearch {named} is newer than what was tested"
-        )
+    if any(number < oldest for number in numbers):
+        needed = ".".join(map(str, oldest))
+        yield SetupCheck("version", "missing", named, f"{needed} or newer is needed.")
+    elif any(number[0] > newest_major for number in numbers):
+        yield SetupCheck("version", "warning", f"{named} is newer than what was tested")
     else:
-        yield SetupCheck("version", "ok", f"Elasticsearch {named}")
+        yield SetupCheck("version", "ok", named)
 
 
 def _templates(
@@ -211,11 +221,19 @@ def _privileges(state: ClusterState) -> Iterator[SetupCheck]:
             "privileges",
             "warning",
             "security is off: whoever reaches the cluster can change and delete records",
-            "Set xpack.security.enabled, and give the shipper the role auditlog_shipper.",
+            _SECURE[state.product],
         )
         return
     if state.secured is None:
         yield _unseen(state, "privileges", "")
+        return
+    if state.product == "opensearch":
+        yield SetupCheck(
+            "privileges",
+            "ok",
+            "security is on; OpenSearch cannot be asked what a user may do",
+            "The roles in deploy/opensearch/roles.yml are enough.",
+        )
         return
     if state.shipper is None:
         if trouble := (state.troubles or {}).get("shipper"):

@@ -1,4 +1,4 @@
-"""Deliver into Elasticsearch 8.19 or 9 over its bulk API.
+"""Deliver into Elasticsearch 8.19 or 9, or OpenSearch 2.19, over its bulk API.
 
 An answer that neither proves nor refuses a single item is RETRY for all of them: connection,
 timeout, 429, 5xx, credentials, index blocks.  There are two exceptions.  After 413 the request is
@@ -128,7 +128,7 @@ class ElasticsearchSink:
 
     def _put_template(self, source: str) -> None:
         """Put the template of a source ("": of the audit logs) if it is missing or older."""
-        name, body = template_for(self._options, source)
+        name, body = template_for(self._options, source, self.connection.product())
         path = f"/_index_template/{name}"
         try:
             if self._present_version(path) < body["version"]:

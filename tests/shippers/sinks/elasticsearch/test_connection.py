@@ -6,6 +6,7 @@ import contextlib
 import gc
 import hashlib
 import logging
+import re
 import ssl
 import sys
 import traceback
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import elasticsearch
 import pytest
 import trustme
 from pytest_httpserver import HTTPServer
@@ -109,6 +111,57 @@ def test_a_certificate_for_another_name_is_refused(
     options = ElasticsearchOptions(urls=(f"https://127.0.0.1:{server.port}",), ca_file=ca_file)
     assert "IP address mismatch" in reason_of(Connection(options))
     assert server.log == []
+
+
+PAGE = Response("<html>secret content</html>", 200, content_type="text/html")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (PAGE, "it answered with status 200, text/html, from Werkzeug"),
+        (Response("{}", 200, content_type="application/json"), "200, application/json, from Werk"),
+    ],
+)
+def test_named(httpserver: HTTPServer, answer: Response, words: str) -> None:
+    """named: what is neither Elasticsearch nor OpenSearch is named at its first answer"""
+    httpserver.expect_request(re.compile(".*")).respond_with_response(answer)
+    connection = Connection(ElasticsearchOptions(urls=(httpserver.url_for("").rstrip("/"),)))
+    with pytest.raises(elasticsearch.UnsupportedProductError) as raised:
+        connection.request("POST", "/_bulk", headers=NDJSON, body=b"{}\n")
+    reason = trouble(raised.value).reason
+    assert reason.startswith("this is not Elasticsearch or OpenSearch: ")
+    assert words in reason
+    assert "secret" not in reason
+    with pytest.raises(elasticsearch.UnsupportedProductError):
+        connection.product()
+    connection.close()
+
+
+OPENSEARCH = {"version": {"distribution": "opensearch", "number": "2.19.1"}}
+NO_PERMISSION = {
+    "error": {
+        "type": "security_exception",
+        "reason": "no permissions for [cluster:monitor/main] and User [name=shipper]",
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "product"),
+    [
+        (200, OPENSEARCH, "opensearch"),
+        (403, NO_PERMISSION, "opensearch"),
+        (503, {"error": "no master"}, "elasticsearch"),
+    ],
+)
+def test_a_cluster_is_recognised_by_what_it_says_of_itself(
+    httpserver: HTTPServer, status: int, body: dict[str, Any], product: str
+) -> None:
+    httpserver.expect_request("/").respond_with_json(body, status)
+    connection = Connection(ElasticsearchOptions(urls=(httpserver.url_for("").rstrip("/"),)))
+    assert connection.product() == product
+    connection.close()
 
 
 @pytest.fixture

@@ -312,7 +312,7 @@ def test_credentials_are_sent_and_shown_nowhere(
         outcomes = sink.deliver(RECORDS)
         connection = sink.connection
         shown = f"{sink!r} {sink._options!r} {sink.address} {outcomes!r} {credentials!r}"
-        shown += f"{connection!r} {connection._client!r}"
+        shown += f"{connection!r} {connection._transport!r}"
         assert SECRET not in shown
         sink.close()
     sent = [asked.headers["Authorization"] for asked, _ in wire.server.log]
@@ -341,7 +341,7 @@ def test_impossible_options_are_refused_without_showing_a_secret(options: dict[s
 def test_a_url_without_port_means_the_schemes_own(wire: Wire) -> None:
     for url in ("http://es.example", "https://es.example/prefix"):
         sink = ElasticsearchSink("main", ElasticsearchOptions(urls=(url,)))
-        (node,) = sink.connection._client.transport.node_pool.all()
+        (node,) = sink.connection._transport.node_pool.all()
         assert (node.config.port, node.config.path_prefix) == (
             (80, "") if url.startswith("http:") else (443, "/prefix")
         )
