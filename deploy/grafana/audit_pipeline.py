@@ -29,6 +29,7 @@ def audit_pipeline() -> Dashboard:
     _shipped(built)
     _ended(built)
     _witnessed(built)
+    _fleet(built)
     _agent(built)
     return built.build()
 
@@ -298,6 +299,37 @@ def _witnessed(built: dashboard.Dashboard) -> None:
             {"{{origin}}": "rate(auditlog_witness_log_records[5m])"},
             "ops",
             says="Records a second in the checkpoints that it cosigned.",
+        ),
+    ):
+        built.with_panel(panel)
+
+
+def _fleet(built: dashboard.Dashboard) -> None:
+    built.with_row(dashboard.Row("All hosts, as the index has them"))
+    for panel in (
+        number(
+            "Need a person",
+            "sum(auditlog_fleet_needs_person)",
+            says="Silent, missing, unknown or incomplete logs; auditctl fleet names them.",
+            limit=1,
+        ),
+        number(
+            "Missing records",
+            "sum(auditlog_fleet_missing_records)",
+            says="By their sequence numbers.",
+            limit=1,
+        ),
+        number(
+            "Numbers used twice",
+            "sum(auditlog_fleet_forked_records)",
+            says="Two hosts write under one name, or a log was rewritten.",
+            limit=1,
+        ),
+        graph(
+            "Oldest last record",
+            {"{{name}}": "topk(10, time() - auditlog_fleet_last_record_timestamp_seconds)"},
+            "s",
+            says="The ten logs that have been silent longest.",
         ),
     ):
         built.with_panel(panel)

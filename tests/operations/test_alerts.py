@@ -16,11 +16,12 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,7 @@ THRESHOLDS: Final = {
     "lag_records > 100000": "lag_records > 100",
     "overdue_seconds > 86400": "overdue_seconds > 1",
     "witnessed_timestamp_seconds > 3600": "witnessed_timestamp_seconds > 8",
+    "last_record_timestamp_seconds > 900": "last_record_timestamp_seconds > 8",
     "checkpoint_age_seconds > 3600": "checkpoint_age_seconds > 8",
     ") > 2 * 86400": ") > 8",
 }
@@ -138,6 +140,7 @@ class Site:
             "rbee-hive": [self.rbee.services["hive"].port],
             "auditlog-agent": [self.damaged.port, self.late.port],
             "auditlog-witness": [self.witness.port],
+            "auditlog-fleet": [self._fleet()],
         }
 
     # The faults ------------------------------------------------------------------------------
@@ -275,6 +278,20 @@ class Site:
             f"[sinks.mute]\nkind = 'elasticsearch'\nurls = ['{refusing_elasticsearch(server)}']\n"
             "[evidence]\nverify_every = '1s'\nverify_cpu_share = 0.0001\n",
         )
+
+    def _fleet(self) -> int:
+        """Serve what `auditctl fleet` says of an index that lacks a record."""
+        place = self.place / "fleet"
+        write_log(place / "audit", "gapped@fleet", at=self.now)
+        index = place / "index.sqlite"
+        auditctl("ship", place / "audit", "--to", index, "--once")
+        with closing(sqlite3.connect(index)) as connection, connection:
+            connection.execute("DELETE FROM records WHERE seq = 5")
+        command = [sys.executable, "-m", "auditctl", "fleet", str(index), "--metrics"]
+        text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        server = self._stack.enter_context(HTTPServer())
+        server.expect_request("/metrics").respond_with_data(text, content_type="text/plain")
+        return server.port
 
     def _witness(self) -> Process:
         port, place = free_port(), self.place / "witness"

@@ -21,6 +21,7 @@ AGENT: Final = 'job="auditlog-agent",instance="h1:9464"'
 WRITER: Final = 'job="queen-rbee",instance="q:8080",log="queen-rbee@h1"'
 SINK: Final = f'{AGENT},sink="main"'
 WITNESSED: Final = 'job="auditlog-witness",instance="w1:7380",origin="audit.example.com/h1/a@h1"'
+OF_FLEET: Final = 'job="node",instance="mon:9100",name="queen-rbee@h1"'
 OF_LOG: Final = 'log="queen-rbee@h1"'
 LAG: Final = f'{SINK},log="queen-rbee@h1"'
 ALL_UP: Final = {
@@ -279,6 +280,21 @@ CASES: Final = [
             f"auditlog_log_open{{{AGENT},{OF_LOG}}}": "0x90",
         },
         (), (30, 80), {},
+    ),
+    Case(
+        "AuditFleetIncomplete",
+        {f"auditlog_fleet_missing_records{{{OF_FLEET}}}": "0 3x20 0x5"},
+        (11, 21), (1, 10, 22), of(OF_FLEET),
+    ),
+    Case(
+        "AuditFleetIncomplete",
+        {f"auditlog_fleet_forked_records{{{OF_FLEET}}}": "0 1x20 0x5"},
+        (11, 21), (1, 10, 22), of(OF_FLEET),
+    ),
+    Case(
+        "AuditFleetNeedsPerson",
+        {f"auditlog_fleet_needs_person{{{OF_FLEET}}}": "0 1x20 0x5"},
+        (11, 21), (1, 10, 22), of(OF_FLEET),
     ),
     # In steps of an hour: the last success was at minute 0.
     Case(
