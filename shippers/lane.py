@@ -301,11 +301,13 @@ def stats_of(
     is_open: bool = False,
     restarts: int = 0,
     redactions: Mapping[str, int] | None = None,
+    damage: str = "",
 ) -> LogStats:
     """The statistics of what ships as one log: a lane of an audit log, all lanes of a source.
 
     ``ended`` are the counts of lanes that are no more, ``unread_bytes`` those of no lane yet.
-    Without ``lag_records`` the pending records are what is known of them.
+    Without ``lag_records`` the pending records are what is known of them.  ``damage`` says why
+    something cannot be read while the rest goes on.
     """
     lanes = tuple(lanes)
     counts = Counts.total([ended or Counts(), *(lane.counts for lane in lanes)])
@@ -318,10 +320,11 @@ def stats_of(
         lag_records=counts.pending if lag_records is None else lag_records,
         lag_bytes=unread_bytes + sum(lane.lag_bytes() for lane in lanes),
         oldest_at=parse_timestamp(min(waiting)) if waiting else unread_at,
-        trouble=next((lane.trouble for lane in lanes if lane.trouble), ""),
+        trouble=next((lane.trouble for lane in lanes if lane.trouble), damage),
         kind=kind,
         last_at=last_at,
         is_open=is_open,
         restarts=restarts,
         redactions=redactions or {},
+        unreadable=next((str(e) for lane in lanes if (e := lane.read_error) is not None), damage),
     )

@@ -67,6 +67,7 @@ class LogStats(Counts):
     restarts           times that reading began anew: truncated files, a journalctl that ended, a
                        journal that lost the cursor's entry
     redactions         how often each rule took a secret out of a line of another program
+    unreadable         why something of the source cannot be read at the moment, or ""
     """
 
     sink: str
@@ -81,6 +82,7 @@ class LogStats(Counts):
     kind: str = "audit_log"
     restarts: int = 0
     redactions: Mapping[str, int] = field(default_factory=dict)
+    unreadable: str = ""
 
     def lag_seconds(self, now: dt.datetime) -> float:
         """The age of the first record that is not acknowledged; 0 if there is none."""

@@ -137,6 +137,10 @@ class Agent:
             for reason in (sink.trouble, sink.unsaved)
             if reason
         ]
+        unreadable = {
+            log.log: log.unreadable for log in (stats.logs if stats else ()) if log.unreadable
+        }
+        reasons += [f"{log}: {reason}" for log, reason in list(unreadable.items())[:_NAMED_ALARMS]]
         verification = self._services.verification()
         if verification is not None:
             reasons += [f"verification: {alarm}" for alarm in verification.alarms[:_NAMED_ALARMS]]

@@ -233,6 +233,11 @@ def _of_logs(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
             "Age of the first record that is not acknowledged; 0 when there is none.",
             lambda e: e.lag_seconds(now),
         ),
+        (
+            "source_troubled",
+            "1 while something of a log or another source cannot be read.",
+            lambda e: bool(e.unreadable),
+        ),
     )
     for name, text, value in gauges:
         samples = tuple(((entry.log, entry.sink), value(entry)) for entry in stats.logs)

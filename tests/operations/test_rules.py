@@ -210,6 +210,11 @@ CASES: Final = [
         (6, 10), (5, 11), of(SINK),
     ),
     Case(
+        "AuditSourceTroubled",
+        {f"auditlog_shipper_source_troubled{{{LAG}}}": "0 1x9 0x5"},
+        (6, 10), (5, 11), of(LAG),
+    ),
+    Case(
         "AuditQuarantineNotEmpty",
         {f"auditlog_shipper_quarantine_entries{{{SINK}}}": "0 2x9 0x5"},
         (6, 10), (5, 11), of(SINK),

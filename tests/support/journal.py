@@ -82,6 +82,13 @@ class Journal:
             if path != self.active:
                 path.unlink()
 
+    def damage(self, entry: int) -> None:
+        """Overwrite an entry's message and what lies around it, as a bad block of a disk does."""
+        with self.active.open("r+b") as file:
+            place = file.read().index(b"entry %d\0" % entry)
+            file.seek(place - 64)
+            file.write(b"\xa5" * 256)
+
     def _encode(self, fields: dict[str, str | bytes | list[str]]) -> bytes:
         at = _START + self.entries * 1_000_000
         lines = [

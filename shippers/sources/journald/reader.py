@@ -4,23 +4,29 @@ The child starts with the entry of the cursor itself.  If that entry is gone, as
 a vacuum, the journal is read from its oldest entry, which costs time and duplicates, and never an
 entry.
 
+journalctl leaves the rest of a damaged file out, and ends well: what it says of that is for its
+log level debug alone, so it runs with that, and its words are read while it runs.
+
 A child that ends is started again from the last entry that was read.  It ends by itself when this
 process is gone: journalctl watches its standard output.
 
 Invariants (tests of the same name in tests/shippers/sources/journald/test_source.py):
   resumes     from any cursor exactly the entries behind it follow
   cursor_lost a cursor whose entry is gone is logged, counted, and costs no entry
+  damaged     a file that is damaged, and of which journalctl leaves entries out, is named
   no_zombie   no child outlives its reader, or this process
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 import subprocess
 import threading
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shippers.backoff import Backoff
@@ -37,6 +43,15 @@ _AHEAD_BYTES: Final = 4 << 20
 _LINE_BYTES: Final = 8 << 20
 _CURSOR: Final = re.compile(rb'"__CURSOR":"([^"\\]+)"')
 _STOP_SECONDS: Final = 2.0
+_SAID_BYTES: Final = 4096
+_SPEAKING: Final = {"SYSTEMD_LOG_LEVEL": "debug", "SYSTEMD_LOG_TARGET": "console-prefixed"}
+_LEVEL: Final = re.compile(r"<(\d{1,3})>")
+_NOTICE: Final = 5  # syslog(3), with the facility above it: the rest is chatter, apart from damage
+# Of libsystemd's messages about journal files, those after which entries are left out.
+_DAMAGE: Final = re.compile(
+    r"(?:Can't iterate|[Jj]ournal file|Failed to (?:open|read|map)).*?(/\S+\.journal~?)"
+    r".*(?:Bad message|truncated|corrupt|unsupported|Input/output error|No data available)"
+)
 
 
 class JournalReader:
@@ -55,6 +70,8 @@ class JournalReader:
         again: bool,
     ) -> None:
         self.trouble = ""
+        self._damage = ""
+        self._damaged: Path | None = None
         self.restarts = 0
         self.ended = False
         self._command = list(command)
@@ -70,6 +87,12 @@ class JournalReader:
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="auditlog-journal", daemon=True)
         self._thread.start()
+
+    @property
+    def damage(self) -> str:
+        """What journalctl said of a damaged file, as long as that is there; else ""."""
+        damaged = self._damaged
+        return self._damage if damaged is not None and damaged.exists() else ""
 
     @property
     def ahead_bytes(self) -> int:
@@ -129,11 +152,12 @@ class JournalReader:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                env={**os.environ, **_SPEAKING},
             )
         except OSError as error:
             self.trouble = f"journalctl cannot be started: {error.strerror}"
             return False
-        complaint: list[bytes] = []
+        complaint: list[str] = []
         with child:
             with self._changed:
                 self._child = child
@@ -141,14 +165,12 @@ class JournalReader:
                 child.terminate()
             assert child.stdout is not None  # noqa: S101  (both are pipes)
             assert child.stderr is not None  # noqa: S101  (as above)
-            listener = threading.Thread(
-                target=lambda err: complaint.append(err.read()[-500:]), args=(child.stderr,)
-            )
+            listener = threading.Thread(target=self._listen, args=(child.stderr, complaint))
             listener.start()
             progress = self._read_lines(child.stdout, cursor)
             child.terminate()  # it may have been left in the middle
             listener.join()
-        said = b"".join(complaint).decode("utf-8", "replace").strip().partition("\n")[0]
+        said = complaint[0] if complaint else ""
         if not progress and cursor is not None and "cursor" in said:
             self._lose_cursor(said)
         elif not progress and not self._lost and child.returncode > 0:
@@ -178,6 +200,28 @@ class JournalReader:
             if found is not None:
                 self._cursor = found[1].decode()
         return progress
+
+    def _listen(self, errors: IO[bytes], complaint: list[str]) -> None:
+        """Take what the child says: its first complaint, and any damage at once."""
+        while line := errors.readline(_SAID_BYTES):
+            said = line.decode("utf-8", "replace").strip()
+            if (level := _LEVEL.match(said)) is not None:
+                said = said[level.end() :]
+            if said and not complaint and (level is None or int(level[1]) & 7 <= _NOTICE):
+                complaint.append(said[:500])
+            if (found := _DAMAGE.search(said)) is not None:
+                self._note_damage(Path(found[1]), said)
+
+    def _note_damage(self, path: Path, said: str) -> None:
+        if path != self._damaged:
+            _logger.error(
+                "entries of the journal are not shipped, since a file of it is damaged: "
+                "journalctl says %r; see journalctl --verify --file=%s",
+                said,
+                path,
+            )
+        self._damaged = path
+        self._damage = f"a file of the journal is damaged, entries are left out: {said}"
 
     def _lose_cursor(self, why: str) -> None:
         _logger.warning(

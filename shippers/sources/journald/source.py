@@ -60,6 +60,11 @@ class JournalHarvester:
         return self._reader is not None and self._reader.ended and not self._reader.ahead_bytes
 
     @property
+    def damage(self) -> str:
+        """Why entries are left out of what is read, or ""."""
+        return "" if self._reader is None else self._reader.damage
+
+    @property
     def restarts(self) -> int:
         return self._earlier_restarts + (0 if self._reader is None else self._reader.restarts)
 
@@ -143,10 +148,15 @@ class JournalFeed:
 
     def stats(self, lock: threading.Lock) -> list[LogStats]:
         with lock:
-            restarts = self._harvester.restarts
-            sink = self._context.sink
             return [
-                stats_of(sink, self._name, JournaldOptions.kind, [self._lane], restarts=restarts)
+                stats_of(
+                    self._context.sink,
+                    self._name,
+                    JournaldOptions.kind,
+                    [self._lane],
+                    restarts=self._harvester.restarts,
+                    damage=self._harvester.damage,
+                )
             ]
 
     def _load(self) -> str | None:

@@ -26,6 +26,7 @@ from auditctl.config.model import load
 from auditlog import durable_fs
 from auditlog.cursors import CursorStore
 from auditlog.verification.verify import verify
+from tests.support.journal import UNIT, Journal, need_journal
 from tests.support.logs import LogBuilder, write_log
 from tests.support.ndjson import App
 from tests.support.ports import own_port
@@ -496,6 +497,23 @@ def test_a_host_without_audit_logs_ships_its_other_sources(config: Path, tmp_pat
         assert process.wait(PATIENCE_SECONDS) == 0
     assert "retains" not in said(config), "what other programs wrote is not ours to delete"
     assert "Traceback" not in said(config)
+
+
+def test_a_damaged_file_of_the_journal_is_a_reason_and_a_metric(
+    config: Path, tmp_path: Path
+) -> None:
+    need_journal()
+    journal = Journal(tmp_path / "journal")
+    journal.add(200)
+    journal.damage(100)
+    _, _, sinks = config.read_text().partition("\n")
+    source = f"name = 'journal'\nunits = ['{UNIT}']\ndirectory = '{journal.directory}'\n"
+    config.write_text(f"{sinks}[[sources.journald]]\n{source}")
+    with running(config, "--only", "ship"):
+        eventually(lambda: "entries are left out" in readiness(config)[1])
+        assert readiness(config)[0] == 503
+        sample = 'auditlog_shipper_source_troubled{log="journal",sink="main"} 1.0'
+        eventually(lambda: sample in metrics(config))
 
 
 def test_a_host_without_audit_logs_ships_them_once(

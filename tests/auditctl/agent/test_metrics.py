@@ -50,7 +50,7 @@ def test_balance() -> None:
 def test_names() -> None:
     units = "total|records|bytes|seconds|segments|requests|entries|info"
     states = "shipper_logs|shipper_sink_troubled|retention_refused|retention_running"
-    states += "|verification_alarms|evidence_troubled|log_open"
+    states += "|shipper_source_troubled|verification_alarms|evidence_troubled|log_open"
     name = re.compile(
         rf"auditlog_(?:(?:(?:shipper|retention|agent)_)?[a-z_]+_(?:{units})|{states})"
     )

@@ -145,6 +145,49 @@ def test_cursor_lost(
     assert service(journal, sink, tmp_path / "state").run_once().logs[0].written == 0
 
 
+@pytest.mark.parametrize("kind", ["in the middle", "cut"])
+def test_damaged(
+    journal: Journal,
+    tmp_path: Path,
+    running: Start,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    """damaged: a file that is damaged, and of which journalctl leaves entries out, is named"""
+    journal.add(200)
+    damaged = journal.active
+    if kind == "cut":
+        os.truncate(damaged, damaged.stat().st_size // 2)
+    else:
+        journal.damage(100)
+    journal.rotate()
+    journal.add(3)
+    sink = FakeSink()
+    shipping = service(journal, sink, tmp_path / "state")
+    live = running(shipping)
+    eventually(lambda: "entry 203" in texts(sink), "the files beside it are shipped")
+    eventually(lambda: str(damaged) in shipping.stats().logs[0].unreadable)
+    journal.add(1)
+    eventually(lambda: "entry 204" in texts(sink), "and go on")
+    [stats] = shipping.stats().logs
+    assert str(damaged) in stats.trouble
+    assert f"journalctl --verify --file={damaged}" in caplog.text
+    assert "entry 150" not in texts(sink)
+    damaged.unlink()
+    eventually(lambda: not shipping.stats().logs[0].unreadable, "it is over with the file")
+    live.stop()
+    whole = service(journal, FakeSink(), tmp_path / "anew")
+    assert whole.run_once().complete
+
+
+def test_once_says_what_a_damaged_file_left_out(journal: Journal, tmp_path: Path) -> None:
+    journal.add(200)
+    journal.damage(100)
+    summary = service(journal, FakeSink(), tmp_path / "state").run_once()
+    assert not summary.complete
+    assert "entries are left out" in summary.logs[0].unreadable
+
+
 def test_no_zombie(journal: Journal, tmp_path: Path, running: Start) -> None:
     """no_zombie: no child outlives its reader; one that is killed is replaced and reaped"""
     journal.add(3)
