@@ -94,7 +94,10 @@ class RecordCounter(Protocol):
         ...
 
     def can_count(self, sink: str) -> bool:
-        """Whether the sink can be asked at little cost; if not, the reason is logged."""
+        """Whether the sink can be asked at little cost; if not, the reason is logged.
+
+        Raises AuditLogError or OSError when that cannot be told, as of one that does not answer.
+        """
         ...
 
 
@@ -219,7 +222,7 @@ class FileHandler:
     cursors: SinkCursors
     run: RetentionRun
     counter: RecordCounter | None = None
-    can_count: dict[str, bool] = field(default_factory=dict)
+    can_count: dict[str, bool | Exception] = field(default_factory=dict)
 
     def open(
         self, action: Action, holds: Sequence[Hold], stop: threading.Event
@@ -235,10 +238,19 @@ class FileHandler:
         return self._open_segment(action, subject, holds, stop)
 
     def counts_in(self, sink: str) -> bool:
-        """Whether records can be counted in the sink; asked once a run."""
+        """Whether records can be counted in the sink; asked once a run.
+
+        Raises AuditLogError or OSError when that cannot be told.
+        """
         if sink not in self.can_count:
-            self.can_count[sink] = self.counter is not None and self.counter.can_count(sink)
-        return self.can_count[sink]
+            try:
+                self.can_count[sink] = self.counter is not None and self.counter.can_count(sink)
+            except (AuditLogError, OSError) as error:
+                self.can_count[sink] = error
+        known = self.can_count[sink]
+        if isinstance(known, Exception):
+            raise known
+        return known
 
     def _open_segment(
         self,

@@ -84,7 +84,7 @@ class RetentionPolicy:
     keep_at_least                  number of newest segments of a log that are never deleted
     max_delete_fraction            a run that would delete a larger share of a log's segments stops
     verify_before_delete           "index": count a segment's records in every sink before deleting;
-                                   "auto": in every sink that can be asked; "none": trust cursors
+                                   "auto": in every sink whose user may read; "none": trust cursors
     max_total_bytes                limit for the directory's segments and adopted files; beyond it
                                    the oldest are deleted early, unless a rule other than age keeps
                                    them
@@ -114,7 +114,7 @@ class RetentionPolicy:
     verify_before_delete: Annotated[
         DeletionCheck,
         "count the records in the sinks before they are deleted: `index` in every sink, `auto` in "
-        "those that can be asked, `none` in no sink",
+        "those whose user may read, `none` in no sink; one that does not answer keeps them",
     ] = "auto"
     max_total_bytes: Annotated[
         int | None, "total size of segments and adopted files above which the oldest go earlier"

@@ -8,6 +8,7 @@ Invariants (tests of the same name in tests/auditctl/composition/test_index_coun
   quarantined  what the sink rejected is accounted for once, an alarm about the log is not
   retired      what was in an index that retention deleted is accounted for
   unreachable  a sink that cannot be asked is an error, never a number
+  silent       only a user who may not read is a reason to go by the cursor alone
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from auditctl.composition.sinks import daily_index, elasticsearch_credentials, unanswered_hint
-from auditctl.errors import CommandFailed
-from auditlog.errors import AuditLogError
+from auditctl.errors import CommandFailed, ConfigError
 from auditlog.format.segment_names import LogId
 from auditlog.reading.deleted_indices import DeletedIndices
 from shippers.quarantine.store import history_path
@@ -72,9 +72,11 @@ class SinkCounts:
         return stored + self._quarantined(sink, str(log), first_seq, last_seq)
 
     def can_count(self, sink: str) -> bool:
-        """Whether the sink can be asked: a file always can, a cluster if it answers and permits.
+        """Whether the sink can be asked: a file always can, a cluster if its user may read.
 
-        A file that is missing cannot have the records, so counting in it is an error.
+        A file that is missing cannot have the records, so counting in it is an error.  A cluster
+        that does not answer is one as well, since its silence says nothing about the records.
+        Raises CommandFailed.
         """
         config = self._sinks.get(sink)
         if config is None:
@@ -83,7 +85,7 @@ class SinkCounts:
             return True
         try:
             _in_elasticsearch(config, LogId("auditlog", "none"), 1, 1)
-        except AuditLogError as error:
+        except (_MayNotAsk, ConfigError) as error:
             _logger.warning("records are deleted by what was acknowledged alone: %s", error)
             return False
         return True
@@ -100,6 +102,10 @@ class SinkCounts:
             if entry.get("log") == log and kind in _REFUSED and isinstance(seq, int):
                 refused.add(seq)
         return sum(first_seq <= seq <= last_seq for seq in refused)
+
+
+class _MayNotAsk(CommandFailed):
+    """The cluster does not let this user count."""
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -154,7 +160,8 @@ def _in_elasticsearch(
         )
     except FAILURES as error:
         found = trouble(error)
-        raise CommandFailed(
+        refused = _MayNotAsk if found.status in (401, 403) else CommandFailed
+        raise refused(
             f"sink {config.name}: its records cannot be counted ({found.reason})",
             hint=unanswered_hint(found.status, _HINT),
         ) from error

@@ -60,6 +60,9 @@ def _asked(config: Config, sink: SinkConfig) -> str:
             return 'verify_before_delete = "index"'
         if sink.index_delete_after is not None:
             return "index_delete_after"
+        secret = sink.password_file or sink.api_key_file or sink.username
+        if not secret and any(policy.verify_before_delete == "auto" for policy in policies):
+            return 'verify_before_delete = "auto"'
     return ""
 
 

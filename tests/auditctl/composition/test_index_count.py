@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +28,13 @@ from tests.support.shipments import shipments
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_httpserver import HTTPServer
+
     from tests.auditctl.conftest import Result
 
 LOG = LogId("queen-rbee", "hive1")
 DAY = START.date()
+UNREADABLE = "username = 'u'\npassword_file = '/nonexistent'"
 
 
 @pytest.fixture(params=["sqlite", "elasticsearch"])
@@ -149,21 +153,35 @@ def test_prune_counts_before_it_deletes(
 
 
 @pytest.mark.parametrize(
-    ("kind", "deleted"),
+    ("kind", "answer", "deleted"),
     [
-        ("kind = 'sqlite'\npath = 'none.sqlite'", False),
-        ("kind = 'elasticsearch'\nurls = ['http://127.0.0.1:1']", True),
+        ("kind = 'sqlite'\npath = 'none.sqlite'", 0, False),
+        ("kind = 'elasticsearch'\nurls = ['http://127.0.0.1:1']", 0, False),
+        ("kind = 'elasticsearch'\nurls = ['URL']", 503, False),
+        ("kind = 'elasticsearch'\nurls = ['URL']", 429, False),
+        ("kind = 'elasticsearch'\nurls = ['URL']", 403, True),
+        ("kind = 'elasticsearch'\nurls = ['URL']", 401, True),
+        (
+            f"kind = 'elasticsearch'\nurls = ['http://127.0.0.1:1']\n{UNREADABLE}",
+            0,
+            True,
+        ),
     ],
 )
 def test_by_default_a_forged_cursor_does_not_let_records_go_that_a_sink_could_be_asked_for(
     run: Callable[..., Result],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    httpserver: HTTPServer,
     *,
     kind: str,
+    answer: int,
     deleted: bool,
 ) -> None:
-    """A cluster that does not answer is not counted in, so that its cursor decides as before."""
+    """silent: a cluster that gives no answer keeps them; a user who may not read cannot be asked"""
+    product = {"X-Elastic-Product": "Elasticsearch"}
+    httpserver.expect_request(re.compile(".*")).respond_with_json({}, answer or 500, product)
+    kind = kind.replace("URL", httpserver.url_for("").rstrip("/"))
     built = write_log(tmp_path / "audit", records=3, segments=5, days=20)
     config = tmp_path / "c.toml"
     kind = kind.replace("none.sqlite", f"{tmp_path}/none.sqlite")
@@ -175,6 +193,7 @@ def test_by_default_a_forged_cursor_does_not_let_records_go_that_a_sink_could_be
     forged = Cursor(built.log, built.names[-1].logical, size, last.seq, last.hash, START)
     CursorStore(tmp_path / "state").save("main", forged)
     at = (START + dt.timedelta(days=100)).isoformat()
-    run("prune", "--config", config, "--at", at)
+    result = run("prune", "--config", config, "--at", at)
     assert built.paths[0].exists() != deleted
+    assert (result.code == 0) == deleted
     assert ("deleted by what was acknowledged alone" in caplog.text) == deleted

@@ -38,7 +38,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("retention", "sink"), [(COUNTS, ""), (COUNTS_SOME, ""), ("", DELETES)])
+@pytest.mark.parametrize(
+    ("retention", "sink"), [(COUNTS, ""), (COUNTS_SOME, ""), ("", DELETES), ("", "")]
+)
 def test_a_cluster_elsewhere_has_to_be_allowed(root: Path, retention: str, sink: str) -> None:
     config = configured(root, retention, sink)
     (found,) = check_reach(config, root)
@@ -51,7 +53,10 @@ def test_a_cluster_elsewhere_has_to_be_allowed(root: Path, retention: str, sink:
 
 
 def test_what_asks_no_cluster_needs_none(root: Path) -> None:
-    assert not list(check_reach(configured(root, ""), root))
+    shipper = "username = 'x'\npassword_file = '/x'\n"  # which retention's user cannot read
+    assert not list(check_reach(configured(root, "", shipper), root))
+    trusting = "[retention]\nverify_before_delete = 'none'\n"
+    assert not list(check_reach(configured(root, trusting), root))
     assert not list(check_reach(configured(root, url="http://localhost:9200"), root))
 
 
