@@ -181,7 +181,7 @@ class _ErasureRequest:
                     directory, plan.accepted, order, tombstones=tombstones, policy=config.policy
                 )
         records = [
-            ErasedRecord(each.header.log, each.header.seq, each.header.day)
+            ErasedRecord(each.header.log, each.header.seq, each.header.day, each.header.hash)
             for each in plan.accepted
         ]
         given = self.username is not None or self.api_key_file is not None

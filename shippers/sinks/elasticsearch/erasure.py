@@ -1,10 +1,14 @@
-"""Delete the documents of erased records from Elasticsearch, by their ids.
+"""Delete the documents of erased records from Elasticsearch, by their ids and hashes.
+
+The stored hash is compared first: under the same id there may be the record of another host of the
+same name.  A document that changes between the two is not deleted.
 
 A deleted document is out of searches after the next refresh, and out of the files of the cluster
 after a merge.  An index that is blocked for writing keeps it: that is reported.
 
 Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_erasure.py):
   by_id      exactly the documents of these records are deleted
+  ours       a record of the same id and another hash stays, and is told
   reported   a document that cannot be deleted is a problem; one that is not there is none
 """
 
@@ -17,6 +21,7 @@ import orjson
 
 from shippers.sinks.elasticsearch.bulk import index_name
 from shippers.sinks.elasticsearch.connection import FAILURES, trouble
+from shippers.sinks.erasure import ANOTHER_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +35,9 @@ _BATCH: Final = 1000
 _PARAMS: Final = {"filter_path": "items.delete.status,items.delete.error.type"}
 _NDJSON: Final = {"Accept": "application/json", "Content-Type": "application/x-ndjson"}
 _BLOCKED: Final = "cluster_block_exception"
+_NO_INDEX: Final = "index_not_found_exception"
+_SECURITY: Final = "security_exception"
+_MAY_NOT: Final = "not deleted: the user may not; it needs the role auditlog_erasure"
 
 
 class ElasticsearchErasure:
@@ -46,14 +54,46 @@ class ElasticsearchErasure:
         return [f"{text} ({count} records)" for text, count in problems.items()]
 
     def _erase(self, records: Sequence[ErasedRecord]) -> list[str]:
+        problems: list[str] = []
+        found: list[tuple[ErasedRecord, dict[str, Any]]] = []
+        wanted = [{**self._place(each), "_source": ["hash"]} for each in records]
+        try:
+            answer = self._connection.request("POST", "/_mget", body=orjson.dumps({"docs": wanted}))
+        except FAILURES as error:
+            outcome = trouble(error)
+            reason = f"not deleted: {outcome.reason}" if outcome.status != 403 else _MAY_NOT
+            return [reason] * len(records)
+        documents = answer.get("docs") if isinstance(answer, dict) else None
+        if not isinstance(documents, list) or len(documents) != len(records):
+            return ["not deleted: the answer is not that of a request by ids"] * len(records)
+        for each, document in zip(records, documents, strict=True):
+            if document.get("found"):
+                if document.get("_source", {}).get("hash") == each.hash:
+                    found.append((each, document))
+                else:
+                    problems.append(ANOTHER_RECORD)
+            elif (kind := document.get("error", {}).get("type")) not in (None, _NO_INDEX):
+                problems.append(_MAY_NOT if kind == _SECURITY else f"not deleted: {kind}")
+        return problems + self._delete(found)
+
+    def _place(self, record: ErasedRecord) -> dict[str, Any]:
+        index = index_name(self._prefix, record.day)
+        return {"_index": index, "_id": f"{record.log}:{record.seq}"}
+
+    def _delete(self, found: Sequence[tuple[ErasedRecord, dict[str, Any]]]) -> list[str]:
+        """Delete documents that still are what was read of them."""
+        if not found:
+            return []
+        records = [each for each, _ in found]
         actions = [
             {
                 "delete": {
-                    "_index": index_name(self._prefix, each.day),
-                    "_id": f"{each.log}:{each.seq}",
+                    **self._place(each),
+                    "if_seq_no": document["_seq_no"],
+                    "if_primary_term": document["_primary_term"],
                 }
             }
-            for each in records
+            for each, document in found
         ]
         body = b"".join(orjson.dumps(action) + b"\n" for action in actions)
         try:
@@ -84,5 +124,7 @@ def _problem(item: Any, index: str) -> str:
     if kind == _BLOCKED:
         return f"not deleted: the index {index} is blocked for writing; remove index.blocks.write"
     if status == 403:
-        return "not deleted: the user may not; it needs the role auditlog_erasure"
+        return _MAY_NOT
+    if status == 409:
+        return "not deleted: the document has changed meanwhile; run it again"
     return f"not deleted: the server answered {status} {kind}".rstrip()

@@ -4,7 +4,7 @@
                        it cannot change, delete or even read a document
     auditlog_auditor   reads: search, verify --against; with the shipper's role, reconcile
     auditlog_setup     puts the index template and looks at the cluster; has no document at all
-    auditlog_erasure           deletes documents, for `auditctl erase`; reads none
+    auditlog_erasure           compares and deletes documents, for `auditctl erase`
     auditlog_index_retention   lists and deletes daily indices; reads and writes no document
 
 deploy/elasticsearch/ has them as files, made from here.
@@ -12,7 +12,7 @@ deploy/elasticsearch/ has them as files, made from here.
 Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_roles.py):
   files         the files in deploy/elasticsearch are what this module makes
   deletes_only  who retains indices can delete one of a day, and touch no document and no other
-  erases_only   who erases records can delete a document, and neither read nor make one
+  erases_only   who erases records can read and delete a document, and neither change nor make one
   append_only   the shipper's role can create a document, can neither change nor delete one
 """
 
@@ -40,7 +40,7 @@ ROLES: Final[dict[str, dict[str, Any]]] = {
     },
     "auditlog_erasure": {
         "cluster": [],
-        "indices": [{"names": [_RECORDS], "privileges": ["delete"]}],
+        "indices": [{"names": [_RECORDS], "privileges": ["delete", "read"]}],
     },
     "auditlog_index_retention": {
         "cluster": [],

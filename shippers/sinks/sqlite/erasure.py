@@ -3,8 +3,9 @@
 A deleted row leaves its bytes in the free space of its page, and pages that were split before leave
 copies.  VACUUM writes the file anew without them, and the checkpoint empties the write-ahead log.
 
-Invariant (test of the same name in tests/shippers/sinks/sqlite/test_erasure.py):
+Invariants (tests of the same name in tests/shippers/sinks/sqlite/test_erasure.py):
   no_trace   neither the file nor what lies beside it holds the erased bytes
+  ours       a record of the same id and another hash stays, and is told
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
+
+from shippers.sinks.erasure import ANOTHER_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["SqliteErasure"]
 
 _BUSY_SECONDS: Final = 30.0
-_DELETE: Final = "DELETE FROM records WHERE log = ? AND seq = ?"
+_DELETE: Final = "DELETE FROM records WHERE log = ? AND seq = ? AND hash = ?"
+_LEFT: Final = "SELECT count(*) FROM records WHERE log = ? AND seq = ?"
 
 
 class SqliteErasure:
@@ -41,15 +45,20 @@ class SqliteErasure:
                 connection.execute("PRAGMA secure_delete = ON")
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
-                    connection.executemany(_DELETE, [(log, seq) for log, seq, _ in records])
+                    connection.executemany(_DELETE, [(r.log, r.seq, r.hash) for r in records])
+                left = sum(connection.execute(_LEFT, (r.log, r.seq)).fetchone()[0] for r in records)
                 # Also where nothing was deleted: a run that was killed may not have come so far.
                 connection.execute("VACUUM")
                 busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             return [f"not deleted: SQLite: {error}"]
+        problems = [f"{ANOTHER_RECORD} ({left} records)"] if left else []
         if busy:
-            return ["deleted, but a reader keeps the bytes in the write-ahead log; run it again"]
-        return []
+            return [
+                *problems,
+                "deleted, but a reader keeps the bytes in the write-ahead log; run it again",
+            ]
+        return problems
 
     def close(self) -> None:
         """Return at once: no connection is kept open."""

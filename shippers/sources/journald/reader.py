@@ -90,7 +90,7 @@ class JournalReader:
 
     @property
     def damage(self) -> str:
-        """What journalctl said of a damaged file, as long as that is there; else ""."""
+        """Return journalctl's words about a damaged file, as long as that is there; else ""."""
         damaged = self._damaged
         return self._damage if damaged is not None and damaged.exists() else ""
 

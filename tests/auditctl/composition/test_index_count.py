@@ -168,7 +168,7 @@ def test_prune_counts_before_it_deletes(
         ),
     ],
 )
-def test_by_default_a_forged_cursor_does_not_let_records_go_that_a_sink_could_be_asked_for(
+def test_silent(
     run: Callable[..., Result],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

@@ -25,11 +25,12 @@ def test_taken_out(tmp_path: Path) -> None:
         entries.append(Entry("chain_break", "hash_mismatch: x", LOG, segment, 0, 2))
         entries.append(Entry("not_a_record", "x", LOG, segment, 99, None, None, "", log.lines[1]))
         quarantine.add(entries, NOW)
-    assert erase_from_quarantines(tmp_path, [ErasedRecord(LOG, 2, "2026-11-23")]) == 4
+    second = ErasedRecord(LOG, 2, "2026-11-23", log.headers[1].hash)
+    assert erase_from_quarantines(tmp_path, [second]) == 4
     for sink in ("main", "second"):
         path = tmp_path / "quarantine" / f"{sink}.ndjson"
         left = [(entry.fields["kind"], entry.fields["seq"]) for entry in read_entries(path)]
         assert left == [("refused", 1), ("refused", 3), ("refused", 4), ("chain_break", 2)]
         assert b"words 1" not in path.read_bytes()
-    assert erase_from_quarantines(tmp_path, [ErasedRecord(LOG, 2, "2026-11-23")]) == 0
-    assert erase_from_quarantines(tmp_path / "none", [ErasedRecord(LOG, 2, "2026-11-23")]) == 0
+    assert erase_from_quarantines(tmp_path, [second]) == 0
+    assert erase_from_quarantines(tmp_path / "none", [second]) == 0

@@ -27,8 +27,14 @@ def actors(secured_elasticsearch: SecuredCluster) -> Iterator[Actors]:
     made.close()
 
 
+def hash_of(seq: int) -> str:
+    header = RECORDS[min(seq, len(RECORDS)) - 1].header
+    assert header is not None
+    return header.hash
+
+
 def erased(*seqs: int) -> list[ErasedRecord]:
-    return [ErasedRecord(LOG, seq, DAY) for seq in seqs]
+    return [ErasedRecord(LOG, seq, DAY, hash_of(seq)) for seq in seqs]
 
 
 def there(actors: Actors) -> list[int]:
@@ -49,9 +55,18 @@ def test_by_id(actors: Actors) -> None:
     assert there(actors) == [1, 3]
 
 
+def test_ours(actors: Actors) -> None:
+    """ours: a record of the same id and another hash stays, and is told"""
+    (problem,) = erasure(actors).erase([*erased(1, 3), erased(2)[0]._replace(hash="f" * 64)])
+    assert "another record under this id" in problem
+    assert there(actors) == [2, 4]
+
+
 def test_reported(actors: Actors) -> None:
     """reported: a document that cannot be deleted is a problem; one that is not there is none"""
-    assert erasure(actors).erase([*erased(99), ErasedRecord(LOG, 1, "2020-01-01")]) == []
+    assert (
+        erasure(actors).erase([*erased(99), ErasedRecord(LOG, 1, "2020-01-01", hash_of(1))]) == []
+    )
     (refused,) = erasure(actors, "shipper").erase(erased(1, 2))
     assert "auditlog_erasure" in refused
     assert "2 records" in refused

@@ -138,20 +138,21 @@ def test_deletes_only(secured_elasticsearch: SecuredCluster) -> None:
 
 
 def test_erases_only(secured_elasticsearch: SecuredCluster) -> None:
-    """erases_only: who erases records can delete a document, and neither read nor make one"""
+    """erases_only: who erases can read and delete a document, and neither change nor make one"""
     made = Actors(secured_elasticsearch, f"llama-orch-audit-{uuid.uuid4().hex[:8]}")
     try:
         assert made.sink("shipper").deliver(RECORDS) == [INDEXED] * 4
         connection, document = made.connection("erasure"), f"/{made.index}/_doc/queen-rbee@hive1:2"
         for method, path, body in [
-            ("GET", document, None),
-            ("GET", f"/{made.index}/_search", None),
             ("PUT", document, b"{}"),
+            ("PUT", f"/{made.index}/_doc/queen-rbee@hive1:99", b"{}"),
+            ("POST", f"/{made.index}/_update/queen-rbee@hive1:2", b'{"doc":{}}'),
             ("DELETE", f"/{made.index}", None),
             ("PUT", f"/{made.index}/_settings", b'{"index":{"blocks":{"write":true}}}'),
         ]:
             with pytest.raises(elasticsearch.AuthorizationException):
                 connection.request(method, path, body=body)
+        assert connection.request("GET", document)["found"]
         assert connection.request("DELETE", document)["result"] == "deleted"
     finally:
         made.close()

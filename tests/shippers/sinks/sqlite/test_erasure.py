@@ -28,6 +28,12 @@ def shipped(tmp_path: Path, records: int = 300) -> tuple[SqliteSink, Path]:
     return sink, path
 
 
+def erased(path: Path, *seqs: int) -> list[ErasedRecord]:
+    with closing(sqlite3.connect(path)) as connection:
+        hashes = dict(connection.execute("SELECT seq, hash FROM records").fetchall())
+    return [ErasedRecord(LOG, seq, DAY, hashes[seq]) for seq in seqs]
+
+
 def held(path: Path, text: str) -> bool:
     beside = path.parent.glob(f"{path.name}*")
     return any(text.encode() in each.read_bytes() for each in beside)
@@ -38,7 +44,7 @@ def test_no_trace(tmp_path: Path) -> None:
     sink, path = shipped(tmp_path)  # and stays open, as in a running agent
     seqs = (1, 77, 150, 243, 300)
     assert all(held(path, f"<{seq - 1}>") for seq in seqs)
-    assert SqliteErasure(path).erase([ErasedRecord(LOG, seq, DAY) for seq in seqs]) == []
+    assert SqliteErasure(path).erase(erased(path, *seqs)) == []
     assert not any(held(path, f"<{seq - 1}>") for seq in seqs)
     assert held(path, "<1>")
     with closing(sqlite3.connect(path)) as connection:
@@ -58,27 +64,38 @@ def test_no_trace_where_pages_were_split(tmp_path: Path) -> None:
             connection.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         connection.execute("COMMIT")
     seqs = draw.sample(range(1, 4001), 1000)
-    assert SqliteErasure(path).erase([ErasedRecord(LOG, seq, DAY) for seq in seqs]) == []
+    assert SqliteErasure(path).erase(erased(path, *seqs)) == []
     content = b"".join(each.read_bytes() for each in tmp_path.glob("main.sqlite*"))
     assert [seq for seq in seqs if f"<{seq}>".encode() in content] == []
 
 
+def test_ours(tmp_path: Path) -> None:
+    """ours: a record of the same id and another hash stays, and is told"""
+    sink, path = shipped(tmp_path, records=3)
+    ours, (other,) = erased(path, 1, 3), erased(path, 2)
+    (problem,) = SqliteErasure(path).erase([*ours, other._replace(hash="f" * 64)])
+    assert "another record under this id" in problem
+    assert [held(path, f"<{n}>") for n in range(3)] == [False, True, False]
+    sink.close()
+
+
 def test_what_is_not_there_is_erased_already(tmp_path: Path) -> None:
-    assert SqliteErasure(tmp_path / "none.sqlite").erase([ErasedRecord(LOG, 1, DAY)]) == []
+    assert SqliteErasure(tmp_path / "none.sqlite").erase([ErasedRecord(LOG, 1, DAY, "")]) == []
     assert not (tmp_path / "none.sqlite").exists()
     sink, path = shipped(tmp_path, records=3)
-    assert SqliteErasure(path).erase([ErasedRecord(LOG, 9, DAY)]) == []
+    assert SqliteErasure(path).erase([ErasedRecord(LOG, 9, DAY, "")]) == []
     sink.close()
 
 
 def test_a_reader_that_keeps_the_old_bytes_is_told(tmp_path: Path) -> None:
     sink, path = shipped(tmp_path, records=3)
+    first = erased(path, 1)
     with closing(sqlite3.connect(path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM records").fetchone()
-        found = SqliteErasure(path, busy_seconds=0.1).erase([ErasedRecord(LOG, 1, DAY)])
+        found = SqliteErasure(path, busy_seconds=0.1).erase(first)
         assert len(found) == 1
         assert "run it again" in found[0] or "not deleted" in found[0]
-    assert SqliteErasure(path).erase([ErasedRecord(LOG, 1, DAY)]) == []
+    assert SqliteErasure(path).erase(first) == []
     assert not held(path, "<0>")
     sink.close()
