@@ -36,6 +36,8 @@ __all__ = ["ArchiveReport", "is_archive", "verify_archive"]
 _HINT: Final = "Name an archive that auditctl export has made, as it was made."
 _CHUNK_BYTES: Final = 1 << 18
 _LONGEST_MANIFEST_BYTES: Final = 64 << 20
+_MOST_VALUES: Final = 2_000_000  # of the manifest, as in check.py: they take more than its bytes
+_MOST_MEMBERS: Final = 100_000
 _LONGEST_HEADER_BYTES: Final = 1 << 20
 
 
@@ -83,6 +85,7 @@ def verify_archive(path: Path) -> ArchiveReport:
             tarfile.open(fileobj=stream, mode="r|", tarinfo=_BoundedHeader) as tar,
         ):
             for member in tar:
+                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
                 reading.member(
                     member.name.partition("/")[2],
                     tar.extractfile(member) if member.isreg() else None,
@@ -134,7 +137,7 @@ class _Hashing:
         while chunk := self.read(_CHUNK_BYTES):
             found += chunk
             if len(found) > longest_bytes:
-                raise ArchiveDamaged(f"its manifest is longer than {longest_bytes} bytes")
+                raise ArchiveDamaged(f"its manifest is longer than {longest_bytes:,} bytes")
         return bytes(found)
 
     def drain(self) -> None:
@@ -147,25 +150,33 @@ class _ArchiveVerification:
     """The state of the verification, member by member."""
 
     checks: dict[str, ChainCheck] = field(default_factory=dict)
-    tombstones: list[Tombstone] = field(default_factory=list)
-    erasures: list[Erasure] = field(default_factory=list)
+    tombstones: dict[str, Tombstone] = field(default_factory=dict)
+    erasures: dict[str, Erasure] = field(default_factory=dict)
     seen: dict[str, tuple[int, str]] = field(default_factory=dict)
     manifest: Manifest | None = None
     manifest_sha256: str = ""
+    stated_sha256: bytes = b""
 
     def member(self, name: str, content: IO[bytes] | None) -> None:
         if content is None:
             raise ArchiveDamaged("it holds something that is not a plain file", hint=_HINT)
+        if len(self.seen) >= _MOST_MEMBERS:
+            raise ArchiveDamaged(f"it holds more than {_MOST_MEMBERS:,} files", hint=_HINT)
         if name in self.seen:
             raise ArchiveDamaged(f"{name} is in it twice", hint=_HINT)
         hashing = _Hashing(content)
         if name == "MANIFEST.json":
             text = hashing.all_of(_LONGEST_MANIFEST_BYTES)
             self.manifest_sha256 = hashing.digest.hexdigest()
+            if sum(map(text.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+                raise ArchiveDamaged(f"its manifest has more than {_MOST_VALUES:,} values")
             try:
                 self.manifest = Manifest.from_json(orjson.loads(text))
             except orjson.JSONDecodeError:
                 raise ArchiveDamaged("its manifest is not JSON", hint=_HINT) from None
+            return
+        if name == "MANIFEST.sha256":
+            self.stated_sha256 = hashing.all_of(200)
             return
         if name.startswith("logs/"):
             self._segment(name, hashing)
@@ -179,9 +190,9 @@ class _ArchiveVerification:
             raise ArchiveDamaged(f"{name} is not a segment", hint=_HINT) from None
         log = str(segment.log)
         if log not in self.checks:
-            proofs = by_log(self.tombstones).get(log, ())
+            proofs = by_log(self.tombstones.values()).get(log, ())
             self.checks[log] = ChainCheck(
-                log, proofs, whole=False, erasures=by_stub(self.erasures, log)
+                log, proofs, whole=False, erasures=by_stub(self.erasures.values(), log)
             )
         check = self.checks[log]
         check.segment(segment)
@@ -191,9 +202,9 @@ class _ArchiveVerification:
             if header is None:
                 continue
             if (tombstone := parse_tombstone(header, line)) is not None:
-                self.tombstones.append(tombstone)
+                self.tombstones[header.hash] = tombstone  # a repeated line takes no more memory
             elif (erasure := parse_erasure(header, line)) is not None:
-                self.erasures.append(erasure)
+                self.erasures[header.hash] = erasure
 
     def report(self) -> ArchiveReport:
         if self.manifest is None:
@@ -217,6 +228,10 @@ class _ArchiveVerification:
     def _problems(self, manifest: Manifest) -> list[str]:
         listed = {file.name: (file.bytes, file.sha256) for file in manifest.files}
         problems = [f"{name}: it is missing" for name in sorted(listed.keys() - self.seen)]
+        if not self.stated_sha256:
+            problems.append("MANIFEST.sha256: it is missing")
+        elif self.stated_sha256 != f"{self.manifest_sha256}  MANIFEST.json\n".encode():
+            problems.append("MANIFEST.json: it is not the file that was exported")
         problems += [
             f"{name}: it does not belong to the export"
             for name in sorted(self.seen - listed.keys())

@@ -1,7 +1,7 @@
 """Write an export archive, and rename it into place when complete.
 
     NAME/README.txt  check.py  check_record.py  holds.json  logs/…  checkpoints/…
-         records.ndjson  MANIFEST.json                                                (.tar.zst)
+         records.ndjson  MANIFEST.json  MANIFEST.sha256                               (.tar.zst)
 
 The retention logs come first and whole, since they hold the proofs of what was deleted.  What is
 damaged is exported as it is, and the findings with it: it is evidence too.
@@ -141,8 +141,10 @@ class _Writer:
         self._add("README.txt", readme(manifest).encode())
         fields = {**manifest.to_json(), "files": [*map(_file_json, self.files)]}
         content = orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        digest = hashlib.sha256(content).hexdigest()
         self._add("MANIFEST.json", content)
-        return Manifest.from_json(orjson.loads(content)), hashlib.sha256(content).hexdigest()
+        self._add("MANIFEST.sha256", f"{digest}  MANIFEST.json\n".encode())
+        return Manifest.from_json(orjson.loads(content)), digest
 
     def _logs(self, asked: Asked) -> Iterator[ExportedLog]:
         inventories = {directory: scan(directory).logs for directory in asked.directories}

@@ -24,6 +24,7 @@ from typing import Any
 
 LONGEST = 65536  # bytes of a record's line, its LF included
 MOST = 1000  # problems that are told, and checkpoints of a log
+MOST_VALUES = 2_000_000  # of MANIFEST.json, whose values take more memory than its bytes
 here = Path(__file__).resolve().parent
 problems: list[str] = []  # one sentence each
 deleted: dict[
@@ -36,8 +37,12 @@ class TooManyProblems(Exception):
     """There is no end of them: the rest is not read."""
 
 
+class UnusablePolicy(Exception):
+    """It cannot be read, or is none."""
+
+
 def problem(text: str) -> None:
-    problems.append(text)
+    problems.append(text[:500])
     if len(problems) > MOST:
         raise TooManyProblems
 
@@ -237,8 +242,18 @@ def compare(
     say(f"{name}: {through}; {max(last - size, 0)} records after that are only chained")
 
 
+def read_manifest() -> Any:
+    data = content("MANIFEST.json", 64 << 20)
+    digest = f"{hashlib.sha256(data).hexdigest()}  MANIFEST.json\n"
+    if content("MANIFEST.sha256", 200) != digest.encode():
+        problem("MANIFEST.json: it is not the file that was exported")
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise ValueError("it has more in it than any export has")
+    return json.loads(data)
+
+
 def check(policy_path: str) -> None:
-    manifest = json.loads(content("MANIFEST.json", 64 << 20))
+    manifest = read_manifest()
     check_files(manifest)
     if problems:
         return
@@ -249,8 +264,7 @@ def check(policy_path: str) -> None:
         try:
             policy = beside.policy_of(beside.content(policy_path))
         except (ValueError, OSError) as error:
-            say(f"The policy cannot be used: {error}")
-            sys.exit(2)
+            raise UnusablePolicy(error) from error
         for origin in policy.logs:
             log, epoch = log_of(origin)
             named[log] = max(named.get(log, (0, "")), (epoch, origin))
@@ -287,20 +301,29 @@ def check_named(policy: Any, named: dict[str, tuple[int, str]], here_are: Any, a
                 say(f"{log}: the policy names it; it is not in this export")
 
 
+def main(arguments: list[str]) -> int:
+    if arguments and (len(arguments) != 2 or arguments[0] != "--policy"):
+        print("Run it as: python3 -I check.py [--policy FILE]")
+        return 2
+    try:
+        check("".join(arguments[1:]))
+    except UnusablePolicy as error:
+        say(f"The policy cannot be used: {error}")
+        return 2
+    except TooManyProblems:
+        problems.append("there are too many problems; the rest is not read")
+    except Exception as error:  # noqa: BLE001  (whatever is in it, the answer is a verdict)
+        problems.append(
+            f"MANIFEST.json cannot be understood, or a file not be read: {error!r:.500}"
+        )
+    for each in problems or ["ok: complete and unchanged"]:
+        say(each)
+    return 1 if problems else 0
+
+
 if __name__ == "__main__":
     if not sys.flags.isolated:  # a file beside this one, or a variable, could replace a module
         print("Run it as: python3 -I check.py")
         sys.exit(2)
-    if sys.argv[1:] and (len(sys.argv) != 3 or sys.argv[1] != "--policy"):
-        print("Run it as: python3 -I check.py [--policy FILE]")
-        sys.exit(2)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text stream
-    try:
-        check("".join(sys.argv[2:]))
-    except TooManyProblems:
-        problems.append("there are too many problems; the rest is not read")
-    except Exception as error:  # noqa: BLE001  (whatever is in it, the answer is a verdict)
-        problems.append(f"MANIFEST.json cannot be understood, or a file not be read: {error!r}")
-    for each in problems or ["ok: complete and unchanged"]:
-        say(each)
-    sys.exit(1 if problems else 0)
+    sys.exit(main(sys.argv[1:]))

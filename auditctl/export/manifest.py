@@ -132,6 +132,7 @@ def readme(manifest: Manifest) -> str:
         "",
         "    logs/*.ndjson    the log files, byte for byte: one record a line, as JSON",
         "    MANIFEST.json    every file with its size and SHA-256, every log with its ends",
+        "    MANIFEST.sha256  the SHA-256 of MANIFEST.json, for sha256sum -c",
         "    check.py         the check",
         "    check_record.py  the part of it that knows signatures and trust policies",
         "    damaged/         files that could not be decompressed, as they are",

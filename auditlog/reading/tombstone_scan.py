@@ -94,15 +94,15 @@ def proofs_in(
 
     ``hosts`` as for tombstones_in.
     """
-    tombstones: list[Tombstone] = []
-    erasures: list[Erasure] = []
+    tombstones: dict[str, Tombstone] = {}  # by hash: a repeated line takes no more memory
+    erasures: dict[str, Erasure] = {}
     for header, line in retention_lines(logs, SEGMENT_DELETED, ERASURE):
         tombstone, erasure = parse_tombstone(header, line), parse_erasure(header, line)
         if tombstone is not None and may_delete(header.log, tombstone.log, hosts):
-            tombstones.append(tombstone)
+            tombstones[header.hash] = tombstone
         if erasure is not None and may_delete(header.log, erasure.log, hosts):
-            erasures.append(erasure)
-    return Proofs(tuple(tombstones), tuple(erasures))
+            erasures[header.hash] = erasure
+    return Proofs(tuple(tombstones.values()), tuple(erasures.values()))
 
 
 def index_tombstones(directory: Path) -> tuple[IndexTombstone, ...]:

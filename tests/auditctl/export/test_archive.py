@@ -58,7 +58,7 @@ def test_an_export_is_ok_and_says_what_its_manifest_hashes_to(
 
 
 def test_changed(tmp_path: Path, built: LogBuilder) -> None:
-    digest = export(built.directory, tmp_path / "case.tar.zst")
+    export(built.directory, tmp_path / "case.tar.zst")
     original = members(tmp_path / "case.tar.zst")
     for name, content in original.items():
         for place in {0, len(content) // 3, len(content) - 2}:
@@ -70,8 +70,9 @@ def test_changed(tmp_path: Path, built: LogBuilder) -> None:
             except ArchiveDamaged:
                 assert name.endswith("MANIFEST.json")
                 continue
-            assert not found.ok or found.manifest_sha256 != digest, (name, place)
-            assert name.endswith("MANIFEST.json") or name.partition("/")[2] in str(found.problems)
+            assert not found.ok, (name, place)
+            said = name.partition("/")[2].replace("MANIFEST.sha256", "MANIFEST.json")
+            assert said in str(found.problems)
 
 
 def test_changed_by_leaving_out_or_putting_in(tmp_path: Path, built: LogBuilder) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.auditctl.export.test_bundle import check
+from tests.auditctl.export.test_bundle import check, write_manifest
 from tests.support.erasures import erase
 from tests.support.logs import LogBuilder, write_log
 from tests.support.signed_host import SignedHost
@@ -28,11 +28,7 @@ def edit_manifest(place: Path, edit: Callable[[dict[str, Any]], object]) -> None
     for file in manifest["files"]:
         content = (place / file["name"]).read_bytes()
         file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    for each in (path, place / "MANIFEST.sha256"):
-        if each.exists():
-            each.chmod(0o644)
-    content = orjson.dumps(manifest)
-    path.write_bytes(content)
+    write_manifest(place, orjson.dumps(manifest))
 
 
 # Untouched ----------------------------------------------------------------------------------------
