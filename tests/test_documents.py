@@ -168,6 +168,12 @@ def test_prove_a_record(tmp_path: Path) -> None:
     assert handed_over.endswith("ok: complete and unchanged\n")
     assert "tiles/queen-rbee@hive1: the tree of 10 records\n" in printed[9]
     assert printed[9].endswith("checkpoint\ntile\n")
+    begun, both, alone = (printed.pop(10) for _ in range(3))
+    assert (begun.count("log audit."), alone.count("log audit.")) == (4, 4)
+    assert "\nrevoked audit.example.com/hive1+" in alone
+    for verified in (both, alone):
+        assert "FAILED" not in verified
+        assert verified.endswith(" by w1\n")
     assert "FAILED" not in printed[10]
     assert "is not signed any more" in printed[11]
     assert "root_mismatch: a record from 1 to" in printed[12]

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditctl.commands.prune import user
-from auditctl.composition.evidence import key_path, load_key, load_policy, make_evidence
+from auditctl.composition.evidence import (
+    key_path,
+    load_key,
+    load_policy,
+    load_previous_key,
+    make_evidence,
+    previous_key_path,
+)
 from auditctl.errors import BadPath, ConfigError
 from auditctl.exit_codes import ExitCode
 from auditctl.options import (
@@ -112,13 +119,96 @@ def init(
             hint="Every checkpoint so far is of that origin: move the key away to begin anew.",
         )
     render.say(f"SHA-256 of the public key: {key.key.fingerprint()}")
+    keys = [each for each in (key, load_previous_key(config)) if each is not None]
     if for_witness:
-        render.print_line(f"log {key.renamed(f'{key.name}/*').key}")
+        for each in keys:
+            render.print_line(f"log {each.renamed(f'{each.name}/*').key}")
         return
+    _print_log_lines(config, directories, keys)
+
+
+def _print_log_lines(config: Config, directories: Sequence[Path], keys: Sequence[Signer]) -> None:
     state = ProofState(config.state_directory())
     for log in _known_logs(config, directories):
-        name = origin_of(key.name, log, state.epoch(log))
-        render.print_line(f"log {key.renamed(name).key}")
+        for key in keys:
+            name = origin_of(key.name, log, state.epoch(log))
+            render.print_line(f"log {key.renamed(name).key}")
+
+
+@evidence.command
+@config_option
+@directory_option
+@click.option("--finish", is_flag=True, help="End a rotation: the previous key signs no more.")
+@click.option("--reason", type=TEXT, required=True, help="Reason, such as the yearly rotation.")
+def rotate(config_path: Path | None, *, directory: Path | None, finish: bool, reason: str) -> None:
+    """Sign with a new key, on record, and with the previous one until --finish.
+
+    Prints the lines of both keys for the trust policies and the witnesses, which take them beside
+    the old ones. When everybody has them, end the rotation with --finish; it prints the lines that
+    revoke the previous key for the time to come. The agent must not run meanwhile.
+
+    \b
+    Examples:
+      auditctl evidence rotate --reason "every year"
+      auditctl evidence rotate --finish --reason "all auditors have the new key"
+    """
+    config, directories = chosen(directory, config_path)
+    key, previous = load_key(config), load_previous_key(config)
+    if key is None:
+        raise _no_key(config)
+    path, previous_path = key_path(config), previous_key_path(config)
+    if finish == (previous is None):
+        found = "no rotation to finish" if finish else "a rotation that is not finished"
+        hint = "auditctl evidence rotate --reason … begins one." if finish else "Give --finish."
+        raise ConfigError(f"there is {found}", path=previous_path, hint=hint)
+    new = key if finish else Signer(key.name, secrets.token_bytes(32))
+    old = previous if previous is not None else key
+    try:
+        with ProofState(config.state_directory()).locked():
+            _record_rotation(config, directories, old, new, reason, finished=finish)
+            if finish:
+                durable_fs.unlink(previous_path)
+                durable_fs.fsync_directory(path.parent)
+            else:
+                _replace_key(path, previous_path, old, new)
+    except Locked as error:
+        raise _busy(error) from None
+    render.say(f"SHA-256 of the public key: {new.key.fingerprint()}")
+    _print_log_lines(config, directories, [new, old])
+    if finish:
+        render.print_line(f"revoked {old.key} {dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _replace_key(path: Path, previous_path: Path, old: Signer, new: Signer) -> None:
+    """Never without a key, nor with one that others may read, wherever it is cut off."""
+    next_path = path.with_name(f"{path.name}.next")
+    if next_path.exists():
+        durable_fs.unlink(next_path)
+    durable_fs.create_durably(next_path, new.secret_text().encode())
+    durable_fs.create_durably(previous_path, old.secret_text().encode())
+    durable_fs.fsync_directory(path.parent)
+    durable_fs.rename(next_path, path)
+    durable_fs.fsync_directory(path.parent)
+
+
+def _record_rotation(
+    config: Config,
+    directories: Sequence[Path],
+    old: Signer,
+    new: Signer,
+    reason: str,
+    *,
+    finished: bool,
+) -> None:
+    place = place_of_record(directories, config.host)
+    with open_log(place, service=OwnService(EVIDENCE_SERVICE), host=config.host) as record:
+        record.emit(
+            "evidence.key_retired" if finished else "evidence.key_rotated",
+            actor={"user_id": user(), "auth_method": "internal"},
+            resource={"resource_type": "key", "resource_id": old.key.fingerprint()},
+            reason=reason,
+            details={"old": str(old.key), "new": str(new.key)},
+        )
 
 
 def _known_logs(config: Config, directories: Sequence[Path]) -> list[str]:

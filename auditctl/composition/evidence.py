@@ -26,7 +26,9 @@ __all__ = [
     "key_path",
     "load_key",
     "load_policy",
+    "load_previous_key",
     "make_evidence",
+    "previous_key_path",
 ]
 
 
@@ -35,16 +37,35 @@ def key_path(config: Config) -> Path:
     return config.evidence.key or config.state_directory() / "evidence.key"
 
 
+def previous_key_path(config: Config) -> Path:
+    """Return the path of the key before the present one.  Raises ConfigError."""
+    path = key_path(config)
+    return path.with_name(f"{path.name}.previous")
+
+
 def load_key(config: Config) -> Signer | None:
     """Load the signing key, under the origin that is configured; None where there is none.
 
     Raises ConfigError.
     """
-    path = key_path(config)
+    return _load(config, key_path(config), is_needed=config.evidence.key is not None)
+
+
+def load_previous_key(config: Config) -> Signer | None:
+    """Load the key that signs beside the present one, until its rotation is finished.
+
+    Raises ConfigError.
+    """
+    previous = _load(config, previous_key_path(config), is_needed=False)
+    key = load_key(config)
+    return None if previous is None or key is None or previous.key == key.key else previous
+
+
+def _load(config: Config, path: Path, *, is_needed: bool) -> Signer | None:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        if config.evidence.key is None:
+        if not is_needed:
             return None
         raise ConfigError(
             "the key of [evidence] is not there", path=path, hint="auditctl evidence init makes it."
@@ -93,6 +114,7 @@ def make_evidence(config: Config) -> EvidenceService | None:
         policy=None if policy is None else load_policy(policy),
         host=config.host,
         retention_hosts=config.deleting_hosts(),
+        previous_key=load_previous_key(config),
         stamping=(
             None
             if place is None

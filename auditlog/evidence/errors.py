@@ -15,6 +15,10 @@ class BadEvidence(EvidenceError, ValueError):
     """A note, checkpoint, policy, key or proof that is malformed or that does not verify."""
 
 
+class RevokedKey(BadEvidence):
+    """A checkpoint of a key that was revoked before a quorum had cosigned it."""
+
+
 class SignerBusy(EvidenceError):
     """Another process signs with this state."""
 

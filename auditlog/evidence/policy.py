@@ -4,14 +4,21 @@
     witness <name> <vkey> [<url>]
     group <name> all|any|<k> <name>…
     quorum <name>|none
+    revoked <vkey> <time>
 
 A checkpoint is valid when the log that its origin names signed it, and witnesses cosigned it by the
 rule of the quorum.  Logs of one host share a key under several names; witnesses that share a key
 are refused, since one of them could then count twice.
 
+A log may have several keys: during a rotation it signs with the old one and the new one.  The line
+``revoked`` is ours (docs/adr/0015-revocation-is-a-line-of-the-trust-policy.md): what was signed
+with that key alone, for whatever log, counts as far as witnesses cosigned it before that time.
+Other programs refuse a policy with such a line, which is better than to ignore it.
+
 Invariants (tests of the same name in tests/auditlog/evidence/test_policy.py):
   quorum      a checkpoint is accepted exactly when the signatures present satisfy the rule
   every_bit   a checkpoint is refused under a policy with any bit changed
+  revoked     of a revoked key, a checkpoint counts exactly when a quorum cosigned it before
   malformed   a line that is not understood refuses the policy, naming the line
 """
 
@@ -23,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from auditlog.evidence.checkpoint import Checkpoint
-from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.errors import BadEvidence, RevokedKey
 from auditlog.evidence.note import COSIGNATURE, ED25519, Key, Note
 
 if TYPE_CHECKING:
@@ -73,12 +80,16 @@ class Trusted:
 
 @dataclass(frozen=True, slots=True)
 class TrustPolicy:
-    """A parsed policy; ``logs`` is by origin.  URLs of logs are ignored, as logs are not asked."""
+    """A parsed policy; ``logs`` has the keys by origin.  URLs of logs are ignored, as are no logs.
 
-    logs: Mapping[str, Key]
+    ``revoked`` has the time of a revocation by the public key.
+    """
+
+    logs: Mapping[str, tuple[Key, ...]]
     witnesses: Mapping[str, TrustedWitness]
     groups: Mapping[str, WitnessGroup] = field(default_factory=dict)
     quorum: str = NONE
+    revoked: Mapping[bytes, dt.datetime] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: bytes) -> TrustPolicy:
@@ -105,15 +116,25 @@ class TrustPolicy:
         """Verify a signed checkpoint; ``quorum`` of the result still has to be looked at.
 
         Raises BadEvidence when it is malformed, of a log the policy does not name, not signed by
-        that log, or cosigned wrongly by a witness of the policy.
+        that log, or cosigned wrongly by a witness of the policy; RevokedKey when it is signed with
+        revoked keys alone and no quorum cosigned it before.
         """
         checkpoint = Checkpoint.parse(note.text)
-        log = self.logs.get(checkpoint.origin)
-        if log is None:
+        keys = self.logs.get(checkpoint.origin)
+        if keys is None:
             raise BadEvidence(f"the trust policy names no log {checkpoint.origin}")
-        if not note.verified([log]):
+        signers = [each.key.public for each in note.verified(keys)]
+        if not signers:
             raise BadEvidence(f"the checkpoint is not signed by {checkpoint.origin}")
         seen = self.cosigned(note)
+        if all(public in self.revoked for public in signers):
+            until = max(self.revoked[public] for public in signers)
+            seen = {name: at for name, at in seen.items() if at < until}
+            if not seen or not self.satisfied(frozenset(seen)):
+                raise RevokedKey(
+                    f"the key of {checkpoint.origin} is revoked as of {until:%Y-%m-%dT%H:%M:%SZ},"
+                    " and no quorum cosigned the checkpoint before"
+                )
         return Trusted(checkpoint, note, seen, self.satisfied(frozenset(seen)))
 
     def cosigned(self, note: Note) -> dict[str, dt.datetime]:
@@ -145,7 +166,8 @@ class _Builder:
     """Collects the lines in order; a line may only name logs, witnesses and groups before it."""
 
     def __init__(self) -> None:
-        self._logs: dict[str, Key] = {}
+        self._logs: dict[str, tuple[Key, ...]] = {}
+        self._revoked: dict[bytes, dt.datetime] = {}
         self._witnesses: dict[str, TrustedWitness] = {}
         self._groups: dict[str, WitnessGroup] = {}
         self._members: set[str] = set()
@@ -165,23 +187,38 @@ class _Builder:
                 self._group(name, threshold, members)
             case ["quorum", name]:
                 self._end(name)
+            case ["revoked", vkey, time]:
+                self._revoke(Key.parse(vkey), time)
             case _:
                 raise BadEvidence(
                     "it is not understood",
-                    hint="There are log, witness, group and quorum lines (c2sp.org/tlog-policy).",
+                    hint="There are log, witness, group, quorum and revoked lines.",
                 )
 
     def policy(self) -> TrustPolicy:
         if not self._quorum:
             raise BadEvidence("the trust policy has no quorum line")
-        return TrustPolicy(self._logs, self._witnesses, self._groups, self._quorum)
+        return TrustPolicy(self._logs, self._witnesses, self._groups, self._quorum, self._revoked)
 
     def _log(self, key: Key) -> None:
         if key.kind != ED25519:
             raise BadEvidence(f"the key of {key.name} is not a log's")
-        if key.name in self._logs:
-            raise BadEvidence(f"the log {key.name} is named twice")
-        self._logs[key.name] = key
+        keys = self._logs.get(key.name, ())
+        if key in keys:
+            raise BadEvidence(f"the log {key.name} is named twice with one key")
+        self._logs[key.name] = (*keys, key)
+
+    def _revoke(self, key: Key, time: str) -> None:
+        if not any(key.public == each.public for keys in self._logs.values() for each in keys):
+            raise BadEvidence(f"no line before it has the key of {key.name}")
+        if key.public in self._revoked:
+            raise BadEvidence(f"the key of {key.name} is revoked twice")
+        if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time, re.ASCII) is None:
+            raise BadEvidence(f"{time!r} is not a time", hint="It is like 2026-11-23T07:12:00Z.")
+        try:
+            self._revoked[key.public] = dt.datetime.fromisoformat(time)
+        except ValueError:
+            raise BadEvidence(f"{time!r} is not a time") from None
 
     def _witness(self, witness: TrustedWitness) -> None:
         self._new_name(witness.name)

@@ -129,10 +129,12 @@ class EvidenceService:
         host: str | None = None,
         stamping: Stamping | None = None,
         retention_hosts: Collection[str] | None = None,
+        previous_key: Signer | None = None,
     ) -> None:
         self._directories = tuple(directories)
         self._state = state
         self._key = key
+        self._previous_key = previous_key
         self._options = options
         self._policy = policy
         self._host = host
@@ -269,7 +271,7 @@ class EvidenceService:
         entry.labels = labels
 
     def _begin(self, log: str) -> _SignedLog:
-        signer = LogSigner(self._state, log, self._key)
+        signer = LogSigner(self._state, log, self._key, self._previous_key)
         entry = self._entries[log] = _SignedLog(signer, self._growth(log, signer))
         entry.witnessed = witnessed(signer.signed, self._policy)
         return entry

@@ -35,11 +35,14 @@ __all__ = ["LogSigner"]
 class LogSigner:
     """The signer of one log; whoever makes it holds the state's lock.
 
-    ``key`` is the host's key under its prefix.  Raises SigningStopped when the log must not be
+    ``key`` is the host's key under its prefix; ``previous`` is the key before it, which signs too
+    until its rotation is finished.  Raises SigningStopped when the log must not be
     signed, BadEvidence when its checkpoints cannot be read, OSError.
     """
 
-    def __init__(self, state: ProofState, log: str, key: Signer) -> None:
+    def __init__(
+        self, state: ProofState, log: str, key: Signer, previous: Signer | None = None
+    ) -> None:
         if reason := state.stopped(log):
             raise SigningStopped(
                 f"{log} is not signed any more: {reason}",
@@ -48,7 +51,7 @@ class LogSigner:
         self.log = log
         self._state = state
         self.origin = origin_of(key.name, log, state.epoch(log))
-        self._key = key.renamed(self.origin)
+        self._keys = [each.renamed(self.origin) for each in (key, previous) if each is not None]
         directory = state.directory(log)
         durable_fs.make_directory(directory)
         self._file = CheckpointFile(directory / "checkpoints")
@@ -98,8 +101,8 @@ class LogSigner:
                     "a checkpoint of them was given out"
                 )
         text = Checkpoint(self.origin, size, root).to_bytes()
-        note = Note(text, (self._key.sign(text),))
-        note.verified([self._key.key])
+        note = Note(text, tuple(key.sign(text) for key in self._keys))
+        note.verified([key.key for key in self._keys])
         return self._file.append(note, at)
 
     def add(self, signed: Signed, cosignatures: Iterable[Signature], at: dt.datetime) -> Signed:

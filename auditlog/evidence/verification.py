@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from auditlog.evidence.checkpoint import Checkpoint, log_of_origin
-from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.errors import BadEvidence, RevokedKey
 from auditlog.evidence.remaining_tree import RemainingTree, remaining_leaves
 from auditlog.evidence.tree_files import TreeFiles
 from auditlog.format.tombstones import by_log
@@ -92,6 +92,8 @@ def verify_evidence(
             continue  # of another log, or of an epoch that a restart ended
         try:
             by_origin[origin].append(policy.trust(candidate.note))
+        except RevokedKey:
+            continue  # whoever has the key can make such; later ones cover the log
         except BadEvidence as error:
             detail = f"{candidate.source}: {error.reason}"
             reports[log_of_origin(origin)[0]].find("checkpoint_signature", None, detail)

@@ -56,14 +56,21 @@ class Reply:
 class WitnessedLogs:
     """The keys of the logs: a vkey a line; the name of a key is the log's origin.
 
-    A name that ends in ``/*`` is a host's: its key may sign every log below the prefix.
+    A log may have several, of which one has to have signed.  A name that ends in ``/*`` is a
+    host's: its key may sign every log below the prefix.  Keys of ``revoked`` lines may not sign.
     """
 
     def __init__(self, text: str) -> None:
         """Raises BadEvidence, naming the line."""
-        self._keys: dict[str, Key] = {}
+        keys: list[Key] = []
+        revoked: set[bytes] = set()
         for number, line in enumerate(text.splitlines(), 1):
-            vkey = line.strip().removeprefix("log ").strip()
+            ends = line.startswith("revoked ")
+            vkey = (
+                "".join(line.split()[1:2]) or "?"
+                if ends
+                else line.strip().removeprefix("log ").strip()
+            )
             if not vkey or vkey.startswith(("#", "quorum ", "witness ", "group ")):
                 continue
             try:
@@ -72,17 +79,25 @@ class WitnessedLogs:
                 raise BadEvidence(f"line {number} of the list of logs: {error.reason}") from None
             if key.kind != ED25519:
                 raise BadEvidence(f"line {number} of the list of logs: it is not a log's key")
-            self._keys[key.name] = key
+            if ends:
+                revoked.add(key.public)
+            else:
+                keys.append(key)
+        self._keys: dict[str, tuple[Key, ...]] = {}
+        for key in keys:
+            if key.public not in revoked:
+                self._keys[key.name] = (*self._keys.get(key.name, ()), key)
 
-    def key_of(self, origin: str) -> Key | None:
+    def keys_of(self, origin: str) -> tuple[Key, ...]:
+        """Return the keys that may sign the log; none where it is not known."""
         if origin in self._keys:
             return self._keys[origin]
         place = origin
         while "/" in place:
             place = place.rpartition("/")[0]
             if (host := self._keys.get(f"{place}/*")) is not None:
-                return host.renamed(origin)
-        return None
+                return tuple(key.renamed(origin) for key in host)
+        return ()
 
 
 class WitnessState:
@@ -196,11 +211,11 @@ class Witness:
             request = _parse(body)
         except BadEvidence as error:
             return Reply(400, f"{error.reason}\n".encode())
-        key = self.logs.key_of(request.checkpoint.origin)
-        if key is None:
+        keys = self.logs.keys_of(request.checkpoint.origin)
+        if not keys:
             return Reply(404, b"this witness does not know the log\n")
         try:
-            signed = bool(request.note.verified([key]))
+            signed = bool(request.note.verified(keys))
         except BadEvidence:
             signed = False
         if not signed:

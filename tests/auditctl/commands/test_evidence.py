@@ -11,6 +11,7 @@ from auditlog.evidence.note import Key
 from auditlog.evidence.policy import TrustPolicy
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.witness import WitnessedLogs
+from auditlog.reading.selection import read
 from tests.auditlog.evidence.test_judges import says
 from tests.support.logs import LogBuilder, write_log
 from tests.support.programs import require
@@ -91,9 +92,9 @@ def test_init_prints_one_line_with_which_a_witness_takes_every_log_of_the_host(
     key = make_key(run)[1]
     (line,) = run("evidence", "init", "--for-witness").out.splitlines()
     logs = WitnessedLogs(line)
-    assert logs.key_of(key.name) == key
-    assert logs.key_of("audit.example.com/hive1/queen-rbee@hive1/17") is not None
-    assert logs.key_of("audit.example.com/hive2/queen-rbee@hive1") is None
+    assert logs.keys_of(key.name) == (key,)
+    assert len(logs.keys_of("audit.example.com/hive1/queen-rbee@hive1/17")) == 1
+    assert logs.keys_of("audit.example.com/hive2/queen-rbee@hive1") == ()
 
 
 def test_sign_and_status_say_how_far_each_log_is_signed(
@@ -291,3 +292,70 @@ def test_an_authority_needs_a_url_and_its_certificates(
     config.write_text(f"{config.read_text()}[evidence]\n{setting}\n")
     refused = run("evidence", "status")
     assert (refused.code, "evidence.timestamps" in refused.err) == (65, True)
+
+
+def test_rotate_signs_with_both_keys_until_it_is_finished(
+    run: Callable[..., Result], config: Path, tmp_path: Path
+) -> None:
+    old = make_key(run)
+    policies = {name: tmp_path / f"{name}.policy" for name in ("old", "both", "revoked")}
+    log = LogBuilder(tmp_path / "audit", "rbee-hive@hive1")
+    log.append(3)
+
+    def accepted() -> set[str]:
+        """By which policies the logs as they are now are proven."""
+        signed = run("evidence", "sign", "--wait", "60s")
+        assert signed.code == 0, signed.out + signed.err
+        return {
+            name
+            for name, path in policies.items()
+            if path.exists() and run("verify", "--config", config, "--policy", path).code == 0
+        }
+
+    with our_witness(tmp_path / "witness", old) as ours:
+        end = f"witness w1 {ours.key} {ours.url}\nquorum w1\n"
+        listed = tmp_path / "witness/logs"
+
+        def lines() -> str:
+            printed = run("evidence", "init").out
+            listed.write_text(printed)
+            return printed + end
+
+        config.write_text(f'{config.read_text()}[evidence]\npolicy = "{policies["both"]}"\n')
+        policies["both"].write_text(lines())
+        policies["old"].write_text(policies["both"].read_text())
+        assert accepted() == {"old", "both"}
+        assert run("evidence", "rotate", "--finish", "--reason", "x").code == 65
+        rotated = run("evidence", "rotate", "--reason", "yearly")
+        assert rotated.code == 0, rotated.err
+        secrets_ = [tmp_path / f"state/evidence.key{end}" for end in ("", ".previous")]
+        assert [stat.S_IMODE(path.stat().st_mode) for path in secrets_] == [0o600, 0o600]
+        assert run("evidence", "rotate", "--reason", "again").code == 65
+        assert lines() == rotated.out + end
+        keys = [Key.parse(line.removeprefix("log ")) for line in rotated.out.splitlines()]
+        new = [key for key in keys if key.public != old[0].public]
+        assert len(keys) == 2 * len(new) == 6
+        policies["both"].write_text(rotated.out + end)
+        log.append(3)
+        assert accepted() == {"old", "both"}
+        finished = run("evidence", "rotate", "--finish", "--reason", "told everybody")
+        assert finished.code == 0, finished.err
+        assert not secrets_[1].exists()
+        printed, _, revoked = finished.out.removesuffix("\n").rpartition("\n")
+        assert f"{printed}\n" == rotated.out
+        listed.write_text(finished.out)
+        log.append(3)
+        policies["revoked"].write_text(f"{policies['both'].read_text()}{revoked}\n")
+        assert accepted() == {"both", "revoked"}
+        status = run("evidence", "status", "--json").json
+        assert status["ok"]
+    records = {
+        record.event_type: record.fields
+        for record in read(tmp_path / "audit", log_events=True)
+        if record.event_type.startswith("evidence.key_")
+    }
+    assert list(records) == ["evidence.key_rotated", "evidence.key_retired"]
+    details = records["evidence.key_rotated"]["details"]
+    assert Key.parse(details["old"]).public == old[0].public
+    assert Key.parse(details["new"]).public == new[0].public
+    assert records["evidence.key_retired"]["reason"] == "told everybody"

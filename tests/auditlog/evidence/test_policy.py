@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.errors import BadEvidence, RevokedKey
 from auditlog.evidence.note import Signer
 from auditlog.evidence.policy import TrustPolicy
 from tests.auditlog.evidence.test_note import flipped
@@ -132,3 +133,46 @@ def test_a_policy_may_have_a_mebibyte() -> None:
     assert TrustPolicy.parse(padded) == TrustPolicy.parse(policy)
     with pytest.raises(BadEvidence, match="1,048,577 bytes is too long"):
         TrustPolicy.parse(padded + b"#")
+
+
+@pytest.mark.parametrize(("cosigned_by", "also_new", "accepted"), [
+    ((1, 2), False, True),
+    ((1,), False, False),
+    ((), False, False),
+    ((), True, True),
+])  # fmt: skip
+def test_revoked(cosigned_by: tuple[int, ...], also_new: bool, accepted: bool) -> None:
+    """Two witnesses are a quorum; the others of them cosigned after the revocation."""
+    new = Signer(ORIGIN, bytes(32))
+    time = dt.datetime.fromtimestamp(1_800_000_000, dt.UTC)
+    text = policy_text(SIGNER, rule="2") + f"log {new.key}\n"
+    text += f"revoked {SIGNER.renamed('any.example/log').key} {time:%Y-%m-%dT%H:%M:%SZ}\n"
+    note = signed(leaves_of(3), SIGNER)
+    note = note.with_signatures(
+        witness(n).cosign(note.text, 1_800_000_000 - (n in cosigned_by)) for n in (1, 2, 3)
+    )
+    if also_new:
+        note = note.with_signatures([new.sign(note.text)])
+    policy = TrustPolicy.parse(text.encode())
+    if accepted:
+        trusted = policy.trust(note)
+        assert trusted.quorum
+        assert set(trusted.seen) == {f"w{n}" for n in (cosigned_by or (1, 2, 3))}
+    else:
+        with pytest.raises(RevokedKey, match="revoked as of 2027"):
+            policy.trust(note)
+
+
+@pytest.mark.parametrize("line", [
+    "revoked {key}",
+    "revoked {key} yesterday",
+    "revoked {key} 2026-11-31T00:00:00Z",
+    "revoked {key} 2026-11-30T00:00:00+01:00",
+    "revoked {other} 2026-11-30T00:00:00Z",
+    "revoked {key} 2026-11-30T00:00:00Z\nrevoked {key} 2026-11-30T00:00:00Z",
+    "log {key}",
+])  # fmt: skip
+def test_revoked_is_a_key_of_the_policy_at_a_time_and_a_log_has_each_key_once(line: str) -> None:
+    text = line.format(key=SIGNER.key, other=Signer(ORIGIN, bytes(32)).key)
+    with pytest.raises(BadEvidence, match="of the trust policy"):
+        TrustPolicy.parse(f"{policy_text(SIGNER)}{text}\n".encode())

@@ -141,8 +141,15 @@ def test_a_host_may_sign_every_log_below_its_prefix() -> None:
     host = Signer("audit.example.com/hive1/*", bytes(range(32)))
     logs = WitnessedLogs(f"log {host.key}\n")
     origin = "audit.example.com/hive1/queen-rbee@hive1/2~e3"
-    assert logs.key_of(origin) == host.renamed(origin).key
-    assert logs.key_of("audit.example.com/hive2/queen-rbee@hive1") is None
-    assert logs.key_of("audit.example.com/hive1") is None
+    assert logs.keys_of(origin) == (host.renamed(origin).key,)
+    assert logs.keys_of("audit.example.com/hive2/queen-rbee@hive1") == ()
+    assert logs.keys_of("audit.example.com/hive1") == ()
     with pytest.raises(BadEvidence, match="line 2"):
         WitnessedLogs(f"# a comment\n{witness(1).cosigner}\n")
+
+
+def test_a_log_may_have_several_keys_of_which_revoked_ones_do_not_sign() -> None:
+    old, new = SIGNER.key, Signer(ORIGIN, bytes(32)).key
+    assert WitnessedLogs(f"{old}\nlog {new}\n").keys_of(ORIGIN) == (old, new)
+    revoked = f"revoked {old.renamed('other.example/log')} 2026-11-23T07:12:00Z\n"
+    assert WitnessedLogs(f"{revoked}{old}\n{new}\n").keys_of(ORIGIN) == (new,)
