@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 __all__ = [
+    "ArchiveMemoryDamaged",
     "AuditLogError",
     "BufferFull",
     "CursorDamaged",
@@ -217,3 +218,7 @@ class NotDurableYet(AuditLogError, TimeoutError):
 
 class CursorDamaged(AuditLogError):
     """Neither the cursor nor its previous copy can be read; shipping starts from the beginning."""
+
+
+class ArchiveMemoryDamaged(AuditLogError):
+    """The memory of what is archived cannot be read or written; nothing is deleted meanwhile."""

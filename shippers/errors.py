@@ -6,11 +6,16 @@ end a service, a set-up or a one-off run, and never lose a record.
 
 from __future__ import annotations
 
+from typing import Any
+
 from auditlog.errors import AuditLogError, LogLocked
 
 __all__ = [
     "AlreadyShipping",
+    "ArchiveUnavailable",
     "DuplicateLog",
+    "ObjectExists",
+    "ObjectMissing",
     "QuarantineDamaged",
     "SchemaTooNew",
     "ShipperError",
@@ -42,6 +47,22 @@ class ShippingStalled(ShipperError):
 
 class SinkRefused(ShipperError):
     """The sink refuses a step: wrong credentials, lacking privileges, or another kind of server."""
+
+
+class ArchiveUnavailable(ShipperError):
+    """The archive cannot be reached, or refuses a request; ``code`` is the server's, if any."""
+
+    def __init__(self, reason: str, *, code: str = "", **where: Any) -> None:
+        super().__init__(reason, **where)
+        self.code = code
+
+
+class ObjectExists(ArchiveUnavailable):
+    """The archive has an object of this name already."""
+
+
+class ObjectMissing(ArchiveUnavailable):
+    """The archive has no object of this name, or not this version of it."""
 
 
 class SourceUnreadable(ShipperError):

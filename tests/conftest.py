@@ -33,6 +33,8 @@ from tests.support.shared import shared
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.support.s3 import S3Bucket, S3Server
+
 # A loaded machine draws and runs slowly: how long an example takes says nothing about the code.
 settings.register_profile("auditlog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("auditlog")
@@ -224,6 +226,24 @@ def killable_elasticsearch() -> Iterator[ElasticsearchServer]:
         except Unavailable as error:
             not_run("ELASTICSEARCH", f"against a real Elasticsearch: {error}")
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(run_directory: Path) -> Iterator[S3Server]:
+    """A running S3 server with Object Lock, the same for the whole run."""
+    from tests.support.s3 import S3Server, start_seaweedfs  # what only these tests need
+
+    def start(stop: ExitStack) -> dict[str, Any]:
+        return start_seaweedfs(run_directory / "seaweedfs", stop)
+
+    with shared(run_directory, "s3", start) as described:
+        yield S3Server.of(described)
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server) -> S3Bucket:
+    """A bucket with Object Lock of the test's own."""
+    return s3_server.make_bucket()
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ from auditlog.redaction.redactor import KEYLESS, Redactor, escape
 
 __all__ = [
     "AGENT_SERVICE",
+    "ARCHIVE_SERVICE",
+    "ARCHIVE_TYPES",
     "COMMON_FIELDS",
     "EVENT_TYPE",
     "OUTCOME",
@@ -56,7 +58,13 @@ _RECORDING: Final = ("evidence", "retention", "witness")
 AGENT_SERVICE: Final = "auditlog-agent"
 """The service of the log in which the agent records that it is alive."""
 
-RESERVED_SERVICES: Final = frozenset({*_RECORDING, AGENT_SERVICE})
+ARCHIVE_SERVICE: Final = "auditlog-archive"
+"""The service of the log in which the agent records what it archived."""
+
+ARCHIVE_TYPES: Final = frozenset({"log.archived", "log.archive_manifest"})
+"""The types that only the log of ARCHIVE_SERVICE has."""
+
+RESERVED_SERVICES: Final = frozenset({*_RECORDING, AGENT_SERVICE, ARCHIVE_SERVICE})
 """The services of the library itself, whose logs contain tombstones, holds and checkpoints."""
 
 RESERVED_TYPES: Final = ("log.", *(f"{service}." for service in _RECORDING))

@@ -29,6 +29,8 @@ from auditlog.events.actor import (
     resource_json,
 )
 from auditlog.events.base import (
+    ARCHIVE_SERVICE,
+    ARCHIVE_TYPES,
     EVENT_TYPE,
     OUTCOME,
     RESERVED_TYPES,
@@ -251,11 +253,12 @@ def _check_type(event_type: object, service_host: str) -> None:
             hint="A lower-case letter, then up to 63 lower-case letters, digits, _ and dots.",
         )
     if event_type.startswith(RESERVED_TYPES):
-        own = event_type.partition(".")[0]
+        first = event_type.partition(".")[0]
+        own = ARCHIVE_SERVICE if event_type in ARCHIVE_TYPES else first
         # Only the library can open the log of one of its services (writer.opening.OwnService).
         if own == "log" or not service_host.startswith(f'"service":"{own}"'):
             raise InvalidEvent(
-                f"{event_type}: types that start with {own}. are the library's own",
+                f"{event_type}: types that start with {first}. are the library's own",
                 hint="log., retention., evidence. and witness. are reserved: "
                 "choose another first word.",
             )

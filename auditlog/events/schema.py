@@ -68,6 +68,28 @@ _LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
         "counts": {"type": "object", "additionalProperties": {"type": "integer"}},
     },
     "log.closed": {},
+    "log.archived": {
+        "log": _NAME,
+        "segment": _NAME,
+        "key": _NAME,
+        "version": _NAME,
+        "size_bytes": _COUNT,
+        "sha256": HASH_SCHEMA,
+        "checksum": _NAME,
+        "content_bytes": _COUNT,
+        "first_seq": _COUNT,
+        "last_seq": _COUNT,
+        "last_hash": {"type": "string"},
+        "mode": {"enum": ["GOVERNANCE", "COMPLIANCE"]},
+        "retain_until": TIMESTAMP_SCHEMA,
+        "at": TIMESTAMP_SCHEMA,
+    },
+    "log.archive_manifest": {
+        "number": _COUNT,
+        "key": _NAME,
+        "version": _NAME,
+        "sha256": HASH_SCHEMA,
+    },
 }
 _STUB_MEMBERS: Final = ("v", "log", "seq", "prev_hash", "@timestamp", "hash")
 _SOMETIMES: Final = frozenset(  # not in a log's first record, or only in that of a successor

@@ -1,0 +1,355 @@
+"""Upload finished segments as they appear, and a manifest every hour; runs in one thread.
+
+A segment is finished when a newer one of its log is there, since a writer only appends to the
+newest.  The oldest are uploaded first.  A failure is told, counted and tried again, with longer and
+longer waits; it never ends the service, and retention deletes nothing meanwhile.
+
+    upload -> record log.archived in the log archive@<host> -> counts as archived
+
+The record is in a log of its own, since a log has one writer, and that of the segment is a service.
+Segments of that log itself are not recorded in it, or there would always be another: they are in
+the manifests alone.
+
+Invariants (tests of the same name in tests/shippers/archive/test_service.py):
+  finished     every finished segment of every log is uploaded, and the newest never
+  recorded     what counts as archived stands in log.archived, also after a kill at any step
+  manifests    manifests follow each other without a gap, and list every object once
+  goes_on      one segment that cannot be uploaded does not stop the others
+  tried_again  after any refusal the upload is tried again, and the reason is told meanwhile
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import random
+import stat
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from auditlog import durable_fs
+from auditlog.archived import ArchivedManifest, ArchiveMemory
+from auditlog.errors import AuditLogError
+from auditlog.events.base import ARCHIVE_SERVICE
+from auditlog.reading.inventory import scan
+from auditlog.writer.opening import OwnService, open_log
+from shippers.archive.keys import manifest_key
+from shippers.archive.manifest import FIRST_SHA256, ArchiveManifest, encode
+from shippers.archive.uploader import upload_manifest, upload_segment
+from shippers.backoff import Backoff
+from shippers.errors import AlreadyShipping, ArchiveUnavailable, ObjectExists
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from auditlog.archived import ArchivedObject
+    from auditlog.reading.inventory import SegmentFile
+    from auditlog.writer.log import Log
+    from shippers.archive.bucket import Bucket
+    from shippers.archive.options import ArchiveOptions
+
+__all__ = ["ArchiveService", "ArchiveStatus", "late", "state_of", "waiting"]
+
+_logger = logging.getLogger("auditlog.archive")
+
+_LONGEST_TICK_SECONDS: Final = 30.0
+_PATIENCE_SECONDS: Final = 5.0
+_LISTED_OBJECTS: Final = 2000  # in one manifest: about 1 MiB
+_AGAIN_SECONDS: Final = 3600.0
+"""After how long an object that is somebody else's is compared again."""
+
+_ACTOR: Final = {"user_id": "auditlog", "auth_method": "internal"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveStatus:
+    """The state of the archive; ``trouble`` says why an upload failed, "" when none did.
+
+    ``oldest_at`` is when the oldest finished segment without upload was written to for the last
+    time; ``late`` says that this is longer ago than it may be.
+    """
+
+    waiting: int = 0
+    waiting_bytes: int = 0
+    oldest_at: dt.datetime | None = None
+    late: bool = False
+    objects: int = 0
+    object_bytes: int = 0
+    failures: int = 0
+    trouble: str = ""
+    manifest: int = 0
+    manifest_at: dt.datetime | None = None
+
+
+def waiting(directories: Sequence[Path], memory: ArchiveMemory) -> list[SegmentFile]:
+    """The finished segments that the archive does not have, oldest first.
+
+    A directory that is missing is left out: continuous verification raises that alarm.
+    """
+    found: list[SegmentFile] = []
+    for directory in directories:
+        with suppress(FileNotFoundError):
+            for log, segments in scan(directory).logs.items():
+                known = memory.has(str(log))
+                found += [each for each in segments[:-1] if each.name.logical not in known]
+    return sorted(found, key=lambda each: (each.name.day, str(each.name.log), each.name.part))
+
+
+def state_of(directories: Sequence[Path], memory: ArchiveMemory) -> ArchiveStatus:
+    """Describe what is archived and what waits, as far as files and memory tell."""
+    left = waiting(directories, memory)
+    times = []
+    for each in left:
+        with suppress(FileNotFoundError):
+            times.append(each.path.stat().st_mtime)
+    objects, object_bytes = memory.totals()
+    newest = memory.newest_manifest()
+    return ArchiveStatus(
+        waiting=len(left),
+        waiting_bytes=sum(each.size_bytes for each in left),
+        oldest_at=dt.datetime.fromtimestamp(min(times), dt.UTC) if times else None,
+        objects=objects,
+        object_bytes=object_bytes,
+        manifest=newest.number if newest is not None and newest.version is not None else 0,
+        manifest_at=None if newest is None or newest.version is None else newest.at,
+    )
+
+
+def late(oldest_at: dt.datetime | None, options: ArchiveOptions, now: dt.datetime) -> bool:
+    """Whether the oldest finished segment waits longer than it may."""
+    return oldest_at is not None and now - oldest_at > options.late_after
+
+
+class ArchiveService:
+    """Uploads what the directories hold; ``status`` may be called from any thread.
+
+    ``checkpoints`` gives the newest signed checkpoint of each log, as lines, for manifests.
+    """
+
+    def __init__(
+        self,
+        directories: Sequence[Path],
+        state_dir: Path,
+        bucket: Bucket,
+        options: ArchiveOptions,
+        *,
+        host: str,
+        checkpoints: Callable[[], Sequence[Sequence[str]]] = tuple,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._directories = tuple(directories)
+        self._state_dir = state_dir
+        self._bucket = bucket
+        self._options = options
+        self._host = host
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._own_log = f"{ARCHIVE_SERVICE}@{host}"
+        self._log: Log | None = None
+        self._unrecorded_told = False
+        self._problems: dict[str, tuple[float, str]] = {}
+        self._failures = 0
+        self._attempts = 0
+        self._trouble = ""
+        self._backoff = Backoff(dt.timedelta(seconds=1), dt.timedelta(minutes=10))
+        self._moved_at = clock()
+        self._status = ArchiveStatus()
+
+    def status(self) -> ArchiveStatus:
+        return self._status
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set.  Raises AlreadyShipping, ArchiveMemoryDamaged, OSError."""
+        every = self._options.manifest_every.total_seconds()
+        tick = min(_LONGEST_TICK_SECONDS, every / 4)
+        with self._opened() as memory:
+            while not stop.is_set():
+                self._round(memory, stop)
+                wait = tick
+                if self._attempts:
+                    wait = self._backoff.delay(
+                        self._attempts, random.SystemRandom()
+                    ).total_seconds()
+                stop.wait(wait)
+
+    def run_once(self, stop: threading.Event | None = None) -> ArchiveStatus:
+        """Upload everything that is finished now, and a manifest; try nothing again.
+
+        Raises AlreadyShipping, ArchiveMemoryDamaged, OSError.
+        """
+        with self._opened() as memory:
+            self._round(memory, stop or threading.Event(), at_once=True)
+        return self._status
+
+    @contextmanager
+    def _opened(self) -> Iterator[ArchiveMemory]:
+        durable_fs.make_directory(self._state_dir)
+        try:
+            lock = durable_fs.FileLock(self._state_dir / "archive.lock", f"pid {os.getpid()}")
+        except durable_fs.Locked as locked:
+            raise AlreadyShipping(
+                f"another process uploads with this state directory ({locked.holder})",
+                path=locked.filename,
+                hint="Stop the agent first, or let it upload.",
+            ) from None
+        try:
+            memory = ArchiveMemory(self._state_dir)
+            try:
+                yield memory
+            finally:
+                memory.close()
+                if self._log is not None:
+                    self._log.close()
+                    self._log = None
+                self._bucket.close()
+        finally:
+            lock.release()
+
+    def _round(
+        self, memory: ArchiveMemory, stop: threading.Event, *, at_once: bool = False
+    ) -> None:
+        """Upload what waits until something fails that concerns all of it."""
+        trouble = ""
+        try:
+            self._record(memory)
+            for segment in waiting(self._directories, memory):
+                if stop.is_set():
+                    break
+                self._upload(segment, memory)
+            self._manifest(memory, at_once=at_once)
+        except (AuditLogError, OSError, TimeoutError) as error:
+            trouble = str(error)
+            self._failures += 1
+        self._attempts = self._attempts + 1 if trouble else 0
+        if trouble and trouble != self._trouble:
+            _logger.error("nothing is archived: %s", trouble)
+        elif self._trouble and not trouble:
+            _logger.info("the archive accepts objects again")
+        self._trouble = trouble
+        self._status = self._describe(memory)
+
+    def _upload(self, segment: SegmentFile, memory: ArchiveMemory) -> None:
+        """Upload one; what concerns this one alone is a problem of its own."""
+        name, now = segment.name.logical, time.monotonic()
+        if name in self._problems and now - self._problems[name][0] < _AGAIN_SECONDS:
+            return
+        try:
+            stored = upload_segment(segment, self._bucket, memory, self._options, self._clock())
+        except FileNotFoundError:
+            return  # deleted since it was listed
+        except ArchiveUnavailable as error:
+            if not isinstance(error, ObjectExists):
+                raise
+            self._problem(name, str(error), now)
+        except (AuditLogError, OSError) as error:
+            self._problem(name, str(error), now)
+        else:
+            self._problems.pop(name, None)
+            self._moved_at = self._clock()
+            self._record(memory)
+            _logger.info("archived %s as version %s", name, stored.version)
+
+    def _problem(self, name: str, text: str, now: float) -> None:
+        self._failures += 1
+        if name not in self._problems:
+            _logger.error("ALARM %s is not archived: %s", name, text)
+        self._problems[name] = now, text
+
+    def _record(self, memory: ArchiveMemory) -> None:
+        """Put into the chain what the archive has and no record names."""
+        unrecorded = memory.unrecorded()
+        for each in unrecorded:
+            if each.log != self._own_log:
+                self._emit("log.archived", each.log, each.to_json())
+        if unrecorded:
+            self._flush()
+        for each in unrecorded:
+            memory.record(each)
+
+    def _manifest(self, memory: ArchiveMemory, *, at_once: bool) -> None:
+        """Finish the manifest that was begun, and make another one when it is due."""
+        newest = memory.newest_manifest()
+        if newest is not None and newest.version is None:
+            self._upload_manifest(newest, memory, again=True)
+        now = self._clock()
+        due = newest is None or abs(now - newest.at) >= self._options.manifest_every
+        while (due or at_once) and (objects := memory.unlisted(_LISTED_OBJECTS)):
+            newest = self._make_manifest(memory.newest_manifest(), objects, now)
+            memory.make_manifest(newest, objects)
+            self._upload_manifest(newest, memory, again=False)
+
+    def _make_manifest(
+        self, before: ArchivedManifest | None, objects: list[ArchivedObject], now: dt.datetime
+    ) -> ArchivedManifest:
+        number = 1 if before is None else before.number + 1
+        manifest = ArchiveManifest(
+            self._host,
+            number,
+            now,
+            FIRST_SHA256 if before is None else sha256(before.content).hexdigest(),
+            tuple(objects),
+            tuple(tuple(lines) for lines in self._checkpoints()),
+        )
+        return ArchivedManifest(number, now, encode(manifest), None)
+
+    def _upload_manifest(
+        self, made: ArchivedManifest, memory: ArchiveMemory, *, again: bool
+    ) -> None:
+        key, digest = manifest_key(self._host, made.number), sha256(made.content).hexdigest()
+        until = self._clock() + self._options.retain
+        version = upload_manifest(key, made.content, self._bucket, until, again=again)
+        details = {"number": made.number, "key": key, "version": version, "sha256": digest}
+        self._emit("log.archive_manifest", self._own_log, details)
+        self._flush()
+        memory.store_manifest(made.number, version)
+
+    def _emit(self, event_type: str, log: str, details: dict[str, object]) -> None:
+        self._log = self._log or self._open_log()
+        if self._log is not None:
+            resource = {"resource_type": "log", "resource_id": log}
+            self._log.emit(event_type, actor=_ACTOR, resource=resource, details=details)
+
+    def _flush(self) -> None:
+        if self._log is not None:
+            self._log.flush(_PATIENCE_SECONDS)
+
+    def _open_log(self) -> Log | None:
+        """Open the log archive@<host>: where it is, or in the first directory that may be written.
+
+        An agent that may only read the directories has none; its manifests hold the same.
+        """
+        writable = [each for each in self._directories if os.access(each, os.W_OK | os.X_OK)]
+        if not writable:
+            if not self._unrecorded_told:
+                _logger.warning("no directory may be written: the manifests alone are the record")
+            self._unrecorded_told = True
+            return None
+        having = (each for each in writable if self._own_log in map(str, scan(each).logs))
+        directory = next(having, writable[0])
+        return open_log(
+            directory,
+            service=OwnService(ARCHIVE_SERVICE),
+            host=self._host,
+            flush="batched",
+            block_timeout=_PATIENCE_SECONDS,
+            group_readable=bool(directory.stat().st_mode & stat.S_IRGRP),
+        )
+
+    def _describe(self, memory: ArchiveMemory) -> ArchiveStatus:
+        found = state_of(self._directories, memory)
+        now = self._clock()
+        problems = [f"{name}: {text}" for name, (_, text) in sorted(self._problems.items())[:3]]
+        return replace(
+            found,
+            # A first upload of years is not late while it goes on.
+            late=late(found.oldest_at, self._options, now)
+            and now - self._moved_at > self._options.late_after,
+            failures=self._failures,
+            trouble="; ".join(filter(None, [self._trouble, *problems])),
+        )
