@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "fleet": "Show the logs of all hosts as shipped to a sink, problems first.",
     "doctor": "Check whether this host is ready for audit logs.",
     "evidence": "Sign checkpoints of logs, and have witnesses cosign them.",
+    "archive": "Keep finished segments in a bucket with Object Lock, and read them back.",
     "prove": "Prove that a record is in a log, to somebody who does not trust us.",
     "witness": "Cosign other hosts' checkpoints, so that their logs cannot be rewritten unseen.",
     "ship": "Ship a directory's logs into Elasticsearch or SQLite.",

@@ -45,6 +45,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (log_errors.InvalidName, ExitCode.DATA),
     (log_errors.LogDamaged, ExitCode.DATA),
     (log_errors.CursorDamaged, ExitCode.DATA),
+    (log_errors.ArchiveMemoryDamaged, ExitCode.DATA),
     (BadEvidence, ExitCode.DATA),
     (retention_errors.PolicyError, ExitCode.DATA),
     (retention_errors.StateDamaged, ExitCode.DATA),

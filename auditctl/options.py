@@ -256,5 +256,5 @@ def chosen(
         if known.resolve() == given.resolve():
             return replace(config, sources=()), (known,)
     if config.directories:
-        config = replace(config, state_dir=None, sinks=())
+        config = replace(config, state_dir=None, sinks=(), archive=None)
     return replace(config, directories=(given,), sources=()), (given,)

@@ -419,9 +419,9 @@ class IndexHandler:
         self, action: Action, holds: Sequence[Hold], stop: threading.Event
     ) -> Work | RuleResult:
         del stop
-        pending = action.case.group.pending_from
-        listed = self.cluster.indices()
-        for case in index_cases(listed, self.plan.policy, holds, self.plan.at, pending):
+        group, policy = action.case.group, self.plan.policy
+        waiting = group.pending_from, group.unarchived_from
+        for case in index_cases(self.cluster.indices(), policy, holds, self.plan.at, waiting):
             if isinstance(case.subject, Index) and case.subject.name == action.name:
                 planned = action.subject
                 if isinstance(planned, Index) and case.subject.uuid == planned.uuid:

@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 _OWN_TYPES: Final = ("log.", "retention.", "evidence.", "witness.")
-_OWN_SERVICES: Final = ("retention", "evidence", "witness")
+_OWN_SERVICES: Final = ("retention", "evidence", "witness", "auditlog-archive")
 
 
 @dataclass(frozen=True, slots=True)

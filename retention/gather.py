@@ -44,13 +44,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from auditlog.archived import ArchivedSpan
     from auditlog.cursors import Cursor
     from auditlog.format.segment_names import LogId
     from auditlog.reading.inventory import Inventory, SegmentFile
     from retention.holds import Hold
     from retention.policy import RetentionPolicy
 
-__all__ = ["gather", "pending_from", "searched"]
+__all__ = ["Archived", "gather", "pending_from", "searched", "unarchived_from"]
+
+if TYPE_CHECKING:
+    Archived = Mapping[str, Mapping[str, ArchivedSpan]] | None
+    """The segments of each log that the archive has; None: no archive is waited for."""
 
 _BUDGET_BYTES: Final = 64 << 20
 _PLAIN_COST_BYTES: Final = 64 << 10  # only its two ends are read
@@ -68,6 +73,7 @@ def gather(
     asked: str | None = None,
     stop: threading.Event | None = None,
     witnessed: Mapping[str, int] | None = None,
+    archived: Archived = None,
 ) -> tuple[DirectoryFacts, SinkCursors]:
     """Read what a plan of the directory needs.
 
@@ -101,6 +107,7 @@ def gather(
         {**reader.cursors.cursors, **reader.doubtful},
         tuple(sorted(set(store.sinks()) - set(sinks))),
         witnessed,
+        archived,
     )
     if any(hold.reads_records for hold in reader.holds):
         for log, segments in logs.items():
@@ -316,6 +323,20 @@ def pending_from(directories: Sequence[Path], sink: str, state_dir: Path) -> dt.
         for log, segments in scan(directory).logs.items():
             pending += _pending_days(segments, store.load(sink, log))
     return min(pending, default=None)
+
+
+def unarchived_from(directories: Sequence[Path], archived: Archived) -> dt.date | None:
+    """Return the first day of a segment that a configured archive does not have."""
+    if archived is None:
+        return None
+    days = [
+        file.name.day
+        for directory in directories
+        for log, segments in scan(directory).logs.items()
+        for file in segments
+        if file.name.logical not in archived.get(str(log), {})
+    ]
+    return min(days, default=None)
 
 
 def _pending_days(segments: Sequence[SegmentFile], cursor: Cursor | None) -> Iterator[dt.date]:

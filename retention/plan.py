@@ -363,14 +363,16 @@ def plan_indices(
     pending_from: dt.date | None,
     last_run: LastIndexRun | None,
     simulated: bool = False,
+    unarchived_from: dt.date | None = None,
 ) -> IndexPlan:
     """Decide about each index of a sink.
 
-    ``pending_from`` is the first day of which this host may still have records to ship.
+    ``pending_from`` is the first day of which this host may still have records to ship,
+    ``unarchived_from`` the first of which it has a segment that the archive lacks.
     """
     actions = tuple(
         Action(case, *rules.judge(*case))
-        for case in index_cases(indices, policy, holds, now, pending_from)
+        for case in index_cases(indices, policy, holds, now, (pending_from, unarchived_from))
     )
     refusals: list[Refusal] = []
     deletes = sum(action.action == "delete" for action in actions)
@@ -395,10 +397,13 @@ def index_cases(
     policy: IndexPolicy,
     holds: Sequence[Hold],
     now: dt.datetime,
-    pending_from: dt.date | None,
+    waiting_from: tuple[dt.date | None, dt.date | None],
 ) -> Iterator[Case]:
-    """List the indices to judge, by name."""
-    group = rules.index_group(policy, holds, now, pending_from)
+    """List the indices to judge, by name.
+
+    ``waiting_from`` are ``pending_from`` and ``unarchived_from`` of plan_indices.
+    """
+    group = rules.index_group(policy, holds, now, *waiting_from)
     dated = [replace(index, day=day_of(policy.prefix, index.name)) for index in indices]
     days = sorted(index.day for index in dated if index.day is not None)
     for index in sorted(dated, key=lambda index: index.name):

@@ -12,6 +12,7 @@ the two is missing; ``retention.gather`` provides it and asks again.
 Invariants (tests of the same name in tests/retention/test_rules.py):
   shipped      nothing beyond the slowest sink's cursor, or in a gap before it, is compressed or
                deleted
+  archived     nothing is deleted that a configured archive does not have
   verified     nothing is deleted that a sink had already without its hash being compared
   held         nothing that a hold in force covers is compressed or deleted
   newest       the newest segment of a log is never touched, keep_at_least are never deleted
@@ -40,6 +41,7 @@ from retention.subjects import AdoptedFile, ForeignFile, Index, Segment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from auditlog.archived import ArchivedSpan
     from auditlog.cursors import Cursor
     from auditlog.format.segment_names import LogId
     from auditlog.reading.reader import Bounds
@@ -104,7 +106,9 @@ class SubjectGroup:
     cursors        the sinks' cursors in the log; a cursor that does not fit the log has a problem
     misfits        by the number of newer segments: why a segment does not fit its neighbour
     witnessed_seq  the last record of the log that a quorum cosigned; None: no witness is waited for
+    archived       the segments of the log that the archive has; None: no archive is waited for
     pending_from   the first day of which records may be missing in the sink; None: none are
+    unarchived_from    the first day of which a segment is not archived; None: none is
     holds          those in force at ``now``
     """
 
@@ -121,7 +125,9 @@ class SubjectGroup:
     cursors: tuple[tuple[str, SinkCursor], ...] = ()
     misfits: Mapping[int, str] = field(default_factory=dict)
     witnessed_seq: int | None = None
+    archived: Mapping[str, ArchivedSpan] | None = None
     pending_from: dt.date | None = None
+    unarchived_from: dt.date | None = None
 
 
 def log_group(
@@ -146,6 +152,7 @@ def log_group(
         ),
         misfits=_misfits(segments),
         witnessed_seq=None if cursors.witnessed is None else cursors.witnessed.get(str(log), 0),
+        archived=None if cursors.archived is None else cursors.archived.get(str(log), {}),
     )
 
 
@@ -160,7 +167,11 @@ def foreign_group(policy: RetentionPolicy, now: dt.datetime) -> SubjectGroup:
 
 
 def index_group(
-    policy: IndexPolicy, holds: Iterable[Hold], now: dt.datetime, pending_from: dt.date | None
+    policy: IndexPolicy,
+    holds: Iterable[Hold],
+    now: dt.datetime,
+    pending_from: dt.date | None,
+    unarchived_from: dt.date | None = None,
 ) -> SubjectGroup:
     """Make the group of one sink's indices."""
     return SubjectGroup(
@@ -172,6 +183,7 @@ def index_group(
         policy.max_delete_fraction,
         holds=tuple(hold for hold in holds if hold.in_force(now)),
         pending_from=pending_from,
+        unarchived_from=unarchived_from,
     )
 
 
@@ -277,10 +289,10 @@ def _protected(subject: Subject, newer: int, group: SubjectGroup) -> Verdict | N
         return Verdict("keep", "proof", "it holds the tombstones of deleted segments")
     if type(subject) is AdoptedFile and group.is_counted:
         return Verdict("keep", "not_in_index", _UNCOUNTED)
-    if type(subject) is Segment and (doubt := _not_verified(subject, group)):
-        return Verdict("keep", "not_verified", doubt)
-    if type(subject) is Segment and (lacking := _not_witnessed(subject, group)):
-        return Verdict("keep", "not_witnessed", lacking)
+    if type(subject) is Segment:
+        for reason, check in _PROVEN.items():
+            if lacking := check(subject, group):
+                return Verdict("keep", reason, lacking)
     return None
 
 
@@ -302,6 +314,28 @@ def _not_witnessed(subject: Segment, group: SubjectGroup) -> str:
         return ""
     return f"a quorum of witnesses has cosigned the log through seq {through}, and not all of it"
 
+
+def _not_archived(subject: Segment, group: SubjectGroup) -> str:
+    """Return what the archive lacks of it, "" when it has all of it.
+
+    The last hash stands for all bytes before it, also for those that an erasure replaced since.
+    """
+    if group.archived is None:
+        return ""
+    known, bounds = group.archived.get(subject.name), subject.bounds
+    if known is None:
+        return "the archive does not have it yet"
+    if bounds is not None and known != (bounds.first_seq, bounds.last_seq, bounds.last_hash):
+        return f"the archive has another segment of this name, which ends at seq {known.last_seq}"
+    return ""
+
+
+_PROVEN: Final = {
+    "not_verified": _not_verified,
+    "not_witnessed": _not_witnessed,
+    "not_archived": _not_archived,
+}
+"""Reasons to wait with deletion, not with compression: it has to be known elsewhere first."""
 
 _UNCOUNTED: Final = (
     "the lines of a foreign file cannot be counted in a sink; "
@@ -475,6 +509,13 @@ def _not_shipped_index(subject: Index, _newer: int, group: SubjectGroup) -> _Fou
     return True, f"records from {pending} on are still to be shipped"
 
 
+def _not_archived_index(subject: Index, _newer: int, group: SubjectGroup) -> _Found | None:
+    since = group.unarchived_from
+    if since is None or subject.day is None or since > subject.day:
+        return None
+    return True, f"the archive does not have all segments of {since}, nor perhaps of later days"
+
+
 @dataclass(frozen=True, slots=True)
 class RetentionRule:
     """One row of the table: a reason to keep, and the check for each kind of subject."""
@@ -496,6 +537,7 @@ RULES: Final = (
     RetentionRule("damaged", adopted=_unread),
     RetentionRule("held", segment=_held_by_day, adopted=_held_file, index=_held_index),
     RetentionRule("not_shipped", _not_shipped_by_name, _not_shipped_file, _not_shipped_index),
+    RetentionRule("not_archived", index=_not_archived_index),
     RetentionRule("damaged", segment=_unread),
     RetentionRule("too_recent", segment=_too_recent),
     RetentionRule("not_shipped", segment=_not_shipped_segment),

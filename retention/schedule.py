@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from retention.act import RecordCounter
+    from retention.gather import Archived
     from retention.plan import DirectoryPlan
     from retention.policy import RetentionPolicy
     from retention.service import RunResult
@@ -125,7 +126,8 @@ class RetentionSchedule:
     """Runs retention over directories with one policy, in the background, until it is stopped.
 
     ``indices`` is called after the directories, to delete old indices; it returns error messages.
-    ``witnessed`` gives what run_retention takes under that name, for each run anew.
+    ``witnessed`` and ``archived`` give what run_retention takes under these names, for each run
+    anew.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class RetentionSchedule:
         counter: RecordCounter | None = None,
         indices: Callable[[dt.datetime, threading.Event], Sequence[str]] | None = None,
         witnessed: Callable[[], Mapping[str, int] | None] = lambda: None,
+        archived: Callable[[], Archived] = lambda: None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._directories = tuple(directories)
@@ -153,6 +156,7 @@ class RetentionSchedule:
         self._counter = counter
         self._indices = indices
         self._witnessed = witnessed
+        self._archived = archived
         self._clock = clock
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -249,6 +253,7 @@ class RetentionSchedule:
                 counter=self._counter,
                 holds_in=self._directories,
                 witnessed=self._witnessed(),
+                archived=self._archived(),
             )
         except (AuditLogError, OSError) as error:
             _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)

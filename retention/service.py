@@ -33,7 +33,7 @@ from auditlog.reading.inventory import STATE_DIRECTORY
 from retention.act import FileHandler, IndexHandler, Step, act
 from retention.compress import remove_stale
 from retention.errors import RetentionError
-from retention.gather import gather, pending_from
+from retention.gather import gather, pending_from, unarchived_from
 from retention.holds import HoldStore
 from retention.lock import locked
 from retention.memory import IndexRunStore, RunStore
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from retention.act import IndexCluster, RecordCounter
+    from retention.gather import Archived
     from retention.plan import Action
     from retention.policy import IndexPolicy, RetentionPolicy
     from retention.subjects import SinkCursors
@@ -146,6 +147,7 @@ def run_retention(
     counter: RecordCounter | None = None,
     holds_in: Sequence[Path] = (),
     witnessed: Mapping[str, int] | None = None,
+    archived: Archived = None,
 ) -> RunResult[DirectoryPlan]:
     """Plan a directory, and unless ``dry_run`` compress and delete.
 
@@ -161,6 +163,7 @@ def run_retention(
     counter     counts records in the sinks, where the policy wants that before a deletion
     holds_in    further directories whose retention logs have holds
     witnessed   the last record of each log that a quorum cosigned; None: no witness is waited for
+    archived    the segments of each log that the archive has; None: no archive is waited for
 
     A simulated run is not remembered as the last one.  Raises Refused (with the plan), Busy,
     StateDamaged, RetentionError when the directory cannot be used, OSError.
@@ -188,6 +191,7 @@ def run_retention(
             now=now,
             stop=stop,
             witnessed=witnessed,
+            archived=archived,
         )
         return (
             plan(facts, policy, cursors, holds, now, last_run=last_run, simulated=simulated),
@@ -227,6 +231,7 @@ def run_index_retention(
     host: str | None = None,
     by: str = "schedule",
     stop: threading.Event | None = None,
+    archived: Archived = None,
 ) -> RunResult[IndexPlan]:
     """Plan the indices of a sink, and unless ``dry_run`` or the plan announces, delete.
 
@@ -241,6 +246,7 @@ def run_index_retention(
     def planned() -> IndexPlan:
         # Read the cursors first: records shipped later only make the plan keep more.
         pending = pending_from(directories, policy.sink, state_dir)
+        unarchived = unarchived_from(directories, archived)
         return plan_indices(
             cluster.indices(),
             policy,
@@ -249,6 +255,7 @@ def run_index_retention(
             pending_from=pending,
             last_run=IndexRunStore(state_dir).load(policy.sink),
             simulated=simulated,
+            unarchived_from=unarchived,
         )
 
     if dry_run:
@@ -356,6 +363,7 @@ def explain_subject(
     name: str,
     holds_in: Sequence[Path] = (),
     witnessed: Mapping[str, int] | None = None,
+    archived: Archived = None,
 ) -> Explanation | None:
     """Explain the plan for one segment or adopted file, named in any form; None: it is not there.
 
@@ -372,6 +380,7 @@ def explain_subject(
         now=now,
         asked=asked,
         witnessed=witnessed,
+        archived=archived,
     )
     decided = plan(facts, policy, cursors, holds, now, simulated=True)
     for action in decided.actions:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from auditlog.archived import ArchivedSpan
     from auditlog.cursors import Cursor
     from auditlog.format.foreign_files import FilePlace
     from auditlog.format.segment_names import LogId
@@ -325,12 +326,14 @@ class SinkCursors:
     ``others`` are sinks that once acknowledged something and are not configured now.
     ``witnessed`` says through which record a quorum of witnesses cosigned each log; None where no
     trust policy is configured, so that nothing waits for witnesses.
+    ``archived`` are the segments of each log that the archive has; None where none is configured.
     """
 
     sinks: tuple[str, ...] = ()
     cursors: Mapping[tuple[str, LogId], SinkCursor] = field(default_factory=dict)
     others: tuple[str, ...] = ()
     witnessed: Mapping[str, int] | None = None
+    archived: Mapping[str, Mapping[str, ArchivedSpan]] | None = None
 
     def cursor(self, sink: str, log: LogId) -> SinkCursor:
         return self.cursors.get((sink, log), SinkCursor())

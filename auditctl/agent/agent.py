@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from auditlog import durable_fs
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
+    from shippers.archive.service import ArchiveStatus
     from shippers.stats import ShippingStats
 
 __all__ = ["Agent", "exit_code"]
@@ -118,6 +119,10 @@ class Agent:
         evidence = self._services.evidence()
         return None if evidence is None else evidence.status()
 
+    def archive(self) -> ArchiveStatus | None:
+        archive = self._services.archive()
+        return None if archive is None else archive.status()
+
     def about(self) -> About:
         return self._about
 
@@ -147,6 +152,8 @@ class Agent:
             reasons += [verification.trouble] if verification.trouble else []
         evidence = self._services.evidence()
         reasons += evidence.unready() if evidence is not None else []
+        archive = self._services.archive()
+        reasons += archive.unready() if archive is not None else []
         return tuple(reasons)
 
     # Called by the command -------------------------------------------------------------------

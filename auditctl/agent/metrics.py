@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from auditlog.evidence.service import LogEvidence
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
+    from shippers.archive.service import ArchiveStatus
     from shippers.stats import LogStats, ShippingStats, SinkStats
 
 __all__ = ["About", "MetricFamily", "metric_families"]
@@ -79,6 +80,7 @@ def metric_families(
     now: dt.datetime,
     *,
     evidence: EvidenceStatus | None = None,
+    archive: ArchiveStatus | None = None,
 ) -> Iterator[MetricFamily]:
     """Return the metrics of all running services."""
     yield from _of_agent(about)
@@ -93,6 +95,8 @@ def metric_families(
         yield from _of_verification(verification)
     if evidence is not None:
         yield from _of_evidence(evidence)
+    if archive is not None:
+        yield from _of_archive(archive)
 
 
 def _plain(kind: MetricKind, name: str, text: str, value: float) -> MetricFamily:
@@ -355,4 +359,32 @@ def _of_evidence(status: EvidenceStatus) -> Iterator[MetricFamily]:
         "evidence_troubled",
         "Logs that are not signed or cosigned, for a reason.",
         sum(bool(entry.trouble) for entry in status.logs) + bool(status.trouble),
+    )
+
+
+def _of_archive(status: ArchiveStatus) -> Iterator[MetricFamily]:
+    yield _plain("gauge", "archive_stored_segments", "Segments in the archive.", status.objects)
+    yield _plain(
+        "gauge", "archive_waiting_segments", "Finished segments without upload.", status.waiting
+    )
+    yield MetricFamily(
+        "gauge",
+        "auditlog_archive_oldest_timestamp_seconds",
+        "When the oldest finished segment without upload was last written to. Absent without any.",
+        (),
+        () if status.oldest_at is None else (((), status.oldest_at.timestamp()),),
+    )
+    yield MetricFamily(
+        "gauge",
+        "auditlog_archive_manifest_timestamp_seconds",
+        "When the newest manifest was made. Absent before the first.",
+        (),
+        () if status.manifest_at is None else (((), status.manifest_at.timestamp()),),
+    )
+    yield _plain("counter", "archive_upload_failures", "Uploads that failed.", status.failures)
+    yield _plain(
+        "gauge",
+        "archive_troubled",
+        "1 while uploads fail, or the oldest finished segment waits longer than late_after.",
+        int(bool(status.trouble) or status.late),
     )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from auditctl.config.model import SocketAddress
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
+    from shippers.archive.service import ArchiveStatus
     from shippers.stats import ShippingStats
 
 __all__ = ["MetricsServer", "Observed"]
@@ -60,6 +61,10 @@ class Observed(Protocol):
 
     def evidence(self) -> EvidenceStatus | None:
         """How far each log is signed and witnessed; None where nothing is signed."""
+        ...
+
+    def archive(self) -> ArchiveStatus | None:
+        """The state of the archive; None where none is configured."""
         ...
 
     def about(self) -> About:
@@ -166,5 +171,6 @@ class _AgentCollector(Collector):
             of.verification(),
             now,
             evidence=of.evidence(),
+            archive=of.archive(),
         ):
             yield family.metric()

@@ -15,8 +15,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from auditctl.agent.alarms import AlarmBook
+from auditctl.agent.archive import ArchivePart
 from auditctl.agent.evidence import EvidencePart
 from auditctl.agent.own_log import OwnLog, delivered
+from auditctl.composition.archived import archived_segments
 from auditctl.composition.index_count import SinkCounts
 from auditctl.composition.index_retention import IndexRetention
 from auditctl.composition.sinks import make_sinks
@@ -76,8 +78,13 @@ class Services:
         self._verification: ContinuousVerification | None = None
         self._verifying: threading.Thread | None = None
         self._evidence: EvidencePart | None = None
+        self._archive: ArchivePart | None = None
         if ship and (service := _evidence_of(config)) is not None:
             self._evidence = EvidencePart(service)
+        if ship and config.archive is not None and config.directories:
+            from auditctl.composition.archive import make_archive  # noqa: PLC0415  (needs boto3)
+
+            self._archive = ArchivePart(make_archive(config))
         if ship and config.sinks:
             self._sinks = make_sinks(config.sinks, config.directories)
             self._shipping = ShippingService(
@@ -93,7 +100,7 @@ class Services:
         if config.directories:
             self._verification = _verification(config)
         self._own_log = _own_log(config, self.shipping, ship=ship)
-        if self._shipping is None and self._schedule is None:
+        if self._shipping is None and self._schedule is None and self._archive is None:
             raise ConfigError(
                 "there is no sink to ship to", hint="Add [sinks.main] to the configuration."
             )
@@ -115,6 +122,9 @@ class Services:
     def evidence(self) -> EvidencePart | None:
         return self._evidence
 
+    def archive(self) -> ArchivePart | None:
+        return self._archive
+
     def stuck(self, timeout: float) -> str:
         """Return the loop that completes no round within ``timeout`` seconds; "" when all do."""
         if self._shipping is None or not self.running:
@@ -128,6 +138,8 @@ class Services:
             yield "retains"
         if self._evidence is not None:
             yield "signs"
+        if self._archive is not None and self.config.archive is not None:
+            yield f"archives in {self.config.archive.address}"
 
     def start(self) -> None:
         if self._shipping is not None:
@@ -142,6 +154,8 @@ class Services:
             self._evidence.start()
         if self._own_log is not None:
             self._own_log.start()
+        if self._archive is not None:
+            self._archive.start()
 
     def stop(self) -> None:
         """Return when everything has ended, within five seconds, with cursors durable."""
@@ -150,6 +164,8 @@ class Services:
             self._own_log.stop()
         if self._schedule is not None:
             self._schedule.stop()
+        if self._archive is not None:
+            self._archive.stop()
         for thread in (self._thread, self._verifying):
             if thread is not None:
                 thread.join()
@@ -256,4 +272,5 @@ def _schedule(config: Config) -> RetentionSchedule:
         ),
         indices=IndexRetention(config).scheduled,
         witnessed=lambda: witnessed_seqs(config),
+        archived=lambda: archived_segments(config),
     )

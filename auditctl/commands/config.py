@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from auditctl.composition.sources import make_sources
+from auditctl.config.archive import ARCHIVE
 from auditctl.config.declared import effective
 from auditctl.config.evidence import EVIDENCE
 from auditctl.config.model import TOP, load
@@ -138,6 +139,8 @@ def _effective(loaded: Config) -> dict[SettingKey, Any]:
             values["retention", name] = getattr(policy, setting.field)
     for name, value in effective(loaded.evidence, EVIDENCE):
         values["evidence", name] = value
+    for name, value in () if loaded.archive is None else effective(loaded.archive, ARCHIVE):
+        values["archive", name] = value
     for glob, own in policy.overrides:
         values["retention", "logs", glob] = " ".join(
             f"{name}={plain(value)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from auditctl.composition.archived import archived_segments
 from auditctl.composition.index_count import SinkCounts
 from auditctl.composition.witnessed import witnessed_seqs
 from auditctl.errors import BadPath
@@ -153,6 +154,7 @@ def prune(
                 holds_in=config.directories,
                 counter=SinkCounts(config.sinks, state_dir, DeletedIndices(config.directories)),
                 witnessed=witnessed_seqs(config),
+                archived=archived_segments(config),
             )
         except Refused as refused:
             _show_plan(refused.plan, as_json=as_json)
@@ -184,6 +186,7 @@ def _explain(
             name=name,
             holds_in=config.directories,
             witnessed=witnessed_seqs(config),
+            archived=archived_segments(config),
         )
         if explained is not None:
             _print_explanation(explained, as_json=as_json)

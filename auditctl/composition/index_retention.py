@@ -15,6 +15,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from auditctl.composition.archived import archived_segments
 from auditctl.composition.sinks import elasticsearch_credentials, unanswered_hint
 from auditctl.config.sinks import ElasticsearchConfig
 from auditctl.errors import CommandFailed, ConfigError
@@ -79,6 +80,7 @@ class IndexRetention:
                 host=self._config.host,
                 by=by,
                 stop=stop,
+                archived=archived_segments(self._config),
             )
         finally:
             cluster.close()

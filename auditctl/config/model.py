@@ -31,6 +31,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+from auditctl.config.archive import ARCHIVE, build_archive
 from auditctl.config.declared import Named, Setting, declared
 from auditctl.config.evidence import EVIDENCE, EvidenceSettings, build_evidence
 from auditctl.config.origins import Given, SettingKey, nearest, read_environment, read_files
@@ -43,6 +44,7 @@ from auditlog.errors import InvalidName
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
 from retention.policy import RetentionPolicy
+from shippers.archive.options import ArchiveOptions
 from shippers.sources.ndjson.options import NdjsonOptions
 
 __all__ = ["SINK", "TOP", "Config", "SocketAddress", "load"]
@@ -155,6 +157,7 @@ class Config:
     policy: RetentionPolicy = field(default_factory=RetentionPolicy)
     schedule: Schedule = field(default_factory=Schedule)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
+    archive: ArchiveOptions | None = None
     given: Mapping[SettingKey, Given] = field(default_factory=dict, repr=False)
 
     def state_directory(self) -> Path:
@@ -210,8 +213,9 @@ _SECTIONS: Final = {
     "sinks": {**SINK, **_SECRET},
     "retention": RETENTION,
     "evidence": EVIDENCE,
+    "archive": ARCHIVE,
 }
-_DEPTH: Final = {"": 0, "retention": 1, "evidence": 1, "sinks": 2}
+_DEPTH: Final = {"": 0, "retention": 1, "evidence": 1, "archive": 1, "sinks": 2}
 
 
 def load(
@@ -297,6 +301,7 @@ def _build(given: Mapping[SettingKey, Given]) -> Config:
         policy=policy,
         schedule=schedule,
         evidence=build_evidence(tables["evidence",]),
+        archive=build_archive(tables.get(("archive",), {})),
         given=given,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from auditctl.config.archive import ARCHIVE
 from auditctl.config.evidence import EVIDENCE
 from auditctl.config.model import SINK, TOP
 from auditctl.config.policies import RETENTION
@@ -67,6 +68,12 @@ _EVIDENCE: Final = """
 verify_every = "1d"
 """
 
+_ARCHIVE: Final = """
+# A bucket with S3 Object Lock that keeps every finished segment, beside the sinks:
+# [archive]
+# bucket = "audit-archive"
+"""
+
 
 def template() -> str:
     """The text of a configuration file, for a person to edit."""
@@ -81,6 +88,8 @@ def template() -> str:
             _others(RETENTION, _RETENTION),
             _EVIDENCE,
             _others(EVIDENCE, _EVIDENCE),
+            _ARCHIVE,
+            _others(ARCHIVE, _ARCHIVE),
         )
     )
 

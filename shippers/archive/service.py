@@ -4,7 +4,7 @@ A segment is finished when a newer one of its log is there, since a writer only 
 newest.  The oldest are uploaded first.  A failure is told, counted and tried again, with longer and
 longer waits; it never ends the service, and retention deletes nothing meanwhile.
 
-    upload -> record log.archived in the log archive@<host> -> counts as archived
+    upload -> record log.archived in the log auditlog-archive@<host> -> counts as archived
 
 The record is in a log of its own, since a log has one writer, and that of the segment is a service.
 Segments of that log itself are not recorded in it, or there would always be another: they are in
@@ -320,7 +320,7 @@ class ArchiveService:
             self._log.flush(_PATIENCE_SECONDS)
 
     def _open_log(self) -> Log | None:
-        """Open the log archive@<host>: where it is, or in the first directory that may be written.
+        """Open the own log: where it is, or in the first directory that may be written.
 
         An agent that may only read the directories has none; its manifests hold the same.
         """

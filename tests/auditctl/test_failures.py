@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EXPECTED = {
     "AlreadyShipping": ExitCode.LOCKED,
+    "ArchiveMemoryDamaged": ExitCode.DATA,
+    "ArchiveUnavailable": ExitCode.FAILED,
     "AuditLogError": ExitCode.FAILED,
     "ArchiveDamaged": ExitCode.DATA,
     "BadPath": ExitCode.USAGE,
@@ -47,6 +49,8 @@ EXPECTED = {
     "NoLog": ExitCode.FAILED,
     "NotAccessible": ExitCode.FAILED,
     "NotDurableYet": ExitCode.FAILED,
+    "ObjectExists": ExitCode.FAILED,
+    "ObjectMissing": ExitCode.FAILED,
     "PathNotFound": ExitCode.FAILED,
     "PathNotPermitted": ExitCode.FAILED,
     "PolicyError": ExitCode.DATA,

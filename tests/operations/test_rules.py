@@ -240,6 +240,11 @@ CASES: Final = [
         {f"auditlog_evidence_troubled{{{AGENT}}}": "0 1x9 0x5"},
         (6, 10), (5, 11), of(AGENT),
     ),
+    Case(
+        "AuditArchiveTroubled",
+        {f"auditlog_archive_troubled{{{AGENT}}}": "0 1x20 0x5"},
+        (16, 21), (5, 15, 22), of(AGENT),
+    ),
     # In steps of a minute: the last cosignature was at minute 0.
     Case(
         "AuditNotWitnessed",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog.archived import ArchivedSpan
 from auditlog.format.segment_names import LogId
 from auditlog.reading.reader import Bounds
 from retention.holds import Hold
@@ -325,6 +326,32 @@ def test_what_no_quorum_has_witnessed_is_compressed_and_not_deleted() -> None:
     unknown = plan(facts, POLICY, SinkCursors(witnessed={}), (), START + 999 * DAY)
     assert verdicts(unknown)[0] == "keep not_witnessed", "a log that was never signed"
     assert "through seq 0" in unknown.actions[0].detail
+
+
+def test_archived() -> None:
+    facts = facts_of(
+        segment(0, forms=FORMS_ZST), segment(1, forms=FORMS_ZST), segment(2), segment(3)
+    )
+    has = {
+        each.name: ArchivedSpan(each.bounds.first_seq, each.bounds.last_seq, each.bounds.last_hash)
+        for each in facts.segments[LOG]
+        if each.bounds
+    }
+    first, second, *_ = has
+    for archived, expected in (
+        ({}, ["keep not_archived", "keep not_archived"]),
+        ({first: has[first]}, ["delete age", "keep not_archived"]),
+        ({first: has[first], second: has[first]}, ["delete age", "keep not_archived"]),
+        ({first: has[first], second: has[second]}, ["delete age", "delete age"]),
+    ):
+        gate = SinkCursors(archived={str(LOG): archived})
+        decided = plan(facts, POLICY, gate, (), START + 999 * DAY)
+        assert verdicts(decided) == [*expected, "compress age", "keep active"]
+    other = plan(facts, POLICY, SinkCursors(archived={"a@b": has}), (), START + 999 * DAY)
+    assert verdicts(other)[0] == "keep not_archived", "another log's segments"
+    assert "does not have it yet" in other.actions[0].detail
+    without = plan(facts, POLICY, SinkCursors(), (), START + 999 * DAY)
+    assert verdicts(without)[0] == "delete age", "no archive is configured"
 
 
 def test_what_a_sink_was_not_given_is_kept_when_it_is_put_back() -> None:

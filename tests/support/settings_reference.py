@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from auditctl.config.archive import ARCHIVE
 from auditctl.config.evidence import EVIDENCE
 from auditctl.config.model import SINK, TOP
 from auditctl.config.policies import FOREIGN, RETENTION
@@ -28,6 +29,7 @@ TABLES: Final[Mapping[str, Mapping[str, Setting]]] = {
     "`[retention]`": RETENTION,
     "`[[retention.foreign]]`": FOREIGN,
     "`[evidence]`": EVIDENCE,
+    "`[archive]`": ARCHIVE,
     **{f"`[[sources.{kind}]]`": settings for kind, settings in SOURCES.items()},
 }
 

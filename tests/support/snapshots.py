@@ -10,9 +10,10 @@ from auditctl.agent.metrics import About
 from auditlog.evidence.service import LogEvidence
 from auditlog.verification.continuous import VerificationAlarm, VerificationStatus
 from retention.schedule import Status
+from shippers.archive.service import ArchiveStatus
 from shippers.stats import LogStats, ShippingStats, SinkStats
 
-__all__ = ["ABOUT", "EVIDENCE", "NOON", "RETENTION", "SHIPPING", "VERIFICATION"]
+__all__ = ["ABOUT", "ARCHIVE", "EVIDENCE", "NOON", "RETENTION", "SHIPPING", "VERIFICATION"]
 
 NOON: Final = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
@@ -102,4 +103,15 @@ EVIDENCE: Final = EvidenceStatus(
         )
         for scale, log in enumerate(_LOGS, 1)
     )
+)
+ARCHIVE: Final = ArchiveStatus(
+    waiting=2,
+    waiting_bytes=4096,
+    oldest_at=NOON,
+    objects=40,
+    object_bytes=1 << 20,
+    failures=3,
+    trouble="the server cannot be reached",
+    manifest=7,
+    manifest_at=NOON,
 )

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from auditctl.agent.metrics import MetricFamily, metric_families
 from auditlog.evidence import witness_server
-from tests.support.snapshots import ABOUT, EVIDENCE, NOON, RETENTION, SHIPPING, VERIFICATION
+from tests.support.snapshots import (
+    ABOUT,
+    ARCHIVE,
+    EVIDENCE,
+    NOON,
+    RETENTION,
+    SHIPPING,
+    VERIFICATION,
+)
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 # Given by the Prometheus client, for every process alike.
@@ -24,7 +32,9 @@ OF_PROCESS = {
 def everything() -> dict[str, MetricFamily]:
     return {
         f.served_name: f
-        for f in metric_families(ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON, evidence=EVIDENCE)
+        for f in metric_families(
+            ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON, evidence=EVIDENCE, archive=ARCHIVE
+        )
     }
 
 
@@ -50,7 +60,9 @@ def test_balance() -> None:
 def test_names() -> None:
     units = "total|records|bytes|seconds|segments|requests|entries|info"
     states = "shipper_logs|shipper_sink_troubled|retention_refused|retention_running"
-    states += "|shipper_source_troubled|verification_alarms|evidence_troubled|log_open"
+    states += (
+        "|shipper_source_troubled|verification_alarms|evidence_troubled|archive_troubled|log_open"
+    )
     name = re.compile(
         rf"auditlog_(?:(?:(?:shipper|retention|agent)_)?[a-z_]+_(?:{units})|{states})"
     )

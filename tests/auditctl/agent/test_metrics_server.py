@@ -13,7 +13,15 @@ from auditctl.agent.metrics import metric_families
 from auditctl.agent.metrics_server import MetricsServer
 from auditctl.config.model import Config, SocketAddress
 from auditctl.errors import CommandFailed
-from tests.support.snapshots import ABOUT, EVIDENCE, NOON, RETENTION, SHIPPING, VERIFICATION
+from tests.support.snapshots import (
+    ABOUT,
+    ARCHIVE,
+    EVIDENCE,
+    NOON,
+    RETENTION,
+    SHIPPING,
+    VERIFICATION,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from auditctl.agent.metrics import About
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
+    from shippers.archive.service import ArchiveStatus
     from shippers.stats import ShippingStats
 
 ANY_PORT = SocketAddress("127.0.0.1", 0)
@@ -46,6 +55,9 @@ class Agent:
 
     def evidence(self) -> EvidenceStatus | None:
         return EVIDENCE
+
+    def archive(self) -> ArchiveStatus:
+        return ARCHIVE
 
     def retention(self) -> Status | None:
         return RETENTION if self.retains else None
@@ -84,7 +96,9 @@ def test_what_is_served_is_what_the_families_say() -> None:
         text = get(f"{url}/metrics")
     served = {family.name: family for family in text_string_to_metric_families(text)}
     expected = list(
-        metric_families(ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON, evidence=EVIDENCE)
+        metric_families(
+            ABOUT, SHIPPING, RETENTION, VERIFICATION, NOON, evidence=EVIDENCE, archive=ARCHIVE
+        )
     )
     for family in expected:
         found = served.pop(family.name)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from auditctl.config.archive import ARCHIVE
 from auditctl.config.model import SINK, TOP, load
 from auditctl.config.policies import RETENTION
 from auditctl.config.template import template
@@ -34,6 +35,11 @@ def test_usable_with_a_comment_taken_away(tmp_path: Path, line: str) -> None:
         "# password_file": ["# username = "],
         "# [sinks.copy]": ['# kind = "sqlite"', "# path = "],
         "# path": ["# [sinks.copy]", '# kind = "sqlite"'],
+        "# bucket": ["# [archive]"],
+        "# mode": ["# [archive]", "# bucket = "],
+        "# retain": ["# [archive]", "# bucket = "],
+        "# manifest_every": ["# [archive]", "# bucket = "],
+        "# late_after": ["# [archive]", "# bucket = "],
     }
     wanted = [line, *together.get(line.split(" = ", maxsplit=1)[0], [])]
     text = "\n".join(
@@ -48,7 +54,7 @@ def test_usable_with_a_comment_taken_away(tmp_path: Path, line: str) -> None:
 
 def test_complete() -> None:
     text = template()
-    for names in (TOP, SINK, RETENTION):
+    for names in (TOP, SINK, RETENTION, ARCHIVE):
         assert [
             name for name in names if not re.search(rf"^(# +)?{name}( = |: )", text, re.MULTILINE)
         ] == []

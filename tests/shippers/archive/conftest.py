@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from auditlog.archived import archived_in
+from auditlog.events.base import ARCHIVE_SERVICE
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import records_of
 from shippers.archive.service import ArchiveService, ArchiveStatus
@@ -75,7 +76,7 @@ class ArchivingHost:
         return [
             orjson.loads(record.line)["details"]
             for log, segments in scan(self.directory).logs.items()
-            if log.service == "archive"
+            if log.service == ARCHIVE_SERVICE
             for segment in segments
             for record in records_of(segment, last=segment is segments[-1])
             if record.header.event_type == "log.archived"

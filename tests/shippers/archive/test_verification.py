@@ -78,7 +78,7 @@ def test_named(host: ArchivingHost) -> None:
 
 
 def test_named_when_the_newest_manifest_is_gone(host: ArchivingHost) -> None:
-    """The bucket alone cannot tell; the host's memory, and archive@host in every sink, can."""
+    """The bucket alone cannot tell; the host's memory can, and so can every sink."""
     host.write()
     host.upload()
     key = manifest_key(host.name, 1)

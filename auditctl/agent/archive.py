@@ -1,0 +1,71 @@
+"""Run the upload of finished segments in a thread of the agent.
+
+It is never a reason to end the agent.  Failures are an alarm in the log, a reason not to be ready,
+and a metric; retention deletes nothing meanwhile.
+
+Invariants (tests of the same name in tests/auditctl/agent/test_archive.py):
+  archives   an agent with an archive uploads what its writers finish
+  apart      an archive that refuses is told, and ships and retains on
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from auditlog.errors import AuditLogError
+
+if TYPE_CHECKING:
+    from shippers.archive.service import ArchiveService, ArchiveStatus
+
+__all__ = ["ArchivePart"]
+
+_logger = logging.getLogger("auditlog.archive")
+
+_STOP_SECONDS: Final = 3.0
+"""How long a stop waits for an upload; one that is cut off is done again after the next start."""
+
+
+class ArchivePart:
+    """The service in its thread, from start to stop."""
+
+    def __init__(self, service: ArchiveService) -> None:
+        self._service = service
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+        self._ended = ""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_SECONDS)
+
+    def status(self) -> ArchiveStatus:
+        found = self._service.status()
+        return replace(found, trouble=self._ended) if self._ended else found
+
+    def unready(self) -> list[str]:
+        """Return the reasons why finished segments may not be archived, one sentence each."""
+        status = self.status()
+        reasons = [f"archive: {status.trouble}"] if status.trouble else []
+        if status.late:
+            reasons.append(
+                f"archive: a segment finished at {status.oldest_at:%Y-%m-%dT%H:%M:%SZ} is not"
+                " uploaded yet"
+            )
+        return reasons
+
+    def _run(self) -> None:
+        try:
+            self._service.run(self._stop)
+        except (AuditLogError, OSError) as error:
+            self._end(str(error))
+
+    def _end(self, reason: str) -> None:
+        self._ended = reason
+        _logger.error("ALARM nothing is archived any more: %s", reason)
