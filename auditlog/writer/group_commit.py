@@ -120,21 +120,37 @@ class GroupCommit:
                 "the record cannot be waited for in a signal handler that interrupted the log",
                 hint="It is queued; wait for the ticket in the main program.",
             )
-        waiter = Waiter()
         with self._lock:
             if commit.done:
                 return True
-            if not commit.urgent:  # else the thread has been told
-                commit.urgent = True
-                self._wake.wake()
             if timeout is not None and timeout <= 0:
+                self._urge(commit)
                 return False
-            commit.waiters.append(waiter)
+            waiter = self.ask(commit)
+        return self.await_answer(commit, waiter, timeout)
+
+    def ask(self, commit: Commit) -> Waiter:
+        """Ask for a commit that is not done; called with the lock held.
+
+        Returns a waiter for await_answer.  Who has the lock anyway need not take it for wait again.
+        """
+        self._urge(commit)
+        waiter = Waiter()
+        commit.waiters.append(waiter)
+        return waiter
+
+    def await_answer(self, commit: Commit, waiter: Waiter, timeout: float | None) -> bool:
+        """Wait at most ``timeout`` seconds for the commit; return whether it is done."""
         if not waiter.sleep(timeout):
             with self._lock:
                 if waiter in commit.waiters:
                     commit.waiters.remove(waiter)
         return commit.done
+
+    def _urge(self, commit: Commit) -> None:
+        if not commit.urgent:  # else the thread has been told
+            commit.urgent = True
+            self._wake.wake()
 
     def wake(self) -> None:
         """Let the thread look for work; called with the lock held."""

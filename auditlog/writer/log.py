@@ -193,8 +193,11 @@ class Log:
         BufferFull (refused and counted), NotDurableYet (a TimeoutError: queued, and it may still
         become durable), LogFailed, LogClosed, ForkedLog.
         """
-        ticket, within = self._queue(event, fields, durable, timeout)
-        return ticket if within is None else ticket.wait(within)
+        ticket, waiting = self._queue(event, fields, durable, timeout)
+        if waiting is None:
+            return ticket
+        self._commits.await_answer(*waiting)
+        return ticket.wait(0)
 
     async def aemit(
         self,
@@ -333,10 +336,10 @@ class Log:
         timeout: dt.timedelta | float | None,
         *,
         in_coroutine: bool = False,
-    ) -> tuple[Ticket, float | None]:
-        """Make the event a record; returns its ticket, and how many seconds to wait for it, if any.
+    ) -> tuple[Ticket, tuple[Commit, Waiter, float | None] | None]:
+        """Make the event a record; returns its ticket, and for what to wait at once, if anything.
 
-        Waits at most ``timeout`` for room in the queue; what is left of it is for the ticket.
+        Waits at most ``timeout`` for room in the queue; what is left of it is for that wait.
         """
         if self._refusal is not None:
             raise self._refused_event()
@@ -372,14 +375,16 @@ class Log:
                     ):
                         self._commits.wake()
                     ticket = Ticket(commit, self._wait_for, head.seq, head.hash)
+                    if not at_once or in_coroutine:
+                        return ticket, None
+                    answer = self._commits.ask(commit)
                     break
             assert ends_at is not None  # noqa: S101  (for the type checker)
             waiter.sleep(ends_at - time.monotonic())
-        if not at_once or in_coroutine:
-            return ticket, None
         if ends_at is not None:
-            return ticket, ends_at - time.monotonic()
-        return ticket, self._options.block_seconds if timeout is None else seconds(timeout)
+            return ticket, (commit, answer, ends_at - time.monotonic())
+        within = self._options.block_seconds if timeout is None else seconds(timeout)
+        return ticket, (commit, answer, within)
 
     def _waiter_for_room(self, size: int, give_up_at: float) -> Waiter | None:
         """Return a waiter for room in the queue, None when the bytes fit; the lock is held.
