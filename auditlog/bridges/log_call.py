@@ -26,8 +26,6 @@ __all__ = ["LIBRARYS_LOGGER", "LogCall", "is_librarys", "severity_of"]
 LIBRARYS_LOGGER: Final = "auditlog"
 """Logger of this library; its messages must not become events, which would log again."""
 
-_TAKEN: Final = frozenset(("actor", "resource", "outcome", "correlation_id", "details"))
-
 
 def is_librarys(logger: str) -> bool:
     """Whether the logger is this library's own."""
@@ -58,21 +56,24 @@ class LogCall(NamedTuple):
 
     def fields(self) -> EventFields:
         """The event's fields, as they were given; they may not make a record."""
-        extra = self.extra
-        details = {name: value for name, value in extra.items() if name not in _TAKEN}
-        given = extra.get("details")
+        details = dict(self.extra)
+        take = details.pop
+        actor, resource = take("actor", None), take("resource", None)
+        outcome = take("outcome", None) if "outcome" in details else self._outcome()
+        correlation_id = take("correlation_id", None)
+        given = take("details", None)
         if given.__class__ is dict or isinstance(given, Mapping):
             details.update(given)
         details["logger"] = self.logger
         if self.exception is not None:
             details["exception"] = exception_fields(self.exception)
         return {
-            "actor": extra.get("actor"),
-            "resource": extra.get("resource"),
-            "outcome": extra["outcome"] if "outcome" in extra else self._outcome(),
+            "actor": actor,
+            "resource": resource,
+            "outcome": outcome,
             "reason": self.message,
             "severity": self.severity,
-            "correlation_id": extra.get("correlation_id"),
+            "correlation_id": correlation_id,
             "details": details,
         }
 
