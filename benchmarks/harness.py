@@ -50,7 +50,10 @@ class Ratio:
 
 
 class Benchmark(Protocol):
-    """Interface of a benchmark module; ``setting`` starts what all cases share, as environment."""
+    """Interface of a benchmark module; ``setting`` starts what all cases share, as environment.
+
+    It may have ``NOTES`` too, which stand below its tables.
+    """
 
     TITLE: str
     UNIT: str
@@ -67,6 +70,7 @@ def load(name: str) -> Benchmark:
 def run(name: str, rounds: int, progress: Callable[[str], None]) -> dict[str, Any]:
     """Run one benchmark and return the result that is stored and shown."""
     benchmark = load(name)
+    load_average = os.getloadavg()[1]
     samples: dict[str, list[float]] = {case: [] for case in benchmark.CASES}
     # As installed: where the environment keeps no bytecode, every case would compile the sources.
     subprocess.run(
@@ -84,7 +88,8 @@ def run(name: str, rounds: int, progress: Callable[[str], None]) -> dict[str, An
         "unit": benchmark.UNIT,
         "command": f"python -m benchmarks {name} --rounds {rounds}",
         "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
-        "machine": _machine(),
+        "machine": f"{_machine()}, load average before {load_average:.1f}",
+        "notes": getattr(benchmark, "NOTES", ""),
         "cases": {
             case: {"what": benchmark.CASES[case].what, **_spread(figures), "samples": figures}
             for case, figures in samples.items()

@@ -55,10 +55,15 @@ def write_document() -> Path:
 def document() -> str:
     """The tables of every stored result, each below its picture (see plots)."""
     parts = [_INTRODUCTION, _commands()]
-    for path in sorted(RESULTS.glob("*.json")):
-        heading, _, rest = table(json.loads(path.read_text("utf-8"))).partition("\n")
-        picture = f"![{heading.removeprefix('## ')}](images/{path.stem}.svg)"
+    order = NAMES + PEERS  # what most people ask for, first
+    stored = {path.stem: path for path in sorted(RESULTS.glob("*.json"))}
+    for stem in sorted(stored, key=lambda each: order.index(each) if each in order else 99):
+        result = json.loads(stored[stem].read_text("utf-8"))
+        heading, _, rest = table(result).partition("\n")
+        picture = f"![{heading.removeprefix('## ')}](images/{stem}.svg)"
         parts.append(f"{heading}\n\n{picture}\n{rest}")
+        if notes := result.get("notes"):
+            parts.append(f"{notes}\n")
     return "\n".join(parts)
 
 
