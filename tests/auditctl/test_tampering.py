@@ -16,8 +16,11 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
+import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +30,12 @@ import pytest
 import auditlog
 from auditctl.main import main
 from auditlog.cursors import CursorStore
-from auditlog.evidence.note import Key, Signer
+from auditlog.evidence.checkpoint import Checkpoint
+from auditlog.evidence.note import Key, Note, Signer
 from retention.policy import RetentionPolicy
+from tests.support.logs import make_line
 from tests.support.tampered_host import HIVE, QUEEN, RETENTION, TamperedHost, build, resealed
-from tests.support.witnesses import our_witness
+from tests.support.witnesses import answering, our_witness
 
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
 DELETING = RetentionPolicy(HOUR, DAY, max_delete_fraction=1.0, verify_before_delete="none")
@@ -49,7 +54,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TamperedHost]
         witnesses = []
 
         def witness(keys: list[Key]) -> str:
-            witnesses.append(our_witness(place.parent / "witness", keys))
+            witnesses.append(our_witness(place / "witness", keys))
             served = witnesses[0].__enter__()
             return f"witness w1 {served.key} {served.url}\nquorum w1\n"
 
@@ -61,8 +66,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TamperedHost]
 
 
 @pytest.fixture
-def host(original: TamperedHost, tmp_path: Path) -> TamperedHost:
-    return original.copy_to(tmp_path / "host")
+def host(original: TamperedHost, tmp_path: Path) -> Iterator[TamperedHost]:
+    made = original.copy_to(tmp_path / "host")
+    with made.stack:
+        yield made
 
 
 # Records ------------------------------------------------------------------------------------------
@@ -199,6 +206,21 @@ def delete_the_directory(host: TamperedHost) -> None:
 
 def delete_the_first_segment(host: TamperedHost) -> None:
     host.segments()[0].unlink()
+
+
+def date_the_newest_segment_in_the_future(host: TamperedHost) -> None:
+    path = host.segments()[-1]
+    path.rename(path.with_name(path.name.replace(path.name[len(QUEEN) + 1 :][:4], "2999")))
+
+
+def append_a_record_of_the_future(host: TamperedHost) -> None:
+    """In a segment of its own, with hashes that fit: retention would never come to it."""
+    path = host.segments()[-1]
+    last = host.lines(path)[-1]
+    seq, digest = int(last.partition(b'"seq":')[2].partition(b",")[0]), last[-67:-3].decode()
+    at = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)
+    line, _ = make_line(QUEEN, seq + 1, digest, at=at, event_type="task_submitted")
+    (host.audit / f"{QUEEN}.2999-01-01.0001.ndjson").write_bytes(line)
 
 
 def delete_a_segment_in_the_middle(host: TamperedHost) -> None:
@@ -382,6 +404,76 @@ def rewrite_with_the_stolen_key(host: TamperedHost) -> None:
     assert checkpoints_of(host).exists()
 
 
+def clone_the_machine(host: TamperedHost) -> None:
+    """With its machine id: both copies write on, and the clone signs first."""
+    host.have_a_witness_of_its_own()
+    clone = host.copy_to(host.place / "clone")
+    for copy, code, actor in ((clone, 0, "alice"), (host, 1, "bob")):
+        with auditlog.open(copy.audit, service="queen-rbee", host="hive1") as log:
+            log.emit("task_submitted", actor=actor)
+        copy.ship()
+        assert copy.sign() == code
+
+
+def clone_the_machine_to_one_that_has_another_id(host: TamperedHost) -> None:
+    """It signs nothing until it says that it is a clone; its logs are as good as they were."""
+    (host.state / "proofs/machine-id").write_text(f"{'0' * 64}\n")
+    write_on(host)
+    assert host.sign() == 1
+
+
+def let_the_witness_claim_more_records(host: TamperedHost) -> None:
+    """The log is not signed any more, and whoever signs is told; nothing is wrong with it."""
+    told = host.stack.enter_context(answering(lambda _: (409, b"1000000\n")))
+    text = host.policy.read_text()
+    host.policy.write_text(re.sub(r"http://\S+", told.url, text))
+    write_on(host)
+    assert host.sign() == 1
+    assert (
+        "has a checkpoint of 1000000 records"
+        in (checkpoints_of(host).parent / "stopped").read_text()
+    )
+    host.policy.write_text(text)
+
+
+def let_the_witness_cosign_another_root(host: TamperedHost) -> None:
+    """Its cosignature is right, and of a checkpoint that the log has never signed."""
+    state = host.have_a_witness_of_its_own()
+    signer = Signer.parse((state / "witness.key").read_text())
+    with closing(sqlite3.connect(state / "witness.sqlite")) as memory, memory:
+        rows = memory.execute("SELECT origin, note FROM checkpoints").fetchall()
+        for origin, kept in rows:
+            note = Note.parse(bytes(kept))
+            wrong = Checkpoint(origin, Checkpoint.parse(note.text).size, bytes(32)).to_bytes()
+            lie = Note(wrong, note.signatures[:1]).with_signatures([signer.cosign(wrong, 1)])
+            changed = "UPDATE checkpoints SET note = ? WHERE origin = ?"
+            memory.execute(changed, (lie.to_bytes(), origin))
+
+
+def rewrite_beside_a_witness_that_lost_its_memory(host: TamperedHost) -> None:
+    """It cosigns the rewritten log; the records of evidence@hive1 have the checkpoints before."""
+    state = host.have_a_witness_of_its_own()
+    with closing(sqlite3.connect(state / "witness.sqlite")) as memory, memory:
+        memory.execute("DELETE FROM checkpoints")
+    rewrite_all_but_the_witness(host)
+    assert host.sign() == 0
+
+
+def edit_a_level_of_the_tree(host: TamperedHost) -> None:
+    """No harm: whoever signs sees that the root is not the signed one, and builds it again."""
+    host.have_a_witness_of_its_own()
+    with auditlog.open(host.audit, service="queen-rbee", host="hive1", flush="batched") as log:
+        for _ in range(300):
+            log.emit("task_submitted", actor="alice")
+    host.ship()
+    assert host.sign() == 0
+    host.ship()
+    path = checkpoints_of(host).with_name("tree.1")
+    path.write_bytes(path.read_bytes()[::-1])
+    write_on(host)
+    assert host.sign() == 0
+
+
 def edit_the_leaves(host: TamperedHost) -> None:
     """They stand in for what was deleted under policy."""
     path = min((host.state / "proofs" / QUEEN / "leaves").iterdir())
@@ -435,6 +527,8 @@ TAMPERINGS: dict[str, tuple[Tamper, str]] = {
         (delete_the_newest_segment, EVERYBODY),
         (rename_a_segment_to_another_day, READERS),
         (rename_a_segment_to_another_log, EVERYBODY),
+        (date_the_newest_segment_in_the_future, READERS),
+        (append_a_record_of_the_future, "status"),
         (swap_segments_of_two_logs, EVERYBODY),
         (cut_a_compressed_segment, EVERYBODY),
         (flip_a_bit_of_a_compressed_segment, EVERYBODY),
@@ -457,6 +551,12 @@ TAMPERINGS: dict[str, tuple[Tamper, str]] = {
         (edit_a_checkpoint, "witness"),
         (remove_the_checkpoints, ""),
         (rewrite_with_the_stolen_key, "witness"),
+        (clone_the_machine, "witness"),
+        (clone_the_machine_to_one_that_has_another_id, ""),
+        (let_the_witness_claim_more_records, ""),
+        (let_the_witness_cosign_another_root, "witness"),
+        (rewrite_beside_a_witness_that_lost_its_memory, "witness"),
+        (edit_a_level_of_the_tree, ""),
         (edit_the_leaves, "witness"),
         (edit_the_policy, "witness"),
         (ask_for_another_witness, "witness"),
@@ -507,6 +607,21 @@ def write_on(host: TamperedHost) -> None:
 def crash_within_a_line(host: TamperedHost) -> None:
     with host.segments()[-1].open("ab") as file:
         file.write(b'{"v":1,"log":"queen-rbee@hive1","seq":')
+
+
+def lose_power_and_find_zeros(host: TamperedHost) -> None:
+    """The size of the file was on disk, and what was written was not."""
+    with host.segments()[-1].open("ab") as file:
+        file.write(bytes(700))
+
+
+def lose_power_and_open_again(host: TamperedHost) -> None:
+    """A note was not renamed, a record is cut, and what followed it is zeros; then it goes on."""
+    (host.audit / f".auditlog/.{QUEEN}.head.tmp").write_bytes(b"queen-")
+    crash_within_a_line(host)
+    lose_power_and_find_zeros(host)
+    write_on(host)
+    write_on(host)
 
 
 def crash_and_open_again(host: TamperedHost) -> None:
@@ -580,6 +695,8 @@ HARMLESS: tuple[Tamper, ...] = (
     write_on,
     crash_within_a_line,
     crash_and_open_again,
+    lose_power_and_find_zeros,
+    lose_power_and_open_again,
     compress_under_policy,
     delete_under_policy,
     delete_under_the_policy_of_a_host_of_the_fleet,

@@ -35,6 +35,7 @@ from auditlog.verification.continuous import ContinuousVerification
 from retention.policy import RetentionPolicy
 from retention.service import run_retention
 from tests.support.logs import make_line, write_log
+from tests.support.witnesses import our_witness
 
 __all__ = ["HIVE", "QUEEN", "RETENTION", "TamperedHost", "build", "resealed"]
 
@@ -44,9 +45,13 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class TamperedHost:
-    """``place`` has the directory of the logs, the state, the sink and the trust policy."""
+    """``place`` has the directory of the logs, the state, the sink and the trust policy.
+
+    ``stack`` is closed when the test is over.
+    """
 
     place: Path
+    stack: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     @property
     def audit(self) -> Path:
@@ -69,6 +74,17 @@ class TamperedHost:
         for path in (place / "config.toml", *(place / "state").glob("*.json")):
             path.write_text(path.read_text().replace(str(self.place), str(place)))
         return TamperedHost(place)
+
+    def have_a_witness_of_its_own(self) -> Path:
+        """Submit to a witness with the memory that the common one has; return its state."""
+        keys = [Key.parse(line) for line in (self.place / "witness/logs").read_text().splitlines()]
+        served = self.stack.enter_context(our_witness(self.place / "witness", keys))
+        self.policy.write_text(re.sub(r"http://\S+", served.url, self.policy.read_text()))
+        return self.place / "witness/state"
+
+    def sign(self) -> int:
+        """Sign what there is, with this host's trust policy; return the exit code."""
+        return main(["evidence", "sign", "--wait", "60s", "--config", str(self.config)])
 
     def segments(self, log: str = QUEEN) -> list[Path]:
         """Its files, in order."""
