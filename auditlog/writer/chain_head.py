@@ -10,6 +10,8 @@ Invariants (tests of the same name in tests/auditlog/writer/test_chain_head.py):
   own_day       a record's timestamp is in its segment's day, also when the clock goes back
   never_back    the day of a log's segments never goes backwards, and no name is used twice
   bounded_size  a segment of more than one record is at most max_segment_bytes long
+  bounded_age   a segment with records of others goes on for max_segment_age at most, also when
+                nothing more is written
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ class ChainHead:
         "_before_segment",
         "_clamped_at",
         "_day_end",
+        "_filled_ns",
         "_finished_seq",
         "_open",
         "_prefix",
@@ -62,6 +65,7 @@ class ChainHead:
         "hash",
         "last_ns",
         "log",
+        "max_segment_age_ns",
         "max_segment_bytes",
         "queued_bytes",
         "segment",
@@ -75,8 +79,10 @@ class ChainHead:
         service_host: str,
         max_segment_bytes: int,
         salt: Callable[[], bytes] = bytes,
+        max_segment_age_ns: int | None = None,
     ) -> None:
         self.log = log
+        self.max_segment_age_ns = max_segment_age_ns
         self.max_segment_bytes = max_segment_bytes
         self.seq = 0
         self.hash = GENESIS_HASH
@@ -94,6 +100,7 @@ class ChainHead:
         self._second_start = -SECOND_NS
         self._second_text = ""
         self._day_end = 0
+        self._filled_ns = 0  # since when the segment has more than the record that opened it
         self._open: Commit | None = None  # the last of commits, while it may still grow
         self._clamped_at = ""
 
@@ -118,6 +125,7 @@ class ChainHead:
             self._before_segment = self.seq - 2  # two records are enough for a segment to rotate
             self.hash = recovered.hash
             self.last_ns = to_ns(recovered.timestamp)
+            self._filled_ns = now_ns  # until grow_older is told better
         if recovered.empty is not None and recovered.empty.day >= day_of(now_ns):
             self.open_segment(recovered.empty, now_ns)
         elif not recovered.appendable:
@@ -182,12 +190,27 @@ class ChainHead:
         self._open = None
         self.size = 0
         self._before_segment = self.seq
+        self._filled_ns = now_ns
         self.append(body, now_ns)
 
     def rotate(self, now_ns: int) -> None:
         """Go on in a new segment although this one is neither full nor of an earlier day."""
         if self.segment is not None and self.records > 1:
             self.open_segment(self.segment.next_part(), now_ns)
+
+    def grow_older(self, now_ns: int, began_ns: int | None = None) -> None:
+        """Go on in a new segment when this one is too old; to be called about once a second.
+
+        ``began_ns`` is when a segment began that was recovered.
+        """
+        if self.max_segment_age_ns is None or self.segment is None:
+            return
+        if began_ns is not None:
+            self._filled_ns = began_ns
+        elif self.records <= 1:
+            self._filled_ns = now_ns
+        self._filled_ns = min(self._filled_ns, now_ns)  # the clock may be set back
+        self._advance(now_ns, line_bytes=0)
 
     def oldest(self) -> Commit:
         """The commit to write next.  It stays queued, but new records go to another one."""
@@ -226,6 +249,8 @@ class ChainHead:
                 line_bytes=line_bytes,
                 day=day,
                 max_segment_bytes=self.max_segment_bytes,
+                age_ns=now_ns - self._filled_ns,
+                max_segment_age_ns=self.max_segment_age_ns,
             )
         if following is None:
             return False
@@ -263,14 +288,19 @@ def next_segment(
     line_bytes: int,
     day: dt.date,
     max_segment_bytes: int,
+    age_ns: int = 0,
+    max_segment_age_ns: int | None = None,
 ) -> SegmentName | None:
     """The segment the next line has to go to, or None for the current one.
 
-    ``size`` and ``records`` are the current segment's, ``day`` the UTC day of the new record.  A
-    segment that holds only the record that opened it takes any line, however long.
+    ``size`` and ``records`` are the current segment's, ``day`` the UTC day of the new record,
+    ``age_ns`` the time since the segment has more than the record that opened it.  With only that
+    one a segment takes any line, however long, and grows no older.
     """
     if day > current.day:
         return SegmentName(current.log, day, 1)
+    if records > 1 and max_segment_age_ns is not None and age_ns >= max_segment_age_ns:
+        return current.next_part()
     if records > 1 and size + line_bytes > max_segment_bytes:
         return current.next_part()
     return None

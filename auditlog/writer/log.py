@@ -59,7 +59,7 @@ from auditlog.writer.disk_space import DiskSpace, Watermarks
 from auditlog.writer.flush_policy import FlushPolicy
 from auditlog.writer.group_commit import GroupCommit, owned_by_caller
 from auditlog.writer.heartbeat import Heartbeats, HeartbeatSchedule
-from auditlog.writer.recovery import Recovered
+from auditlog.writer.recovery import Recovered, began_ns
 from auditlog.writer.salts import Salts
 from auditlog.writer.stats import Stats
 from auditlog.writer.ticket import Commit, Ticket, Waiter, seconds
@@ -99,6 +99,7 @@ class Options:
     clock: Callable[[], int]
     values: ValueRules = LENIENT
     redaction: Policy = field(default_factory=Policy)
+    max_segment_age_ns: int | None = None
     heartbeats: Heartbeats = field(default_factory=Heartbeats)
 
     def __post_init__(self) -> None:
@@ -106,6 +107,8 @@ class Options:
             raise InvalidOption(
                 f"max_segment_bytes and max_queue_bytes must be more than {MAX_RECORD_BYTES}"
             )
+        if self.max_segment_age_ns is not None and self.max_segment_age_ns < SECOND_NS:
+            raise InvalidOption("max_segment_age must be a second or more")
         if not self.block_seconds >= 0:
             raise InvalidOption(f"block_timeout must not be negative: {self.block_seconds}")
 
@@ -475,7 +478,11 @@ class Log:
         if self._wanted.instance == "auto":
             self._wanted = self.id  # reopen keeps the slot
         self._head = ChainHead(
-            self.id, self._service_host, self._options.max_segment_bytes, Salts().member
+            self.id,
+            self._service_host,
+            self._options.max_segment_bytes,
+            Salts().member,
+            self._options.max_segment_age_ns,
         )
         self._commits = GroupCommit(
             self.directory,
@@ -516,6 +523,8 @@ class Log:
         self._head.resume(recovered, now)
         if recovered.segment is not None:
             self._commits.durable_seq = recovered.seq
+            if self._options.max_segment_age_ns is not None:
+                self._head.grow_older(now, began_ns(self.directory, recovered))
             if now < (last_ns := to_ns(recovered.timestamp)):
                 self._record_clock_step(now, min(0, now - last_ns + SECOND_NS))
         if (torn := recovered.torn) is not None:
@@ -567,7 +576,9 @@ class Log:
         with self._lock:
             if self._refusal is not None:
                 return
-            self._record_clock_step(self._clock.read(), self._clock.stepped())
+            now = self._clock.read()
+            self._record_clock_step(now, self._clock.stepped())
+            self._head.grow_older(now)
             if self._head.queued_bytes < self._comfortable_bytes // 2:
                 self._record_refused()
         self._record_heartbeat()

@@ -60,6 +60,7 @@ def open_log(
     instance: str | None = None,
     flush: Mode | FlushPolicy = "immediate",
     max_segment_bytes: int = 256 << 20,
+    max_segment_age: dt.timedelta | float | None = None,
     max_queue_bytes: int = 64 << 20,
     block_timeout: dt.timedelta | float = 30.0,
     space_low_bytes: int = 1 << 30,
@@ -78,6 +79,8 @@ def open_log(
     instance              tells several processes of a service apart; "auto": the lowest free slot
     flush                 "immediate", "batched", "hybrid", "disabled", or a FlushPolicy
     max_segment_bytes     a segment that would grow beyond goes on in a new one
+    max_segment_age       seconds after which a segment with events goes on in a new one, so that an
+                          archive has it; None: at the end of its day
     max_queue_bytes       bytes that may wait in memory; then emit blocks
     block_timeout         seconds that emit waits at most, for room in the queue and for the disk
     space_low_bytes, space_critical_bytes    free disk below which the log warns, and rotates
@@ -109,6 +112,9 @@ def open_log(
         clock=clock,
         values=ValueRules(default, strict),
         redaction=redaction or Policy.default(),
+        max_segment_age_ns=(
+            None if max_segment_age is None else int(seconds(max_segment_age) * SECOND_NS)
+        ),
         heartbeats=heartbeat if isinstance(heartbeat, Heartbeats) else Heartbeats.each(heartbeat),
     )
     log_id = LogId(service, host or os.uname().nodename, instance or "")

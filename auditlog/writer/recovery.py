@@ -22,14 +22,20 @@ from typing import BinaryIO
 
 from auditlog import durable_fs
 from auditlog.errors import LogDamaged, LogFailed
-from auditlog.format.record import GENESIS_HASH, format_timestamp
+from auditlog.format.record import (
+    GENESIS_HASH,
+    MAX_RECORD_BYTES,
+    format_timestamp,
+    parse_header,
+)
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.reading.head_note import head_path, known_head
 from auditlog.reading.inventory import STATE_DIRECTORY, SegmentFile, scan
 from auditlog.reading.reader import bounds, open_segment
+from auditlog.writer.clock import to_ns
 from auditlog.writer.torn_tail import WINDOW_BYTES, Tail, scan_tail
 
-__all__ = ["Recovered", "Torn", "recover"]
+__all__ = ["Recovered", "Torn", "began_ns", "recover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,15 @@ def recover(directory: Path, log: LogId) -> Recovered:
         found = replace(found, torn=_cut(directory, *cut))
     _make_durable(directory, found.segment if found.appendable else None)
     return found
+
+
+def began_ns(directory: Path, recovered: Recovered) -> int | None:
+    """Return the time of the first record of the segment that was recovered; None: unknown."""
+    if recovered.segment is None or not recovered.appendable or recovered.empty is not None:
+        return None
+    with open_segment(directory / recovered.segment.logical) as stream:
+        header = parse_header(stream.readline(MAX_RECORD_BYTES + 1))
+    return None if header is None else to_ns(header.timestamp)
 
 
 def _make_durable(directory: Path, segment: SegmentName | None) -> None:

@@ -18,7 +18,7 @@ from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.verification.chain import ChainCheck
 from auditlog.writer import log_events
 from auditlog.writer.chain_head import ChainHead, next_segment
-from auditlog.writer.clock import SECOND_NS
+from auditlog.writer.clock import SECOND_NS, day_of
 from auditlog.writer.flush_policy import MAX_COMMIT_BYTES
 from auditlog.writer.recovery import Recovered
 from auditlog.writer.ticket import Commit
@@ -37,8 +37,8 @@ def body_of(details: dict[str, Any], event_type: str = "load.test") -> bytes:
     )
 
 
-def head_of(max_segment_bytes: int = 1 << 20) -> ChainHead:
-    return ChainHead(LOG, ME, max_segment_bytes)
+def head_of(max_segment_bytes: int = 1 << 20, max_age_ns: int | None = None) -> ChainHead:
+    return ChainHead(LOG, ME, max_segment_bytes, max_segment_age_ns=max_age_ns)
 
 
 def header_of(line: bytes) -> Header:
@@ -74,10 +74,13 @@ class ChainHeadAgainstModel(RuleBasedStateMachine):
     head: ChainHead
     max_segment_bytes: int
 
-    @initialize(size=st.sampled_from([2_000, 5_000, 100_000]))
-    def begin(self, size: int) -> None:
+    @initialize(
+        size=st.sampled_from([2_000, 5_000, 100_000]),
+        max_age=st.sampled_from([None, 30 * SECOND_NS]),
+    )
+    def begin(self, size: int, max_age: int | None) -> None:
         self.max_segment_bytes = size
-        self.head = head_of(size)
+        self.head = head_of(size, max_age)
         self.now_ns = START_NS
         self.taken: list[Commit] = []
 
@@ -110,6 +113,10 @@ class ChainHeadAgainstModel(RuleBasedStateMachine):
         with pytest.raises(RecordTooLarge, match="65535 are allowed"):
             self.head.append(body_of({"pad": "x" * (MAX_RECORD_BYTES + extra)}), self.now_ns)
         assert state_of(self.head) == before
+
+    @rule()
+    def grow_older(self) -> None:
+        self.head.grow_older(self.now_ns)
 
     @rule()
     def rotate(self) -> None:
@@ -369,6 +376,53 @@ def test_bounded_size(arriving: list[tuple[int, int]]) -> None:
     for _, lines in written(arriving):
         if len(lines) > 2:
             assert sum(size for _, size in lines) <= MAX_BYTES
+
+
+ages = st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=80)
+
+
+@given(ages)
+def test_bounded_age(steps: list[tuple[int, bool]]) -> None:
+    """Whenever it is asked, what lies in the newest segment is younger than max_segment_age."""
+    head, now, limit = head_of(max_age_ns=100 * SECOND_NS), START_NS, 100
+    events: list[tuple[SegmentName, int]] = []
+    head.append(body_of({}), now)
+    events.append((head.segment, now))  # type: ignore[arg-type]  # it has one now
+    for seconds, writes in steps:
+        now += seconds * SECOND_NS
+        head.grow_older(now)
+        assert all(
+            now - at < (limit + 40) * SECOND_NS for name, at in events if name == head.segment
+        )
+        if writes:
+            head.append(body_of({}), now)
+            events.append((head.segment, now))  # type: ignore[arg-type]  # as above
+    quiet = now + 3 * limit * SECOND_NS
+    head.grow_older(quiet)
+    assert head.records == 1, "a log that falls silent is finished, too"
+    segment = head.segment
+    head.grow_older(quiet + limit * SECOND_NS)
+    if day_of(quiet + limit * SECOND_NS) == day_of(quiet):
+        assert head.segment == segment, "and no segment without an event follows"
+
+
+@given(
+    records=st.integers(1, 3),
+    age=st.integers(-10, 10),
+    limit=st.one_of(st.none(), st.integers(1, 10)),
+    size=st.integers(0, 1000),
+)
+def test_bounded_age_by_the_rule_alone(
+    records: int, age: int, limit: int | None, size: int
+) -> None:
+    current = SegmentName(LOG, DAY, 1)
+    common = {"size": size, "records": records, "line_bytes": 1, "max_segment_bytes": 1001}
+    got = next_segment(current, **common, day=DAY, age_ns=age, max_segment_age_ns=limit)
+    old = limit is not None and age >= limit and records > 1
+    assert got == (current.next_part() if old else None)
+    tomorrow = DAY + dt.timedelta(days=1)
+    got = next_segment(current, **common, day=tomorrow, age_ns=age, max_segment_age_ns=limit)
+    assert got == SegmentName(LOG, tomorrow, 1)
 
 
 def test_a_line_that_just_fits_does_not_rotate() -> None:

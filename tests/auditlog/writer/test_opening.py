@@ -101,6 +101,7 @@ def test_a_symlinked_segment_is_refused(tmp_path: Path) -> None:
     [
         ({"flush": "sometimes"}, "immediate"),
         ({"max_segment_bytes": 1000}, "65535"),
+        ({"max_segment_age": 0.5}, "a second"),
         ({"max_queue_bytes": 1000}, "65535"),
         ({"space_low_bytes": 1, "space_critical_bytes": 2}, "space_low_bytes"),
         ({"service": "queen rbee"}, "' '"),
