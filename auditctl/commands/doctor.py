@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from auditctl.config.model import load
+from auditctl.doctor.archive import check_archive
 from auditctl.doctor.check_result import CheckResult
 from auditctl.doctor.disks import check_directory, check_state
 from auditctl.doctor.environment import check_environment
@@ -78,6 +79,7 @@ def _findings(directory: Path | None, config_path: Path | None) -> Iterator[Chec
     yield from check_units()
     yield from check_reach(config)
     yield from check_witnesses(config)
+    yield from check_archive(config)
     for place in config.directories:
         yield from check_directory(place)
     if not config.directories and not config.sources:
