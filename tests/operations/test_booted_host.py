@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -88,12 +90,10 @@ class Site:
         self.host.run(*asked, "-d", body, "http://127.0.0.1:8080/v2/tasks")
 
 
-def wheel(place: Path, version: str) -> str:
+def wheel(place: Path, version: str) -> Path:
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
-            *("--no-build-isolation", "--wheel-dir", str(place / version), str(ROOT)),
-        ],
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place / version)],
+        cwd=ROOT,
         env={**os.environ, "SETUPTOOLS_SCM_PRETEND_VERSION": version},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -102,42 +102,39 @@ def wheel(place: Path, version: str) -> str:
     )
     assert done.returncode == 0, done.stdout
     [path] = (place / version).glob("*.whl")
-    return str(path)
+    return path
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     place = tmp_path_factory.mktemp("booted")
-    try:
-        host = BootedHost.prepare(place)
-    except Unavailable as error:
-        not_run("BOOT", f"on a booted systemd: {error}")
-    with host:
+    with ExitStack() as stack:
         try:
-            host.boot()
+            host = stack.enter_context(BootedHost.prepare(place))
+            # The cluster starts, and wheels are built, while the host boots.
+            server = launched_server(host)
+            stack.callback(server.discard)
+            with ThreadPoolExecutor() as threads:
+                built = {each: threads.submit(wheel, place, each) for each in (OLD, NEW)}
+                host.boot()
         except Unavailable as error:
             not_run("BOOT", f"on a booted systemd: {error}")
-        server = secured_server(host)
-        try:
-            host.relay(9200, server.port)
-            wheels = {}
-            for version in (OLD, NEW):
-                built = Path(wheel(place, version))
-                (host.root / "opt" / built.name).write_bytes(built.read_bytes())
-                wheels[version] = f"/opt/{built.name}"
-            yield Site(host, server, wheels)
-        finally:
-            server.discard()
+        wheels = {}
+        for version, building in built.items():
+            shutil.copy(building.result(), host.root / "opt")
+            wheels[version] = f"/opt/{building.result().name}"
+        host.relay(9200, server.port)
+        yield Site(host, server, wheels)
 
 
-def secured_server(host: BootedHost) -> ElasticsearchServer:
+def launched_server(host: BootedHost) -> ElasticsearchServer:
     authority = trustme.CA()
     try:
         server = ElasticsearchServer.prepare(ROOT)
-        server.secure(authority, USERS, (DEPLOY / "elasticsearch/roles.yml").read_text("utf-8"))
-        server.start()
     except NoServer as error:
         not_run("ELASTICSEARCH", f"against a real Elasticsearch: {error}")
+    server.secure(authority, USERS, (DEPLOY / "elasticsearch/roles.yml").read_text("utf-8"))
+    server.launch()
     (host.root / "etc/auditlog").mkdir()
     authority.cert_pem.write_to_path(str(host.root / "etc/auditlog/ca.pem"))
     return server
@@ -175,6 +172,10 @@ def test_from_an_empty_debian_to_records_in_a_cluster_with_tls(site: Site) -> No
     assert "systemctl daemon-reload && auditctl config check\n" in hint
     assert "  systemctl enable --now auditlog-agent auditlog-retention\n" in hint
     assert "ok: 1 directory, 2 sources, 1 sink" in site.follow("/etc/auditlog/config.toml")
+    try:
+        site.cluster.wait_until_up()
+    except NoServer as error:
+        not_run("ELASTICSEARCH", f"against a real Elasticsearch: {error}")
     assert "template llama-orch-worker was created" in site.follow("auditctl setup")
     site.follow("systemctl enable --now auditlog-agent auditlog-retention")
     worker = host.root / "var/log/llama-orch/worker"
