@@ -54,7 +54,7 @@ test-operations: $(STAMP) ## the tests of deploy/ and examples/rbee: Prometheus,
 	@$(BIN)/python -m pytest tests/operations $(ARGS)
 
 .PHONY: power
-power: $(STAMP) ## cut the power of a virtual machine that writes, 200 times on three file systems; CUTS=12
+power: $(STAMP) ## cut the power of virtual machines that write and ship, 200 times each; CUTS=12
 	@$(BIN)/python -m tests.power $(or $(CUTS),200)
 
 .PHONY: dashboards

@@ -1,25 +1,28 @@
 """A virtual machine whose power can be cut: QEMU with Debian's cloud kernel and an initrd of ours.
 
-    machine = Machine.prepare(root, place)        raises Unavailable, saying what is missing
-    session = machine.boot(image, "xfs", log)     returns at once; session.said() is its console
-    session.cut()                                 SIGKILL: its memory is gone
+    machine = Machine.prepare(cache, place, WRITER)   raises Unavailable, saying what is missing
+    session = machine.boot(image, "xfs", log)         returns at once; session.said() is its console
+    session.cut()                                     SIGKILL: its memory is gone
+    session = machine.look([image, another], "xfs")   only says what is on each disk, and ends
 
-The initrd holds busybox, this Python with its standard library, and auditlog.  No KVM is
-needed.
+The initrd holds busybox, this Python with its standard library, and what the guest's program needs.
+No KVM is needed.
 """
 
 from __future__ import annotations
 
+import compileall
 import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
-__all__ = ["FILESYSTEMS", "Machine", "Session", "Unavailable"]
+__all__ = ["AGENT", "FILESYSTEMS", "WRITER", "Guest", "Machine", "Session", "Unavailable"]
 
 FILESYSTEMS: Final = ("ext4", "xfs", "btrfs")
 _IMAGE_BYTES: Final = 320 << 20  # the least that mkfs.xfs takes is 300 MiB
@@ -30,17 +33,50 @@ _MODULES: Final = {
     "btrfs": "libcrc32c xor raid6_pq zstd_compress blake2b_generic btrfs",
 }
 """In their order; the kernel has some of them built in."""
+
+
+class Guest(NamedTuple):
+    """A program beside this file, and the packages and modules that it imports."""
+
+    program: str
+    packages: tuple[str, ...]
+
+
+WRITER: Final = Guest("guest.py", ("orjson", "zstandard", "auditlog"))
+AGENT: Final = Guest(
+    "agent_guest.py",
+    (
+        *WRITER.packages,
+        *("auditctl", "shippers", "retention"),
+        *(
+            "apscheduler",
+            "click",
+            "cryptography",
+            "_cffi_backend",
+            "prometheus_client",
+            "tzlocal",
+            "watchdog",
+        ),
+    ),
+)
 _INIT: Final = """#!/bin/busybox sh
 B=/bin/busybox
 $B mount -t proc proc /proc; $B mount -t sysfs sys /sys; $B mount -t devtmpfs dev /dev
 for word in $($B cat /proc/cmdline); do
-    case $word in fs=*) fs=${{word#fs=}} ;; look) look=look ;; esac
+    case $word in fs=*) fs=${{word#fs=}} ;; look) look=look ;; last=*) last=${{word#last=}} ;; esac
 done
 for module in $($B cat /modules/.list /modules/$fs.list); do $B insmod /modules/$module.ko; done
-until [ -b /dev/vda ]; do $B sleep 0.1; done
-$B mount -t $fs /dev/vda /disk || echo "DAMAGED $fs cannot be mounted"
 export LD_LIBRARY_PATH={libraries} PYTHONPATH=/source HOME=/ TZ=UTC
-{python} -B /source/guest.py $look
+until [ -b /dev/$last ]; do $B sleep 0.1; done
+for disk in /dev/vd?; do
+    echo "DISK $disk"
+    $B mount -t $fs $disk /disk || echo "DAMAGED $fs cannot be mounted"
+    {python} /source/{program} $look
+    $B umount /disk
+    # All disks were one, which btrfs remembers.
+    [ -e /modules/$fs.ko ] && $B rmmod $fs && $B insmod /modules/$fs.ko
+done
+echo END
 $B poweroff -f
 """
 
@@ -82,14 +118,14 @@ class Machine:
         self._boots = 0
 
     @classmethod
-    def prepare(cls, cache: Path, place: Path) -> Self:
+    def prepare(cls, cache: Path, place: Path, guest: Guest) -> Self:
         """Fetch the kernel into the cache once, and pack the initrd.  Raises Unavailable."""
         for program in ("qemu-system-x86_64", "busybox", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"):
             if shutil.which(program) is None:
                 raise Unavailable(f"{program} is missing")
         unpacked = _kernel(cache)
         [kernel] = unpacked.glob("boot/vmlinuz-*")
-        return cls(place, kernel, _initrd(unpacked, place))
+        return cls(place, kernel, _initrd(unpacked, place, guest))
 
     def make_image(self, path: Path, filesystem: str) -> None:
         """An empty file system."""
@@ -97,29 +133,44 @@ class Machine:
             file.truncate(_IMAGE_BYTES)
         subprocess.run([f"mkfs.{filesystem}", "-q", str(path)], check=True, capture_output=True)
 
-    def boot(self, image: Path, filesystem: str, log: Path, *, only_look: bool = False) -> Session:
+    def boot(self, image: Path, filesystem: str, log: Path) -> Session:
         """Boot from the image; each write and flush is noted in the log."""
+        log.write_bytes(b"")
+        noted = "driver=blklogwrites,file=disk0,log=log,node-name=noted"
+        drives = [*_drive(0, image), f"driver=file,filename={log},node-name=log", noted]
+        return self._start(filesystem, drives, ["noted"])
+
+    def look(self, images: Sequence[Path], filesystem: str) -> Session:
+        """Boot to look at one disk after the other."""
+        drives = [drive for number, path in enumerate(images) for drive in _drive(number, path)]
+        return self._start(filesystem, drives, [f"disk{n}" for n in range(len(images))], " look")
+
+    def _start(
+        self, filesystem: str, drives: Sequence[str], disks: Sequence[str], words: str = ""
+    ) -> Session:
         self._boots += 1
         console = self._place / f"console.{self._boots}"
-        log.write_bytes(b"")
-        words = f"console=ttyS0 quiet mitigations=off panic=-1 fs={filesystem}"
-        words += " look" if only_look else ""
+        last = f"vd{chr(ord('a') + len(disks) - 1)}"
+        words = f"console=ttyS0 quiet mitigations=off panic=-1 fs={filesystem} last={last}{words}"
         command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max"]
         command += ["-m", "1024", "-smp", "2", "-display", "none", "-no-reboot", "-nodefaults"]
         command += ["-serial", f"file:{console}", "-kernel", str(self._kernel)]
         command += ["-initrd", str(self._initrd), "-append", words]
-        for node in (
-            f"driver=file,filename={image},node-name=image",
-            f"driver=file,filename={log},node-name=log",
-            "driver=raw,file=image,node-name=disk",
-            "driver=blklogwrites,file=disk,log=log,node-name=noted",
-        ):
-            command += ["-blockdev", node]
-        command += ["-device", "virtio-blk-pci,drive=noted"]
+        for drive in drives:
+            command += ["-blockdev", drive]
+        for disk in disks:
+            command += ["-device", f"virtio-blk-pci,drive={disk}"]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         return Session(process, console)
+
+
+def _drive(number: int, image: Path) -> list[str]:
+    return [
+        f"driver=file,filename={image},node-name=image{number}",
+        f"driver=raw,file=image{number},node-name=disk{number}",
+    ]
 
 
 def _kernel(cache: Path) -> Path:
@@ -146,7 +197,7 @@ def _kernel(cache: Path) -> Path:
     return unpacked
 
 
-def _initrd(kernel: Path, place: Path) -> Path:
+def _initrd(kernel: Path, place: Path, guest: Guest) -> Path:
     root = place / "initrd"
     for name in ("bin", "proc", "sys", "dev", "disk", "modules", "source", "tmp"):
         (root / name).mkdir(parents=True)
@@ -158,18 +209,23 @@ def _initrd(kernel: Path, place: Path) -> Path:
             shutil.copy(path, root / f"modules/{name}.ko")
     python = Path(sys.executable).resolve()
     library = Path(sysconfig.get_path("stdlib"))
-    ignored = shutil.ignore_patterns("test", "site-packages", "idlelib", "__pycache__", "config-*")
+    unneeded = ("test", "site-packages", "idlelib", "ensurepip", "lib2to3", "tkinter", "config-*")
+    ignored = shutil.ignore_patterns(*unneeded, "*.opt-?.pyc")
     shutil.copytree(library, root / str(library)[1:], ignore=ignored)
     _copy(python, root)
-    for name in ("orjson", "zstandard", "auditlog"):
+    for name in guest.packages:
         spec = importlib.util.find_spec(name)
         assert spec is not None
         assert spec.origin is not None
-        source = Path(spec.origin).parent
-        shutil.copytree(
-            source, root / "source" / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    shutil.copy(Path(__file__).with_name("guest.py"), root / "source")
+        source = Path(spec.origin)
+        if spec.submodule_search_locations is None:
+            shutil.copy(source, root / "source")
+        else:
+            shutil.copytree(source.parent, root / "source" / name, ignore=ignored)
+    # What is compiled here need not be compiled there, at each start of a slow machine.
+    for place_of_source in (root / "source", root / str(library)[1:]):
+        compileall.compile_dir(place_of_source, quiet=2)
+    shutil.copy(Path(__file__).with_name(guest.program), root / "source")
     objects = [python, *library.glob("lib-dynload/*.so"), *(root / "source").rglob("*.so")]
     libraries = {path for each in objects for path in _needed(each)}
     for path in libraries:
@@ -178,6 +234,7 @@ def _initrd(kernel: Path, place: Path) -> Path:
         _INIT.format(
             libraries=":".join(sorted({str(Path(path).parent) for path in libraries})),
             python=python,
+            program=guest.program,
         )
     )
     (root / "init").chmod(0o755)

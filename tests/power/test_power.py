@@ -1,53 +1,183 @@
-"""Two cuts of the power of a virtual machine on each file system; `make power` makes more."""
+"""Two cuts of the power of a virtual machine on each file system; `make power` makes more.
+
+What says whether a disk is sound is tried here without a machine.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
+import signal
+import sqlite3
 import struct
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.power.__main__ import CACHE
+from tests.power.__main__ import CACHE, PROMISES, STATES
 from tests.power.cuts import Series
-from tests.power.disk_log import replay_flushed
-from tests.power.machine import FILESYSTEMS, Machine, Unavailable
+from tests.power.disk_log import replay_flushed, replay_some
+from tests.power.machine import AGENT, FILESYSTEMS, WRITER, Machine, Unavailable
 from tests.support.programs import not_run
 
+SECTOR = 512
+FLUSH = 1
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+
+@pytest.fixture(scope="module", params=[WRITER, AGENT], ids=["writer", "agent"])
+def machine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Machine, int, int]:
+    """A machine, the disks to look at after each cut, and the most promises before it."""
     if os.environ.get("AUDITLOG_REQUIRE_POWER") != "1":
         not_run("POWER", "a machine that loses power takes minutes to emulate; make power does it")
     try:
-        return Machine.prepare(CACHE, tmp_path_factory.mktemp("machine"))
+        made = Machine.prepare(CACHE, tmp_path_factory.mktemp("machine"), request.param)
     except Unavailable as error:
         not_run("POWER", f"a machine that loses power: {error}")
+    return (made, STATES, PROMISES) if request.param is AGENT else (made, 0, 0)
 
 
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)
 def test_nothing_acknowledged_is_lost_when_the_power_is_cut(
-    machine: Machine, tmp_path: Path, filesystem: str
+    machine: tuple[Machine, int, int], tmp_path: Path, filesystem: str
 ) -> None:
-    series = Series(machine, tmp_path / filesystem, filesystem, random.Random(filesystem))
+    made, states, most = machine
+    rng = random.Random(filesystem)
+    series = Series(made, tmp_path / filesystem, filesystem, rng, states, most)
     series.cut()
     series.cut()
     series.look()
     assert series.acknowledged
 
 
+# Without a machine -------------------------------------------------------------------------------
+
+
+def start_guest(disk: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The agent's guest on a directory of this machine, in a process group of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("agent_guest.py")), *arguments]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DISK": str(disk)},
+        process_group=0,
+    )
+
+
+def look(disk: Path) -> list[str]:
+    said, _ = start_guest(disk, "look").communicate(timeout=120)
+    return said.splitlines()
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """What a writer and an agent left that were killed, and what they had acknowledged."""
+    disk = tmp_path_factory.mktemp("disk")
+    guest = start_guest(disk)
+    assert guest.stdout is not None
+    promises = {}
+    compressed = deleted = False
+    for line in guest.stdout:
+        word, *rest = line.split()
+        assert word != "DAMAGED", line
+        if word == "ACK":
+            promises[rest[0]] = rest[1]
+        compressed |= "retention: compressed queen-rbee" in line
+        deleted |= "retention: deleted queen-rbee" in line
+        if compressed and deleted and len(promises) > 30:
+            break
+    os.killpg(guest.pid, signal.SIGKILL)
+    guest.communicate()
+    return disk, promises
+
+
+def test_a_sound_disk_is_called_sound(killed: tuple[Path, dict[str, str]]) -> None:
+    disk, promises = killed
+    lines = look(disk)
+    assert "VERIFIED" in lines
+    assert not [line for line in lines if line.startswith("DAMAGED")]
+    found = dict(line.split()[1:] for line in lines if line.startswith("FOUND "))
+    assert promises.items() <= found.items()
+    assert any(line.startswith("SIGNED ") for line in lines)
+    assert any(line.startswith("ENTRY ") for line in lines)
+
+
+def lose_a_row(disk: Path) -> None:
+    with sqlite3.connect(disk / "index.sqlite") as connection:
+        connection.execute("DELETE FROM records WHERE log = 'queen-rbee@vm' AND seq = 3")
+    connection.close()
+
+
+def lose_tombstones(disk: Path) -> None:
+    for path in (disk / "audit").glob("retention@vm*"):
+        path.unlink()
+
+
+def lose_quarantine(disk: Path) -> None:
+    path = disk / "state/quarantine/main.ndjson"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines.remove(next(line for line in lines if b'"kind":"not_a_record"' in line))
+    path.write_bytes(b"".join(lines))
+
+
+def lose_a_segment(disk: Path) -> None:
+    sorted((disk / "audit").glob("queen-rbee@vm*"))[-2].unlink()
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lose_a_row, "the sink has"),
+        (lose_tombstones, "missing_segment"),
+        (lose_quarantine, "quarantine lacks"),
+        (lose_a_segment, "missing"),
+    ],
+)
+def test_a_disk_that_lost_something_is_called_damaged(
+    killed: tuple[Path, dict[str, str]], tmp_path: Path, loss: Callable[[Path], None], words: str
+) -> None:
+    disk = tmp_path / "disk"
+    shutil.copytree(killed[0], disk)
+    loss(disk)
+    damages = [line for line in look(disk) if line.startswith("DAMAGED")]
+    assert any(words in line for line in damages), damages
+
+
+def write_disk_log(path: Path, count: int, *entries: tuple[int, int, bytes]) -> None:
+    """``entries``: where, flags, content; ``count`` of them are noted by the last flush."""
+    content = struct.pack("<QQQI", 0x6A736677736872, 1, count, SECTOR).ljust(SECTOR, b"\0")
+    for where, flags, written in entries:
+        head = struct.pack("<QQQQ", where, len(written) // SECTOR, flags, 0)
+        content += head.ljust(SECTOR, b"\0") + written
+    path.write_bytes(content)
+
+
 def test_what_was_not_flushed_is_dropped(tmp_path: Path) -> None:
     log, image = tmp_path / "log", tmp_path / "image"
-    sector, flush = 512, 1
-
-    def entry(where: int, flags: int, data: bytes) -> bytes:
-        head = struct.pack("<QQQQ", where, len(data) // sector, flags, 0)
-        return head.ljust(sector, b"\0") + data
-
-    first, second = b"a" * sector, b"b" * sector
-    head = struct.pack("<QQQI", 0x6A736677736872, 1, 2, sector).ljust(sector, b"\0")
-    log.write_bytes(head + entry(1, 0, first) + entry(0, flush, b"") + entry(2, 0, second))
-    image.write_bytes(bytes(3 * sector))
+    first, second = b"a" * SECTOR, b"b" * SECTOR
+    write_disk_log(log, 2, (1, 0, first), (0, FLUSH, b""), (2, 0, second))
+    image.write_bytes(bytes(3 * SECTOR))
     assert replay_flushed(log, image) == (2, 1)
-    assert image.read_bytes() == bytes(sector) + first + bytes(sector)
+    assert image.read_bytes() == bytes(SECTOR) + first + bytes(SECTOR)
+
+
+def test_a_disk_of_another_instant_has_all_of_a_flush_and_any_of_what_followed(
+    tmp_path: Path,
+) -> None:
+    """a, flush, b and c, flush, d: d never comes without b and c."""
+    log, image = tmp_path / "log", tmp_path / "image"
+    a, b, c, d = (letter * SECTOR for letter in (b"a", b"b", b"c", b"d"))
+    flush = (0, FLUSH, b"")
+    write_disk_log(log, 5, (0, 0, a), flush, (1, 0, b), (2, 0, c), flush, (3, 0, d))
+    seen = set()
+    for seed in range(200):
+        image.write_bytes(b"." * 4 * SECTOR)
+        replay_some(log, image, random.Random(seed))
+        seen.add(image.read_bytes()[::SECTOR].decode())
+    assert seen == {"a...", "ab..", "a.c.", "abc.", "abcd"}
