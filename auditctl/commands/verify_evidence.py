@@ -19,10 +19,13 @@ from auditlog.evidence.collection import (
     from_state,
     from_url,
     from_witnesses,
+    read_up_to,
 )
 from auditlog.evidence.errors import BadEvidence
+from auditlog.evidence.note import MAX_NOTE_BYTES
 from auditlog.evidence.proof import RecordProof
 from auditlog.evidence.verification import verify_evidence
+from auditlog.format.record import MAX_RECORD_BYTES
 from auditlog.reading.inventory import STATE_DIRECTORY
 
 if TYPE_CHECKING:
@@ -131,14 +134,17 @@ def print_evidence(report: EvidenceReport, log: LogReport | None) -> None:
 def verify_proof(proof_path: Path, policy_path: Path, line_path: Path, *, as_json: bool) -> int:
     """Check one record with nothing else.  Raises ConfigError, BadPath, OSError."""
     policy = load_policy(policy_path)
-    line = sys.stdin.buffer.read() if str(line_path) == "-" else line_path.read_bytes()
+    most = MAX_RECORD_BYTES + 1
+    line = sys.stdin.buffer.read(most + 1) if str(line_path) == "-" else read_up_to(line_path, most)
+    if len(line) > most:
+        raise BadPath("it is longer than a record", path=line_path, hint="Name the line's file.")
     if line.count(b"\n") > 1:
         raise BadPath(
             "it holds more than one line", path=line_path, hint="A proof is of one record's line."
         )
     schema = "auditctl.proof/1"
     try:
-        proof = RecordProof.parse(proof_path.read_bytes())
+        proof = RecordProof.parse(read_up_to(proof_path, MAX_NOTE_BYTES))
         trusted = proof.verify(line, policy)
     except BadEvidence as error:
         if as_json:

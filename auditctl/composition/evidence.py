@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditctl.errors import ConfigError
+from auditlog.evidence.collection import read_up_to
 from auditlog.evidence.errors import BadEvidence
 from auditlog.evidence.note import Signer
-from auditlog.evidence.policy import TrustPolicy
+from auditlog.evidence.policy import MAX_POLICY_BYTES, TrustPolicy
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EvidenceOptions, EvidenceService
 from auditlog.evidence.stamping import Stamping
@@ -87,7 +88,7 @@ def _load(config: Config, path: Path, *, is_needed: bool) -> Signer | None:
 def load_policy(path: Path) -> TrustPolicy:
     """Load a trust policy.  Raises ConfigError, naming the file and the line."""
     try:
-        return TrustPolicy.parse(path.read_bytes())
+        return TrustPolicy.parse(read_up_to(path, MAX_POLICY_BYTES))
     except OSError as error:
         raise ConfigError(
             "the trust policy cannot be read", path=path, errno=error.errno

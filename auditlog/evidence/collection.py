@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from auditlog.errors import LogDamaged
 from auditlog.evidence.checkpoint_file import read_checkpoints
 from auditlog.evidence.errors import BadEvidence
-from auditlog.evidence.note import Note
+from auditlog.evidence.note import MAX_NOTE_BYTES, Note
 from auditlog.evidence.witness_client import fetch_checkpoint, fetch_note
 from auditlog.format.record import decode
 from auditlog.reading.inventory import scan
@@ -34,6 +34,7 @@ __all__ = [
     "from_url",
     "from_witnesses",
     "place_of_record",
+    "read_up_to",
 ]
 
 CHECKPOINT_EVENT: Final = "evidence.checkpoint"
@@ -46,6 +47,12 @@ class Candidate:
 
     note: Note
     source: str
+
+
+def read_up_to(path: Path, most: int) -> bytes:
+    """Read a file; of a longer one a byte more than ``most``, which the parsers refuse."""
+    with path.open("rb") as file:
+        return file.read(most + 1)
 
 
 def place_of_record(directories: Sequence[Path], host: str | None) -> Path:
@@ -61,7 +68,7 @@ def place_of_record(directories: Sequence[Path], host: str | None) -> Path:
 def from_file(path: Path) -> Candidate:
     """Read a checkpoint from a file.  Raises BadEvidence, naming the file, and OSError."""
     try:
-        return Candidate(Note.parse(path.read_bytes()), str(path))
+        return Candidate(Note.parse(read_up_to(path, MAX_NOTE_BYTES)), str(path))
     except BadEvidence as error:
         raise BadEvidence(error.reason, path=path, hint=error.hint) from None
 

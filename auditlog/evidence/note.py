@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COSIGNATURE",
     "ED25519",
+    "MAX_NOTE_BYTES",
     "Key",
     "Note",
     "Signature",
@@ -43,7 +44,7 @@ __all__ = [
 ED25519: Final = 1
 COSIGNATURE: Final = 4
 
-_MAX_NOTE_BYTES: Final = 1 << 16
+MAX_NOTE_BYTES: Final = 1 << 16
 _MAX_SIGNATURES: Final = 100
 _DASH: Final = "— "
 _SEED_PREFIX: Final = "PRIVATE+KEY+"
@@ -240,7 +241,7 @@ class Note:
     @classmethod
     def parse(cls, data: bytes) -> Note:
         """Raises BadEvidence; nothing is verified yet."""
-        if len(data) > _MAX_NOTE_BYTES:
+        if len(data) > MAX_NOTE_BYTES:
             raise BadEvidence(f"a note of {len(data):,} bytes is too long")
         try:
             decoded = data.decode("utf-8")

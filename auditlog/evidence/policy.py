@@ -36,9 +36,9 @@ from auditlog.evidence.note import COSIGNATURE, ED25519, Key, Note
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TrustPolicy", "Trusted", "TrustedWitness", "WitnessGroup"]
+__all__ = ["MAX_POLICY_BYTES", "TrustPolicy", "Trusted", "TrustedWitness", "WitnessGroup"]
 
-_MAX_POLICY_BYTES: Final = 1 << 20
+MAX_POLICY_BYTES: Final = 1 << 20
 NONE: Final = "none"
 
 
@@ -94,7 +94,7 @@ class TrustPolicy:
     @classmethod
     def parse(cls, data: bytes) -> TrustPolicy:
         """Raises BadEvidence, naming the line."""
-        if len(data) > _MAX_POLICY_BYTES:
+        if len(data) > MAX_POLICY_BYTES:
             raise BadEvidence(f"a policy of {len(data):,} bytes is too long")
         # Octets of any encoding are allowed, and compared as they are.
         text = data.decode("utf-8", "surrogateescape")

@@ -41,6 +41,7 @@ from elasticsearch.exceptions import HTTP_EXCEPTIONS
 
 from shippers.errors import SinkRefused
 from shippers.outcome import DeliveryOutcome, retry
+from shippers.sinks.elasticsearch.bounded_node import AnswerTooLarge, BoundedNode
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.product import Product, describe, named_in_body, named_in_header
 
@@ -49,6 +50,7 @@ __all__ = ["FAILURES", "Connection", "Credentials", "trouble", "was_cut_off"]
 FAILURES: Final = (elasticsearch.ApiError, elasticsearch.TransportError)
 """The errors of a request; ``trouble`` translates them."""
 
+_MOST_VALUES: Final = 2_000_000  # lists and objects of an answer, which take more than its bytes
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
@@ -166,8 +168,10 @@ def trouble(error: BaseException | None) -> DeliveryOutcome:
         return retry("the server's answer is not valid JSON")
     if isinstance(error, TlsError):
         return retry(f"cannot connect: {_tls_reason(error)}")
+    large = next((each for each in _causes(error) if isinstance(each, AnswerTooLarge)), None)
     cause = _system_error(error)
-    return retry(f"cannot connect: {type(error).__name__ if cause is None else cause.strerror}")
+    why = f"cannot connect: {type(error).__name__ if cause is None else cause.strerror}"
+    return retry(why if large is None else str(large))
 
 
 def was_cut_off(error: BaseException) -> bool:
@@ -236,6 +240,8 @@ class _Json(JsonSerializer):
     """Responses have an item a record: reading them is a good part of the whole work."""
 
     def json_loads(self, data: bytes) -> Any:
+        if data.count(b"[") + data.count(b"{") > _MOST_VALUES:
+            raise ValueError("it has more values than any answer has")
         return orjson.loads(data)
 
 
@@ -255,6 +261,7 @@ def _transport(options: ElasticsearchOptions, credentials: Credentials) -> Trans
             chosen["ssl_assert_fingerprint"] = options.ca_fingerprint
     return Transport(
         [_node(url, options, headers, chosen) for url in options.urls],
+        node_class=BoundedNode,
         serializers={"application/json": _Json(), "application/x-ndjson": _Ndjson()},
         max_retries=0,
         retry_on_timeout=False,
