@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import auditlog
+from auditlog.format.index_names import IndexNames
 from auditlog.format.record import parse_header
 from benchmarks.workload import write_log
 from shippers.item import Shipment
@@ -65,7 +66,7 @@ def _warm(url: str, directory: str) -> None:
     ]
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
     for start in range(0, len(shipments), BATCH):
-        body = bulk_body(shipments[start : start + BATCH], prefix)
+        body = bulk_body(shipments[start : start + BATCH], IndexNames(prefix))
         connection.request("POST", "/_bulk", body, {"Content-Type": "application/x-ndjson"})
         connection.getresponse().read()
     connection.close()

@@ -26,15 +26,17 @@ Invariants (tests of the same name in tests/retention/test_plan_of_indices.py):
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from auditlog.format.index_names import IndexNames
 from auditlog.format.record import format_timestamp
 from retention import breaker, rules
 from retention.errors import RetentionError
 from retention.policy import format_duration
-from retention.subjects import AdoptedFile, Index, Segment, day_of
+from retention.subjects import AdoptedFile, Index, Segment
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -404,11 +406,16 @@ def index_cases(
     ``waiting_from`` are ``pending_from`` and ``unarchived_from`` of plan_indices.
     """
     group = rules.index_group(policy, holds, now, *waiting_from)
-    dated = [replace(index, day=day_of(policy.prefix, index.name)) for index in indices]
+    names = IndexNames(policy.prefix)
+    dated = [_dated(index, names.days(index.name)) for index in indices]
     days = sorted(index.day for index in dated if index.day is not None)
     for index in sorted(dated, key=lambda index: index.name):
-        newer = 0 if index.day is None else len(days) - 1 - days.index(index.day)
+        newer = 0 if index.day is None else len(days) - bisect_right(days, index.day)
         yield Case(index, newer, group)
+
+
+def _dated(index: Index, days: tuple[dt.date, dt.date] | None) -> Index:
+    return index if days is None else replace(index, day=days[0], last_day=days[1])
 
 
 def _announces(policy: IndexPolicy, last_run: LastIndexRun | None) -> str:

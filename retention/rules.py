@@ -74,6 +74,7 @@ RETENTION_SERVICE: Final = "retention"
 Verb = Literal["keep", "compress", "delete"]
 
 _DAY: Final = dt.timedelta(days=1)
+_INSTANT: Final = dt.timedelta(microseconds=1)
 _RECENTLY_WRITTEN: Final = dt.timedelta(hours=1)
 _ANY_TIME: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -354,7 +355,10 @@ def _not_adopted(subject: ForeignFile, _newer: int, _group: SubjectGroup) -> _Fo
 
 
 def _not_daily(subject: Index, _newer: int, _group: SubjectGroup) -> _Found:
-    return subject.day is None, "its name must be the prefix and a day, and nothing else"
+    return (
+        subject.day is None,
+        "its name must be the prefix and a day, week or month, and nothing else",
+    )
 
 
 def _damaged(subject: Segment | AdoptedFile, newer: int, group: SubjectGroup) -> _Found:
@@ -504,14 +508,16 @@ def _not_shipped_file(subject: AdoptedFile, _newer: int, _group: SubjectGroup) -
 
 def _not_shipped_index(subject: Index, _newer: int, group: SubjectGroup) -> _Found:
     pending = group.pending_from
-    if pending is None or subject.day is None or pending > subject.day:
+    last = subject.last_day or subject.day
+    if pending is None or last is None or pending > last:
         return False, "the logs of this host have shipped everything of its day"
     return True, f"records from {pending} on are still to be shipped"
 
 
 def _not_archived_index(subject: Index, _newer: int, group: SubjectGroup) -> _Found | None:
     since = group.unarchived_from
-    if since is None or subject.day is None or since > subject.day:
+    last = subject.last_day or subject.day
+    if since is None or last is None or since > last:
         return None
     return True, f"the archive does not have all segments of {since}, nor perhaps of later days"
 
@@ -569,7 +575,7 @@ def _age(subject: Subject, group: SubjectGroup) -> tuple[str, dt.timedelta]:
         age = group.now - (subject.last_record_at or subject.begins_at)
         return _age_text("last record", age, group, plain), age
     if type(subject) is Index:
-        age = group.now - subject.begins_at - _DAY
+        age = group.now - subject.ends_at - _INSTANT
         return _age_text("its day ended", age, group, plain), age
     if type(subject) is AdoptedFile:
         by_line = subject.seen_at if subject.content is None else subject.content.last_at

@@ -7,10 +7,9 @@ sizes are bytes on disk.
 from __future__ import annotations
 
 import datetime as dt
-import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from auditlog.format.record import format_timestamp
 from retention.policy import plain_name
@@ -38,10 +37,7 @@ __all__ = [
     "SinkCursors",
     "SourceProgress",
     "Subject",
-    "day_of",
 ]
-
-_DAILY: Final = re.compile(r"-([0-9]{4})\.([0-9]{2})\.([0-9]{2})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +247,8 @@ class AdoptedFile:
 class Index:
     """One index as the cluster lists it; ``uuid`` distinguishes it from others of its name.
 
-    ``day`` is None for an index that is not one of the sink's daily ones, and until it is planned.
+    ``day`` is the first one that its records can have, ``last_day`` the last; both are None for an
+    index that is not one of the sink's own, and until it is planned.
     """
 
     name: str
@@ -259,6 +256,7 @@ class Index:
     documents: int
     size_bytes: int
     day: dt.date | None = None
+    last_day: dt.date | None = None
 
     @property
     def log(self) -> str:
@@ -274,8 +272,8 @@ class Index:
 
     @property
     def ends_at(self) -> dt.datetime:
-        """The last instant of its day."""
-        return dt.datetime.combine(self.day or dt.date.max, dt.time.max, dt.UTC)
+        """The last instant of its last day."""
+        return dt.datetime.combine(self.last_day or self.day or dt.date.max, dt.time.max, dt.UTC)
 
     def to_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
         day = None if self.day is None else self.day.isoformat()
@@ -298,17 +296,6 @@ def _measures(subject: Segment | AdoptedFile | ForeignFile) -> dict[str, Any]:
         "records": subject.records,
         "last_record_at": None if last is None else format_timestamp(last),
     }
-
-
-def day_of(prefix: str, name: str) -> dt.date | None:
-    """The day of an index; None unless its name is exactly the prefix and a day."""
-    match = _DAILY.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
-    if match is None:
-        return None
-    try:
-        return dt.date(*(int(part) for part in match.groups()))
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from auditctl.composition.sinks import daily_index, make_read_back, make_sink
+from auditctl.composition.sinks import index_of_log, make_read_back, make_sink
 from auditctl.config.sinks import sink_for_target
 from auditctl.credentials import as_user, credential_options
 from auditctl.errors import ConfigError
@@ -163,9 +163,9 @@ def compare_with(
 
     deleted = DeletedIndices(directories)
 
-    def retired(day: str) -> bool:
+    def retired(log: str, day: str) -> bool:
         try:
-            index = daily_index(sink, dt.date.fromisoformat(day))
+            index = index_of_log(sink, log, dt.date.fromisoformat(day))
         except ValueError:  # the index has no valid day in its name
             return False
         return sink.kind == "elasticsearch" and index in deleted.of(sink.name, sink.urls)

@@ -32,7 +32,7 @@ def sink_erasure(config: SinkConfig, *, as_given: bool = False) -> SinkErasure:
 
     user = config if as_given else as_deleting_user(config)
     connection = Connection(user, elasticsearch_credentials(user))
-    return ElasticsearchErasure(connection, config.index_prefix)
+    return ElasticsearchErasure(connection, config.names)
 
 
 def erase_everywhere(

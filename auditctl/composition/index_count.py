@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from auditctl.composition.sinks import daily_index, elasticsearch_credentials, unanswered_hint
+from auditctl.composition.sinks import (
+    elasticsearch_credentials,
+    index_of_log,
+    unanswered_hint,
+)
 from auditctl.errors import CommandFailed, ConfigError
 from auditlog.format.segment_names import LogId
 from auditlog.reading.deleted_indices import DeletedIndices
@@ -65,7 +69,7 @@ class SinkCounts:
             )
         if config.kind == "sqlite":
             stored = _in_sqlite(config, log, first_seq, last_seq)
-        elif daily_index(config, day) in self._deleted.of(sink, config.urls):
+        elif index_of_log(config, str(log), day) in self._deleted.of(sink, config.urls):
             return last_seq - first_seq + 1
         else:
             stored = _in_elasticsearch(config, log, first_seq, last_seq)
@@ -156,7 +160,7 @@ def _in_elasticsearch(
     connection = Connection(config, elasticsearch_credentials(config))
     try:
         answer = connection.request(
-            "POST", f"/{config.index_prefix}-*/_count", body=orjson.dumps(query)
+            "POST", f"/{config.names.pattern}/_count", body=orjson.dumps(query)
         )
     except FAILURES as error:
         found = trouble(error)

@@ -148,7 +148,7 @@ class ElasticsearchIndices:
 
         sink = as_deleting_user(sink)
         self._sink = sink.name
-        self._prefix = sink.index_prefix
+        self._pattern = sink.names.pattern
         self._connection = Connection(sink, elasticsearch_credentials(sink))
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ class ElasticsearchIndices:
 
         Raises CommandFailed when a part of the answer is missing.
         """
-        path = f"/{self._prefix}-*/_stats/docs,store"
+        path = f"/{self._pattern}/_stats/docs,store"
         answer = self._ask("GET", path, _LISTED, "its indices cannot be listed")
         if answer.get("_shards", {}).get("failed", 1):
             raise CommandFailed(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from shippers.sinks.read_back import ReadBack
 
 __all__ = [
-    "daily_index",
     "elasticsearch_credentials",
+    "index_of_log",
     "make_read_back",
     "make_sink",
     "make_sinks",
@@ -83,10 +83,6 @@ def elasticsearch_credentials(config: ElasticsearchConfig) -> Callable[[], Crede
     return lambda: Credentials(config.username, config.password(), config.api_key())
 
 
-def daily_index(config: SinkConfig, day: dt.date) -> str:
-    """Return the sink's index of a day; "" for a sink without indices."""
-    if config.kind == "sqlite":
-        return ""
-    from shippers.sinks.elasticsearch.bulk import index_name  # noqa: PLC0415  (see above)
-
-    return index_name(config.index_prefix, day.isoformat())
+def index_of_log(config: SinkConfig, log: str, day: dt.date) -> str:
+    """Return the sink's index of a log's day; "" for a sink without indices."""
+    return "" if config.kind == "sqlite" else config.names.of(log, day.isoformat())

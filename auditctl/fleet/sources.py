@@ -55,14 +55,14 @@ def open_source(config: SinkConfig) -> FleetSource:
     """Connect to the sink.  Raises CommandFailed, ConfigError, SinkRefused."""
     if isinstance(config, ElasticsearchConfig):
         connection = Connection(config, elasticsearch_credentials(config))
-        return _Elasticsearch(connection, config.index_prefix, config.address)
+        return _Elasticsearch(connection, config.names.pattern, config.address)
     return _Sqlite(config.path)
 
 
 class _Elasticsearch:
-    def __init__(self, connection: Connection, prefix: str, address: str) -> None:
+    def __init__(self, connection: Connection, pattern: str, address: str) -> None:
         self._connection = connection
-        self._path = f"/{prefix}-*/_search"
+        self._path = f"/{pattern}/_search"
         self._address = address
 
     def summaries(self) -> Iterator[LogSummary]:

@@ -56,7 +56,7 @@ class IndexSearch:
         holds = predicate(query)
         config = self.config
         connection = Connection(config, elasticsearch_credentials(config))
-        search = _Search(connection, f"/{config.index_prefix}-*")
+        search = _Search(connection, f"/{config.names.pattern}")
         try:
             filters = [*_ranges(scope), *search.decidable(query)]
             for record in search.sorted(filters, self._told, reverse=reverse):

@@ -64,7 +64,7 @@ class Reconciliation:
 
     sink           ships what is missing; None: compare only
     acknowledged   the number that the sink's cursor has for a log; None if there is no cursor
-    retired        whether the sink's index of a day, as in ``2026-11-23``, was deleted by policy
+    retired        whether the sink's index of a log's day (``2026-11-23``) was deleted by policy
     retention_hosts  hosts whose tombstones are believed (format.tombstones.may_delete)
     give_up_after  what is left counts as missing once the sink has taken nothing for this long
     """
@@ -75,7 +75,7 @@ class Reconciliation:
     name: str
     sink: Sink | None = None
     acknowledged: Callable[[str], int | None] = lambda _: None
-    retired: Callable[[str], bool] = lambda _: False
+    retired: Callable[[str, str], bool] = lambda _log, _day: False
     give_up_after: dt.timedelta = dt.timedelta(seconds=60)
     retention_hosts: Collection[str] | None = None
 
@@ -158,7 +158,7 @@ class _LogComparison:
 
     def _compare_day(self, day: str) -> None:
         self._day = DayReceipt(day, Side(), Side())
-        self._retired = self._whole.retired(day)
+        self._retired = self._whole.retired(self._name, day)
         stored = self._whole.read_back.read(self._name, day)
         for difference in compare(self._records(day), stored, self._day.files, self._day.sink):
             record, found = difference.record, difference.stored

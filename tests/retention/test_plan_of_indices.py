@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog.format.index_names import IndexNames
 from retention.breaker import LastIndexRun
 from retention.errors import PolicyError
 from retention.holds import Hold
 from retention.plan import IndexPlan, plan_indices
 from retention.policy import IndexPolicy
-from retention.subjects import Index, day_of
+from retention.subjects import Index
 
 DAY = dt.timedelta(days=1)
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
@@ -104,6 +105,11 @@ def test_partition(
     assert sorted(a.name for a in plan.actions) == sorted(i.name for i in listed)
     assert all(action.reason and action.detail for action in plan.actions)
     assert plan == run(listed[::-1], chosen, now, holds=held, pending_from=pending)
+
+
+def day_of(prefix: str, name: str) -> dt.date | None:
+    days = IndexNames(prefix).days(name)
+    return None if days is None else days[0]
 
 
 @given(listings, policies, instants)
@@ -225,3 +231,35 @@ def test_the_breaker_stops_what_a_person_has_to_confirm() -> None:
 def test_less_than_a_day_is_no_policy(days: float) -> None:
     with pytest.raises(PolicyError, match="index_delete_after"):
         IndexPolicy("main", (), PREFIX, days * DAY)
+
+
+def listed_as(*names: str) -> list[Index]:
+    return [Index(name, f"uuid of {name}", 1, 1) for name in names]
+
+
+def test_an_index_of_a_week_or_month_is_as_old_as_its_last_day() -> None:
+    """2026.w36 ends on 6 September, 2026.08 on 31 August."""
+    chosen = IndexPolicy("main", ("http://es",), "audit", dt.timedelta(days=30), 1.0)
+    listed = listed_as("audit-2026.w36", "audit-2026.08", "audit-2026.09.01", "audit-2026.12.01")
+
+    def gone(day: int, pending: dt.date | None = None) -> set[str]:
+        now = dt.datetime(2026, 10, day, 12, tzinfo=dt.UTC)
+        plan = plan_indices(listed, chosen, [], now, pending_from=pending, last_run=None)
+        return {action.name for action in plan.actions if action.action == "delete"}
+
+    assert gone(1) == {"audit-2026.08"}
+    assert gone(2) == {"audit-2026.08", "audit-2026.09.01"}
+    assert gone(6) == {"audit-2026.08", "audit-2026.09.01"}
+    assert gone(7) == {"audit-2026.08", "audit-2026.09.01", "audit-2026.w36"}
+    assert gone(7, dt.date(2026, 9, 6)) == {"audit-2026.08", "audit-2026.09.01"}
+
+
+def test_all_buckets_of_the_newest_day_stay() -> None:
+    prefix = "audit-{bucket:3}"
+    chosen = IndexPolicy("main", ("http://es",), prefix, dt.timedelta(days=1), 1.0)
+    names = [f"audit-{bucket}-2026.09.0{day}" for day in (1, 2) for bucket in range(3)]
+    now = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
+    listed = [*listed_as(*names), *listed_as("audit-2026.09.01", "audit-x-2026.09.01")]
+    plan = plan_indices(listed, chosen, [], now, pending_from=None, last_run=None)
+    gone = {action.name for action in plan.actions if action.action == "delete"}
+    assert gone == set(names[:3])

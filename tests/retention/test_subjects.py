@@ -16,7 +16,6 @@ from retention.subjects import (
     Index,
     SinkCursor,
     SinkCursors,
-    day_of,
 )
 from tests.support.foreign import content_at
 from tests.support.retention_facts import DAY, LOG, START, cursor_at, segment
@@ -153,25 +152,6 @@ def test_an_index_that_is_not_daily_is_never_old() -> None:
     assert found.begins_at == dt.datetime.combine(dt.date.max, dt.time(), dt.UTC)
     assert found.ends_at == dt.datetime.combine(dt.date.max, dt.time.max, dt.UTC)
     assert found.to_json()[0] == {"index": "other", "day": None}
-
-
-@pytest.mark.parametrize(
-    ("name", "day"),
-    [
-        ("audit-2026.08.01", START.date()),
-        ("audit-2026.02.30", None),
-        ("audit-2026.08.01-1", None),
-        ("audit2026.08.01", None),
-        ("audit-x-2026.08.01", None),
-        ("other-2026.08.01", None),
-        ("-2026.08.01", None),
-        ("audit-٢٠٢٦.08.01", None),
-    ],
-)
-def test_the_day_of_an_index_is_in_a_name_of_exactly_this_form(
-    name: str, day: dt.date | None
-) -> None:
-    assert day_of("audit", name) == day
 
 
 def test_a_sink_without_a_cursor_acknowledged_nothing() -> None:

@@ -16,6 +16,7 @@ Invariants (tests of the same name in tests/shippers/sinks/elasticsearch/test_bu
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from shippers.item import Document
@@ -24,6 +25,7 @@ from shippers.outcome import INDEXED, DeliveryOutcome, quarantined, retry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from auditlog.format.index_names import IndexNames
     from auditlog.format.record import Header
     from shippers.item import Item
 
@@ -33,8 +35,6 @@ __all__ = [
     "PARAMS",
     "bulk_body",
     "document_id",
-    "documents_prefix",
-    "index_name",
     "index_of",
     "judge",
 ]
@@ -74,19 +74,14 @@ def document_id(header: Header) -> str:
     return f"{header.log}:{header.seq}"
 
 
-def index_name(prefix: str, day: str) -> str:
-    """The index of a day given as ``2026-11-23``."""
-    return f"{prefix}-{day.replace('-', '.')}"
-
-
-def bulk_body(items: Sequence[Item], prefix: str) -> bytes:
+def bulk_body(items: Sequence[Item], names: IndexNames) -> bytes:
     """The newline-delimited body that creates every item in the index of its source and day."""
     parts: list[bytes] = []
     log = day = ""
     before = b""
     for item in items:
         if isinstance(item, Document):
-            action = f'{{"create":{{"_index":"{index_of(item, prefix)}","_id":"{item.id}"}}}}\n'
+            action = f'{{"create":{{"_index":"{index_of(item, names)}","_id":"{item.id}"}}}}\n'
             parts += (action.encode("ascii"), item.line)
             continue
         line, header = item
@@ -94,23 +89,24 @@ def bulk_body(items: Sequence[Item], prefix: str) -> bytes:
         if header.log != log or header.timestamp[:10] != day:
             log, day = header.log, header.timestamp[:10]
             before = b'{"create":{"_index":"%b","_id":"%b:' % (
-                index_name(prefix, day).encode("ascii"),
+                names.of(log, day).encode("ascii"),
                 log.encode("ascii"),
             )
         parts += (before, b'%d"}}\n' % header.seq, line)
     return b"".join(parts)
 
 
-def index_of(item: Item, prefix: str) -> str:
+def index_of(item: Item, names: IndexNames) -> str:
     """The index of an item: ``llama-orch-audit-2026.11.23``, or that of its source."""
     if isinstance(item, Document):
-        return index_name(documents_prefix(prefix, item.source), item.day)
-    return index_name(prefix, (item.at or "")[:10])
+        return _of_source(names, item.source).of(item.id, item.day)
+    log = "" if item.header is None else item.header.log
+    return names.of(log, (item.at or "")[:10])
 
 
-def documents_prefix(prefix: str, source: str) -> str:
-    """``llama-orch-audit`` and a source ``journal`` give ``llama-orch-journal``."""
-    return f"{prefix.removesuffix('-audit')}-{source}"
+@lru_cache(256)
+def _of_source(names: IndexNames, source: str) -> IndexNames:
+    return names.of_source(source)
 
 
 def judge(items: Sequence[Item], response: object) -> list[DeliveryOutcome]:

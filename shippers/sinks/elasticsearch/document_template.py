@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from shippers.sinks.elasticsearch.bulk import documents_prefix
+from auditlog.format.index_names import IndexNames
 from shippers.sinks.elasticsearch.index_template import index_template, keyword, template_body
 from shippers.sinks.elasticsearch.opensearch_template import for_opensearch
 
@@ -77,7 +77,7 @@ def document_template(
 ) -> dict[str, Any]:
     """The body of ``PUT /_index_template/<prefix of the source>``."""
     return template_body(
-        documents_prefix(prefix, source),
+        IndexNames(prefix).of_source(source).pattern,
         priority=_PRIORITY + len(source),
         version=DOCUMENT_TEMPLATE_VERSION,
         description=f"Documents of the source {source}",
@@ -100,10 +100,10 @@ def template_for(
     options: ElasticsearchOptions, source: str = "", product: Product = "elasticsearch"
 ) -> tuple[str, dict[str, Any]]:
     """Name and body of the template of a source; "": of the audit logs."""
-    prefix, size = options.index_prefix, {"shards": options.shards, "replicas": options.replicas}
+    names, size = options.names, {"shards": options.shards, "replicas": options.replicas}
     if not source:
-        name, body = prefix, index_template(prefix, **size)
+        name, body = names.plain, index_template(options.index_prefix, **size)
     else:
-        name = documents_prefix(prefix, source)
-        body = document_template(prefix, source, **size)
+        name = names.of_source(source).plain
+        body = document_template(options.index_prefix, source, **size)
     return name, for_opensearch(body) if product == "opensearch" else body

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from shippers.sinks.elasticsearch.bulk import index_name
 from shippers.sinks.elasticsearch.connection import FAILURES, trouble
 from shippers.sinks.erasure import ANOTHER_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from auditlog.format.index_names import IndexNames
     from shippers.sinks.elasticsearch.connection import Connection
     from shippers.sinks.erasure import ErasedRecord
 
@@ -43,9 +43,9 @@ _MAY_NOT: Final = "not deleted: the user may not; it needs the role auditlog_era
 class ElasticsearchErasure:
     """Erasure in one cluster, accessed as a user with the role auditlog_erasure."""
 
-    def __init__(self, connection: Connection, prefix: str) -> None:
+    def __init__(self, connection: Connection, names: IndexNames) -> None:
         self._connection = connection
-        self._prefix = prefix
+        self._names = names
 
     def erase(self, records: Sequence[ErasedRecord]) -> list[str]:
         problems: Counter[str] = Counter()
@@ -77,7 +77,7 @@ class ElasticsearchErasure:
         return problems + self._delete(found)
 
     def _place(self, record: ErasedRecord) -> dict[str, Any]:
-        index = index_name(self._prefix, record.day)
+        index = self._names.of(record.log, record.day)
         return {"_index": index, "_id": f"{record.log}:{record.seq}"}
 
     def _delete(self, found: Sequence[tuple[ErasedRecord, dict[str, Any]]]) -> list[str]:
@@ -106,7 +106,7 @@ class ElasticsearchErasure:
         return [
             problem
             for item, each in zip(items, records, strict=True)
-            if (problem := _problem(item, index_name(self._prefix, each.day)))
+            if (problem := _problem(item, self._names.of(each.log, each.day)))
         ]
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from auditlog.events.members import aliases, leaves, members
+from auditlog.format.index_names import IndexNames
 from shippers.sinks.elasticsearch.options import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def index_template(
 ) -> dict[str, Any]:
     """The body of ``PUT /_index_template/<prefix>``.  Raises ValueError for impossible numbers."""
     return template_body(
-        prefix,
+        IndexNames(prefix).pattern,
         priority=500,
         version=TEMPLATE_VERSION,
         description="Audit logs, one document a record, as in the file",
@@ -90,7 +91,7 @@ def index_template(
 
 
 def template_body(
-    prefix: str,
+    pattern: str,
     *,
     priority: int,
     version: int,
@@ -100,7 +101,7 @@ def template_body(
     shards: int,
     replicas: int,
 ) -> dict[str, Any]:
-    """A template for the daily indices of a prefix.  Raises ValueError for impossible numbers."""
+    """A template for the indices of a wildcard.  Raises ValueError for impossible numbers."""
     if shards < 1 or replicas < 0:
         raise ValueError(f"shards must be at least 1 and replicas at least 0: {shards}, {replicas}")
     settings: dict[str, Any] = {
@@ -111,7 +112,7 @@ def template_body(
     if mapping_settings is not None:
         settings["mapping"] = mapping_settings
     return {
-        "index_patterns": [f"{prefix}-*"],
+        "index_patterns": [pattern],
         "priority": priority,
         "version": version,
         "_meta": {"description": description},

@@ -62,9 +62,14 @@ OPENSEARCH_ROLES: Final[dict[str, dict[str, Any]]] = {
         ("indices:admin/mappings/get*", "indices:monitor/settings/get"),
     ),
     "auditlog_erasure": _role(
-        ("indices:data/write/bulk", "cluster:monitor/main"),
+        ("indices:data/write/bulk", "indices:data/read/mget", "cluster:monitor/main"),
         _RECORDS,
-        ("indices:data/write/bulk[s]", "indices:data/write/delete"),
+        (
+            "indices:data/read/get",
+            "indices:data/read/mget*",
+            "indices:data/write/bulk[s]",
+            "indices:data/write/delete",
+        ),
     ),
     "auditlog_index_retention": _role(
         ("cluster:monitor/main",),

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
+from auditlog.format.index_names import IndexNames, IndexPeriod
+
 __all__ = ["DEFAULT_PREFIX", "ElasticsearchOptions"]
 
 DEFAULT_PREFIX: Final = "llama-orch-audit"
@@ -47,7 +49,14 @@ class ElasticsearchOptions:
     ] = dt.timedelta(seconds=30)
     shards: Annotated[int, "primary shards of a new index"] = 1
     replicas: Annotated[int, "replicas of a new index"] = 1
-    index_prefix: Annotated[str, "indices are named `<prefix>-<day>`"] = DEFAULT_PREFIX
+    index_prefix: Annotated[
+        str,
+        "indices are named `<prefix>-<day>`; `{bucket:28}` in it becomes one of 28 numbers, by the "
+        "hash of the log's id",
+    ] = DEFAULT_PREFIX
+    index_period: Annotated[
+        IndexPeriod, "time that one index is for: `day`, `week` or `month`, for few records"
+    ] = "day"
     max_body_bytes: int = 16 << 20
     max_in_flight: int = 3
     manage_template: bool = True
@@ -73,10 +82,16 @@ class ElasticsearchOptions:
                 raise ValueError(
                     "ca_fingerprint has to be the SHA-256 of a certificate: 64 hex digits"
                 )
+        _ = self.names  # refuses a prefix that cannot work
         if self.request_timeout <= dt.timedelta(0):
             raise ValueError("request_timeout has to be longer than zero")
         if self.shards < 1 or self.replicas < 0:
             raise ValueError("shards has to be 1 or more, replicas 0 or more")
+
+    @property
+    def names(self) -> IndexNames:
+        """The names of its indices."""
+        return IndexNames(self.index_prefix, self.index_period)
 
     @property
     def address(self) -> str:

@@ -7,7 +7,6 @@ refresh: ``fetch`` reads by id what a search cannot see yet.
 from __future__ import annotations
 
 import random
-import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +15,7 @@ import orjson
 
 from shippers.backoff import Backoff
 from shippers.errors import SinkRefused
-from shippers.sinks.elasticsearch.bulk import document_id, index_name
+from shippers.sinks.elasticsearch.bulk import document_id
 from shippers.sinks.elasticsearch.connection import FAILURES, trouble
 from shippers.sinks.read_back import Stored
 
@@ -39,7 +38,14 @@ _PITS: Final[Mapping[Product, tuple[str, str]]] = {
 _ATTEMPTS: Final = 6
 _NAMED: Final = 10
 _PASSING: Final = frozenset({429, 502, 503, 504})
-_DAY: Final = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
+_BY_DAY: Final = {
+    "date_histogram": {
+        "field": "@timestamp",
+        "calendar_interval": "day",
+        "format": "yyyy-MM-dd",
+        "min_doc_count": 1,
+    }
+}
 
 
 class ElasticsearchReadBack:
@@ -47,7 +53,7 @@ class ElasticsearchReadBack:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._prefix = connection.options.index_prefix
+        self._names = connection.options.names
         self._backoff = Backoff()
         self._rng = random.Random()  # noqa: S311  (jitter, no secret)
 
@@ -60,21 +66,30 @@ class ElasticsearchReadBack:
 
     def refresh(self) -> None:
         try:
-            self._connection.request("POST", f"/{self._prefix}-*/_refresh")
+            self._connection.request("POST", f"/{self._names.pattern}/_refresh")
         except FAILURES:
             return  # readers need not be allowed to; ``fetch`` finds what is not searchable yet
 
     def days(self, log: str) -> list[str]:
-        by_index = {"by_index": {"terms": {"field": "_index", "size": 10_000}}}
-        query = {"term": {"log": log}}
-        answer = self._search(f"/{self._prefix}-*", {"size": 0, "query": query, "aggs": by_index})
+        found: set[str] = set()
+        daily = self._names.period == "day"
+        group = {"terms": {"field": "_index", "size": 10_000}} if daily else _BY_DAY
+        body = {"size": 0, "query": {"term": {"log": log}}, "aggs": {"by_day": group}}
+        answer = self._search(f"/{self._names.pattern}", body)
         if answer is None or "aggregations" not in answer:
             return []
-        indices = [bucket["key"] for bucket in answer["aggregations"]["by_index"]["buckets"]]
-        return sorted(_day(index.removeprefix(f"{self._prefix}-")) for index in indices)
+        for bucket in answer["aggregations"]["by_day"]["buckets"]:
+            if not daily:
+                found.add(bucket["key_as_string"])
+            elif (days := self._names.days(bucket["key"])) is not None and days[0] == days[1]:
+                found.add(days[0].isoformat())
+            else:
+                # An index that is none of ours, and yet has the log.
+                found.add(bucket["key"].removeprefix(f"{self._names.plain}-"))
+        return sorted(found)
 
     def read(self, log: str, day: str) -> Iterator[Stored]:
-        index = index_name(self._prefix, day)
+        index = self._names.of(log, day)
         api, name = self._pit_api()
         opened = self._ask("POST", f"/{index}/{api}", params={"keep_alive": _KEEP_ALIVE})
         if opened is None:
@@ -82,7 +97,7 @@ class ElasticsearchReadBack:
         pit = opened[name]
         body: dict[str, Any] = {
             "size": _PAGE,
-            "query": {"term": {"log": log}},
+            "query": {"bool": {"filter": [{"term": {"log": log}}, *self._of_day(day)]}},
             "sort": [{"seq": "asc"}],  # a point in time adds _shard_doc, so no two are alike
             "track_total_hits": False,
         }
@@ -103,9 +118,7 @@ class ElasticsearchReadBack:
             self._forget(pit)
 
     def fetch(self, headers: Sequence[Header]) -> list[Stored | None]:
-        wanted = [
-            {"_index": index_name(self._prefix, h.day), "_id": document_id(h)} for h in headers
-        ]
+        wanted = [{"_index": self._names.of(h.log, h.day), "_id": document_id(h)} for h in headers]
         body = orjson.dumps({"docs": wanted})
         answer = self._ask("POST", "/_mget", body=body) if wanted else None
         documents = (answer or {}).get("docs", [])
@@ -120,11 +133,17 @@ class ElasticsearchReadBack:
     def strangers(self) -> tuple[int, list[str]]:
         query = {"bool": {"must_not": [{"exists": {"field": "log"}}]}}
         body = {"size": _NAMED, "query": query, "_source": False, "track_total_hits": True}
-        answer = self._search(f"/{self._prefix}-*", body)
+        answer = self._search(f"/{self._names.pattern}", body)
         if answer is None:
             return 0, []
         hits = answer["hits"]
         return hits["total"]["value"], [f"{hit['_index']}/{hit['_id']}" for hit in hits["hits"]]
+
+    def _of_day(self, day: str) -> list[dict[str, Any]]:
+        """The filter of a day; an index of one day has no other records."""
+        if self._names.period == "day":
+            return []
+        return [{"range": {"@timestamp": {"gte": f"{day}||/d", "lte": f"{day}||/d"}}}]
 
     def _search(self, path: str, body: dict[str, Any]) -> Any:
         params = {"allow_partial_search_results": "false"}
@@ -171,14 +190,9 @@ class ElasticsearchReadBack:
 
     def _refused(self, reason: str) -> SinkRefused:
         return SinkRefused(
-            f"{self.address}: {self._prefix}-* cannot be read back: {reason}",
+            f"{self.address}: {self._names.pattern} cannot be read back: {reason}",
             hint="The user needs the role in deploy/elasticsearch/role-auditlog_auditor.json.",
         )
-
-
-def _day(suffix: str) -> str:
-    match = _DAY.fullmatch(suffix)
-    return suffix if match is None else "-".join(match.groups())
 
 
 def _stored(hit: dict[str, Any], seq: Any) -> Stored:

@@ -41,7 +41,6 @@ from shippers.sinks.elasticsearch.bulk import (
     PARAMS,
     bulk_body,
     document_id,
-    index_name,
     index_of,
     judge,
 )
@@ -86,6 +85,7 @@ class ElasticsearchSink:
         self.max_in_flight = options.max_in_flight
         self.connection = Connection(options, credentials)
         self._options = options
+        self._names = options.names
         self._retired = retired
         self._max_body_bytes = options.max_body_bytes
         self._body_bytes = options.max_body_bytes  # smaller after requests that were cut off
@@ -155,8 +155,7 @@ class ElasticsearchSink:
     def _deliver_part(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
         """Before each request: a create would make an index again that retention deleted."""
         if retired := self._retired():
-            prefix = self._options.index_prefix
-            gone = [index_of(item, prefix) in retired for item in items]
+            gone = [index_of(item, self._names) in retired for item in items]
             if any(gone):
                 sent = [item for item, skip in zip(items, gone, strict=True) if not skip]
                 outcomes = iter(self._send(sent) if sent else ())
@@ -164,7 +163,7 @@ class ElasticsearchSink:
         return self._send(items)
 
     def _send(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
-        body = bulk_body(items, self._options.index_prefix)
+        body = bulk_body(items, self._names)
         if len(body) > self._body_bytes and len(items) > 1:
             return self._halve(items)
         try:
@@ -218,9 +217,9 @@ class ElasticsearchSink:
                     conflicts.append((index, item.header))
         if not conflicts:
             return
-        prefix = self._options.index_prefix
+        names = self._names
         wanted = [
-            {"_index": index_name(prefix, h.day), "_id": document_id(h), "_source": ["hash"]}
+            {"_index": names.of(h.log, h.day), "_id": document_id(h), "_source": ["hash"]}
             for _, h in conflicts
         ]
         try:

@@ -15,11 +15,11 @@ import orjson
 import pytest
 
 from auditlog.format.foreign_files import line_hash
+from auditlog.format.index_names import IndexNames
 from auditlog.format.record import parse_header
 from shippers.item import Document, Shipment, content_id
 from shippers.outcome import DUPLICATE, INDEXED, DeliveryOutcome
 from shippers.outcome import OutcomeKind as Kind
-from shippers.sinks.elasticsearch.bulk import documents_prefix
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from shippers.sinks.protocol import Sink
@@ -291,7 +291,7 @@ def test_lines_that_contradict_each_other_are_all_indexed_and_found(
         expected[lines.index(orjson.dumps(TWO_TYPES))] = Kind.QUARANTINED
     assert kinds(outcomes) == expected
     quarantined = expected.count(Kind.QUARANTINED)
-    indices = f"/{documents_prefix(index_prefix, 'app')}-*"
+    indices = f"/{IndexNames(index_prefix).of_source('app').plain}-*"
     assert request(elasticsearch.url, "POST", f"{indices}/_refresh")[0] == 200
     for query, count in FOUND if not first else FOUND[-4:]:  # a field's type is its first value's
         _, answer = request(elasticsearch.url, "POST", f"{indices}/_search", {"query": query})

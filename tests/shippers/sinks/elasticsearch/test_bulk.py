@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog.format.index_names import IndexNames
 from shippers.item import Document
 from shippers.outcome import INDEXED, OutcomeKind
 from shippers.sinks.elasticsearch.bulk import (
     CONFLICT,
     bulk_body,
     document_id,
-    documents_prefix,
-    index_name,
     index_of,
     judge,
 )
@@ -35,7 +34,7 @@ def item(doc_id: str, status: object = 201, kind: str = "", reason: str = "") ->
 def test_verbatim() -> None:
     """verbatim: each line is in the body as it is, each preceded by its action"""
     two_logs = RECORDS + shipments(2, "rbee-hive@gpu-1.example.org+2")
-    lines = bulk_body(two_logs, "audit").splitlines(keepends=True)
+    lines = bulk_body(two_logs, IndexNames("audit")).splitlines(keepends=True)
     assert lines[1::2] == [record.line for record in two_logs]
     actions = [orjson.loads(line) for line in lines[0::2]]
     assert actions == [
@@ -50,7 +49,7 @@ def test_verbatim() -> None:
 
 def test_a_record_goes_into_the_index_of_its_own_day() -> None:
     around_midnight = shipments(2, at=dt.datetime(2026, 12, 31, 23, 59, 59, tzinfo=dt.UTC))
-    first, _, second, _ = bulk_body(around_midnight, "x").splitlines()
+    first, _, second, _ = bulk_body(around_midnight, IndexNames("x")).splitlines()
     assert b'"_index":"x-2026.12.31"' in first
     assert b'"_index":"x-2027.01.01"' in second
 
@@ -249,21 +248,15 @@ def test_a_retry_says_what_was_answered(status: object, kind: str, reason: str) 
     assert outcome.status == (status if isinstance(status, int) else None)
 
 
-def test_the_name_of_an_index_has_the_day_in_it() -> None:
-    assert index_name("llama-orch-audit", "2026-11-23") == "llama-orch-audit-2026.11.23"
-    assert documents_prefix("llama-orch-audit", "journal") == "llama-orch-journal"
-    assert documents_prefix("audits", "journal") == "audits-journal"
-
-
 def test_an_item_of_a_source_goes_into_the_index_of_that_source_and_day() -> None:
     at = "2026-11-23T07:12:00.000000Z"
     document = Document("journal", "journal:1", at, b'{"@timestamp":"x"}\n')
     items = [RECORDS[0], document, RECORDS[1]]
-    lines = bulk_body(items, "llama-orch-audit").splitlines(keepends=True)
+    lines = bulk_body(items, IndexNames("llama-orch-audit")).splitlines(keepends=True)
     assert lines[1::2] == [each.line for each in items]
     places = [orjson.loads(line)["create"] for line in lines[0::2]]
     assert places == [
-        {"_index": index_of(each, "llama-orch-audit"), "_id": each.id} for each in items
+        {"_index": index_of(each, IndexNames("llama-orch-audit")), "_id": each.id} for each in items
     ]
     assert [place["_index"] for place in places] == [
         "llama-orch-audit-2026.11.23",

@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shippers.sinks.elasticsearch.bulk import documents_prefix
+from auditlog.format.index_names import IndexNames
 from shippers.sinks.elasticsearch.document_template import document_template, template_for
 from shippers.sinks.elasticsearch.index_template import index_template
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
@@ -28,7 +28,7 @@ def test_durable() -> None:
 def test_apart(one: str, other: str) -> None:
     """apart: of two sources whose patterns overlap, the longer name has the higher priority"""
     bodies = {name: document_template("x-audit", name) for name in (one, other)}
-    index = f"{documents_prefix('x-audit', one)}-2026.11.23"
+    index = f"{IndexNames('x-audit').of_source(one).plain}-2026.11.23"
     fitting = [
         name for name, body in bodies.items() if fnmatchcase(index, body["index_patterns"][0])
     ]
@@ -52,8 +52,8 @@ def test_own() -> None:
 
 
 def test_the_source_takes_the_place_of_audit_in_the_name() -> None:
-    assert documents_prefix("llama-orch-audit", "journal") == "llama-orch-journal"
-    assert documents_prefix("other", "journal") == "other-journal"
+    assert IndexNames("llama-orch-audit").of_source("journal").plain == "llama-orch-journal"
+    assert IndexNames("other").of_source("journal").plain == "other-journal"
 
 
 def test_the_version_rises_with_every_change() -> None:

@@ -46,7 +46,7 @@ def there(actors: Actors) -> list[int]:
 
 
 def erasure(actors: Actors, user: str = "erasure") -> ElasticsearchErasure:
-    return ElasticsearchErasure(actors.connection(user), actors.options.index_prefix)
+    return ElasticsearchErasure(actors.connection(user), actors.options.names)
 
 
 def test_by_id(actors: Actors) -> None:

@@ -121,8 +121,9 @@ def test_each_user_can_do_its_work_and_no_more(opensearch: OpenSearchCluster, pr
         assert (summary.records, summary.last_seq) == (20, 20)
         assert summary.is_whole
 
-    with closing(ElasticsearchErasure(connection_of(node, prefix, "erasure"), prefix)) as eraser:
-        assert eraser.erase([ErasedRecord(header.log, 1, DAY)]) == []
+    names = node.options(prefix).names
+    with closing(ElasticsearchErasure(connection_of(node, prefix, "erasure"), names)) as eraser:
+        assert eraser.erase([ErasedRecord(header.log, 1, DAY, header.hash)]) == []
     assert node.count(f"{prefix}-*") == 19
     with closing(connection_of(node, prefix, "index_retention")) as janitor:
         assert refused(janitor, "POST", f"/{prefix}-*/_search")
