@@ -1,16 +1,22 @@
-"""Delete old daily indices of sinks configured with ``index_delete_after``.
+"""Delete old indices of sinks configured with ``index_delete_after``, and make tomorrow's.
 
-It connects to a cluster as a separate user, who can only list and delete these indices.
+It connects to a cluster as a separate user, who can only list, make and delete these indices.
+
+At midnight the first bulk of each host waits for its index, and hundreds of shards take a cluster
+most of a minute.  So the host that deletes indices makes those of tomorrow, if the fleet writes.
 
 Invariants (tests of the same name in tests/auditctl/composition/test_index_retention.py):
   listed      every open index behind the prefix is listed, with its number of documents
   exact       only the index of exactly that name is deleted: never an alias, a pattern or a second
   own_user    it connects as index_delete_username, not as the user who ships
+  ahead       tomorrow's indices are there before their day, unless the fleet is silent
   forgets     a sink whose index_delete_after was removed is announced when it has one again
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import logging
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +32,6 @@ from retention.service import run_index_retention
 from retention.subjects import Index
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
     from auditctl.config.model import Config
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
     from retention.service import RunResult
 
 __all__ = ["ElasticsearchIndices", "IndexRetention", "as_deleting_user"]
+
+_logger = logging.getLogger("auditlog.retention")
 
 _LISTED: Final = {
     "expand_wildcards": "open",
@@ -97,9 +104,33 @@ class IndexRetention:
                 break
             try:
                 errors += self.run(sink, now, stop=stop).errors
+                self.make_ahead(sink, now)
             except (AuditLogError, OSError) as error:
                 errors.append(str(error))
         return errors
+
+    def make_ahead(self, sink: ElasticsearchConfig, now: dt.datetime) -> list[str]:
+        """Make the sink's indices of tomorrow, and return the names of the new ones.
+
+        A user who may not do that is no error: the first bulk makes them.  Raises CommandFailed,
+        ConfigError.
+        """
+        cluster = ElasticsearchIndices(sink)
+        try:
+            filled = {index.name: index.documents for index in cluster.indices()}
+            yesterday, today, tomorrow = (
+                sink.names.all_of((now + dt.timedelta(days=days)).date().isoformat())
+                for days in (-1, 0, 1)
+            )
+            if not any(filled.get(name) for name in (*yesterday, *today)):
+                return []  # the fleet is silent, which an empty index a day would hide
+            wanted = [name for name in tomorrow if name not in filled]
+            made = [name for name in wanted if cluster.create(name)]
+        finally:
+            cluster.close()
+        if made:
+            _logger.info("sink %s: %d indices of tomorrow were made", sink.name, len(made))
+        return made
 
     def forget_others(self) -> None:
         """Forget the last runs of sinks that have no index_delete_after now."""
@@ -185,6 +216,22 @@ class ElasticsearchIndices:
         except CommandFailed as failed:
             if not isinstance(failed.__cause__, NotFoundError):
                 raise
+
+    def create(self, name: str) -> bool:
+        """Make an index from its template; false when it is there, or this user may not.
+
+        Raises CommandFailed.
+        """
+        from elasticsearch import AuthorizationException, BadRequestError  # noqa: PLC0415  (as in __init__)
+
+        try:
+            self._ask("PUT", f"/{name}", {}, f"{name} was not made")
+        except CommandFailed as failed:
+            if isinstance(failed.__cause__, AuthorizationException | BadRequestError):
+                _logger.debug("%s", failed)
+                return False
+            raise
+        return True
 
     def _ask(self, method: str, path: str, params: dict[str, str], failed: str) -> dict[str, Any]:
         from shippers.sinks.elasticsearch.connection import FAILURES, trouble  # noqa: PLC0415  (as in __init__)

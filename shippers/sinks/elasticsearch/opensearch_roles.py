@@ -74,7 +74,7 @@ OPENSEARCH_ROLES: Final[dict[str, dict[str, Any]]] = {
     "auditlog_index_retention": _role(
         ("cluster:monitor/main",),
         _RECORDS,
-        ("indices:monitor/stats", "indices:admin/delete"),
+        ("indices:monitor/stats", "indices:admin/create", "indices:admin/delete"),
     ),
 }
 """Return the bodies of ``PUT /_plugins/_security/api/roles/<name>``, by name."""

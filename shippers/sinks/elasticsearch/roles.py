@@ -5,7 +5,8 @@
     auditlog_auditor   reads: search, verify --against; with the shipper's role, reconcile
     auditlog_setup     puts the index template and looks at the cluster; has no document at all
     auditlog_erasure           compares and deletes documents, for `auditctl erase`
-    auditlog_index_retention   lists and deletes daily indices; reads and writes no document
+    auditlog_index_retention   lists and deletes indices, and makes those of tomorrow; reads and
+                               writes no document
 
 deploy/elasticsearch/ has them as files, made from here.
 
@@ -44,7 +45,9 @@ ROLES: Final[dict[str, dict[str, Any]]] = {
     },
     "auditlog_index_retention": {
         "cluster": [],
-        "indices": [{"names": [_RECORDS], "privileges": ["monitor", "delete_index"]}],
+        "indices": [
+            {"names": [_RECORDS], "privileges": ["monitor", "create_index", "delete_index"]}
+        ],
     },
 }
 """Return the bodies of ``PUT /_security/role/<name>``, by name."""

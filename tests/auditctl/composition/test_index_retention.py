@@ -131,6 +131,40 @@ def test_own_user(secured_elasticsearch: SecuredCluster, tmp_path: Path) -> None
             cluster.request("DELETE", f"/{prefix}-2020.01.{day}")
 
 
+@pytest.mark.parametrize("user", ["index_retention", "auditor"])
+def test_ahead(secured_elasticsearch: SecuredCluster, tmp_path: Path, user: str) -> None:
+    """ahead: by the user who deletes; one who may not is no error, and a silent fleet gets none"""
+    cluster = secured_elasticsearch
+    may = user == "index_retention"
+    prefix = f"llama-orch-audit-{uuid.uuid4().hex[:8]}"
+    (tmp_path / "secret").write_text(cluster.users[user].password)
+    sink = ElasticsearchConfig(
+        name="main",
+        urls=(cluster.url,),
+        ca_file=cluster.ca_file,
+        index_prefix=f"{prefix}-{{bucket:3}}",
+        index_delete_after=DAY,
+        index_delete_username=user,
+        index_delete_password_file=tmp_path / "secret",
+    )
+    retention = IndexRetention(Config(directories=(tmp_path,), sinks=(sink,)))
+    now = dt.datetime(2026, 11, 30, 23, tzinfo=dt.UTC)
+    names = [f"{prefix}-{bucket}-2026.12.01" for bucket in range(3)]
+    if may:
+        assert retention.make_ahead(sink, now) == []
+        written = f"/{prefix}-1-2026.11.29/_doc/1?refresh=true"
+        assert cluster.request("PUT", written, {"a": 1})[0] == 201
+        assert retention.make_ahead(sink, now) == names
+        assert retention.make_ahead(sink, now) == []
+    else:
+        indices = ElasticsearchIndices(sink)
+        assert not indices.create(names[0])
+        indices.close()
+    assert [cluster.request("GET", f"/{name}")[0] == 200 for name in names] == [may] * 3
+    for name in cluster.request("GET", f"/{prefix}-*/_settings")[1]:
+        cluster.request("DELETE", f"/{name}")
+
+
 def test_forgets(tmp_path: Path, sink: SinkConfig) -> None:
     """forgets: a sink that has no index_delete_after any more is announced when it has one again"""
     (tmp_path / "audit").mkdir()

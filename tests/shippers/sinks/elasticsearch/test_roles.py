@@ -123,7 +123,7 @@ def test_deletes_only(secured_elasticsearch: SecuredCluster) -> None:
             ("GET", f"/{index}/_search", None),
             ("PUT", f"/{index}/_doc/queen-rbee@hive1:2", b"{}"),
             ("DELETE", f"/{index}/_doc/queen-rbee@hive1:2", None),
-            ("PUT", f"/{made.options.index_prefix}-2020.01.01", None),
+            ("PUT", f"/{journal}-2020.01.01", None),
             ("PUT", f"/{index}/_settings", b'{"index":{"blocks":{"write":true}}}'),
             ("DELETE", f"/{journal}", None),
             ("GET", f"/{journal}/_stats", None),
