@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results"
 
 NAMES = (
     *("writer", "latency", "shipper", "cost", "live", "requests", "start"),
-    *("verify", "evidence", "retention", "search", "glance"),
+    *("verify", "evidence", "retention", "search", "glance", "indices"),
 )
 _PACKAGES = ("auditlog", "auditctl", "retention", "shippers")
 PEERS = ("peers.speed", "peers.faults")  # only when named: they fetch packages of Debian

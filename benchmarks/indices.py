@@ -71,7 +71,8 @@ def _midnight(*, ahead: bool) -> float:
                 request(config.urls[0], "PUT", f"/{name}")
         records = [_record(f"service@host-{number}", 1, _DAY) for number in range(100)]
         began = time.perf_counter()
-        assert sink.deliver(records) == [INDEXED] * 100
+        while not all(outcome.final for outcome in sink.deliver(records)):
+            pass  # a shard was not there within a minute: as the agent does, it is sent again
         return time.perf_counter() - began
 
 
