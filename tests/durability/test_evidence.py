@@ -82,7 +82,10 @@ def test_power_may_fail_after_every_system_call(
     assert len(seen) > 100
 
 
-STRUCK = ("openat", "write", "fsync", "fdatasync", "rename", "connect", "sendto", "recvfrom")
+STRUCK = (
+    "openat", "mkdir", "flock", "fchmod", "ftruncate", "write", "pwrite64", "fsync", "fdatasync",
+    "rename", "socket", "connect", "sendto", "recvfrom",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("call", STRUCK)
