@@ -81,6 +81,13 @@ if TYPE_CHECKING:
     "--offline", is_flag=True, help="Use only local checkpoints; do not ask the witnesses."
 )
 @click.option(
+    "--tsa-ca",
+    "stamps_ca",
+    type=PATH,
+    metavar="FILE",
+    help="Verify time stamps with these certificates (default: [evidence] timestamps_ca).",
+)
+@click.option(
     "--proof",
     "proof_path",
     type=PATH,
@@ -99,6 +106,7 @@ def verify(
     checkpoints: tuple[str, ...],
     max_age: dt.timedelta | None,
     offline: bool,
+    stamps_ca: Path | None,
     proof_path: Path | None,
     username: str | None,
     password_file: Path | None,
@@ -160,6 +168,7 @@ def verify(
         state_dir = config.state_dir
         known = sightings_by_directory(directories, state_dir)
         hosts = config.deleting_hosts()
+        stamps_ca = stamps_ca or config.evidence.timestamps_ca
     report, lacking = _report_of(directories, jobs, known, hosts)
     proven = report.ok and not lacking
     evidence: dict[str, EvidenceReport] = {}
@@ -175,6 +184,7 @@ def verify(
             max_age=max_age,
             offline=offline,
             retention_hosts=hosts,
+            stamps_ca=stamps_ca,
         )
         proven = proven and bool(evidence) and all(each.ok for each in evidence.values())
         if not evidence:

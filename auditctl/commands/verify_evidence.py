@@ -22,8 +22,10 @@ from auditlog.evidence.collection import (
     read_up_to,
 )
 from auditlog.evidence.errors import BadEvidence
-from auditlog.evidence.note import MAX_NOTE_BYTES
+from auditlog.evidence.note import MAX_NOTE_BYTES, Note
 from auditlog.evidence.proof import RecordProof
+from auditlog.evidence.stamping import newest_stamp
+from auditlog.evidence.timestamp import attested_at
 from auditlog.evidence.verification import verify_evidence
 from auditlog.format.record import MAX_RECORD_BYTES
 from auditlog.reading.inventory import STATE_DIRECTORY
@@ -31,6 +33,7 @@ from auditlog.reading.inventory import STATE_DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from auditlog.evidence.policy import TrustPolicy
     from auditlog.evidence.verification import EvidenceReport
     from auditlog.verification.verify import LogReport
 
@@ -46,6 +49,7 @@ def reports_of(
     max_age: dt.timedelta | None,
     offline: bool,
     retention_hosts: Collection[str] | None = None,
+    stamps_ca: Path | None = None,
 ) -> dict[str, EvidenceReport]:
     """Verify logs against their checkpoints.  Raises ConfigError, BadEvidence, OSError."""
     policy = load_policy(policy_path)
@@ -66,7 +70,7 @@ def reports_of(
         found += answered
         for text in silent:
             render.say(f"auditctl: {text}")
-    return verify_evidence(
+    reports = verify_evidence(
         directories,
         policy,
         found,
@@ -75,6 +79,26 @@ def reports_of(
         max_age=max_age,
         retention_hosts=retention_hosts,
     )
+    if stamps_ca is not None:
+        for state in states:
+            for report in reports.values():
+                _verify_stamp(report, state / "proofs" / report.log, policy, stamps_ca)
+    return reports
+
+
+def _verify_stamp(report: EvidenceReport, place: Path, policy: TrustPolicy, ca: Path) -> None:
+    """Verify the log's newest time stamp, where its checkpoint is one that the files fit."""
+    stamp = newest_stamp(place)
+    if stamp is None or not report.ok or stamp.size > report.signed_through_seq:
+        return
+    content = stamp.checkpoint.read_bytes()
+    try:
+        checkpoint = policy.trust(Note.parse(content)).checkpoint
+        at = attested_at(stamp.reply.read_bytes(), content, ca)
+    except BadEvidence as error:
+        render.say(f"auditctl: the time stamp {stamp.reply} proves nothing: {error.reason}")
+        return
+    report.stamped_through_seq, report.stamped_at = checkpoint.size, at
 
 
 def merged(logs: Sequence[dict[str, Any]], reports: Mapping[str, EvidenceReport]) -> list[Any]:
@@ -87,7 +111,7 @@ def merged(logs: Sequence[dict[str, Any]], reports: Mapping[str, EvidenceReport]
 
 
 def _members(report: EvidenceReport, log: Mapping[str, Any]) -> dict[str, Any]:
-    at = report.witnessed_at
+    at, stamped = report.witnessed_at, report.stamped_at
     findings = [
         {
             "kind": finding.kind,
@@ -106,6 +130,8 @@ def _members(report: EvidenceReport, log: Mapping[str, Any]) -> dict[str, Any]:
         "witnessed_through_seq": report.witnessed_through_seq,
         "witnessed_at": None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}",
         "witnesses": list(report.witnesses),
+        "stamped_through_seq": report.stamped_through_seq,
+        "stamped_at": None if stamped is None else f"{stamped:%Y-%m-%dT%H:%M:%SZ}",
     }
 
 
@@ -125,6 +151,10 @@ def print_evidence(report: EvidenceReport, log: LogReport | None) -> None:
         if after > 0 and report.ok:
             verb = "is" if after == 1 else "are"
             text += f"; {render.count(after, 'record')} after that {verb} only chained"
+        render.print_text(text)
+    if report.stamped_at is not None:
+        text = f"       existed through seq {report.stamped_through_seq:,} at"
+        text += f" {report.stamped_at:%Y-%m-%dT%H:%M:%SZ} by the time-stamping authority"
         render.print_text(text)
     for finding in report.findings:
         kind = render.paint(finding.kind, "red")

@@ -14,6 +14,7 @@ from auditlog.errors import LogDamaged
 from auditlog.evidence.checkpoint_file import read_checkpoints
 from auditlog.evidence.errors import BadEvidence
 from auditlog.evidence.note import MAX_NOTE_BYTES, Note
+from auditlog.evidence.stamping import newest_stamp
 from auditlog.evidence.witness_client import fetch_checkpoint, fetch_note
 from auditlog.format.record import decode
 from auditlog.reading.inventory import scan
@@ -82,7 +83,10 @@ def from_url(url: str) -> Candidate:
 
 
 def from_state(state_dir: Path) -> Iterator[Candidate]:
-    """Read the checkpoints in the state directory of this host's agent."""
+    """Read the checkpoints in the state directory of this host's agent.
+
+    Of those that were time-stamped, the newest of each log.
+    """
     for path in sorted((state_dir / "proofs").glob("*/checkpoints")):
         try:
             found, _ = read_checkpoints(path)
@@ -90,6 +94,11 @@ def from_state(state_dir: Path) -> Iterator[Candidate]:
             continue
         for signed in found:
             yield Candidate(signed.note, str(path))
+        try:
+            if (stamp := newest_stamp(path.parent)) is not None:
+                yield Candidate(Note.parse(stamp.checkpoint.read_bytes()), str(stamp.checkpoint))
+        except (BadEvidence, OSError):
+            continue
 
 
 def from_logs(directory: Path) -> Iterator[Candidate]:

@@ -39,6 +39,11 @@ class Stamped:
     kept_at: dt.datetime
     reply: Path
 
+    @property
+    def checkpoint(self) -> Path:
+        """The bytes that were stamped."""
+        return self.reply.with_suffix(".checkpoint")
+
 
 def newest_stamp(directory: Path) -> Stamped | None:
     """Of the stamps of a log, the newest.  Raises OSError."""

@@ -43,6 +43,8 @@ class EvidenceReport:
 
     ``signed_through_seq`` and ``witnessed_through_seq`` are the last records of the largest
     checkpoints that the files fit: signed by the log, and cosigned by a quorum.
+    ``stamped_through_seq`` is that of the newest one that a time-stamping authority has seen, at
+    ``stamped_at``; None where that was not verified.
     """
 
     log: str
@@ -50,6 +52,8 @@ class EvidenceReport:
     witnessed_through_seq: int = 0
     witnessed_at: dt.datetime | None = None
     witnesses: tuple[str, ...] = ()
+    stamped_through_seq: int = 0
+    stamped_at: dt.datetime | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property

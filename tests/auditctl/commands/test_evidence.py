@@ -279,6 +279,19 @@ def test_sign_has_the_log_of_checkpoints_stamped_and_status_says_so(
     assert "time-stamped" not in other
     rows = run("evidence", "status", "--json").json["logs"]
     assert {row["log"]: row["stamped_seq"] for row in rows} == {"evidence@hive1": 3, LOG: 0}
+    policy = tmp_path / "trust.policy"
+    policy.write_text(f"{run('evidence', 'init').out}quorum none\n")
+    command = ("verify", "--config", config, "--policy", policy)
+    verified = run(*command)
+    assert verified.code == 0
+    assert "\n       existed through seq 3 at 20" in verified.out
+    found = {log["log"]: log for log in run(*command, "--json").json["logs"]}
+    assert (found[LOG]["stamped_through_seq"], found[LOG]["stamped_at"]) == (0, None)
+    assert found["evidence@hive1"]["stamped_through_seq"] == 3
+    with authority(tmp_path / "another") as another:
+        unproven = run(*command, "--tsa-ca", another.ca_file)
+    assert (unproven.code, "existed" in unproven.out) == (0, False)
+    assert "3.tsr proves nothing" in unproven.err
 
 
 @pytest.mark.parametrize("setting", [
