@@ -283,13 +283,14 @@ def replace_durably(
     fsync_directory(path.parent)
 
 
-def create_durably(path: str | os.PathLike[str], content: bytes) -> bool:
-    """Create a small file of mode 0600, whole or not at all; False when there is one already."""
+def create_durably(path: str | os.PathLike[str], content: bytes, mode: int = 0o600) -> bool:
+    """Create a small file of this mode, whole or not at all; False when there is one already."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     fd = _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with _naming(temporary):
+            os.fchmod(fd, mode)  # whatever the umask
             write_all(fd, content)
             os.fsync(fd)
         os.link(temporary, path)  # which, unlike rename(2), never replaces

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditlog.format.record import stub_leaf
 from shippers.item import Document
+from shippers.name_check import NameCheck
 from shippers.outcome import ERASED, DeliveryOutcome, OutcomeKind, quarantined, retry
 from shippers.quarantine.store import Entry
 
@@ -40,6 +41,7 @@ class Attempt:
         self._sink = sink
         self._quarantine = quarantine
         self._clock = clock
+        self._names = NameCheck(sink)
 
     def run(self, batch: Batch[Any], indices: Sequence[int]) -> list[DeliveryOutcome]:
         """Deliver the batch's items ``indices``; return one outcome for each, in their order."""
@@ -53,6 +55,8 @@ class Attempt:
             except OSError as error:
                 return [_unwritable(error)] * len(indices)
             batch.alarms.clear()
+        if indices and (refusal := self._names.refusal(batch)) is not None:
+            return [refusal] * len(indices)
         items = [batch.items[index] for index in indices]
         settled = list(map(_settled, items))
         if not any(settled):
@@ -62,6 +66,8 @@ class Attempt:
             delivered = iter(self._deliver(sent))
             outcomes = [next(delivered) if known is None else known for known in settled]
         self._enter_refused(batch, indices, outcomes)
+        if any(outcome.alarm for outcome in outcomes):
+            self._names.repeat(batch.log)
         return outcomes
 
     def _deliver(self, items: Sequence[Item]) -> list[DeliveryOutcome]:

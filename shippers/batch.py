@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shippers.item import Document, Item, Shipment
+    from shippers.sources.audit_log.origin import LogOrigin
 
 __all__ = ["Batch", "DocumentBatch", "HarvestAlarm", "Position", "RecordBatch"]
 
@@ -42,6 +43,7 @@ class Batch(Generic[P]):
 
     bad_lines   number of lines of an unexpected format; they are delivered as text
     cut_lines   number of lines that were too long; their beginning is delivered
+    origin      the files of an audit log, to tell it from another host's of the same name
     """
 
     log: str
@@ -51,6 +53,7 @@ class Batch(Generic[P]):
     alarms: list[HarvestAlarm] = field(default_factory=list)
     bad_lines: int = 0
     cut_lines: int = 0
+    origin: LogOrigin | None = None
 
     def __len__(self) -> int:
         return len(self.items)

@@ -302,7 +302,7 @@ class Delivery:
         if not self._drain:
             return False
         if not self._in_flight and all(
-            lane.done or lane.read_error is not None for lane in self._lanes()
+            lane.done or lane.read_error is not None or lane.name_taken for lane in self._lanes()
         ):
             return True
         if self._give_up_seconds is not None and now - self._progress_at >= self._give_up_seconds:

@@ -70,6 +70,7 @@ class Lane(Generic[P]):
     saved        the position in the cursor file
     read_error   why the last read failed; None if it did not
     trouble      why nothing moves at the moment, or ""
+    name_taken   the sink has another installation's records under its name
     unverified   records that the sink had, as far as it said, without their hash being compared
     """
 
@@ -82,6 +83,7 @@ class Lane(Generic[P]):
         self.saved = start
         self.read_error: Exception | None = None
         self.trouble = ""
+        self.name_taken = False
         self._harvester = harvester
         self._window = Window(start)
         self._to_retry: deque[Batch[P]] = deque()
@@ -230,6 +232,7 @@ class Lane(Generic[P]):
             retried = [outcome for outcome in outcomes if not outcome.final]
             self._retries += len(retried)
             self.trouble = retried[0].reason if retried else self.trouble
+        self.name_taken = any(outcome.name_taken for outcome in outcomes)
         if self._window.settle(batch, outcomes) and not batch.alarms:
             if not self._to_retry:
                 self._failures, self.trouble = 0, ""
@@ -326,5 +329,6 @@ def stats_of(
         is_open=is_open,
         restarts=restarts,
         redactions=redactions or {},
+        name_taken=any(lane.name_taken for lane in lanes),
         unreadable=next((str(e) for lane in lanes if (e := lane.read_error) is not None), damage),
     )

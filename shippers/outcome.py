@@ -20,6 +20,7 @@ __all__ = [
     "RETIRED",
     "DeliveryOutcome",
     "OutcomeKind",
+    "name_taken",
     "quarantined",
     "retry",
     "tampered",
@@ -46,6 +47,7 @@ class DeliveryOutcome:
                     quarantine file and nowhere else
     alarm           a person has to look at it: the sink holds another record under this id
     verified        false for a duplicate whose hash could not be read back
+    name_taken      a retry because the sink has another host's records under the log's name
     throttled       a retry because the sink is overloaded: smaller batches, sent later, help it
     """
 
@@ -56,6 +58,7 @@ class DeliveryOutcome:
     alarm: bool = False
     verified: bool = True
     throttled: bool = False
+    name_taken: bool = False
 
     @property
     def final(self) -> bool:
@@ -95,3 +98,14 @@ def tampered(stored_hash: str, status: int | None = None) -> DeliveryOutcome:
 
 def retry(reason: str, status: int | None = None, *, throttled: bool = False) -> DeliveryOutcome:
     return DeliveryOutcome(OutcomeKind.RETRY, reason, status, throttled=throttled)
+
+
+def name_taken(log: str, installation: str) -> DeliveryOutcome:
+    """The sink has records of another installation under this log's name."""
+    return DeliveryOutcome(
+        OutcomeKind.RETRY,
+        f"the sink has records of another installation ({installation}) under the name {log}: "
+        "two hosts ship under one name, or the log was begun anew; nothing of it is sent. Give one "
+        "of them another host= or instance=, or restore the log",
+        name_taken=True,
+    )

@@ -40,6 +40,7 @@ class Reporter:
         self._clock = clock
         self._said_at = -_SAY_SECONDS
         self.unsaved = ""
+        self._taken: set[str] = set()
 
     def unreadable(self, log: str, error: Exception, before: str) -> None:
         """Report that a log cannot be read; ``before`` is its trouble until now."""
@@ -61,7 +62,11 @@ class Reporter:
     def settled(self, log: str, outcomes: Sequence[DeliveryOutcome]) -> None:
         """Report the outcomes of a batch."""
         retried = next((outcome for outcome in outcomes if not outcome.final), None)
-        if retried is not None:
+        if retried is not None and retried.name_taken:
+            if log not in self._taken:
+                self._taken.add(log)
+                _logger.error("ALARM: sink %s: %s", self._sink.name, retried.reason)
+        elif retried is not None:
             self._troubled(retried.reason)
         elif self.trouble and outcomes:
             self.trouble = ""

@@ -67,6 +67,7 @@ class LogStats(Counts):
     restarts           times that reading began anew: truncated files, a journalctl that ended, a
                        journal that lost the cursor's entry
     redactions         how often each rule took a secret out of a line of another program
+    name_taken         the sink has another installation's records under this name
     unreadable         why something of the source cannot be read at the moment, or ""
     """
 
@@ -83,6 +84,7 @@ class LogStats(Counts):
     restarts: int = 0
     redactions: Mapping[str, int] = field(default_factory=dict)
     unreadable: str = ""
+    name_taken: bool = False
 
     def lag_seconds(self, now: dt.datetime) -> float:
         """The age of the first record that is not acknowledged; 0 if there is none."""

@@ -143,7 +143,9 @@ class Agent:
             if reason
         ]
         unreadable = {
-            log.log: log.unreadable for log in (stats.logs if stats else ()) if log.unreadable
+            log.log: log.unreadable or log.trouble
+            for log in (stats.logs if stats else ())
+            if log.unreadable or log.name_taken
         }
         reasons += [f"{log}: {reason}" for log, reason in list(unreadable.items())[:_NAMED_ALARMS]]
         verification = self._services.verification()

@@ -242,6 +242,11 @@ def _of_logs(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
             "1 while something of a log or another source cannot be read.",
             lambda e: bool(e.unreadable),
         ),
+        (
+            "name_taken",
+            "1 while a sink has records of another installation under this log's name.",
+            lambda e: e.name_taken,
+        ),
     )
     for name, text, value in gauges:
         samples = tuple(((entry.log, entry.sink), value(entry)) for entry in stats.logs)

@@ -48,6 +48,7 @@ _LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
         "previous_closed": {"type": ["boolean", "null"]},
         "previous_seq": _COUNT,
         "redaction_key": _NAME,
+        "installation": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     },
     "log.succeeded": {"successor": _NAME, "clock_at": TIMESTAMP_SCHEMA},
     "log.recovered": {
@@ -94,7 +95,7 @@ _LOGS_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
 _STUB_MEMBERS: Final = ("v", "log", "seq", "prev_hash", "@timestamp", "hash")
 _SOMETIMES: Final = frozenset(  # not in a log's first record, or only in that of a successor
     {"previous_bytes", "previous_hash", "previous_closed", "previous_seq", "redaction_key"}
-    | {"predecessor", "predecessor_seq", "predecessor_hash", "counts"}
+    | {"predecessor", "predecessor_seq", "predecessor_hash", "counts", "installation"}
 )
 
 

@@ -59,6 +59,7 @@ from auditlog.writer.disk_space import DiskSpace, Watermarks
 from auditlog.writer.flush_policy import FlushPolicy
 from auditlog.writer.group_commit import GroupCommit, owned_by_caller
 from auditlog.writer.heartbeat import Heartbeats, HeartbeatSchedule
+from auditlog.writer.installation import make_installation
 from auditlog.writer.recovery import Recovered, began_ns
 from auditlog.writer.salts import Salts
 from auditlog.writer.stats import Stats
@@ -544,6 +545,9 @@ class Log:
                 pid=os.getpid(),
                 flush=self._policy.mode,
                 redaction_key=self._key.id(),
+                installation=make_installation(
+                    self.directory / STATE_DIRECTORY, self._options.file_mode
+                ),
             )
         )
 

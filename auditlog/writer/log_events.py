@@ -51,12 +51,13 @@ def opened(
     pid: int,
     flush: str,
     redaction_key: str | None = None,
+    installation: str | None = None,
 ) -> bytes:
     """The log goes on: with which run before, up to which record that one was durable.
 
     ``previous_closed`` is false when that run was killed or lost power; whatever it had
     acknowledged has a number up to ``previous_seq``.  ``redaction_key`` names the key that its
-    fingerprints are made with.
+    fingerprints are made with, ``installation`` the directory that the log is written in.
     """
     details: dict[str, Any] = {"pid": pid, "flush": flush}
     if recovered.predecessor is not None:
@@ -66,6 +67,8 @@ def opened(
         details |= {"previous_closed": recovered.closed, "previous_seq": recovered.seq}
     if redaction_key is not None:
         details["redaction_key"] = redaction_key
+    if installation is not None:
+        details["installation"] = installation
     return _body("log.opened", service_host, details)
 
 

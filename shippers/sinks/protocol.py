@@ -41,6 +41,14 @@ class Sink(Protocol):
         """Deliver a batch once; return outcomes, also for failures.  Every record has a header."""
         ...
 
+    def installations(self, log: str) -> frozenset[str]:
+        """Return the installations that the sink's records of ``log.opened`` name, of this log.
+
+        At least those of its newest ones; none where this user may not read.  Raises SinkRefused
+        when the sink does not answer.
+        """
+        ...
+
     def close(self) -> None:
         """Release connections; later deliveries may fail."""
         ...

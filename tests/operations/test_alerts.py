@@ -29,6 +29,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+import auditlog
 from tests.support.logs import LogBuilder, write_log
 from tests.support.monitoring import Alertmanager, Prometheus
 from tests.support.operations import DEPLOY, alerts
@@ -237,6 +238,8 @@ class Site:
     def _damaged_agent(self) -> Process:
         """A line that is gone, a record that the sink has otherwise, and much to be deleted.
 
+        One log has the name of another host's, and the journal has no directory.
+
         Its checkpoints are cosigned as long as the witness is there.
         """
         place = self.place / "damaged"
@@ -251,14 +254,21 @@ class Site:
             )
         auditctl("ship", place / "before", "--to", place / "index.sqlite", "--once")
         shutil.rmtree(place / "before")
+        for name in ("clone", "taken"):
+            auditlog.open(place / name, service="taken", host="damaged").close()
+            if name == "clone":
+                auditctl("ship", place / name, "--to", place / "index.sqlite", "--once")
         write_log(
             place / "old", "old@damaged", segments=4, days=1, records=2, at=self.now - 9 * DAY
         )
-        listed = ", ".join(f"'{place}/{name}'" for name in ("changed", "sound", "twice", "old"))
+        names = ("changed", "sound", "twice", "taken", "old")
+        listed = ", ".join(f"'{place}/{name}'" for name in names)
         return self._agent(
             "damaged",
             f"directories = [{listed}]\n"
             f"[sinks.main]\nkind = 'sqlite'\npath = '{place}/index.sqlite'\n"
+            "[[sources.journald]]\nname = 'journal'\nunits = ['x.service']\n"
+            f"directory = '{place}/none'\n"
             "[retention]\ncompress_after = '1d'\ndelete_after = '2d'\nevery = '1s'\n"
             f"[evidence]\npolicy = '{place}/trust.policy'\ncheckpoint_every = '1s'\n",
         )

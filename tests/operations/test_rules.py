@@ -215,6 +215,11 @@ CASES: Final = [
         (6, 10), (5, 11), of(LAG),
     ),
     Case(
+        "AuditNameTaken",
+        {f"auditlog_shipper_name_taken{{{LAG}}}": "0 1x9 0x5"},
+        (1, 10), (0, 11), of(LAG),
+    ),
+    Case(
         "AuditQuarantineNotEmpty",
         {f"auditlog_shipper_quarantine_entries{{{SINK}}}": "0 2x9 0x5"},
         (6, 10), (5, 11), of(SINK),

@@ -12,6 +12,7 @@ from auditlog.format.record import parse_header
 from shippers.batch import Position, RecordBatch
 from shippers.item import Document, Item, Shipment
 from shippers.outcome import DUPLICATE, INDEXED, DeliveryOutcome
+from shippers.sources.audit_log.origin import installation_of
 from tests.support.logs import START, LogBuilder
 
 __all__ = ["FakeSink", "batch_of", "shipments"]
@@ -89,6 +90,13 @@ class FakeSink:
             known = key in self.stored
             self.stored.setdefault(key, item.line)
         return DUPLICATE if known else INDEXED
+
+    def installations(self, log: str) -> frozenset[str]:
+        return frozenset(
+            found
+            for (stored, _), line in list(self.stored.items())
+            if stored == log and (found := installation_of(line))
+        )
 
     def close(self) -> None:
         pass

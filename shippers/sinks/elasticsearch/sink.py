@@ -26,6 +26,7 @@ import orjson
 
 from auditlog.errors import AuditLogError
 from auditlog.format.record import Header
+from shippers.errors import SinkRefused
 from shippers.item import Document, Item
 from shippers.outcome import (
     DUPLICATE,
@@ -59,6 +60,8 @@ __all__ = ["ElasticsearchSink"]
 _logger = logging.getLogger("auditlog.shippers.elasticsearch")
 
 _LEAST_BODY_BYTES: Final = 1 << 14
+_NEWEST_OPENED: Final = 10
+_PASSING: Final = frozenset({401, 429, 502, 503, 504})
 _GROWTH: Final = 16  # grows by a sixteenth with every accepted body
 
 _NDJSON: Final = {"Accept": "application/json", "Content-Type": "application/x-ndjson"}
@@ -111,6 +114,38 @@ class ElasticsearchSink:
         except FAILURES as error:
             return [self._troubled(error)] * len(items)
         return self._deliver_part(items)
+
+    def installations(self, log: str) -> frozenset[str]:
+        tolerant = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+        filters = [{"term": {"log": log}}, {"term": {"event_type": "log.opened"}}]
+        body = {
+            "size": _NEWEST_OPENED,
+            "query": {"bool": {"filter": filters}},
+            "sort": [{"seq": {"order": "desc", "unmapped_type": "long"}}],
+            "track_total_hits": False,
+        }
+        try:
+            answer = self.connection.request(
+                "POST",
+                f"/{self._options.names.pattern}/_search",
+                tolerant,
+                body=orjson.dumps(body),
+            )
+        except FAILURES as error:
+            outcome = self._troubled(error)
+            if outcome.status is None or outcome.status in _PASSING:
+                raise SinkRefused(outcome.reason) from error
+            self._log_once(
+                "installations",
+                "%s: this user may not read, so two hosts of one name are not told apart before "
+                "their records are sent (%s)",
+                self.address,
+                outcome.reason,
+            )
+            return frozenset()
+        hits = answer.get("hits", {}).get("hits", []) if isinstance(answer, dict) else []
+        named = (hit.get("_source", {}).get("details", {}).get("installation") for hit in hits)
+        return frozenset(each for each in named if isinstance(each, str))
 
     # -- index templates -------------------------------------------------------------------
 

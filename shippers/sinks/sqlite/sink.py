@@ -23,6 +23,7 @@ from auditlog import durable_fs
 from shippers.errors import SchemaTooNew, SinkRefused
 from shippers.item import Document
 from shippers.outcome import DUPLICATE, INDEXED, DeliveryOutcome, quarantined, retry, tampered
+from shippers.sources.audit_log.origin import installation_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,11 @@ _SCHEMA: Final = f"""
 """
 _INSERT: Final = "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)"
 _INSERT_DOCUMENT: Final = "INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?)"
+# A log is opened with its first records, and most are again within so many.
+_OPENED: Final = """
+    SELECT line FROM records WHERE log = :log AND event_type = 'log.opened' AND (seq < 10
+    OR seq > (SELECT max(seq) - 10000 FROM records WHERE log = :log))
+"""
 _BUSY_SECONDS: Final = 5.0
 _MAX_INTEGER: Final = (1 << 63) - 1
 _PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -122,6 +128,15 @@ class SqliteSink:
             except (sqlite3.Error, OSError) as error:
                 return [self._failed(error)] * len(items)
         return outcomes
+
+    def installations(self, log: str) -> frozenset[str]:
+        with self._lock:
+            try:
+                rows = self._connect().execute(_OPENED, {"log": log}).fetchall()
+            except sqlite3.Error as error:
+                self._drop_connection()
+                raise SinkRefused(f"SQLite: {error}", path=self.path) from error
+        return frozenset(found for (line,) in rows if (found := installation_of(line)))
 
     def _failed(self, error: sqlite3.Error | OSError) -> DeliveryOutcome:
         self._drop_connection()

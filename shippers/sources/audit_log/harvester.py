@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.inventory import SegmentFile
+    from shippers.sources.audit_log.origin import LogOrigin
 
 __all__ = ["LogHarvester"]
 
@@ -92,11 +93,13 @@ class LogHarvester:
         start: Position = _NOWHERE,
         proven: Callable[[bytes], bool] = lambda _stub: True,
         tombstones: Callable[[], Sequence[Tombstone]] = tuple,
+        origin: LogOrigin | None = None,
     ) -> None:
         """``tombstones`` gives this log's; it is called when records are missing."""
         self.log = log
         self._proven = proven
         self._tombstones = tombstones
+        self._origin = origin
         self._prefix = log_prefix(log)
         self._segments: tuple[SegmentFile, ...] = ()
         self._names: list[SegmentName] = []
@@ -307,6 +310,7 @@ class LogHarvester:
             size_bytes=size_bytes,
             alarms=alarms,
             gaps=self._gaps,
+            origin=self._origin,
         )
         self._position = batch.position_after(len(batch))
         return batch

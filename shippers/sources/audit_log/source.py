@@ -21,6 +21,7 @@ from shippers.errors import DuplicateLog
 from shippers.lane import Lane, stats_of
 from shippers.sources.audit_log import lag
 from shippers.sources.audit_log.harvester import LogHarvester
+from shippers.sources.audit_log.origin import LogOrigin
 
 if TYPE_CHECKING:
     import threading
@@ -158,6 +159,7 @@ class LogFeed:
             start,
             lambda stub: _is_proven(directory, log, stub),
             lambda: _tombstones(directory, log),
+            LogOrigin(directory, log),
         )
         followed = _FollowedLog(Lane(log, harvester, start, unverified), harvester, directory)
         self._logs[log] = followed

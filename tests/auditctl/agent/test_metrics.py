@@ -61,7 +61,8 @@ def test_names() -> None:
     units = "total|records|bytes|seconds|segments|requests|entries|info"
     states = "shipper_logs|shipper_sink_troubled|retention_refused|retention_running"
     states += (
-        "|shipper_source_troubled|verification_alarms|evidence_troubled|archive_troubled|log_open"
+        "|shipper_source_troubled|shipper_name_taken|verification_alarms|evidence_troubled"
+        "|archive_troubled|log_open"
     )
     name = re.compile(
         rf"auditlog_(?:(?:(?:shipper|retention|agent)_)?[a-z_]+_(?:{units})|{states})"

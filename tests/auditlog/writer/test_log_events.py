@@ -65,13 +65,14 @@ def test_a_log_that_goes_on_says_how_the_run_before_ended(closed: bool) -> None:
 
 def test_a_successor_names_the_log_before_it_and_the_key_of_its_fingerprints() -> None:
     recovered = Recovered(predecessor=("queen-rbee@hive1", 41, "cd" * 32))
-    assert opened(recovered, redaction_key="k1") == {
+    assert opened(recovered, redaction_key="k1", installation="a" * 32) == {
         "pid": 7,
         "flush": "immediate",
         "predecessor": "queen-rbee@hive1",
         "predecessor_seq": 41,
         "predecessor_hash": "cd" * 32,
         "redaction_key": "k1",
+        "installation": "a" * 32,
     }
 
 
