@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import auditlog
 from auditlog.events.vocabulary import EVENT_TYPES
+from shippers.service import ShippingService
 from shippers.sinks.elasticsearch.index_template import index_template
-from shippers.sinks.elasticsearch.options import DEFAULT_PREFIX
+from shippers.sinks.elasticsearch.options import DEFAULT_PREFIX, ElasticsearchOptions
+from shippers.sinks.elasticsearch.sink import ElasticsearchSink
 from tests.support.elasticsearch import Cluster, request
+from tests.support.ndjson import ndjson_source
 from tests.support.operations import DEPLOY, loaded_toml
 
 LINES: Final = (DEPLOY / "kibana/llama-orch-audit.ndjson").read_text("utf-8").splitlines()
 OBJECTS: Final[list[dict[str, Any]]] = [json.loads(line) for line in LINES]
-SEARCHES: Final = [saved for saved in OBJECTS if saved["type"] == "search"]
+VIEWS: Final = {s["id"]: s["attributes"] for s in OBJECTS if s["type"] == "index-pattern"}
+EVERY_SEARCH: Final = [saved for saved in OBJECTS if saved["type"] == "search"]
+SEARCHES: Final = [s for s in EVERY_SEARCH if s["references"][0]["id"] == "llama-orch-audit"]
+OF_SOURCES: Final = [s for s in EVERY_SEARCH if s["references"][0]["id"] == "llama-orch-all"]
 
 
 def query_of(search: dict[str, Any]) -> str:
@@ -26,8 +34,8 @@ def query_of(search: dict[str, Any]) -> str:
     return query
 
 
-def fields() -> Iterator[str]:
-    for search in SEARCHES:
+def fields(searches: list[dict[str, Any]] = SEARCHES) -> Iterator[str]:
+    for search in searches:
         yield from search["attributes"]["columns"]
         yield from (name for name, _ in search["attributes"]["sort"])
         yield from re.findall(r"([\w.@]+) :", query_of(search))
@@ -39,18 +47,57 @@ def test_every_reference_leads_to_an_object_of_the_file() -> None:
     for saved in OBJECTS:
         for reference in saved["references"]:
             assert (reference["type"], reference["id"]) in there
-    for search in SEARCHES:
+    assert len(SEARCHES) + len(OF_SOURCES) == len(EVERY_SEARCH)
+    for search in EVERY_SEARCH:
         source = search["attributes"]["kibanaSavedObjectMeta"]["searchSourceJSON"]
         [reference] = search["references"]
         assert json.loads(source)["indexRefName"] == reference["name"]
 
 
 def test_the_view_is_of_the_indices_that_the_shipper_makes() -> None:
-    views = [saved["attributes"] for saved in OBJECTS if saved["type"] == "index-pattern"]
     [journal] = loaded_toml(DEPLOY / "systemd/config.toml")["sources"]["journald"]
     of_the_journal = DEFAULT_PREFIX.replace("audit", journal["name"])
-    assert [view["title"] for view in views] == [f"{DEFAULT_PREFIX}-*", f"{of_the_journal}-*"]
-    assert {view["timeFieldName"] for view in views} == {"@timestamp"}
+    page = (DEPLOY.parent / "docs/put-it-on-a-host.md").read_text("utf-8")
+    [files] = re.findall(r'\[\[sources\.ndjson\]\]\nname = "(\w+)"', page)
+    assert [view["title"] for view in VIEWS.values()] == [
+        f"{DEFAULT_PREFIX}-*",
+        f"{of_the_journal}-*",
+        f"{DEFAULT_PREFIX.replace('audit', files)}-*",
+        "llama-orch-*",
+    ]
+    assert {view["timeFieldName"] for view in VIEWS.values()} == {"@timestamp"}
+
+
+def test_what_is_searched_for_in_other_sources_is_in_their_documents(
+    elasticsearch: Cluster, tmp_path: Path
+) -> None:
+    """Beside audit logs, whose template has other fields; the view of all takes both."""
+    name = f"llama-orch-test-{uuid.uuid4().hex[:8]}"
+    app = tmp_path / "logs/app.log"
+    app.parent.mkdir()
+    app.write_text('{"message":"up","level":"info"}\nno object\n')
+    audit = tmp_path / "audit"
+    auditlog.open(audit, service="queen-rbee", host="h1").close()
+    options = ElasticsearchOptions(
+        urls=(elasticsearch.url,), index_prefix=f"{name}-audit", replicas=0
+    )
+    try:
+        with ElasticsearchSink("main", options) as sink:
+            sources = [ndjson_source(app.parent, "*.log")]
+            shipping = ShippingService([audit], [sink], tmp_path / "state", sources=sources)
+            assert shipping.run_once().shipped == 5
+        assert request(elasticsearch.url, "POST", f"/{name}-*/_refresh")[0] == 200
+        asked = ",".join(sorted(set(fields(OF_SOURCES))))
+        status, answer = request(elasticsearch.url, "GET", f"/{name}-*/_field_caps?fields={asked}")
+        assert status == 200
+        assert set(fields(OF_SOURCES)) <= set(answer["fields"])
+        assert [*answer["fields"]["@timestamp"]] == ["date"], "one time field for the view of all"
+        for search, expected in zip(OF_SOURCES, (1, 2), strict=True):
+            query = {"query": {"query_string": {"query": query_of(search).replace(" : ", ":")}}}
+            status, answer = request(elasticsearch.url, "POST", f"/{name}-*/_search", query)
+            assert answer["hits"]["total"]["value"] == expected
+    finally:
+        elasticsearch.forget(name)
 
 
 def test_every_event_type_that_is_searched_for_is_in_the_vocabulary() -> None:

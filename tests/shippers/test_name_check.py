@@ -88,7 +88,7 @@ def test_again(tmp_path: Path) -> None:
         asked.append(log)
         return frozenset() if len(asked) == 1 else frozenset({"a" * 32})
 
-    sink.installations = installations  # type: ignore[method-assign]
+    sink.installations = installations  # type: ignore[method-assign]  (answers of this test)
     sink.answer = lambda records: [tampered("f" * 64, 409)] * len(records)
     quick = Backoff(dt.timedelta(milliseconds=1), dt.timedelta(milliseconds=5))
     options = ShippingOptions(delivery=DeliveryOptions(batch_records=1, backoff=quick))
