@@ -154,20 +154,15 @@ def lay_out_services(host: BootedHost) -> None:
     (place / "hive.token").write_text(tokens["queen"] + "\n")
     for unit in ("queen-rbee.service", "rbee-hive.service"):
         shutil.copy(ROOT / "examples/rbee" / unit, host.root / "etc/systemd/system")
-    needed = "starlette uvicorn httpx psutil"
-    host.shell(
-        f"/opt/auditlog/bin/pip install --quiet -c {ROOT}/requirements/dev.txt {needed}",
-        network=False,
-    )
 
 
-def test_from_an_empty_debian_to_records_in_a_cluster_with_tls(site: Site) -> None:
-    host = site.host
-    if host.ask("/usr/bin/python3", "-c", "import ensurepip"):
-        host.shell("apt-get update -qq", network=False)
-        site.follow("apt-get install")
-    site.follow("python3 -m venv", OLD)
-    lay_out_services(host)
+def install_what_services_need(host: BootedHost) -> None:
+    pip = f"/opt/auditlog/bin/pip install --quiet -c {ROOT}/requirements/dev.txt"
+    host.shell(f"{pip} starlette uvicorn httpx psutil", network=False)
+
+
+def follow_to_the_start(site: Site) -> None:
+    """From the units and users to the started agent."""
     hint = site.follow("systemd-sysusers")
     assert "systemctl daemon-reload && auditctl config check\n" in hint
     assert "  systemctl enable --now auditlog-agent auditlog-retention\n" in hint
@@ -178,6 +173,19 @@ def test_from_an_empty_debian_to_records_in_a_cluster_with_tls(site: Site) -> No
         not_run("ELASTICSEARCH", f"against a real Elasticsearch: {error}")
     assert "template llama-orch-worker was created" in site.follow("auditctl setup")
     site.follow("systemctl enable --now auditlog-agent auditlog-retention")
+
+
+def test_from_an_empty_debian_to_records_in_a_cluster_with_tls(site: Site) -> None:
+    host = site.host
+    if host.ask("/usr/bin/python3", "-c", "import ensurepip"):
+        host.shell("apt-get update -qq", network=False)
+        site.follow("apt-get install")
+    site.follow("python3 -m venv", OLD)
+    lay_out_services(host)
+    with ThreadPoolExecutor() as threads:  # the page goes on meanwhile
+        needed = threads.submit(install_what_services_need, host)
+        follow_to_the_start(site)
+    needed.result()
     worker = host.root / "var/log/llama-orch/worker"
     worker.mkdir()
     (worker / "w1.log").write_text('{"message":"worker up","level":"info"}\n')
