@@ -178,6 +178,12 @@ def test_prove_a_record(tmp_path: Path) -> None:
     assert "is not signed any more" in printed[11]
     assert "root_mismatch: a record from 1 to" in printed[12]
     assert printed[12].endswith("exit code 1\n")
+    crossed, found = printed[-2:]
+    for other in ("hive1", "hive2"):
+        assert crossed.count(f" by {other}\n") >= 2
+    assert "FAILED" not in crossed
+    assert "(cosigned by hive2)" in found
+    assert found.endswith("exit code 1\n")
 
 
 def test_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
