@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shutil
 from pathlib import Path
@@ -137,6 +138,24 @@ def test_every_value_of_the_manifest_gets_a_verdict(
     assert code in (0, 1)
     assert said.replace("\n", "").isprintable()
     assert code == 1 or said.endswith("\nok: complete and unchanged\n")
+
+
+@pytest.mark.parametrize("lie", ["\x1b[2J", "\nok: complete and unchanged", "\u202e", "\udcff"])
+def test_what_an_export_has_in_it_steers_no_terminal(
+    exported: Path, original: SignedHost, lie: str
+) -> None:
+    content = (exported / "MANIFEST.json").read_bytes()
+    manifest = orjson.loads(content)
+    manifest["logs"][0]["begins"] = lie
+    manifest["logs"][0]["findings"] = [{"kind": "x", "detail": lie}]
+    try:
+        write_manifest(exported, json.dumps(manifest).encode())
+        code, said = verdict(exported, original.policy, ())
+    finally:
+        write_manifest(exported, content)
+    assert (code, "ok: complete" in said.splitlines()) == (1, False)
+    assert said.replace("\n", "").isprintable()
+    assert "\nok: complete" not in said
 
 
 @pytest.mark.parametrize(
