@@ -8,6 +8,7 @@ scheduler's.  It is written under the lock of a run.
 
 Invariants (tests of the same name in tests/retention/test_memory.py):
   round_trip   load returns what save was given
+  confirmed    a confirmed policy is remembered, and the last success stays as it was
   rebooted     the elapsed time is known within one boot of the host and unknown after it
   unreadable   a file that cannot be understood is an error, not a first run
   forgotten    a sink whose indices are not deleted any more is announced when they are again
@@ -137,6 +138,18 @@ class RunStore(_Entries):
             "totals": dict(totals),
         }
         self.put(str(directory.resolve()), entry)
+
+    def confirm(self, directory: Path, policy: RetentionPolicy, sinks: Sequence[str]) -> None:
+        """Remember what a person has confirmed in a run that did not succeed.
+
+        The time of the last success stays.  Without one there is nothing that the next run could
+        be compared with.  Raises StateDamaged, OSError.
+        """
+        entries = self.read()
+        key = str(directory.resolve())
+        if key in entries:
+            confirmed = {"policy": policy.to_json(), "sinks": list(sinks)}
+            self.write({**entries, key: {**entries[key], **confirmed}})
 
 
 class IndexRunStore(_Entries):

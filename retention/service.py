@@ -215,6 +215,9 @@ def run_retention(
         )
         if result.ok and not simulated:
             RunStore(state).save(directory, now, policy, decided.sinks, result.totals)
+        elif decided.refusals and not simulated:
+            # The person was asked; that a step failed is no reason to ask again.
+            RunStore(state).confirm(directory, policy, decided.sinks)
         return result
 
 

@@ -36,6 +36,19 @@ def test_round_trip(tmp_path: Path) -> None:
     assert store(tmp_path).load(tmp_path) is None
 
 
+def test_confirmed(tmp_path: Path) -> None:
+    """confirmed: a confirmed policy is remembered, and the last success stays as it was"""
+    policy = RetentionPolicy(keep_at_least=7)
+    store(tmp_path).confirm(tmp_path, policy, ("main",))
+    assert store(tmp_path).load(tmp_path) is None
+    store(tmp_path).save(tmp_path, AT, RetentionPolicy(), (), TOTALS)
+    store(tmp_path, uptime=3 * HOUR).confirm(tmp_path, policy, ("main",))
+    found = store(tmp_path, uptime=5 * HOUR).load(tmp_path)
+    assert found is not None
+    assert (found.at, found.elapsed) == (AT, 4 * HOUR)
+    assert (found.policy, found.sinks) == (policy, ("main",))
+
+
 def test_rebooted(tmp_path: Path) -> None:
     store(tmp_path).save(tmp_path, AT, RetentionPolicy(), (), TOTALS)
     same = store(tmp_path, uptime=5 * HOUR).load(tmp_path)

@@ -114,6 +114,30 @@ def test_refused(daily: LogBuilder, tmp_path: Path) -> None:
     assert verify(daily.directory).ok
 
 
+def test_what_a_person_confirmed_is_not_asked_again_when_a_step_failed(
+    daily: LogBuilder, tmp_path: Path
+) -> None:
+    """Nothing can be counted here, so that every deletion fails."""
+    state = tmp_path / "state"
+    save_cursor(daily, state, 10)
+    longer = RetentionPolicy(3 * DAY, verify_before_delete="index")
+    harsher = RetentionPolicy(3 * DAY, 7 * DAY, verify_before_delete="index")
+    assert run(daily.directory, "main", state_dir=state, policy=longer).ok
+    later = NOW + HOUR
+    with pytest.raises(Refused):
+        run(daily.directory, "main", state_dir=state, now=later, policy=harsher)
+    confirmed = run(
+        daily.directory, "main", state_dir=state, now=later, policy=harsher, confirm=True
+    )
+    assert not confirmed.ok
+    assert "cannot be asked" in confirmed.failures[0].error
+    again = run(daily.directory, "main", state_dir=state, now=later + HOUR, policy=harsher)
+    assert not again.plan.refusals
+    last = RunStore(state).load(daily.directory)
+    assert last is not None
+    assert (last.at, last.policy) == (NOW, harsher), "the last success stays"
+
+
 def test_one_at_once(daily: LogBuilder, tmp_path: Path) -> None:
     state = tmp_path / "state"
     for place in (state, daily.directory / ".auditlog"):
