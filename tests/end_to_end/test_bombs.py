@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import os
 import resource
 import subprocess
@@ -112,10 +111,17 @@ def tar_of(*parts: tuple[str, int, bytes], kind: bytes = tarfile.REGTYPE) -> byt
 
 
 def many_members() -> bytes:
-    made = io.BytesIO()
+    """Empty files; making each header by the library would take as long as reading them."""
+    header = bytearray(tarfile.TarInfo(f"case/{0:06}").tobuf(tarfile.USTAR_FORMAT))
+    zeros = sum(header[5:11])
+    total = int(header[148:154], 8) - zeros
+    packer = zstandard.ZstdCompressor(level=1).compressobj()
+    packed = []
     for number in range(100_001):
-        made.write(tarfile.TarInfo(f"case/logs/{number}").tobuf(tarfile.USTAR_FORMAT))
-    return zstandard.ZstdCompressor(level=1).compress(made.getvalue() + bytes(1024))
+        header[5:11] = b"%06d" % number
+        header[148:154] = b"%06o" % (total + sum(header[5:11]))
+        packed.append(packer.compress(bytes(header)))
+    return b"".join([*packed, packer.compress(bytes(1024)), packer.flush()])
 
 
 ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -140,7 +146,7 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: tar_of(("case/x", 7_000, b"x"), kind=tarfile.XHDTYPE),
         "cannot be read to its end",
     ),
-    "a hundred thousand files": (many_members, "is not a segment"),
+    "a hundred thousand files": (many_members, "it holds more than 100,000 files"),
 }
 
 
