@@ -143,6 +143,10 @@ def verify(
     if policy_path is None and (checkpoints or max_age is not None or offline):
         raise click.UsageError("--checkpoint, --max-age and --offline need --policy.")
     if path is not None and is_archive(path) and path.is_file():
+        if policy_path is not None:
+            raise click.UsageError(
+                "--policy is for logs; unpack the export and run: python3 -I check.py --policy FILE"
+            )
         return _verify_export(path, as_json=as_json)
     receipt = None
     hosts: Collection[str] | None = None

@@ -43,6 +43,8 @@ def test_a_bundle_is_what_verify_takes(
     found = run("verify", target, "--json").json
     assert (found["ok"], found["archive"]["sha256"]) == (True, digest)
     assert digest == hashlib.sha256(target.read_bytes()).hexdigest()
+    ignored = run("verify", target, "--policy", tmp_path / "trust.policy")
+    assert (ignored.code, "run: python3 -I check.py --policy FILE" in ignored.err) == (2, True)
     again = run("export", built.directory, "-o", target)
     assert (again.code, "it is there already" in again.err) == (2, True)
 
