@@ -37,8 +37,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $(STAMP)
 
 .PHONY: demo
-demo: $(STAMP) ## the whole pipeline in a minute: SINK=http://… ships to an Elasticsearch, KEEP=DIR keeps the files
-	@$(BIN)/auditctl demo $(if $(SINK),--sink "$(SINK)") $(if $(KEEP),--keep "$(KEEP)")
+demo: $(STAMP) ## the whole pipeline in a minute: SINK=http://… ships to an Elasticsearch, KEEP=DIR keeps the files, ARCHIVE=1 archives
+	@$(BIN)/auditctl demo $(if $(SINK),--sink "$(SINK)") $(if $(KEEP),--keep "$(KEEP)") $(if $(ARCHIVE),--archive)
 
 # Several processes, each taking one file after the other in the order that tests/conftest.py gives
 # them.  What they import is compiled once: tests start hundreds of processes.

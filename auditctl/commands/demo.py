@@ -31,8 +31,13 @@ _NEEDED_BYTES = 300 << 20
     type=DIRECTORY,
     help="Work in this new or empty directory and leave the files there.",
 )
+@click.option(
+    "--archive",
+    is_flag=True,
+    help="Archive into a bucket of a local SeaweedFS, and prove the records from it alone.",
+)
 @json_option("one object with every promise and whether it was kept")
-def demo(sink: str | None, keep: Path | None, *, as_json: bool) -> int:
+def demo(sink: str | None, keep: Path | None, *, archive: bool, as_json: bool) -> int:
     """See the whole pipeline run, with crashes, in a minute.
 
     Three services write, one of them and the shipper are killed, a copy is tampered with, and
@@ -44,6 +49,7 @@ def demo(sink: str | None, keep: Path | None, *, as_json: bool) -> int:
       auditctl demo
       auditctl demo --keep /tmp/audit-demo
       auditctl demo --sink http://127.0.0.1:9200
+      auditctl demo --archive
     """
     if sink is not None and not sink.startswith(("http://", "https://")):
         raise click.BadParameter(f"{sink!r} is not a URL", param_hint="--sink")
@@ -54,7 +60,11 @@ def demo(sink: str | None, keep: Path | None, *, as_json: bool) -> int:
         directory = _workplace(keep, stack)
         show = stack.enter_context(screen(sys.stderr))
         promises = tell(
-            directory, sink or str(directory / "sink.sqlite"), secrets.token_hex(3), show
+            directory,
+            sink or str(directory / "sink.sqlite"),
+            secrets.token_hex(3),
+            show,
+            archive=archive,
         )
     kept = all(promise.kept for promise in promises)
     if as_json:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import auditlog
+from auditctl.demo.archiving import BUCKET, RecordId, archive_table, prove_from_bucket
+from auditctl.demo.object_store import ObjectStoreProcess
 from auditctl.demo.rewrite import rewrite
 from auditctl.demo.sink import INDEX_PREFIX, SinkView, view
 from auditctl.demo.stage import AgentProcess, Auditctl, DemoFailed, Show, Writer
@@ -25,8 +27,6 @@ RATE = 2_500.0
 SERVICES = ("queen-rbee@queen", "rbee-hive@gpu-1", "rbee-hive@gpu-2")
 _UNSHIPPED_EVENTS = 5_000
 _PATIENCE_SECONDS = 60.0
-
-RecordId = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Story:
     target: str
     run: str
     show: Show
+    store: ObjectStoreProcess | None = None
     promises: list[Promise] = field(default_factory=list)
 
     @property
@@ -76,7 +77,7 @@ metrics = ""
 [sinks.main]
 kind = "{kind}"
 {place}
-''',
+{"" if self.store is None else archive_table(self.directory, self.store.url, "writer")}''',
             "utf-8",
         )
 
@@ -84,12 +85,26 @@ kind = "{kind}"
         self.promises.append(Promise(name, value, kept))
 
 
-def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
+def tell(
+    directory: Path, target: str, run: str, show: Show, *, archive: bool = False
+) -> list[Promise]:
     """Run the whole demo.  Raises DemoFailed when a part does not even run.
 
     ``target`` is a URL or the path of a SQLite file; ``run`` a word that names this run's logs.
+    With ``archive`` it ends by proving all of it from a bucket alone.
     """
-    story = Story(directory, target, run, show)
+    with ExitStack() as stack:
+        story = Story(directory, target, run, show)
+        if archive:
+            show.step("Start an S3 server with Object Lock, and make a bucket")
+            story.store = stack.enter_context(ObjectStoreProcess(directory / "store"))
+            story.store.make_bucket(BUCKET)
+        _tell(story)
+    return story.promises
+
+
+def _tell(story: Story) -> None:
+    directory, target, show = story.directory, story.target, story.show
     story.audit.mkdir(mode=0o700)
     story.configure()
     sink = view(target)
@@ -109,13 +124,28 @@ def tell(directory: Path, target: str, run: str, show: Show) -> list[Promise]:
         story.promise("agent stopped on SIGTERM", f"{seconds:.1f} s (limit 5 s)", seconds < 5)
     acknowledged |= _write_unshipped(story)
     on_disk |= _on_disk(story.audit)
+    if story.store is not None:
+        story.program.json("archive", "upload")
     deleted = _retain(story)
     show.step("Ship the rest, and count everything")
     story.program.json("ship", "--once")
     on_disk |= _on_disk(story.audit)
     _count(story, sink, acknowledged, on_disk, deleted)
     _write_anew(story)
-    return story.promises
+    if story.store is not None:
+        _archive(story, story.store.url, on_disk)
+
+
+def _archive(story: Story, url: str, on_disk: set[RecordId]) -> None:
+    story.show.step("Archive the rest, delete everything on this host, and ask the bucket alone")
+    story.program.json("archive", "upload")
+    found = prove_from_bucket(
+        story.directory, f"demo-{story.run}", url, on_disk | _on_disk(story.audit), story.show
+    )
+    whole = found.verified and not found.missing
+    promise = story.promise
+    promise("bucket refused to delete", _yes(found.refused), found.refused)
+    promise("proven from the bucket", f"{found.records:,} ({found.missing:,} missing)", whole)
 
 
 def _write_and_ship(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from auditctl.config.model import Config
-    from shippers.archive.bucket import BucketLock
+    from shippers.archive.objects import BucketLock
     from shippers.archive.options import ArchiveOptions
 
 __all__ = ["check_archive"]

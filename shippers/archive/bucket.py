@@ -15,7 +15,6 @@ from __future__ import annotations
 import datetime as dt
 from base64 import b64encode
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -25,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoC
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from auditlog.errors import AuditLogError
+from shippers.archive.objects import BucketLock, ObjectState, ObjectVersion
 from shippers.archive.packing import PART_BYTES, PartDigests
 from shippers.errors import ArchiveUnavailable, ObjectExists, ObjectMissing
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shippers.archive.options import ArchiveOptions
     from shippers.archive.packing import Measured
 
-__all__ = ["Bucket", "BucketLock", "ObjectState", "ObjectVersion"]
+__all__ = ["Bucket"]
 
 _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 60
@@ -58,37 +58,6 @@ _HINTS: Final = {
     "XMinioStorageFull": "The server has no space left.",
     "QuotaExceeded": "The bucket's quota is used up.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectVersion:
-    """One version of a key as it is listed; a delete marker has no content."""
-
-    key: str
-    version: str
-    size_bytes: int
-    latest: bool
-    marker: bool
-    at: dt.datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectState:
-    """One version as it is stored, and its lock; ``retain_until`` is None without one."""
-
-    version: str
-    size_bytes: int
-    checksum: str
-    mode: str
-    retain_until: dt.datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class BucketLock:
-    """The bucket's default lock; ``period`` is None where new objects get none by default."""
-
-    mode: str
-    period: dt.timedelta | None
 
 
 class Bucket:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from auditlog.archived import ArchiveMemory
     from auditlog.reading.inventory import SegmentFile
-    from shippers.archive.bucket import Bucket, ObjectState
+    from shippers.archive.bucket import Bucket
+    from shippers.archive.objects import ObjectState
     from shippers.archive.options import ArchiveOptions
 
 __all__ = ["upload_manifest", "upload_segment"]

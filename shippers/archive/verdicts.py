@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from auditlog.archived import ArchivedObject
-    from shippers.archive.bucket import ObjectState, ObjectVersion
     from shippers.archive.manifest import ArchiveManifest
+    from shippers.archive.objects import ObjectState, ObjectVersion
 
 __all__ = [
     "FINDING_KINDS",

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from auditlog.archived import ArchivedManifest, ArchivedObject
-    from shippers.archive.bucket import Bucket, ObjectVersion
+    from shippers.archive.bucket import Bucket
     from shippers.archive.manifest import ArchiveManifest
+    from shippers.archive.objects import ObjectVersion
 
 __all__ = ["BucketReport", "hosts_in", "manifests_of", "verify_host"]
 

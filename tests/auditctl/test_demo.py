@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import auditlog
+from auditctl.demo.archiving import BUCKET, archive_table, prove_from_bucket
 from auditctl.demo.rewrite import rewrite
-from auditctl.demo.stage import AgentProcess, DemoFailed, WitnessProcess, Writer
+from auditctl.demo.stage import AgentProcess, Auditctl, DemoFailed, WitnessProcess, Writer
+from tests.support.logs import write_log
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.s3 import S3Server
 
 
 class Struck(subprocess.Popen[Any]):
@@ -75,3 +80,22 @@ def test_a_witness_that_cannot_serve_ends_the_demo(tmp_path: Path) -> None:
         WitnessProcess(tmp_path / "w", tmp_path),
     ):
         pass
+
+
+def test_everything_local_is_deleted_and_proven_from_the_bucket(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    s3_server.make_bucket(name=BUCKET)
+    written = write_log(tmp_path / "audit", "queen-rbee@demo", records=20, segments=3)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'host = "demo"\ndirectories = ["{written.directory}"]\nstate_dir = "{tmp_path}/state"\n'
+        + archive_table(tmp_path, s3_server.url, "writer")
+    )
+    (tmp_path / "sink.sqlite").touch()
+    Auditctl(f"--config={config}").json("archive", "upload")
+    on_disk = {(record.log, record.seq, record.hash) for record in auditlog.read(written.directory)}
+    found = prove_from_bucket(tmp_path, "demo", s3_server.url, on_disk, Quiet())
+    assert (found.records, found.missing, found.verified, found.refused) == (40, 0, True, True)
+    gone = ("audit", "state", "sink.sqlite")
+    assert not any((tmp_path / name).exists() for name in gone)

