@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 import pytest
+import zstandard
 
 import auditlog
 from auditctl import errors as control_errors
@@ -29,9 +30,11 @@ from tests.support.logs import LogBuilder
 from tests.support.operations import missing
 from tests.support.pages import broken_links
 from tests.support.programs import not_run, require
+from tests.support.s3 import secret_of
 
 if TYPE_CHECKING:
     from tests.support.elasticsearch import Cluster
+    from tests.support.s3 import S3Server
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -324,6 +327,27 @@ def assert_restores(document: Document, place: Path) -> None:
     assert re.search(r"^queen-rbee@hive1 +main +3 +10 ", printed[-1], re.MULTILINE)
     found = {path.name: path.read_bytes() for path in (place / "audit").glob("rbee-hive@*")}
     assert found == lost
+
+
+def test_archive(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "S3_ENDPOINT": s3_server.url,
+        "AWS_ACCESS_KEY_ID": "admin",
+        "AWS_SECRET_ACCESS_KEY": secret_of("admin"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    _, used, table, rebuilt, on, day = Document.read(DOCS / "archive.md").run(tmp_path)
+    assert re.search(r"ok     hive1: 2 segments in 1 manifest, \d+ records verified", used)
+    assert used.count("task.refused") == 2
+    assert re.search(r"task.done +│ alice +│ +\d{3} ", table)
+    assert "Restored 2 segments" in rebuilt
+    assert "ok     queen-rbee@hive1: " in rebuilt
+    assert "ok     hive1: 2 segments in 1 manifest" in on
+    assert "Restored 2 segments to one-day." in day
+    for path in (tmp_path / "lost-audit").glob("queen-rbee@*.000[12].ndjson"):
+        packed = (tmp_path / "audit" / f"{path.name}.zst").read_bytes()
+        content = zstandard.ZstdDecompressor().decompressobj().decompress(packed)
+        assert content == path.read_bytes()
 
 
 def test_exit_codes(tmp_path: Path) -> None:
