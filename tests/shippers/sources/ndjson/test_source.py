@@ -499,6 +499,23 @@ def test_however_many_files_there_are_none_is_read_again(
         assert (again.run_once().complete, again.stats().totals.written) == (True, 1)
 
 
+@pytest.mark.parametrize(("before", "after"), [(1024, 4096), (4096, 1024)])
+def test_another_limit_of_lines_reads_nothing_again(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    """Lines below both limits, between them, and above: what a file is depends on none of them."""
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    for size in (2000, 10, 200_000, 300):
+        app.write(3, "x" * size)
+    logs, state = tmp_path / "logs", tmp_path / "state"
+    assert ndjson_service(logs, sink, state, max_line_bytes=before).run_once().shipped == 12
+    again = ndjson_service(logs, sink, state, max_line_bytes=after)
+    assert (again.run_once().complete, again.stats().totals.written) == (True, 0)
+    (tmp_path / "state").rename(tmp_path / "lost")
+    anew = ndjson_service(logs, sink, state, max_line_bytes=after).run_once()
+    assert (anew.shipped, anew.duplicates) == (0, 12)
+
+
 FEW_DESCRIPTORS = """
 import resource, sys
 from pathlib import Path
