@@ -274,18 +274,25 @@ class Site:
         )
 
     def _late_agent(self) -> Process:
-        """Old records; one sink is down, the other one has everything and shows nothing.
+        """Old records; one sink and the archive are down, the other sink shows nothing it has.
 
         Verifying has so little of the processor that it is never done in time.
         """
         place = self.place / "late"
-        write_log(place / "audit", "late@late", records=300, at=self.now - 80 * DAY)
+        write_log(
+            place / "audit", "late@late", records=150, segments=2, days=1, at=self.now - 80 * DAY
+        )
+        secret = place / "archive.key"
+        secret.touch(mode=0o600)
+        secret.write_text("the archive's secret")
         server = self._stack.enter_context(HTTPServer())
         return self._agent(
             "late",
             f"directories = ['{place}/audit']\n"
             "[sinks.down]\nkind = 'elasticsearch'\nurls = ['http://127.0.0.1:9']\n"
             f"[sinks.mute]\nkind = 'elasticsearch'\nurls = ['{refusing_elasticsearch(server)}']\n"
+            "[archive]\nbucket = 'audit'\nendpoint = 'http://127.0.0.1:9'\nregion = 'here'\n"
+            f"access_key_id = 'id'\nsecret_access_key_file = '{secret}'\n"
             "[evidence]\nverify_every = '1s'\nverify_cpu_share = 0.0001\n",
         )
 
