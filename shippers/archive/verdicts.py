@@ -45,6 +45,7 @@ _Kind = Literal[
     "chain",
     "unlisted",
     "repeated",
+    "erased",
 ]
 FINDING_KINDS: Final = get_args(_Kind)
 
@@ -64,7 +65,7 @@ class ArchiveFinding:
 
     @property
     def fatal(self) -> bool:
-        return self.kind != "repeated"
+        return self.kind not in ("repeated", "erased")
 
 
 def judge_versions(

@@ -14,9 +14,11 @@ import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from auditlog.errors import LogDamaged
+from auditlog.format.erasures import ERASURE, by_stub, parse_erasure
+from auditlog.format.record import parse_header
 from auditlog.reading.reader import iter_lines
 from auditlog.verification.chain import ChainCheck
 from shippers.archive import verdicts
@@ -36,11 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from auditlog.archived import ArchivedManifest, ArchivedObject
+    from auditlog.format.erasures import Erasure
     from shippers.archive.bucket import Bucket
     from shippers.archive.manifest import ArchiveManifest
     from shippers.archive.objects import ObjectVersion
 
 __all__ = ["BucketReport", "hosts_in", "manifests_of", "verify_host"]
+
+_ERASURE: Final = f'"event_type":"{ERASURE}"'.encode()
 
 
 @dataclass(slots=True)
@@ -134,23 +139,27 @@ def verify_host(
     if newest is not None and newest.version is not None:
         chain.missing(newest.number, manifest_key(host, newest.number))
     report.findings += chain.findings
-    for log in sorted(expected):
+    erasures: list[Erasure] = []
+    # Logs of retention come first: they have the erasures that explain stubs in the others.
+    for log in sorted(expected, key=lambda each: (not each.startswith("retention@"), each)):
         progress(log)
-        _verify_log(bucket, log, expected.pop(log), report, now, read=read)
+        check = ChainCheck(log, whole=False, erasures=by_stub(erasures, log))
+        found = erasures if read else None
+        _verify_log(bucket, expected.pop(log), check, report, now=now, erasures=found)
     return report
 
 
 def _verify_log(
     bucket: Bucket,
-    log: str,
     expected: Mapping[str, ArchivedObject],
+    chain: ChainCheck,
     report: BucketReport,
-    now: dt.datetime,
     *,
-    read: bool,
+    now: dt.datetime,
+    erasures: list[Erasure] | None,
 ) -> None:
-    chain = ChainCheck(log, whole=False)
-    left = dict(expected)
+    """Verify one log; adds the erasures that it records.  Without a list no bytes are read."""
+    left, log = dict(expected), chain.log
     for key, listed in _by_key(bucket, prefix_of_log(log)):
         wanted = left.pop(key, None)
         if wanted is None:
@@ -167,23 +176,29 @@ def _verify_log(
         report.through[log] = max(report.through.get(log, 0), wanted.last_seq)
         try:
             report.findings += verdicts.judge_state(wanted, bucket.state(key, wanted.version))
-            if read:
-                report.findings += _read(bucket, wanted, chain)
+            if erasures is not None:
+                report.findings += _read(bucket, wanted, chain, erasures)
         except ObjectMissing:
             report.findings += verdicts.judge_versions(key, wanted.version, ())
     for key, wanted in left.items():
         report.findings += verdicts.judge_versions(key, wanted.version, ())
-    if read:
+    if erasures is not None:
         chain.finish()
         report.records += chain.records
         report.findings += [
-            ArchiveFinding("chain", found.segment, f"{found.kind}: {found.detail}")
+            ArchiveFinding(
+                "erased" if found.kind == "erasure_unproven" else "chain",
+                found.segment,
+                f"{found.kind}: {found.detail}",
+            )
             for found in chain.findings
             if found.fatal
         ]
 
 
-def _read(bucket: Bucket, wanted: ArchivedObject, chain: ChainCheck) -> Iterator[ArchiveFinding]:
+def _read(
+    bucket: Bucket, wanted: ArchivedObject, chain: ChainCheck, erasures: list[Erasure]
+) -> Iterator[ArchiveFinding]:
     name = segment_of_key(wanted.key)
     assert name is not None  # noqa: S101  (listed below the prefix of its log)
     arriving = ArrivingObject(bucket.read(wanted.key, wanted.version))
@@ -191,6 +206,9 @@ def _read(bucket: Bucket, wanted: ArchivedObject, chain: ChainCheck) -> Iterator
     try:
         for offset, line in iter_lines(arriving.content()):
             chain.line(line, offset)
+            if _ERASURE in line and (header := parse_header(line)) is not None:
+                found = parse_erasure(header, line)
+                erasures += [] if found is None else [found]
     except LogDamaged as error:
         chain.unreadable(error.reason)
     arriving.drain()

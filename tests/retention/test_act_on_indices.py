@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import auditlog
+from auditlog.archived import ArchivedSpan
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import AuditLogError
 from auditlog.format.segment_names import LogId
@@ -18,6 +19,7 @@ from auditlog.reading.reader import bounds
 from auditlog.reading.tombstone_scan import index_tombstones
 from auditlog.writer.opening import OwnService, open_log
 from retention.errors import StateDamaged
+from retention.gather import unarchived_from
 from retention.holds import Hold, HoldStore
 from retention.memory import IndexRunStore
 from retention.plan import IndexPlan, Refused
@@ -278,3 +280,18 @@ def test_a_directory_that_is_not_mounted_keeps_everything(
             directories, POLICY, cluster, tmp_path / "state", NOW, host="h", confirm=True
         )
     assert set(OLD) < set(cluster.uuids)
+
+
+def test_not_archived_from_the_oldest_segment_that_the_archive_lacks(tmp_path: Path) -> None:
+    log = LogBuilder(tmp_path)
+    for _ in range(3):
+        log.append()
+        log.rotate(days=1)
+    names = [path.name for path in log.paths]
+    spans = {name: ArchivedSpan(1, 1, "") for name in names}
+    assert unarchived_from([tmp_path], None) is None, "no archive is configured"
+    assert unarchived_from([tmp_path], {}) == log.names[0].day
+    assert unarchived_from([tmp_path], {log.log: spans}) is None
+    del spans[names[1]]
+    assert unarchived_from([tmp_path], {log.log: spans}) == log.names[1].day
+    assert unarchived_from([tmp_path], {"other@host": spans}) == log.names[0].day

@@ -263,3 +263,15 @@ def test_all_buckets_of_the_newest_day_stay() -> None:
     plan = plan_indices(listed, chosen, [], now, pending_from=None, last_run=None)
     gone = {action.name for action in plan.actions if action.action == "delete"}
     assert gone == set(names[:3])
+
+
+def test_not_archived() -> None:
+    """An index is kept from the first day on of which this host has a segment without upload."""
+    listed = indices(100, 99, 98, 97, 0)
+    names = [each.name for each in listed[:4]]
+    for ago, gone in ((None, 4), (101, 0), (100, 0), (98, 2), (50, 4)):
+        since = None if ago is None else (NOW - ago * DAY).date()
+        plan = run(listed, policy(fraction=1.0), unarchived_from=since)
+        assert deleted(plan) == set(names[:gone])
+        reasons = {action.name: action.reason for action in plan.actions}
+        assert {reasons[name] for name in names[gone:]} <= {"not_archived"}

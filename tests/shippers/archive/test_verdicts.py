@@ -51,7 +51,7 @@ def test_named() -> None:
         "put_over": [over, replace(LISTED, latest=False)],
         "delete_marker": [marker, replace(LISTED, latest=False)],
     }
-    named = set(FINDING_KINDS) - {"repeated", "chain"}
+    named = set(FINDING_KINDS) - {"repeated", "erased", "chain"}
     for kind, versions in listed.items():
         found = list(verdicts.judge_versions(STORED.key, "v1", versions))
         assert (kinds(found), found[0].key, found[0].fatal) == ([kind], STORED.key, True)

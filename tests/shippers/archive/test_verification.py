@@ -5,7 +5,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from auditlog.archived import ArchiveMemory
+from auditlog.format.erasures import ERASURE
 from shippers.archive.keys import manifest_key
+from tests.support.erasures import erase, erasure_details
+from tests.support.logs import LogBuilder
 
 if TYPE_CHECKING:
     from tests.shippers.archive.conftest import ArchivingHost
@@ -111,3 +114,20 @@ def test_proven_over_segments(host: ArchivingHost) -> None:
     report = host.verify()
     assert [each.kind for each in report.findings] == ["chain"]
     assert "records 21 to 40 are missing" in report.findings[0].detail
+
+
+def test_proven_although_a_record_was_erased_before(host: ArchivingHost) -> None:
+    """Without the erasure it is a note: that stands in a segment that is not archived yet."""
+    log = host.write(segments=1)
+    line = log.lines[4]
+    erase(log, 5, proven=False)
+    host.upload()
+    report = host.verify()
+    assert [(each.kind, each.fatal) for each in report.findings] == [("erased", False)]
+    assert (report.ok, report.records) == (True, 20)
+    retention = LogBuilder(host.directory, f"retention@{host.name}")
+    retention.append(1, event_type=ERASURE, details=erasure_details(line, log.paths[0].name))
+    retention.rotate()
+    retention.append()
+    host.upload()
+    assert host.verify().findings == []
