@@ -58,6 +58,7 @@ def test_bounded(httpserver: HTTPServer) -> None:
         (b"{}", "gzip", "cannot be decompressed"),
         (gzip.compress(b'{"a":1}' * 99)[:-9], "gzip", "cannot be decompressed"),
     ],
+    ids=["packed twice", "another way", "not packed", "cut short"],
 )
 def test_bounded_is_also_what_is_compressed_in_another_way(
     httpserver: HTTPServer, body: bytes, encoding: str, says: str
