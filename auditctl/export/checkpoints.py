@@ -85,8 +85,8 @@ class ChosenCheckpoints:
     """
 
     ends: Mapping[str, int | None]
-    _kept: dict[str, dict[tuple[str, frozenset[str]], tuple[Checkpoint, Note]]] = field(
-        default_factory=dict
+    _kept: dict[str, dict[tuple[str, frozenset[tuple[str, bytes]]], tuple[Checkpoint, Note]]] = (
+        field(default_factory=dict)
     )
 
     def take(self, notes: Iterable[Note]) -> None:
@@ -99,7 +99,8 @@ class ChosenCheckpoints:
             if log not in self.ends:
                 continue
             kept = self._kept.setdefault(log, {})
-            key = checkpoint.origin, frozenset(each.name for each in note.signatures)
+            signers = frozenset((each.name, each.key_id) for each in note.signatures)
+            key = checkpoint.origin, signers  # a rotated key signs under the name of the old one
             if key not in kept and len(kept) >= _MOST_SIGNER_SETS:
                 continue
             if key not in kept or self._rank(log, checkpoint) > self._rank(log, kept[key][0]):
