@@ -203,13 +203,15 @@ def log_of(origin: str) -> tuple[str, int]:
 
 
 def heads_of(log: dict[str, Any], origin: str, beside: ModuleType, policy: Any) -> list[Any]:
-    """Return the checkpoints of the log that the policy's key of ``origin`` signed."""
+    """Return the checkpoints of the log that a key of the policy for ``origin`` signed."""
     heads = []
     for name in log.get("checkpoints", [])[:MOST]:
         note = content(name, 1 << 16)
         if note.startswith(f"{origin}\n".encode()):  # others are of an epoch that was ended
             try:
                 heads.append(beside.head_of(note, policy))
+            except beside.RevokedAlone:
+                continue  # whoever has the key can make such; later ones cover the log
             except ValueError as error:
                 problem(f"{name}: {error}")
     return heads
@@ -289,12 +291,13 @@ def check(policy_path: str) -> None:
 
 def check_named(policy: Any, named: dict[str, tuple[int, str]], here_are: Any, asked: Any) -> None:
     """Report logs that the policy names and that are not here, though they were asked for."""
-    keys = {policy.logs[named[log][1]].public for log in here_are & named.keys()}
+    publics = {log: {key.public for key in policy.logs[named[log][1]]} for log in named}
+    keys = {public for log in here_are & named.keys() for public in publics[log]}
     if not keys:
         problem("the policy names no log that is here: nothing was compared with checkpoints")
     for log in sorted(named.keys() - here_are):
         whole = asked["since"] is None and asked["until"] is None
-        if policy.logs[named[log][1]].public in keys:  # of the same host
+        if publics[log] & keys:  # of the same host
             if whole and fnmatchcase(log, asked["logs"]):
                 problem(f"{log}: the policy names it, and no record of it is here")
             else:

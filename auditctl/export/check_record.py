@@ -5,6 +5,8 @@
 
 PROOF is a c2sp.org/tlog-proof@v1, POLICY a c2sp.org/tlog-policy of whoever checks, LINE a file with
 the record's line.  Exits with 0 and says when it was witnessed, or with 1 and says why not.
+A policy may name several keys of one log, and have lines `revoked <vkey> <time>`: what that key
+alone signed counts as far as a quorum of witnesses cosigned it before the time.
 In an export, check.py uses it for signatures and policies.
 Nothing here is secret, so nothing has to take the same time for every input.
 """
@@ -31,6 +33,10 @@ class NotProven(ValueError):
     """Says in words why something is not proven."""
 
 
+class RevokedAlone(NotProven):
+    """Only revoked keys signed it, which whoever stole one can do at any time."""
+
+
 class VerifierKey(NamedTuple):
     """A public key: its name, its id in signatures, and 1 for a log or 4 for a witness."""
 
@@ -41,13 +47,17 @@ class VerifierKey(NamedTuple):
 
 
 class AuditorPolicy(NamedTuple):
-    """Keys of logs by origin, of witnesses by their names; groups with (need, members)."""
+    """Keys of logs by origin, of witnesses by their names; groups with (need, members).
 
-    logs: dict[str, VerifierKey]
+    ``revoked`` has the time of a revocation, in seconds, by the public key.
+    """
+
+    logs: dict[str, list[VerifierKey]]
     witnesses: dict[str, VerifierKey]
     groups: dict[str, tuple[int, list[str]]]
     members: set[str]  # of any group, each of one
     quorum: str
+    revoked: dict[bytes, int]
 
 
 class TreeHead(NamedTuple):
@@ -128,15 +138,15 @@ def check_name(name: str) -> None:
         refuse("the name of a key is malformed")
 
 
-def key_of(vkey: str, kind: int) -> VerifierKey:
+def key_of(vkey: str, *kinds: int) -> VerifierKey:
     name, _, rest = vkey.partition("+")
     identity, _, material = rest.partition("+")
     raw = decoded(material)
     check_name(name)
     digest = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
-    if digest.hex() != identity or len(raw) != 33 or raw[0] != kind:
-        refuse(f"the key of {name} is malformed, or not of a {'log' if kind == 1 else 'witness'}")
-    return VerifierKey(name, digest, kind, raw[1:])
+    if digest.hex() != identity or len(raw) != 33 or raw[0] not in kinds:
+        refuse(f"the key of {name} is malformed, or not of a {'log' if 1 in kinds else 'witness'}")
+    return VerifierKey(name, digest, raw[0], raw[1:])
 
 
 def is_taken(name: str, policy: AuditorPolicy) -> bool:
@@ -147,12 +157,19 @@ def take(fields: list[str], policy: AuditorPolicy) -> str:
     """Take a line of a policy; return the name of a quorum line.  Names are defined before use."""
     if fields[0] == "log" and len(fields) in (2, 3):
         key = key_of(fields[1], 1)
-        if key.name not in policy.logs:
-            policy.logs[key.name] = key
+        keys = policy.logs.setdefault(key.name, [])
+        if key not in keys:
+            keys.append(key)
+            return ""
+    elif fields[0] == "revoked" and len(fields) == 3:
+        public = key_of(fields[1], 1, 4).public
+        known = {each.public for keys in policy.logs.values() for each in keys}
+        if public in known and public not in policy.revoked:
+            policy.revoked[public] = seconds_of(fields[2])
             return ""
     elif fields[0] == "witness" and len(fields) in (3, 4):
         key = key_of(fields[2], 4)
-        known = (each.public for each in policy.witnesses.values())  # no key counts twice
+        known = {each.public for each in policy.witnesses.values()}  # no key counts twice
         if not is_taken(fields[1], policy) and key.public not in known:
             policy.witnesses[fields[1]] = key
             return ""
@@ -173,7 +190,7 @@ def take(fields: list[str], policy: AuditorPolicy) -> str:
 
 
 def policy_of(data: bytes) -> AuditorPolicy:
-    policy = AuditorPolicy({}, {}, {}, set(), "")
+    policy = AuditorPolicy({}, {}, {}, set(), "", {})
     for number, line in enumerate(data.decode("utf-8", "surrogateescape").split("\n"), 1):
         fields = [each for each in re.split(r"[ \t]", line) if each]
         if not fields or fields[0].startswith("#"):
@@ -211,35 +228,54 @@ def head_of(note: bytes, policy: AuditorPolicy) -> TreeHead:
         refuse(f"the policy names no log {origin}")
     if len(root) != 32 or len(note) > 1 << 16 or lines.count("\n") > 100:
         refuse("a checkpoint is malformed")
-    seen = signers(f"{text}\n".encode(), lines, {"": policy.logs[origin], **policy.witnesses})
-    if "" not in seen:
+    keys = policy.logs[origin]
+    found = signers(f"{text}\n".encode(), lines, [*keys, *policy.witnesses.values()])
+    publics = [key.public for key in keys if key in found]
+    if not publics:
         refuse(f"the checkpoint is not signed by {origin}")
-    del seen[""]
+    seen = {name: found[key] for name, key in policy.witnesses.items() if key in found}
+    if all(public in policy.revoked for public in publics):
+        until = max(policy.revoked[public] for public in publics)
+        seen = {name: at for name, at in seen.items() if at < until}
+        if not seen or not is_enough(seen, policy):
+            raise RevokedAlone(
+                f"the key of {origin} is revoked as of {when(until)}, and no quorum cosigned the"
+                " checkpoint before"
+            )
     return TreeHead(origin, size, root, seen, is_enough(seen, policy))
 
 
-def signers(text: bytes, lines: str, keys: dict[str, VerifierKey]) -> dict[str, int]:
-    """Return who of ``keys`` signed, each with the time it states; a wrong signature is refused."""
-    names = {(key.name, key.id): name for name, key in keys.items()}
-    seen: dict[str, int] = {}
+def signers(text: bytes, lines: str, keys: list[VerifierKey]) -> dict[VerifierKey, int]:
+    """Return which keys signed, each with the time it states; a wrong signature is refused."""
+    known = {(key.name, key.id): key for key in keys}
+    seen: dict[VerifierKey, int] = {}
     for line in lines.removesuffix("\n").split("\n"):
         name, _, blob = line.removeprefix("\u2014 ").partition(" ")
         raw = decoded(blob)
         check_name(name)
         if not line.startswith("\u2014 ") or len(raw) < 5:
             refuse("a signature line is malformed")
-        who = names.get((name, raw[:4]))
-        if who is None or who in seen:
+        key = known.get((name, raw[:4]))
+        if key is None or key in seen:
             continue
         message, signature, at = text, raw[4:], 0
-        if keys[who].kind == 4:
+        if key.kind == 4:
             at, signature = int.from_bytes(raw[4:12], "big"), raw[12:]
             message = b"cosignature/v1\ntime %d\n%b" % (at, text)
             when(at)
-        if not signed(keys[who].public, message, signature):
+        if not signed(key.public, message, signature):
             refuse(f"the signature of {name} does not verify")
-        seen[who] = at
+        seen[key] = at
     return seen
+
+
+def seconds_of(time: str) -> int:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time, re.ASCII):
+        refuse("a time is like 2026-11-23T07:12:00Z")
+    try:
+        return int(datetime.fromisoformat(f"{time[:-1]}+00:00").timestamp())
+    except ValueError:
+        refuse(f"there is no time {time}")
 
 
 def when(seconds: int) -> str:

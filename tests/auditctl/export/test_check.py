@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from typing import Any
 import orjson
 import pytest
 
+from auditlog.evidence.checkpoint_file import CheckpointFile
+from auditlog.evidence.note import Signer
 from tests.auditctl.export.test_bundle import check, write_manifest
 from tests.support.erasures import erase
 from tests.support.logs import LogBuilder, write_log
-from tests.support.signed_host import SignedHost
+from tests.support.signed_host import ORIGIN_PREFIX, SECONDS, SignedHost
+from tests.support.trees import leaves_of, signed
 
 LOG = "queen-rbee@hive1"
 WITNESSED = f"{LOG}: witnessed through seq 15 at 2027-01-15T08:00:00Z by w1, w2; "
@@ -114,6 +118,48 @@ def test_a_policy_without_a_quorum_takes_what_the_log_signed(host: SignedHost) -
     host.sign()
     code, said = check(host.export(), "--policy", host.policy)
     assert (code, f"{LOG}: signed through seq 15 by the log alone; " in said) == (0, True), said
+
+
+@pytest.fixture
+def rotated(host: SignedHost) -> tuple[SignedHost, Signer]:
+    """Fifteen records that the old key signed, and two that the old and the new key signed."""
+    old = Signer.parse((host.state / "evidence.key").read_text()).renamed(f"{ORIGIN_PREFIX}/{LOG}")
+    lines = host.run("evidence", "rotate", "--reason", "every year").splitlines()
+    rest = host.policy.read_text().partition("witness")[2]
+    keys = "".join(f"{line}\n" for line in lines if line.startswith("log "))
+    assert keys.count(f"log {old.name}+") == 2
+    host.policy.write_text(f"{keys}witness{rest}")
+    host.log.append(2)
+    host.sign(1, 2)
+    return host, old
+
+
+def test_both_keys_of_a_rotation_are_known(rotated: tuple[SignedHost, Signer]) -> None:
+    host, _ = rotated
+    code, said = check(host.export(), "--policy", host.policy)
+    assert (code, f"{LOG}: witnessed through seq 17 at " in said) == (0, True), said
+    code, said = check(host.export("--until", "2026-11-24"), "--policy", host.policy)
+    assert (code, f"{LOG}: witnessed through seq 10 at " in said) == (0, True), said
+
+
+@pytest.mark.parametrize("is_revoked", [True, False])
+def test_what_a_revoked_key_signs_later_accuses_nobody(
+    rotated: tuple[SignedHost, Signer], is_revoked: bool
+) -> None:
+    """A thief signs another history of more records, and witnesses cosign it."""
+    host, old = rotated
+    note = signed(leaves_of(16), old, origin=old.name, witnesses=(1, 2), seconds=SECONDS)
+    CheckpointFile(host.checkpoints).append(note, dt.datetime.now(dt.UTC))
+    if is_revoked:
+        with host.policy.open("a") as file:
+            file.write(f"revoked {old.key} 2027-01-15T08:00:00Z\n")
+    place = host.export()
+    assert note.to_bytes() in [path.read_bytes() for path in place.glob("checkpoints/*")]
+    code, said = check(place, "--policy", host.policy)
+    if is_revoked:
+        assert (code, f"{LOG}: witnessed through seq 17 at " in said) == (0, True), said
+    else:
+        assert (code, f"{LOG}: it is not what it was when 16 records" in said) == (1, True), said
 
 
 # Tampered -----------------------------------------------------------------------------------------
