@@ -131,6 +131,7 @@ def export(
         sightings_by_directory(directories, config.state_directory()),
         _notes(directories, config.state_directory()),
         config.state_directory(),
+        config.deleting_hosts(),
     )
     manifest, digest = write_bundle(target, asked, now)
     _bundle_summary(target, manifest, digest, as_json=as_json)

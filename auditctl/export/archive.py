@@ -22,13 +22,14 @@ from auditlog.errors import InvalidName
 from auditlog.format.erasures import Erasure, by_stub, parse_erasure
 from auditlog.format.record import parse_header
 from auditlog.format.segment_names import SegmentName
-from auditlog.format.tombstones import Tombstone, by_log, parse_tombstone
+from auditlog.format.tombstones import Tombstone, by_log, may_delete, parse_tombstone
 from auditlog.reading.decompression import NotWhole
 from auditlog.reading.reader import iter_lines, open_segment
 from auditlog.verification.chain import ChainCheck
 from auditlog.verification.verify import LogReport, Report
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 __all__ = ["ArchiveReport", "is_archive", "verify_archive"]
@@ -152,6 +153,7 @@ class _ArchiveVerification:
     checks: dict[str, ChainCheck] = field(default_factory=dict)
     tombstones: dict[str, Tombstone] = field(default_factory=dict)
     erasures: dict[str, Erasure] = field(default_factory=dict)
+    writers: set[tuple[str, Tombstone | Erasure]] = field(default_factory=set)
     seen: dict[str, tuple[int, str]] = field(default_factory=dict)
     manifest: Manifest | None = None
     manifest_sha256: str = ""
@@ -203,8 +205,10 @@ class _ArchiveVerification:
                 continue
             if (tombstone := parse_tombstone(header, line)) is not None:
                 self.tombstones[header.hash] = tombstone  # a repeated line takes no more memory
+                self.writers.add((header.log, tombstone))
             elif (erasure := parse_erasure(header, line)) is not None:
                 self.erasures[header.hash] = erasure
+                self.writers.add((header.log, erasure))
 
     def report(self) -> ArchiveReport:
         if self.manifest is None:
@@ -224,6 +228,22 @@ class _ArchiveVerification:
     def _kinds(self, log: str) -> set[str]:
         check = self.checks.get(log)
         return set() if check is None else {finding.kind for finding in check.findings}
+
+    def _disbelieved(self, hosts: Collection[str] | None) -> Iterator[str]:
+        """Tell of deletions by hosts that the manifest, the last file, says may not delete."""
+        believed = {proof for writer, proof in self.writers if may_delete(writer, proof.log, hosts)}
+        why = "that log is not of its host, which the manifest does not name in retention_hosts"
+        foreign = {
+            (writer, proof.log)
+            for writer, proof in self.writers
+            if isinstance(proof, Tombstone) and not may_delete(writer, proof.log, hosts)
+        }
+        for writer, log in sorted(foreign):
+            yield f"{writer}: no deletion from {log} is believed: {why}"
+        for check in self.checks.values():
+            for erasure in check.erased:
+                if erasure not in believed:
+                    yield f"{check.log}: no proof of the erasure of record {erasure.seq}: {why}"
 
     def _problems(self, manifest: Manifest) -> list[str]:
         listed = {file.name: (file.bytes, file.sha256) for file in manifest.files}
@@ -247,6 +267,7 @@ class _ArchiveVerification:
             for finding in log.findings
             if finding["kind"] not in self._kinds(log.log)  # the caller reports these
         ]
+        problems += self._disbelieved(manifest.retention_hosts)
         for log in manifest.logs:
             if not log.segments:
                 continue

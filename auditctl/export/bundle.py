@@ -21,7 +21,7 @@ import io
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
@@ -66,7 +66,8 @@ class Asked:
 
     ``known`` is what is known of the logs besides their files, by directory, so that what is
     missing is a finding.  ``notes`` returns the signed checkpoints that there are, if any; their
-    trees are in ``state_dir``.
+    trees are in ``state_dir``.  ``retention_hosts`` are those whose deletions are believed
+    (format.tombstones.may_delete).
     """
 
     directories: Sequence[Path]
@@ -77,6 +78,7 @@ class Asked:
     known: Mapping[Path, Sequence[Sighting]] = field(default_factory=dict)
     notes: Callable[[], Iterable[Note]] | None = None
     state_dir: Path = Path()
+    retention_hosts: Collection[str] | None = None
 
     def segments(self, log: LogId, found: Sequence[SegmentFile]) -> list[SegmentFile]:
         """Return the segments of the log to export; logs of retention are exported whole."""
@@ -137,6 +139,7 @@ class _Writer:
             files=(),
             holds=holds,
             answers=answers,
+            retention_hosts=None if (hosts := asked.retention_hosts) is None else (*sorted(hosts),),
         )
         self._add("README.txt", readme(manifest).encode())
         fields = {**manifest.to_json(), "files": [*map(_file_json, self.files)]}
@@ -150,7 +153,7 @@ class _Writer:
         inventories = {directory: scan(directory).logs for directory in asked.directories}
         chosen = _chosen(asked, inventories)
         for directory, found in inventories.items():
-            proven = proofs_in(found)
+            proven = proofs_in(found, asked.retention_hosts)
             tombstones = by_log(proven.tombstones)
             known = asked.known.get(directory, ())
             # The archive is checked in one pass: tombstones come before the segments they explain.
@@ -163,6 +166,7 @@ class _Writer:
                         tombstones.get(str(log), ()),
                         whole=whole,
                         erasures=by_stub(proven.erasures, str(log)),
+                        retention_hosts=asked.retention_hosts,
                     )
                     newest = known_head(directory, log)
                     here = [sighting for sighting in known if sighting.log == str(log)]

@@ -25,11 +25,12 @@ from typing import Any
 LONGEST = 65536  # bytes of a record's line, its LF included
 MOST = 1000  # problems that are told, and checkpoints of a log
 MOST_VALUES = 2_000_000  # of MANIFEST.json, whose values take more memory than its bytes
+End = tuple[int, str]  # seq and hash of a record
 here = Path(__file__).resolve().parent
 problems: list[str] = []  # one sentence each
-deleted: dict[
-    tuple[str, int, str], tuple[int, str]
-] = {}  # by retention, which recorded it: (log, seq, prev_hash) -> (last seq, last hash)
+deleted: dict[tuple[str, int, str], End] = {}  # by retention: (log, seq, prev_hash) -> last record
+fleet: set[str | None] = set()  # hosts that may delete from logs of all hosts; None: every host
+deleters: dict[str, bool] = {}  # by host whose deletions are believed: whether of other hosts' logs
 erased: set[str] = set()  # SHA-256 of the stubs of erased records, from the records of erasure
 
 
@@ -116,9 +117,16 @@ class LogTree:
             self.add(0, leaf)
 
 
-def check_record(
-    log: str, place: str, line: bytes, end: tuple[int, str], tree: LogTree
-) -> tuple[int, str]:
+def may_delete(retention_log: str, log: object) -> bool:
+    """Whether a deletion on record is believed: by the log's host, or by one of the manifest's."""
+    writer, owner = (str(name).partition("@")[2].partition("+")[0] for name in (retention_log, log))
+    if not owner or not (writer == owner or fleet & {writer, None}):
+        return False
+    deleters[writer] = deleters.get(writer, False) or writer != owner
+    return True
+
+
+def check_record(log: str, place: str, line: bytes, end: End, tree: LogTree) -> End:
     """Check a line; ``end`` has seq and hash of the record before it, the result its own."""
     seq, head = end
     digest = hashlib.sha256(line[:-76]).hexdigest()
@@ -140,9 +148,12 @@ def check_record(
     if [log[:10], record["event_type"]] == ["retention@", "retention.segment_deleted"]:
         gone = record["details"]
         key = gone["log"], gone["first_seq"], gone["first_prev_hash"]
-        if gone["last_seq"] >= gone["first_seq"]:  # else it would lead in a circle
+        if not may_delete(log, gone["log"]):
+            problem(f"{place}: MANIFEST.json lets its host delete no part of {gone['log']}")
+        elif gone["last_seq"] >= gone["first_seq"]:  # else it would lead in a circle
             deleted[key] = gone["last_seq"], gone["last_hash"]
-    if [log[:10], record["event_type"]] == ["retention@", "retention.record_erased"]:
+    is_erasure = [log[:10], record["event_type"]] == ["retention@", "retention.record_erased"]
+    if is_erasure and may_delete(log, record["details"]["log"]):
         erased.add(record["details"]["stub_sha256"])
     if tree.sizes:
         tree.line(record["seq"], leaf)
@@ -261,6 +272,7 @@ def check(policy_path: str) -> None:
         return
     beside, policy, named = ModuleType("check_record"), None, dict[str, tuple[int, str]]()
     asked, logs = manifest["asked"], {log["log"]: log for log in manifest["logs"]}
+    fleet.update([None] if (hosts := manifest.get("retention_hosts")) is None else hosts)
     if policy_path:  # what is run are the bytes that were compared with the manifest
         exec(content("check_record.py", 1 << 20), beside.__dict__)  # noqa: S102  (see above)
         try:
@@ -285,6 +297,9 @@ def check(policy_path: str) -> None:
         lost = sum(1 for _ in lines("records.ndjson")) - answered
         if lost:
             problem(f"records.ndjson: {lost} of its records are in no log")
+    for host, is_foreign in sorted(deleters.items()):
+        also = ", in logs of other hosts too: MANIFEST.json, which nothing signs, allows it"
+        say(f"deletions and erasures on record by {host} are believed{also if is_foreign else ''}")
     if policy is not None:
         check_named(policy, named, logs.keys(), asked)
 

@@ -57,7 +57,10 @@ class ExportedLog:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that is known about an export; ``asked`` says what was asked for, in words."""
+    """Everything that is known about an export; ``asked`` says what was asked for, in words.
+
+    ``retention_hosts`` are those whose deletions were believed (format.tombstones.may_delete).
+    """
 
     created_at: str
     created_on: str
@@ -67,6 +70,7 @@ class Manifest:
     files: tuple[File, ...]
     holds: tuple[Mapping[str, Any], ...] = ()
     answers: int | None = None
+    retention_hosts: tuple[str, ...] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -93,7 +97,9 @@ class Manifest:
             )
             files = tuple(File(**file) for file in fields.pop("files"))
             holds = tuple(fields.pop("holds"))
-            return cls(logs=logs, files=files, holds=holds, **fields)
+            hosts = fields.pop("retention_hosts", None)
+            hosts = None if hosts is None else tuple(hosts)
+            return cls(logs=logs, files=files, holds=holds, retention_hosts=hosts, **fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise ArchiveDamaged("its manifest cannot be understood") from error
 

@@ -540,7 +540,7 @@ TAMPERINGS: dict[str, tuple[Tamper, str]] = {
         (delete_the_log_of_retention, EVERYBODY),
         (edit_a_tombstone, READERS),
         (forge_a_tombstone_of_another_service, READERS),
-        (delete_under_the_policy_of_a_foreign_host, "cursors sink witness agent"),
+        (delete_under_the_policy_of_a_foreign_host, "cursors sink witness agent export"),
         (delete_the_holds, "status"),
         (edit_the_holds, "status"),
         (forge_a_cursor_behind_the_end, "cursors sink witness status agent export"),

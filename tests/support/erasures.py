@@ -40,9 +40,9 @@ def erasure_details(line: bytes, segment: str) -> dict[str, Any]:
     }
 
 
-def erase(log: LogBuilder, *seqs: int, proven: bool = True) -> None:
+def erase(log: LogBuilder, *seqs: int, proven: bool = True, host: str = "hive1") -> None:
     """Replace records of plain segments by their stubs, in one run for a directory."""
-    proofs = LogBuilder(log.directory, "retention@hive1", at=log.at)
+    proofs = LogBuilder(log.directory, f"retention@{host}", at=log.at)
     for seq in seqs:
         line = log.lines[seq - 1]
         path = next(path for path in log.paths if line in path.read_bytes())

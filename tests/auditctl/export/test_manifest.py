@@ -31,6 +31,7 @@ manifests = st.builds(
     logs=st.lists(logs, max_size=2).map(tuple),
     files=st.lists(st.builds(File, texts, numbers, texts), max_size=2).map(tuple),
     answers=st.none() | numbers,
+    retention_hosts=st.none() | st.lists(texts, max_size=2).map(tuple),
     extra=st.just({}),
 )
 
