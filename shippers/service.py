@@ -86,6 +86,7 @@ class ShippingService:
     """Ships all logs of the directories, and ``sources``, to all sinks, which stay the caller's.
 
     ``lock`` is the state directory's, when the caller holds it already and will release it.
+    ``retention_hosts`` are those whose retention may delete (format.tombstones.may_delete).
     Raises ValueError when there is nothing to ship from or to, or two sinks or sources have one
     name.
     """
@@ -99,12 +100,14 @@ class ShippingService:
         *,
         lock: durable_fs.FileLock | None = None,
         sources: Sequence[Source] = (),
+        retention_hosts: Collection[str] | None = None,
     ) -> None:
         if not (directories or sources) or not sinks:
             raise ValueError("shipping needs at least one directory or source, and one sink")
         if len({sink.name for sink in sinks}) != len(sinks):
             raise ValueError("two sinks have the same name")
-        logs = LogDirectories(tuple(dict.fromkeys(Path(d).absolute() for d in directories)))
+        places = tuple(dict.fromkeys(Path(d).absolute() for d in directories))
+        logs = LogDirectories(places, retention_hosts)
         self._sources: tuple[Source, ...] = (logs, *sources) if directories else tuple(sources)
         if len({source.name for source in self._sources}) != len(self._sources):
             raise ValueError("two sources have the same name")

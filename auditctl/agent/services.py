@@ -94,6 +94,7 @@ class Services:
                 _options(config),
                 lock=lock,
                 sources=make_sources(config),
+                retention_hosts=config.deleting_hosts(),
             )
         if retain and config.directories:  # retention does not delete other programs' documents
             self._schedule = _schedule(config)

@@ -6,8 +6,9 @@ from typing import Any
 
 from auditlog.format.record import GENESIS_HASH
 from retention.policy import RetentionPolicy
+from tests.support.logs import LogBuilder
 
-__all__ = ["tombstone_details"]
+__all__ = ["delete_second_segment", "tombstone_details"]
 
 
 def tombstone_details(
@@ -44,3 +45,13 @@ def tombstone_details(
         "by": "schedule",
         **more,
     }
+
+
+def delete_second_segment(log: LogBuilder, writer: str) -> None:
+    """Delete it as retention of the host ``writer`` does, of a log with five records a segment."""
+    first, last = log.headers[5], log.headers[9]
+    hashes = first.prev_hash, last.hash
+    details = tombstone_details(log.log, log.names[1].logical, first.seq, last.seq, *hashes)
+    retention = LogBuilder(log.directory, f"retention@{writer}", at=log.at)
+    retention.append(event_type="retention.segment_deleted", details=details)
+    log.path(1).unlink()

@@ -38,12 +38,18 @@ _logger = logging.getLogger("auditlog.shippers")
 
 
 class LogDirectories:
-    """The source.  A sighting is the inventory of one directory."""
+    """The source.  A sighting is the inventory of one directory.
+
+    ``retention_hosts`` are those whose retention may delete (format.tombstones.may_delete).
+    """
 
     name = "audit_log"
 
-    def __init__(self, directories: Sequence[Path]) -> None:
+    def __init__(
+        self, directories: Sequence[Path], retention_hosts: Collection[str] | None = None
+    ) -> None:
         self.directories = tuple(directories)
+        self.retention_hosts = retention_hosts
         self.unreadable: dict[Path, str] = {}
 
     def look(
@@ -65,7 +71,7 @@ class LogDirectories:
         return inventories
 
     def feed(self, context: FeedContext) -> LogFeed:
-        return LogFeed(context)
+        return LogFeed(context, self.retention_hosts)
 
     def _report(self, directory: Path, reason: str) -> None:
         if self.unreadable.get(directory) != reason:
@@ -86,8 +92,11 @@ class _FollowedLog:
 class LogFeed:
     """All logs of all directories on their way to one sink."""
 
-    def __init__(self, context: FeedContext) -> None:
+    def __init__(
+        self, context: FeedContext, retention_hosts: Collection[str] | None = None
+    ) -> None:
         self._context = context
+        self._hosts = retention_hosts
         self._logs: dict[str, _FollowedLog] = {}
 
     @property
@@ -157,8 +166,8 @@ class LogFeed:
         harvester = LogHarvester(
             log,
             start,
-            lambda stub: _is_proven(directory, log, stub),
-            lambda: _tombstones(directory, log),
+            lambda stub: _is_proven(directory, log, stub, self._hosts),
+            lambda: _tombstones(directory, log, self._hosts),
             LogOrigin(directory, log),
         )
         followed = _FollowedLog(Lane(log, harvester, start, unverified), harvester, directory)
@@ -190,15 +199,15 @@ class LogFeed:
             _logger.error("%s", error)
 
 
-def _is_proven(directory: Path, log: str, stub: bytes) -> bool:
-    """Whether an erasure in the directory proves the stub.  Raises OSError."""
-    erasures = proofs_in(scan(directory, f"{RETENTION_SERVICE}@").logs).erasures
+def _is_proven(directory: Path, log: str, stub: bytes, hosts: Collection[str] | None) -> bool:
+    """Whether a believed erasure in the directory proves the stub.  Raises OSError."""
+    erasures = proofs_in(scan(directory, f"{RETENTION_SERVICE}@").logs, hosts).erasures
     return stub_digest(stub) in by_stub(erasures, log)
 
 
-def _tombstones(directory: Path, log: str) -> Sequence[Tombstone]:
-    """The tombstones in the directory that are about this log.  Raises OSError."""
-    found = tombstones_in(scan(directory, f"{RETENTION_SERVICE}@").logs)
+def _tombstones(directory: Path, log: str, hosts: Collection[str] | None) -> Sequence[Tombstone]:
+    """The believed tombstones in the directory that are about this log.  Raises OSError."""
+    found = tombstones_in(scan(directory, f"{RETENTION_SERVICE}@").logs, hosts)
     return by_log(found).get(log, ())
 
 

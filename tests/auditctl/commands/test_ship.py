@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auditlog import durable_fs
+from shippers.quarantine.store import read_entries
+from tests.support.erasures import erase
 from tests.support.logs import LogBuilder, write_log
+from tests.support.tombstones import delete_second_segment
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -96,6 +99,30 @@ def test_without_a_sink_it_says_how_to_name_one(
     result = run("ship", built.directory, "--once")
     assert result.code == 65
     assert "--to" in result.err
+
+
+@pytest.mark.parametrize(
+    ("writer", "hosts", "breaks"),
+    [("hive9", "", 2), ("hive9", "hive8", 2), ("hive9", "hive9", 0), ("hive1", "", 0)],
+)
+def test_deletions_and_erasures_are_believed_of_the_hosts_that_verify_believes(
+    run: Callable[..., Result], tmp_path: Path, writer: str, hosts: str, breaks: int
+) -> None:
+    log = write_log(tmp_path / "audit", records=5, segments=3, days=1)
+    erase(log, 13, host=f"{writer}+erasure")  # a log of its own
+    delete_second_segment(log, writer)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'directories = ["{log.directory}"]\nhost = "here"\nstate_dir = "{tmp_path}/state"\n'
+        + (f'retention_hosts = ["{hosts}"]\n' if hosts else "")
+        + f'[sinks.main]\nkind = "sqlite"\npath = "{tmp_path}/x.sqlite"\n'
+    )
+    shown = run("ship", "--config", config, "--once", "--json")
+    assert shown.json["totals"]["chain_breaks"] == breaks
+    assert run("verify", "--config", config).code == (1 if breaks else 0)
+    entries = read_entries(tmp_path / "state" / "quarantine" / "main.ndjson")
+    reasons = sorted(entry.fields["reason"].partition(":")[0] for entry in entries)
+    assert reasons == (["erasure_unproven", "seq_gap"] if breaks else [])
 
 
 def test_a_second_shipper_is_locked_out(

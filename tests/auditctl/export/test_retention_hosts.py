@@ -13,20 +13,11 @@ from auditctl.export.archive import verify_archive
 from tests.auditctl.export.test_bundle import check, export
 from tests.auditctl.export.test_check import LOG, edit_manifest
 from tests.support.erasures import erase
-from tests.support.logs import LogBuilder, write_log
+from tests.support.logs import write_log
 from tests.support.signed_host import SignedHost, unpack
-from tests.support.tombstones import tombstone_details
+from tests.support.tombstones import delete_second_segment
 
 SIGNED_BY_NONE = "in logs of other hosts too: MANIFEST.json, which nothing signs, allows it\n"
-
-
-def delete_second_segment(log: LogBuilder, writer: str) -> None:
-    first, last = log.headers[5], log.headers[9]
-    hashes = first.prev_hash, last.hash
-    details = tombstone_details(log.log, log.names[1].logical, first.seq, last.seq, *hashes)
-    retention = LogBuilder(log.directory, f"retention@{writer}", at=log.at)
-    retention.append(event_type="retention.segment_deleted", details=details)
-    log.path(1).unlink()
 
 
 def allow(host: SignedHost, *hosts: str) -> None:
