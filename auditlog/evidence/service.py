@@ -18,19 +18,18 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import stat
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import AuditLogError, LogDamaged
-from auditlog.evidence.collection import CHECKPOINT_SERVICE, place_of_record
+from auditlog.evidence.checkpoint_log import CheckpointLog
+from auditlog.evidence.collection import CHECKPOINT_SERVICE
 from auditlog.evidence.cosigning import Cosigned, Cosigning
 from auditlog.evidence.errors import EvidenceError
 from auditlog.evidence.growth import Growth, segment_label
 from auditlog.evidence.leaf_retention import drop_leaves
-from auditlog.evidence.note import encode_base64
 from auditlog.evidence.policy import NONE
 from auditlog.evidence.signer import LogSigner
 from auditlog.format.tombstones import by_log
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from auditlog.format.segment_names import LogId
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.inventory import SegmentFile
-    from auditlog.writer.log import Log
 
 __all__ = ["EVIDENCE_SERVICE", "EvidenceOptions", "EvidenceService", "LogEvidence"]
 
@@ -63,7 +61,6 @@ _SETTLED_NS: Final = 2_000_000_000
 """A directory that changed this short a time before it was listed may have changed again since."""
 
 _STEP_BYTES: Final = 8 << 20
-_PATIENCE_SECONDS: Final = 3.0
 _LONGEST_TICK_SECONDS: Final = 1.0
 
 
@@ -137,15 +134,13 @@ class EvidenceService:
         self._previous_key = previous_key
         self._options = options
         self._policy = policy
-        self._host = host
         self._retention_hosts = retention_hosts
         self._entries: dict[str, _SignedLog] = {}
         self._stopped: dict[str, str] = {}
         self._seen: dict[Path, tuple[int, Inventory]] = {}
         self._cosigning = Cosigning(list(policy.witnesses.values()) if policy else [])
         self._stamping = stamping
-        self._log: Log | None = None
-        self._unrecorded = ""
+        self._own_log = CheckpointLog(self._directories, host)
         self._status: tuple[LogEvidence, ...] = ()
 
     def status(self) -> tuple[LogEvidence, ...]:
@@ -185,17 +180,13 @@ class EvidenceService:
     def _finish(self) -> None:
         """Sign everything, and in the end the log that holds the other logs' checkpoints."""
         self._round(threading.Event(), last=True)
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._own_log.close()
         self._seen.clear()
         self._round(threading.Event(), last=True)
 
     def _close(self) -> None:
         self._cosigning.stop()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._own_log.close()
         for entry in self._entries.values():
             entry.growth.close()
             entry.signer.close()
@@ -297,7 +288,8 @@ class EvidenceService:
             signed = signer.sign(now)
             growth.sealed = growth.critical = False
             if signed is not None:
-                self._record(log, signed)
+                if not _is_own(log):
+                    self._own_log.record(log, signed)
                 self._offer(log, entry, signed, now)
         elif newest is not None and (
             entry.offered_at is None or now - entry.offered_at >= self._options.unchanged_every
@@ -341,43 +333,6 @@ class EvidenceService:
             entry.trouble = trouble
         elif trouble:
             _logger.error("%s: %s", log, trouble)
-
-    def _record(self, log: str, signed: Signed) -> None:
-        if _is_own(log):
-            return
-        try:
-            self._log = self._log or self._open_log()
-            self._log.emit(
-                "evidence.checkpoint",
-                actor={"user_id": "auditlog", "auth_method": "internal"},
-                resource={"resource_type": "log", "resource_id": log},
-                details={
-                    "origin": signed.checkpoint.origin,
-                    "size": signed.checkpoint.size,
-                    "root": encode_base64(signed.checkpoint.root),
-                    "note": signed.note.lines(),
-                },
-            )
-            self._log.flush(_PATIENCE_SECONDS)
-        except (AuditLogError, OSError, TimeoutError) as error:
-            if str(error) != self._unrecorded:  # a read-only directory stays read-only
-                _logger.warning("checkpoints are signed, and not on record: %s", error)
-            self._unrecorded = str(error)
-        else:
-            self._unrecorded = ""
-
-    def _open_log(self) -> Log:
-        from auditlog.writer.opening import OwnService, open_log  # noqa: PLC0415  (only who signs needs it)
-
-        directory = place_of_record(self._directories, self._host)
-        return open_log(
-            directory,
-            service=OwnService(EVIDENCE_SERVICE),
-            host=self._host,
-            flush="batched",
-            block_timeout=_PATIENCE_SECONDS,
-            group_readable=bool(directory.stat().st_mode & stat.S_IRGRP),
-        )
 
     def _describe(self) -> list[LogEvidence]:
         described = [
