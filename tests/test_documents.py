@@ -258,6 +258,13 @@ def test_monitoring(tmp_path: Path) -> None:
     assert "FAILED" not in printed
 
 
+def test_compose(tmp_path: Path) -> None:
+    """What needs no Docker; tests/operations/test_docker.py looks at the rest."""
+    shutil.copytree(ROOT / "deploy/docker", tmp_path / "deploy/docker")
+    (printed,) = Document.read(DOCS / "compose.md").run(tmp_path)
+    assert "ok: 2 directories, 1 sink" in printed
+
+
 def test_tutorial(tmp_path: Path) -> None:
     """The walk of a newcomer, from an empty directory on."""
     assert not list(tmp_path.iterdir())
