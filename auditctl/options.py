@@ -39,6 +39,7 @@ __all__ = [
     "directory_option",
     "existing_directory",
     "json_option",
+    "log_events_option",
     "scope_options",
 ]
 
@@ -174,6 +175,13 @@ def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def log_events_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--log-events``, as auditlog.search has it."""
+    return click.option(
+        "--log-events", is_flag=True, help="Include heartbeats, also where the query names none."
+    )(command)
 
 
 def json_option(schema: str) -> Callable[[Any], Any]:

@@ -23,12 +23,14 @@ from auditctl.options import (
     complete_sinks,
     config_option,
     json_option,
+    log_events_option,
     scope_options,
 )
 from auditctl.output import render
 from auditlog import durable_fs
 from auditlog.archived import ArchiveMemory
 from auditlog.format.record import format_timestamp
+from auditlog.query.heartbeats import without_heartbeats
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import parse
 from auditlog.reading.inventory import scan
@@ -223,6 +225,7 @@ def restore(
 @scope_options
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="Stop after so many records.")
 @click.option("--json", "as_json", is_flag=True, help="Print records as they are in the file.")
+@log_events_option
 def search(
     query: str,
     config_path: Path | None,
@@ -233,6 +236,7 @@ def search(
     until: str | None,
     limit: int | None,
     as_json: bool,
+    log_events: bool,
 ) -> int:
     """Find records in the bucket, without restoring anything.
 
@@ -245,7 +249,7 @@ def search(
       auditctl archive search req-12345 --host '*' --json | jq .details
     """
     config = load(config_path)
-    parsed = parse(query)
+    parsed = parse(query) if log_events else without_heartbeats(parse(query))
     scope = SearchScope.asked_for(logs, since, until, dt.datetime.now(dt.UTC))
     damaged = shown = 0
 

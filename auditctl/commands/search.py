@@ -15,11 +15,20 @@ import click
 from auditctl.config.sinks import sink_for_target
 from auditctl.errors import ConfigError
 from auditctl.exit_codes import ExitCode
-from auditctl.options import DIRECTORY, TEXT, chosen, complete_sinks, config_option, scope_options
+from auditctl.options import (
+    DIRECTORY,
+    TEXT,
+    chosen,
+    complete_sinks,
+    config_option,
+    log_events_option,
+    scope_options,
+)
 from auditctl.output import render
 from auditctl.search.grouping import Grouping
 from auditlog.errors import LogDamaged
 from auditlog.query.files import FileSearch
+from auditlog.query.heartbeats import without_heartbeats
 from auditlog.query.predicate import predicate
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import And, Query, Test, parse
@@ -88,12 +97,14 @@ _ROWS: Final = 20
     is_flag=True,
     help="Print only records that the hash chain proves; report the others.",
 )
+@log_events_option
 def search(query: str, directory: Path | None, **options: Any) -> int:
     """Find records by their content.
 
     QUERY combines conditions like actor.user_id=alice, event_type~^auth_, details.tries>3,
     outcome!=success with and, or, not and parentheses; a word alone matches any value; '' matches
-    every record. Searches DIR, or all configured directories, in the order of time. Times are UTC.
+    every record. Heartbeats (log.heartbeat) are left out unless the query or --log-events asks for
+    them. Searches DIR, or all configured directories, in the order of time. Times are UTC.
 
     \b
     Examples:
@@ -127,6 +138,7 @@ class _Asked:
     as_json: bool
     source: str
     verified: bool
+    log_events: bool
     damaged: int = 0
     unproven: bool = False
     _shown: int = 0
@@ -176,6 +188,8 @@ class _Asked:
     def _question(self) -> tuple[Query, SearchScope]:
         """Raises QueryError."""
         query = parse(self.query)
+        if not self.log_events:
+            query = without_heartbeats(query)
         if self.correlation_id is not None:
             query = And((Test("correlation_id", "=", self.correlation_id, quoted=True), query))
         now = dt.datetime.now(dt.UTC)

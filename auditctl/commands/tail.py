@@ -18,9 +18,11 @@ from auditctl.options import (
     complete_logs,
     config_option,
     existing_directory,
+    log_events_option,
 )
 from auditctl.output import render
 from auditlog.errors import LogDamaged
+from auditlog.query.heartbeats import HEARTBEAT, names_heartbeats
 from auditlog.query.predicate import predicate
 from auditlog.query.syntax import parse
 from auditlog.reading.follow import Follower
@@ -69,6 +71,7 @@ _LOOK_SECONDS: Final = 0.25
     help="Format: one line per record, one line per value, or the record as it is in the file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
+@log_events_option
 def tail(
     directory: Path | None,
     *,
@@ -79,12 +82,14 @@ def tail(
     pattern: str,
     output: str,
     as_json: bool,
+    log_events: bool,
 ) -> int:
     """Show the newest records, and follow new ones.
 
     Shows records of all logs in DIR, or in all configured directories, in the order of their
     timestamps. --query filters the newest records and those that follow; use search to look at all
-    records. Records are not verified.
+    records. Heartbeats (log.heartbeat) are left out unless --query or --log-events asks for them.
+    Records are not verified.
 
     \b
     Examples:
@@ -104,8 +109,15 @@ def tail(
         places = [existing_directory(directory)]  # for users who may not read the configuration
     else:
         _, places = chosen(directory, config_path)
-    holds = predicate(parse(query))
-    follower = Follower(places, tell, lambda log: fnmatchcase(log, pattern))
+    asked = parse(query)
+    holds = predicate(asked)
+    everything = log_events or names_heartbeats(asked)
+    follower = Follower(
+        places,
+        tell,
+        lambda log: fnmatchcase(log, pattern),
+        lambda header: everything or header.event_type != HEARTBEAT,
+    )
     form = "json" if as_json else output
     _print(follower.newest(lines), holds, form)
     never = threading.Event()

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from auditlog.errors import InvalidOption, LogDamaged, PathNotFound, reading
 from auditlog.query.files import FileSearch
+from auditlog.query.heartbeats import without_heartbeats
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import Query, parse
 from auditlog.query.times import parse_time
@@ -34,6 +35,7 @@ def search(
     since: dt.datetime | str | None = None,
     until: dt.datetime | str | None = None,
     reverse: bool = False,
+    log_events: bool = False,
 ) -> Iterator[EventRecord]:
     """Iterate over the records of a directory's logs that match a query, in the order of time.
 
@@ -42,6 +44,7 @@ def search(
     since, until   from this time (included) to that (excluded): aware datetimes, or texts as
                    "2026-11-23T07:00:00Z", "yesterday" and "2h" (two hours ago)
     reverse        newest first; then few records are read for the first answers
+    log_events     True: also heartbeats, which otherwise come only where the query names them
 
     Each record's hash is checked; the chain between records is verify's work.  A regular
     expression may take a second of CPU time for one value; in other threads than the main one, it
@@ -56,7 +59,8 @@ def search(
         raise PathNotFound("there is no directory to search", path=path)
     now = dt.datetime.now(dt.UTC)
     scope = SearchScope(logs, _time(since, now), _time(until, now, end=True))
-    return _records(FileSearch((path,), _damaged), parse(query), scope, reverse=reverse)
+    asked = parse(query) if log_events else without_heartbeats(parse(query))
+    return _records(FileSearch((path,), _damaged), asked, scope, reverse=reverse)
 
 
 def _records(

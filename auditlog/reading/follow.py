@@ -7,6 +7,7 @@ Invariants (tests of the same name in tests/auditlog/reading/test_follow.py):
   newest       the last n records over all logs, in the order of their timestamps
   seamless     a later record is returned exactly once, through rotation and compression
   whole        a line is not returned before its LF is written
+  shown        what is not to be shown is not counted among the newest, and never returned
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from auditlog.format.record import Record, parse_header
+from auditlog.format.record import Header, Record, parse_header
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form
 
@@ -36,12 +37,13 @@ class Follower:
     """Follows the logs of several directories.
 
     ``damaged`` is called with segment and offset of each line that is not a record; ``wanted``
-    chooses logs by id.
+    chooses logs by id, ``shown`` records by their header.
     """
 
     directories: Sequence[Path]
     damaged: Callable[[str, int], None]
     wanted: Callable[[str], bool] = lambda _log: True
+    shown: Callable[[Header], bool] = lambda _header: True
     _positions: dict[LogId, tuple[SegmentName, int]] = field(default_factory=dict)
 
     @property
@@ -54,16 +56,31 @@ class Follower:
         candidates: list[list[Record]] = []
         for log, segments in self._logs():
             found: list[tuple[int, bytes, SegmentFile]] = []
+            needed = count
             for segment in reversed(segments):
-                lines = _last_lines(segment, count - len(found))
+                lines = self._last_shown(segment, needed)
                 if segment is segments[-1]:
                     self._positions[log] = (segment.name, self._end(segment, lines))
                 found = [(offset, line, segment) for offset, line in lines] + found
-                if len(found) >= count:
+                needed -= self._number_shown(lines)
+                if needed <= 0:
                     break
             candidates.append([*self._records(found)])
         merged = heapq.merge(*candidates, key=_order)
         return list(deque(merged, maxlen=count)) if count else []
+
+    def _last_shown(self, segment: SegmentFile, count: int) -> list[tuple[int, bytes]]:
+        """The last lines of a segment, from the one on with which ``count`` are shown."""
+        asked = count
+        while True:
+            lines = _last_lines(segment, asked)
+            if len(lines) < asked or self._number_shown(lines) >= count:
+                return lines
+            asked *= 4
+
+    def _number_shown(self, lines: list[tuple[int, bytes]]) -> int:
+        headers = (parse_header(line) for _, line in lines)
+        return sum(header is None or self.shown(header) for header in headers)
 
     def poll(self) -> list[Record]:
         """The records written since newest or the last poll.  Raises OSError, LogDamaged."""
@@ -97,7 +114,7 @@ class Follower:
             header = parse_header(line)
             if header is None:
                 self.damaged(segment.name.logical, offset)
-            else:
+            elif self.shown(header):
                 yield Record(line, header)
 
     def _end(self, segment: SegmentFile, lines: list[tuple[int, bytes]]) -> int:

@@ -294,3 +294,20 @@ def test_a_search_ends_with_an_explanation(run: Callable[..., Result], tmp_path:
     result = run("search", "details.x~'(a+)+$'", tmp_path)
     assert result.code == 2
     assert "takes more than a second on one value" in result.err
+
+
+def test_heartbeats_are_counted_when_they_are_asked_for(
+    run: Callable[..., Result], built: LogBuilder, tmp_path: Path
+) -> None:
+    built.append(5, event_type="log.heartbeat")
+    sink = SqliteSink("main", tmp_path / "audit.sqlite")
+    sink.deliver(shipments(built.lines))
+    sink.close()
+    for source in ("files", tmp_path / "audit.sqlite"):
+        for query, asking, number in (
+            ("", [], 30),
+            ("", ["--log-events"], 35),
+            ("event_type=log.heartbeat", [], 5),
+        ):
+            counted = run("search", query, built.directory, "--source", source, "--count", *asking)
+            assert counted.out == f"{number}\n", (source, query, asking)

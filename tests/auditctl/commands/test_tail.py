@@ -92,3 +92,14 @@ def test_a_line_is_as_wide_as_there_is_room(
     assert len(run("tail", tmp_path).out) > 300
     monkeypatch.setenv("COLUMNS", "70")
     assert len(run("tail", tmp_path).out.rstrip("\n")) == 70
+
+
+def test_heartbeats_are_shown_when_they_are_asked_for(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    built = write_log(tmp_path, records=3)
+    built.append(30, event_type="log.heartbeat")
+    assert run("tail", tmp_path, "-n", "2", "--json").out.encode() == b"".join(built.lines[1:3])
+    for asking in (["--log-events"], ["--query", "event_type=log.heartbeat"]):
+        shown = run("tail", tmp_path, "-n", "2", "--json", *asking).out
+        assert shown.encode() == b"".join(built.lines[-2:])

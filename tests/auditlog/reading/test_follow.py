@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,8 +12,6 @@ from tests.support.logs import LogBuilder, write_log
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def follower(directory: Path, damaged: list[tuple[str, int]] | None = None) -> Follower:
@@ -44,6 +43,29 @@ def test_newest_over_all_logs_and_forms(
         for record in follower(directory).newest(count)
     ]
     assert found == expected[len(expected) - min(count, len(expected)) :]
+
+
+@pytest.mark.parametrize("form", ["", ".zst"])
+def test_shown(tmp_path: Path, form: str) -> None:
+    """shown: what is not to be shown is not counted among the newest, and never returned"""
+    built = LogBuilder(tmp_path)
+    built.append(3)
+    built.append(50, event_type="log.heartbeat")
+    built.rotate()
+    built.append(2)
+    built.append(40, event_type="log.heartbeat")
+    built.rotate()
+    built.append(9, event_type="log.heartbeat")
+    if form:
+        built.compress(0, form)
+        built.compress(1, form)
+    looking = follower(tmp_path)
+    looking.shown = lambda header: header.event_type != "log.heartbeat"
+    assert [record.seq for record in looking.newest(4)] == [2, 3, 54, 55]
+    built.append(1, event_type="log.heartbeat")
+    (last,) = built.append(1)
+    assert [record.line for record in looking.poll()] == [last]
+    assert looking.poll() == []
 
 
 def test_newest_reads_back_past_long_lines(tmp_path: Path) -> None:
