@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import json
 import logging
 import re
 import ssl
@@ -113,6 +114,12 @@ def test_a_certificate_for_another_name_is_refused(
     assert server.log == []
 
 
+def named_as(version: dict[str, Any]) -> Response:
+    """Answer ``GET /`` as a cluster does that says this of its version, in no header."""
+    body = {"cluster_name": "secret", "version": version, "tagline": "You Know, for Search"}
+    return Response(json.dumps(body), 200, content_type="application/json")
+
+
 PAGE = Response("<html>secret content</html>", 200, content_type="text/html")
 
 
@@ -121,6 +128,9 @@ PAGE = Response("<html>secret content</html>", 200, content_type="text/html")
     [
         (PAGE, "it answered with status 200, text/html, from Werkzeug"),
         (Response("{}", 200, content_type="application/json"), "200, application/json, from Werk"),
+        (named_as({"distribution": "manticore", "number": "2.19.1"}), "200, application/json"),
+        (named_as({"distribution": "OpenSearch", "number": "2.19.1"}), "200, application/json"),
+        (named_as({"number": "9.5.0", "build_flavor": "default"}), "200, application/json"),
     ],
 )
 def test_named(httpserver: HTTPServer, answer: Response, words: str) -> None:
