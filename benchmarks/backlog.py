@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import auditlog
 from auditlog.format.index_names import IndexNames
 from auditlog.format.record import parse_header
-from benchmarks.workload import write_log
+from benchmarks.workload import chosen, write_log
 from shippers.item import Shipment
 from shippers.sinks.elasticsearch.bulk import bulk_body
 from shippers.sinks.elasticsearch.index_template import index_template
@@ -45,9 +45,12 @@ def server() -> Iterator[str]:
 
 @contextmanager
 def backlog(records: int) -> Iterator[Mapping[str, str]]:
-    """The server and one log of so many records to ship to it, as cases get to know of them."""
+    """The server and one log of so many records to ship to it, as cases get to know of them.
+
+    The records are those of the workload that was asked for.
+    """
     with server() as url, tempfile.TemporaryDirectory() as directory:
-        write_log(Path(directory), records, host="h")
+        write_log(Path(directory), records, host="h", workload=chosen())
         _warm(url, directory)
         yield {"BENCHMARK_LOG": directory, "BENCHMARK_URL": url}
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from benchmarks.workload import VARIABLE
+
 RESULTS = Path(__file__).parent / "results"
 
 NAMES = (
@@ -63,12 +65,22 @@ class Benchmark(Protocol):
     def setting(self) -> AbstractContextManager[Mapping[str, str]]: ...
 
 
+BY_WORKLOAD = ("shipper", "cost")  # those that can be run with either workload
+
+
 def load(name: str) -> Benchmark:
     return cast("Benchmark", importlib.import_module(f"benchmarks.{name}"))
 
 
-def run(name: str, rounds: int, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Run one benchmark and return the result that is stored and shown."""
+def run(
+    name: str, rounds: int, progress: Callable[[str], None], workload: str = "even"
+) -> dict[str, Any]:
+    """Run one benchmark and return the result that is stored and shown.
+
+    That of another workload than the even one is a result of its own.
+    """
+    os.environ[VARIABLE] = workload
+    even = workload == "even"
     benchmark = load(name)
     load_average = os.getloadavg()[1]
     samples: dict[str, list[float]] = {case: [] for case in benchmark.CASES}
@@ -83,10 +95,11 @@ def run(name: str, rounds: int, progress: Callable[[str], None]) -> dict[str, An
                 samples[case].append(figure)
                 progress(f"{name} {turn + 1}/{rounds} {case}: {figure:,.1f} {benchmark.UNIT}")
     return {
-        "name": name,
-        "title": benchmark.TITLE,
+        "name": name if even else f"{name}.{workload}",
+        "title": benchmark.TITLE if even else f"{benchmark.TITLE}, records with {workload}",
         "unit": benchmark.UNIT,
-        "command": f"python -m benchmarks {name} --rounds {rounds}",
+        "command": f"python -m benchmarks {name} --rounds {rounds}"
+        + ("" if even else f" --workload {workload}"),
         "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
         "machine": f"{_machine()}, load average before {load_average:.1f}",
         "notes": getattr(benchmark, "NOTES", ""),
