@@ -46,6 +46,13 @@ _WATCH_SECONDS: Final = 30.0
     metavar="FILE",
     help="List of expected logs or hosts, one per line; # starts a comment.",
 )
+@click.option(
+    "--policy",
+    "policy_path",
+    type=PATH,
+    metavar="FILE",
+    help="Trust policy; its witnesses say up to which record each log is witnessed.",
+)
 @click.option("--by-host", is_flag=True, help="Print one line per host instead of one per log.")
 @click.option("--all", "show_all", is_flag=True, help="Also print logs without problems.")
 @click.option("--watch", is_flag=True, help="Refresh every 30 seconds, until Ctrl-C.")
@@ -58,6 +65,7 @@ def fleet(
     config_path: Path | None,
     silent: dt.timedelta | None,
     inventory: Path | None,
+    policy_path: Path | None,
     by_host: bool,
     show_all: bool,
     watch: bool,
@@ -101,13 +109,23 @@ def fleet(
                 inventory=expected,
                 by_host=by_host,
             )
+            if policy_path is not None:
+                # Imported here: its libraries are needed with a policy only.
+                from auditctl.composition.witnessed import (  # noqa: PLC0415  (see above)
+                    seqs_of_witnesses,
+                )
+
+                seqs, silent_witnesses = seqs_of_witnesses(policy_path)
+                for text in silent_witnesses:
+                    render.say(f"auditctl: {text}")
+                found = found.with_witnessed(seqs)
             if as_json:
                 render.print_json(found.to_json(), indent=not watch)
             elif metrics:
                 for line in _metrics(found):
                     render.print_line(line)
             else:
-                _print(found, show_all=show_all)
+                _print(found, show_all=show_all, show_witnessed=policy_path is not None)
             if not watch:
                 return ExitCode.OK if found.ok else ExitCode.FAILED
             never.wait(_WATCH_SECONDS)
@@ -139,7 +157,7 @@ def _look_closely(source: FleetSource, log: LogSummary) -> Irregularities:
     )
 
 
-def _print(found: FleetReport, *, show_all: bool) -> None:
+def _print(found: FleetReport, *, show_all: bool, show_witnessed: bool) -> None:
     needing = [line for line in found.lines if line.problems]
     for line in needing:
         problems = "; ".join(map(render.clean, line.problems))
@@ -147,8 +165,17 @@ def _print(found: FleetReport, *, show_all: bool) -> None:
     if not needing:
         render.print_line(f"{render.paint('ok', 'green')} nothing needs attention")
     if show_all:
-        head = ("NAME", "RECORDS", "SEQ", "LAST RECORD")
+        head: tuple[str, ...] = ("NAME", "RECORDS", "SEQ", "LAST RECORD")
         rows = [_row(line, found.at) for line in found.lines]
+        if show_witnessed:
+            head += ("WITNESSED THROUGH",)
+            rows = [
+                (
+                    *row,
+                    "-" if line.witnessed_through_seq is None else str(line.witnessed_through_seq),
+                )
+                for row, line in zip(rows, found.lines, strict=True)
+            ]
         for text in render.table([head, *rows]):
             render.print_line(text)
     named = f"{len(needing):,} of {render.count(len(found.lines), 'line')}"

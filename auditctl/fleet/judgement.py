@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from auditctl.fleet.ranges import Irregularities, RangeCount, is_whole
@@ -18,7 +18,7 @@ from auditlog.format.record import format_timestamp
 from auditlog.format.segment_names import LogId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["FleetReport", "LogLine", "LogSummary", "judge"]
 
@@ -50,8 +50,10 @@ class LogLine:
     last_at: dt.datetime | None
     irregularities: Irregularities
     problems: tuple[str, ...]
+    witnessed_through_seq: int | None = None
 
     def to_json(self) -> dict[str, Any]:
+        witnessed = self.witnessed_through_seq
         return {
             "name": self.name,
             "records": self.records,
@@ -61,6 +63,7 @@ class LogLine:
             "gaps": [list(gap) for gap in self.irregularities.gaps],
             "forks": list(self.irregularities.forks),
             "problems": list(self.problems),
+            **({} if witnessed is None else {"witnessed_through_seq": witnessed}),
         }
 
 
@@ -74,6 +77,11 @@ class FleetReport:
     @property
     def ok(self) -> bool:
         return not any(line.problems for line in self.lines)
+
+    def with_witnessed(self, seqs: Mapping[str, int]) -> FleetReport:
+        """Return the report with the last witnessed record of each log in ``seqs``."""
+        lines = (replace(line, witnessed_through_seq=seqs.get(line.name)) for line in self.lines)
+        return replace(self, lines=tuple(lines))
 
     def to_json(self) -> dict[str, Any]:
         return {

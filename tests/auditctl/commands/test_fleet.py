@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from auditlog.evidence.note import Key
 from tests.support.logs import write_log
+from tests.support.witnesses import our_witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,3 +72,41 @@ def test_a_sink_that_is_not_there_is_said(run: Callable[..., Result], tmp_path: 
     unknown = run("fleet")
     assert unknown.code == 65
     assert "0 sinks are configured" in unknown.err
+
+
+def test_the_witnesses_say_through_which_record_each_log_is_witnessed(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two witnesses are a quorum together; one log came later, and one is none of the policy's."""
+    audit, policy, sink = tmp_path / "audit", tmp_path / "trust.policy", tmp_path / "audit.sqlite"
+    write_log(audit, records=40)
+    write_log(audit, "rbee-hive@hive1", records=5)
+    (tmp_path / "config.toml").write_text(
+        f'directories = ["{audit}"]\nstate_dir = "{tmp_path}/state"\nhost = "hive1"\n'
+        f'[evidence]\npolicy = "{policy}"\n'
+    )
+    monkeypatch.setenv("AUDITLOG_CONFIG", str(tmp_path / "config.toml"))
+    keys = run("evidence", "init", "--origin", "audit.example.com/hive1").out.splitlines()
+    keys = [line for line in keys if "rbee-hive" not in line]
+    parsed = [Key.parse(line.removeprefix("log ")) for line in keys]
+    with our_witness(tmp_path / "w1", parsed, "w1") as one:
+        with our_witness(tmp_path / "w2", parsed, "w2") as two:
+            witnesses = [f"witness {each.name} {each.key} {each.url}" for each in (one, two)]
+            policy.write_text("\n".join([*keys, *witnesses, "group g 2 w1 w2", "quorum g", ""]))
+            run("evidence", "sign", "--wait", "60s")
+            run("emit", audit, "--service", "queen-rbee", "--host", "hive1", "task.late")
+            assert run("ship", audit, "--to", sink, "--once").code == 0
+            shown = run("fleet", sink, "--all", "--policy", policy)
+            assert re.search(r"LAST RECORD +WITNESSED THROUGH\n", shown.out)
+            assert re.search(r"queen-rbee@hive1 .* 40\n", shown.out), shown.out
+            assert re.search(r"rbee-hive@hive1 .* -\n", shown.out), shown.out
+            listed = run("fleet", sink, "--policy", policy, "--json").json["lines"]
+            seqs = {line["name"]: line.get("witnessed_through_seq") for line in listed}
+            assert seqs["queen-rbee@hive1"] == 40
+            assert seqs["rbee-hive@hive1"] is None
+        alone = run("fleet", sink, "--all", "--policy", policy)
+        assert "witness w2: " in alone.err
+        assert re.search(r"queen-rbee@hive1 .* 0\n", alone.out), "one of two is no quorum"
+    without = run("fleet", sink, "--all", "--json").json["lines"]
+    assert not any("witnessed_through_seq" in line for line in without)
+    assert "WITNESSED" not in run("fleet", sink, "--all").out
