@@ -144,6 +144,8 @@ def lay_out_services(host: BootedHost) -> None:
     """The example services below /opt/rbee, with a token, a model and their dependencies."""
     place = host.root / "opt/rbee"
     shutil.copytree(ROOT / "examples/rbee", place / "rbee")
+    # A checkout below /tmp is not seen there.
+    shutil.copy(ROOT / "requirements/dev.txt", place / "constraints.txt")
     (place / "sources").mkdir()
     (place / "sources/llama.gguf").write_bytes(MODEL)
     tokens = {user: f"{user}-token" for user in SCOPES}
@@ -157,7 +159,7 @@ def lay_out_services(host: BootedHost) -> None:
 
 
 def install_what_services_need(host: BootedHost) -> None:
-    pip = f"/opt/auditlog/bin/pip install --quiet -c {ROOT}/requirements/dev.txt"
+    pip = "/opt/auditlog/bin/pip install --quiet -c /opt/rbee/constraints.txt"
     host.shell(f"{pip} starlette uvicorn httpx psutil", network=False)
 
 
