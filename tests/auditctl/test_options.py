@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EMPTY_MEANS_SOMETHING = {
     "search query",
+    "archive search query",
     "tail --query",
     "export --query",
     "emit --reason",
