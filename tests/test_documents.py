@@ -101,15 +101,16 @@ def test_testing(tmp_path: Path) -> None:
 
 
 def test_search(tmp_path: Path) -> None:
-    numbers, records, request, raw, proven, indexed, _ = Document.read(DOCS / "investigate.md").run(
-        tmp_path
-    )[1:]
+    printed = Document.read(DOCS / "investigate.md").run(tmp_path)[1:]
+    numbers, records, request, raw, proven, beats, indexed, _ = printed
     assert "auth_failure              5" in numbers
     assert all(" auth_failure[" in line for line in records.splitlines()[:3])
     assert records.count("pool.drained") == 1
     assert "details.nodes      3" in request
     assert raw.startswith('{"v":1,')
     assert proven == "7\n"
+    none, everything = map(int, beats.split())
+    assert none == 0 < everything
     assert indexed.count("mallory") == 2
 
 
