@@ -176,7 +176,9 @@ def rotate(config_path: Path | None, *, directory: Path | None, finish: bool, re
     render.say(f"SHA-256 of the public key: {new.key.fingerprint()}")
     _print_log_lines(config, directories, [new, old])
     if finish:
-        render.print_line(f"revoked {old.key} {dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}")
+        # Cosignatures have whole seconds: those of the second that is running count as well.
+        until = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
+        render.print_line(f"revoked {old.key} {until:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def _replace_key(path: Path, previous_path: Path, old: Signer, new: Signer) -> None:
