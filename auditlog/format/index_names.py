@@ -28,6 +28,7 @@ IndexPeriod = Literal["day", "week", "month"]
 
 _MOST_BUCKETS: Final = 1000
 _BUCKET: Final = re.compile(r"\{bucket:([0-9]{1,4})\}", re.ASCII)
+_BUCKET_AND_DASH: Final = re.compile(f"-?{_BUCKET.pattern}", re.ASCII)
 _DATED: Final = re.compile(
     r"-([0-9]{4})\.(?:([0-9]{2})\.([0-9]{2})|w([0-9]{2})|([0-9]{2}))", re.ASCII
 )
@@ -60,7 +61,9 @@ class IndexNames:
     @property
     def plain(self) -> str:
         """The prefix without its bucket, as a name for what belongs to all indices."""
-        return _BUCKET.sub("", self.prefix).replace("--", "-").strip("-")
+        if _BUCKET.search(self.prefix) is None:
+            return self.prefix
+        return _BUCKET_AND_DASH.sub("", self.prefix).lstrip("-")
 
     def of_source(self, source: str) -> IndexNames:
         """``llama-orch-audit`` and a source ``journal`` give ``llama-orch-journal``."""
