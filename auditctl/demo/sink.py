@@ -14,6 +14,9 @@ from auditctl.demo.stage import DemoFailed
 __all__ = ["INDEX_PREFIX", "ElasticsearchView", "SinkView", "SqliteView", "view"]
 
 
+_STARTING = 503
+"""The answer of a cluster while the shards of a new index are about to start."""
+
 INDEX_PREFIX = "llama-orch-demo"
 """Indices of the demo's own: what it ships must not end up among real records."""
 
@@ -78,9 +81,17 @@ class ElasticsearchView:
             ) from error
 
     def count(self) -> int:
+        from elasticsearch import ApiError  # noqa: PLC0415  (as above)
+
         with self._asking():
             self._client.indices.refresh(index=self._PATTERN, ignore_unavailable=True)
-            return int(self._client.count(index=self._PATTERN, ignore_unavailable=True)["count"])
+            try:
+                found = self._client.count(index=self._PATTERN, ignore_unavailable=True)
+            except ApiError as error:
+                if error.status_code != _STARTING:
+                    raise
+                return 0
+        return int(found["count"])
 
     def documents(self) -> Counter[tuple[str, int, str]]:
         found: Counter[tuple[str, int, str]] = Counter()
