@@ -38,6 +38,8 @@ from tests.support.programs import not_run, require
 from tests.support.rbee import Process, Rbee
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.timeout(900)  # all faults are made in the set-up, one after the other
+
 RULES: Final = {rule["alert"]: rule for _, rule in alerts()}
 THRESHOLDS: Final = {
     "shutdown_duration_seconds_bucket[15m]))\n          ) > 25": (
@@ -400,7 +402,10 @@ def heard(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
         site.damaged.stop(signal.SIGKILL)
         site.other.services["queen"].stop(signal.SIGKILL)
         given(expected)
-        eventually(lambda: critical <= heard.told.keys(), "all critical ones are told")
+        try:
+            eventually(lambda: critical <= heard.told.keys(), seconds=300)
+        except AssertionError:
+            pytest.fail(f"told to nobody: {sorted(critical - heard.told.keys())}")
         yield heard
 
 
