@@ -260,7 +260,7 @@ def test_monitoring(tmp_path: Path) -> None:
 
 
 def test_compose(tmp_path: Path) -> None:
-    """What needs no Docker; tests/operations/test_docker.py looks at the rest."""
+    """Run the parts that need no Docker; tests/operations/test_docker.py looks at the rest."""
     shutil.copytree(ROOT / "deploy/docker", tmp_path / "deploy/docker")
     (printed,) = Document.read(DOCS / "compose.md").run(tmp_path)
     assert "ok: 2 directories, 1 sink" in printed

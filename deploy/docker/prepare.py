@@ -14,7 +14,7 @@ SCOPES = {
     "alice": ["tasks", "pools", "nodes", "models"],
     "queen-rbee": ["executions"],
 }
-"""Who may use the services, and for what; see examples/rbee/tokens.py."""
+"""Users of the services and their scopes; see examples/rbee/tokens.py."""
 TOKEN_FILES = {"alice": "alice.token", "queen-rbee": "hive.token"}
 SECRET_FILES = {"admin": "admin.secret", "writer": "archive.secret", "reader": "reader.secret"}
 ACTIONS = {  # as docs/archive.md gives them

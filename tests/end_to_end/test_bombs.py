@@ -161,7 +161,7 @@ def test_an_archive(tmp_path: Path, bomb: str) -> None:
     assert str(path) in said
 
 
-# What an auditor unpacked -------------------------------------------------------------------------
+# Exports that an auditor unpacked -----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -416,9 +416,9 @@ COUNTERS: Final = """
 OF_DISKS: Final = {
     *("AuditSpaceLow", "AuditSpaceCritical", "AuditWriterStalled", "LowDiskSpace", "LowMemory"),
 }
-"""What needs a small disk, or another /proc/meminfo, to be mounted."""
+"""Alerts that need a small disk, or another /proc/meminfo, to be mounted."""
 LAST: Final = {"AuditAgentDown", "AuditHostSilent", "ServiceDown"}
-"""What fires when others cannot any more."""
+"""Alerts whose faults end what the others need."""
 
 
 @pytest.mark.parametrize("name", RULES)

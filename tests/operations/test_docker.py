@@ -201,7 +201,7 @@ def test_the_configurations_are_accepted_and_name_what_is_there(
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
-    """What prepare.py makes, in a copy of its directory."""
+    """Return the secrets that prepare.py makes in a copy of its directory."""
     (tmp_path / "prepare.py").write_bytes((HERE / "prepare.py").read_bytes())
     subprocess.run([sys.executable, tmp_path / "prepare.py"], check=True, capture_output=True)
     return tmp_path / "secrets"

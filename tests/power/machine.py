@@ -222,7 +222,7 @@ def _initrd(kernel: Path, place: Path, guest: Guest) -> Path:
             shutil.copy(source, root / "source")
         else:
             shutil.copytree(source.parent, root / "source" / name, ignore=ignored)
-    # What is compiled here need not be compiled there, at each start of a slow machine.
+    # Compile here once, not at each start of a slow machine.
     for place_of_source in (root / "source", root / str(library)[1:]):
         compileall.compile_dir(place_of_source, quiet=2)
     shutil.copy(Path(__file__).with_name(guest.program), root / "source")

@@ -77,7 +77,7 @@ def look(disk: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """What a writer and an agent left that were killed, and what they had acknowledged."""
+    """Return the files and the acknowledgements of a writer and an agent that were killed."""
     disk = tmp_path_factory.mktemp("disk")
     guest = start_guest(disk)
     assert guest.stdout is not None

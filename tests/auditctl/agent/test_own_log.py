@@ -35,7 +35,7 @@ def heartbeats(directory: Path) -> list[dict[str, Any]]:
 
 
 def test_beats(tmp_path: Path) -> None:
-    """What was shipped since the last one is in it; and it is shipped itself."""
+    """A heartbeat counts the records shipped since the last one, and is shipped itself."""
     audit = tmp_path / "audit"
     write_log(audit, records=10)
     config = Config(

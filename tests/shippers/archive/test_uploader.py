@@ -26,7 +26,7 @@ def test_once(host: ArchivingHost) -> None:
 
 @pytest.mark.parametrize(("user", "stored"), [("writer", 2), ("admin", 1)])
 def test_unanswered(host: ArchivingHost, user: str, stored: int) -> None:
-    """Who may read finds the version of the first upload, who may not has one of the second."""
+    """A key that may read finds the first upload's version; a write-only key has the second's."""
     log = host.write(segments=1)
 
     def lose(method: str, *_: object) -> Disturbance:
