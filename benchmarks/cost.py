@@ -17,7 +17,7 @@ from benchmarks.agent_process import AgentProcess
 from benchmarks.backlog import indexed
 from benchmarks.harness import Case, Ratio
 from benchmarks.shipper import RECORDS, setting
-from shippers.item import Shipment
+from shippers.item import Item, Shipment
 from shippers.outcome import INDEXED, DeliveryOutcome
 from shippers.service import ShippingService
 from shippers.sinks.elasticsearch.index_template import index_template
@@ -38,8 +38,11 @@ class _Nowhere:
     name = address = "nowhere"
     max_in_flight = 3
 
-    def deliver(self, records: Sequence[Shipment]) -> list[DeliveryOutcome]:
-        return [INDEXED] * len(records)
+    def deliver(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
+        return [INDEXED] * len(items)
+
+    def installations(self, log: str) -> frozenset[str]:  # noqa: ARG002  (the protocol's name)
+        return frozenset()
 
     def close(self) -> None:
         pass

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import auditlog
 from benchmarks.harness import Case, Ratio
@@ -43,7 +44,7 @@ def _percentile(seconds: list[float], share: float) -> float:
     return sorted(seconds)[int(len(seconds) * share)] * 1e6
 
 
-def _emits(flush: str, count: int) -> list[float]:
+def _emits(flush: Literal["immediate", "batched", "disabled"], count: int) -> list[float]:
     with (
         tempfile.TemporaryDirectory() as directory,
         auditlog.open(directory, service="queen-rbee", host="hive1", flush=flush) as log,

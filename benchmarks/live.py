@@ -22,7 +22,7 @@ from typing import Final
 from auditlog.format.record import parse_timestamp
 from benchmarks.backlog import server
 from benchmarks.harness import Case, Ratio
-from shippers.item import Shipment
+from shippers.item import Item, Shipment
 from shippers.outcome import INDEXED, DeliveryOutcome
 from shippers.service import ShippingService
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
@@ -64,10 +64,11 @@ class _Noting(ElasticsearchSink):
         self.appended: dict[int, float] = {}
         self.acknowledged: dict[int, float] = {}
 
-    def deliver(self, records: Sequence[Shipment]) -> list[DeliveryOutcome]:
-        outcomes = super().deliver(records)
+    def deliver(self, items: Sequence[Item]) -> list[DeliveryOutcome]:
+        outcomes = super().deliver(items)
         now = time.time()
-        for (_, header), outcome in zip(records, outcomes, strict=True):
+        for item, outcome in zip(items, outcomes, strict=True):
+            header = item.header if isinstance(item, Shipment) else None
             if header is not None and outcome is INDEXED:
                 self.appended[header.seq] = parse_timestamp(header.timestamp).timestamp()
                 self.acknowledged[header.seq] = now

@@ -17,6 +17,7 @@ import orjson
 from elasticsearch import Elasticsearch, helpers
 
 import auditlog
+from auditlog.format.index_names import IndexNames
 from auditlog.format.record import parse_header
 from benchmarks.backlog import BATCH, backlog
 from benchmarks.harness import Case, Ratio
@@ -58,8 +59,9 @@ def _measured(work: Callable[[Cluster, str, list[Shipment]], float]) -> float:
 
 def _preserialised(cluster: Cluster, prefix: str, shipments: list[Shipment]) -> float:
     """Two connections post bodies that are ready in memory; answers are read, not judged."""
+    names = IndexNames(prefix)
     bodies = [
-        bulk_body(shipments[start : start + BATCH], prefix)
+        bulk_body(shipments[start : start + BATCH], names)
         for start in range(0, len(shipments), BATCH)
     ]
     address = urlsplit(cluster.url).netloc

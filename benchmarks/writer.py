@@ -154,7 +154,7 @@ def _batched_without_redaction() -> float:
     """Measure the cost of cleaning: the same without the search for secrets and controls."""
     for name in ("Id", "Label", "Text"):  # before the first event is made: its code is written then
         field_kinds.KINDS[name].json = None
-    body.PLAIN_LENGTH = 1 << 30  # type: ignore[misc]  # a stub
+    vars(body)["PLAIN_LENGTH"] = 1 << 30  # no text is long enough to be looked at
     return _batched()
 
 
