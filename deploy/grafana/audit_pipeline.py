@@ -28,6 +28,7 @@ def audit_pipeline() -> Dashboard:
     _written(built)
     _shipped(built)
     _ended(built)
+    _archived(built)
     _witnessed(built)
     _fleet(built)
     _agent(built)
@@ -78,6 +79,12 @@ def _faults(built: dashboard.Dashboard) -> None:
             "Retention refused",
             f"sum(auditlog_retention_refused{_ALL})",
             says="1: the circuit breaker asks a person.",
+            limit=1,
+        ),
+        number(
+            "Archives in trouble",
+            f"sum(auditlog_archive_troubled{_ALL})",
+            says="Agents whose archive refuses uploads, or is late. Nothing is deleted meanwhile.",
             limit=1,
         ),
     ):
@@ -258,6 +265,50 @@ def _ended(built: dashboard.Dashboard) -> None:
             "Runs",
             {"{{instance}}": f"increase(auditlog_retention_runs_total{_ALL}[1d])"},
             says="In a day, one a directory.",
+        ),
+    ):
+        built.with_panel(panel)
+
+
+def _archived(built: dashboard.Dashboard) -> None:
+    built.with_row(dashboard.Row("Archived"))
+    for panel in (
+        graph(
+            "How late the archive is",
+            {"{{instance}}": f"time() - auditlog_archive_oldest_timestamp_seconds{_ALL}"},
+            "s",
+            says="Age of the oldest finished segment without upload; AuditArchiveTroubled above "
+            "late_after, six hours by default. No curve: nothing waits.",
+            limit=21_600,
+        ),
+        graph(
+            "Finished segments without upload",
+            {"{{instance}}": f"auditlog_archive_waiting_segments{_ALL}"},
+            says="Retention deletes none of them.",
+        ),
+        graph(
+            "Segments in the archive",
+            {"{{instance}}": f"auditlog_archive_stored_segments{_ALL}"},
+            says="Each is locked until retain has passed.",
+        ),
+        graph(
+            "Failed uploads",
+            {"{{instance}}": f"increase(auditlog_archive_upload_failures_total{_ALL}[1h])"},
+            says="In an hour; each is tried again. /readyz and the agent's log say why.",
+        ),
+        graph(
+            "Since the last manifest",
+            {"{{instance}}": f"time() - auditlog_archive_manifest_timestamp_seconds{_ALL}"},
+            "s",
+            says="One an hour by default, while segments are finished.",
+        ),
+        graph(
+            "Kept for the archive",
+            {
+                "{{instance}}": "sum by (instance) (auditlog_retention_kept_segments"
+                '{instance=~"$instance",reason="not_archived"})'
+            },
+            says="Segments that are old enough to go, and are not in the archive.",
         ),
     ):
         built.with_panel(panel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +63,18 @@ def test_every_metric_of_the_guide_has_a_panel() -> None:
     text = (DIRECTORY / "llama-orch-production.json").read_text("utf-8")
     missing = [name for name in GUIDE if name not in text]
     assert not missing
+
+
+def test_every_metric_of_the_agent_is_one_that_it_serves() -> None:
+    """By the document, which is held against the agent (tests/auditctl/agent/test_metrics.py)."""
+    documented = (DEPLOY.parent / "docs/metrics.md").read_text("utf-8")
+    named = {
+        name
+        for path in DASHBOARDS
+        for name in re.findall(r"\bauditlog_(?!writer_|fleet_)[a-z0-9_]+", path.read_text("utf-8"))
+    }
+    assert len([name for name in named if name.startswith("auditlog_archive_")]) >= 6
+    assert not {name for name in named if f"`{name}`" not in documented}
 
 
 def test_uids_are_unlike_and_the_provisioning_fits() -> None:
