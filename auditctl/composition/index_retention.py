@@ -47,7 +47,9 @@ _LISTED: Final = {
     "filter_path": "_shards.failed,indices.*.uuid,indices.*.primaries.docs.count,"
     "indices.*.total.store.size_in_bytes",
 }
-_HINT: Final = "The user needs the role in deploy/elasticsearch/role-auditlog_index_retention.json."
+_HINT: Final = (
+    "The user needs the role auditlog_index_retention of deploy/elasticsearch or deploy/opensearch."
+)
 
 
 class IndexRetention:

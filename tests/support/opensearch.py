@@ -34,7 +34,14 @@ from tests.support.ports import held_port
 __all__ = ["OpenSearchCluster", "OpenSearchServer"]
 
 VERSION: Final = "2.19.1"
-USERS: Final = ("shipper", "auditor", "setup", "erasure", "index_retention")
+_USERS: Final = {
+    **{
+        user: (f"auditlog_{user}",)
+        for user in ("shipper", "auditor", "setup", "erasure", "index_retention")
+    },
+    "reconciler": ("auditlog_shipper", "auditlog_auditor"),
+}
+"""The roles of each user."""
 _POM: Final = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 <modelVersion>4.0.0</modelVersion><groupId>tests</groupId><artifactId>opensearch</artifactId>
 <version>1</version><packaging>pom</packaging><dependencies><dependency>
@@ -74,7 +81,10 @@ _START_SECONDS: Final = 240.0
 
 @dataclass(frozen=True, slots=True)
 class OpenSearchCluster(Cluster):
-    """A running node; ``passwords`` by user, each of whom has the role ``auditlog_<user>``."""
+    """A running node; ``passwords`` by user, each of whom has the role of its name.
+
+    ``reconciler`` has those of the shipper and the auditor.
+    """
 
     ca_file: Path
     admin_file: Path
@@ -138,7 +148,7 @@ class OpenSearchServer:
                 cwd=self._base,
                 start_new_session=True,
             )
-        passwords = {name: secrets.token_urlsafe(24) for name in USERS}
+        passwords = {name: secrets.token_urlsafe(24) for name in _USERS}
         cluster = OpenSearchCluster(
             f"https://127.0.0.1:{port}",
             self._config / "ca.pem",
@@ -149,7 +159,7 @@ class OpenSearchServer:
         for name, role in roles.items():
             self._put(cluster, f"roles/{name}", role)
         for name, password in passwords.items():
-            user = {"password": password, "opendistro_security_roles": [f"auditlog_{name}"]}
+            user = {"password": password, "opendistro_security_roles": _USERS[name]}
             self._put(cluster, f"internalusers/{name}", user)
         return cluster
 

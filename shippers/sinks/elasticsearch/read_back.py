@@ -191,7 +191,8 @@ class ElasticsearchReadBack:
     def _refused(self, reason: str) -> SinkRefused:
         return SinkRefused(
             f"{self.address}: {self._names.pattern} cannot be read back: {reason}",
-            hint="The user needs the role in deploy/elasticsearch/role-auditlog_auditor.json.",
+            hint="The user needs the role auditlog_auditor of deploy/elasticsearch or"
+            " deploy/opensearch.",
         )
 
 

@@ -7,13 +7,14 @@ import subprocess
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
 from tests.support.elasticsearch import SecuredCluster
 from tests.support.logs import LogBuilder, write_log
+from tests.support.opensearch import OpenSearchCluster
 
 if TYPE_CHECKING:
     from tests.auditctl.conftest import Result
@@ -114,6 +115,31 @@ def test_a_sink_that_is_not_there_is_one_paragraph(
     assert run("reconcile", built.directory).code == 65
 
 
+def configured(
+    place: Path, built: LogBuilder, cluster: SecuredCluster | OpenSearchCluster, prefix: str
+) -> Callable[[str], tuple[str, ...]]:
+    """Write a configuration, and return the options of a command that somebody runs with it."""
+    if isinstance(cluster, OpenSearchCluster):
+        passwords = dict(cluster.passwords)
+    else:
+        passwords = {name: user.password for name, user in cluster.users.items()}
+    for name, password in passwords.items():
+        (place / name).write_text(password)
+    config = place / "config.toml"
+    config.write_text(
+        f"directories = ['{built.directory}']\n[sinks.main]\nkind = 'elasticsearch'\n"
+        f"urls = ['{cluster.url}']\nca_file = '{cluster.ca_file}'\n"
+        f"index_prefix = '{prefix}'\nreplicas = 0\n"
+        f"username = 'shipper'\npassword_file = '{place}/shipper'\n"
+    )
+
+    def options(name: str) -> tuple[str, ...]:
+        user = ("--username", name, "--password-file", f"{place}/{name}")
+        return ("--config", str(config), *user)
+
+    return options
+
+
 def test_the_roles_suffice_and_what_they_lack_is_said(
     run: Callable[..., Result],
     built: LogBuilder,
@@ -121,46 +147,63 @@ def test_the_roles_suffice_and_what_they_lack_is_said(
     tmp_path: Path,
 ) -> None:
     prefix = f"llama-orch-test-{uuid.uuid4().hex[:8]}"
-    for name, user in secured_elasticsearch.users.items():
-        (tmp_path / name).write_text(user.password)
-    config = tmp_path / "config.toml"
-    config.write_text(
-        f"directories = ['{built.directory}']\n[sinks.main]\nkind = 'elasticsearch'\n"
-        f"urls = ['{secured_elasticsearch.url}']\nca_file = '{secured_elasticsearch.ca_file}'\n"
-        f"index_prefix = '{prefix}'\nreplicas = 0\n"
-        f"username = 'shipper'\npassword_file = '{tmp_path}/shipper'\n"
-    )
-
-    def user(name: str) -> tuple[str, ...]:
-        return (
-            "--config",
-            str(config),
-            "--username",
-            name,
-            "--password-file",
-            f"{tmp_path}/{name}",
-        )
-
+    user = configured(tmp_path, built, secured_elasticsearch, prefix)
     try:
-        assert run("setup", "elasticsearch", *user("setup")).code == 0
-        assert run("ship", "--config", config, "--once").code == 0
-        refused = run("reconcile", "--config", config)
-        assert refused.code == 1
-        assert "cannot be read back" in refused.err
-        assert "role-auditlog_auditor.json" in refused.err
-        index = f"{prefix}-2026.11.23"
-        gone = f"/{index}/_doc/queen-rbee@hive1:5?refresh=true"
-        assert secured_elasticsearch.request("DELETE", gone)[0] == 200
-        auditor = run("verify", "--against", "main", *user("auditor"), "--json")
-        assert auditor.code == 1
-        assert auditor.json["against"]["totals"]["missing"] == 1
-        mended = run("reconcile", *user("reconciler"), "--json")
-        assert (mended.code, mended.json["totals"]["reshipped"]) == (0, 1)
-        status, document = secured_elasticsearch.request("GET", gone.partition("?")[0])
-        assert (status, document["_source"]) == (200, orjson.loads(built.lines[4]))
+        check_roles_suffice(run, built, user, secured_elasticsearch.request, prefix)
     finally:
         secured_elasticsearch.request("DELETE", f"/{prefix}-2026.11.23")
         secured_elasticsearch.request("DELETE", f"/_index_template/{prefix}")
+
+
+def test_the_roles_suffice_in_opensearch(
+    run: Callable[..., Result], built: LogBuilder, opensearch: OpenSearchCluster, tmp_path: Path
+) -> None:
+    prefix = f"llama-orch-audit-{uuid.uuid4().hex[:8]}"
+    user = configured(tmp_path, built, opensearch, prefix)
+    try:
+        check_roles_suffice(run, built, user, opensearch.ask, prefix)
+    finally:
+        opensearch.forget(prefix)
+
+
+def check_roles_suffice(
+    run: Callable[..., Result],
+    built: LogBuilder,
+    user: Callable[[str], tuple[str, ...]],
+    ask: Callable[..., tuple[int, Any]],
+    prefix: str,
+) -> None:
+    """Reconcile with one record gone, one changed and one added; ``ask`` may do anything."""
+    assert run("setup", "elasticsearch", *user("setup")).code == 0
+    assert run("ship", *user("shipper")[:2], "--once").code == 0
+    refused = run("reconcile", *user("shipper"))
+    assert refused.code == 1
+    assert "cannot be read back" in refused.err
+    assert "the role auditlog_auditor of deploy/" in refused.err
+    assert run("reconcile", *user("reconciler"), "--dry-run").code == 0
+    place = f"/{prefix}-2026.11.23/_doc/queen-rbee@hive1"
+    assert ask("DELETE", f"{place}:5?refresh=true")[0] == 200
+    changed = orjson.loads(built.lines[6]) | {"outcome": "failure"}
+    assert ask("PUT", f"{place}:7?refresh=true", changed)[0] == 200
+    stranger = orjson.loads(built.lines[7]) | {"seq": 99}
+    assert ask("PUT", f"{place}:99?refresh=true", stranger)[0] == 201
+    auditor = run("verify", "--against", "main", *user("auditor"), "--json")
+    assert auditor.code == 1
+    totals = auditor.json["against"]["totals"]
+    assert (totals["missing"], totals["different"]) == (1, 1)
+    mended = run("reconcile", *user("reconciler"), "--json")
+    assert (mended.code, mended.json["totals"]["reshipped"]) == (3, 1)
+    (log,) = mended.json["logs"]
+    assert [(one["kind"], one["seq"]) for one in log["findings"]] == [
+        ("different", 7),
+        ("extra", 99),
+    ]
+    status, document = ask("GET", f"{place}:5")
+    assert (status, document["_source"]) == (200, orjson.loads(built.lines[4]))
+    for number in (7, 99):
+        assert ask("DELETE", f"{place}:{number}?refresh=true")[0] == 200
+    whole = run("reconcile", *user("reconciler"), "--json")
+    assert (whole.code, whole.json["totals"]["reshipped"], whole.json["ok"]) == (0, 1, True)
 
 
 def test_a_log_that_only_the_sink_has_is_missing_on_the_host(
