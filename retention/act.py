@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Protocol
 from auditlog import durable_fs
 from auditlog.errors import AuditLogError
 from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
-from retention import rules, tombstone_log
+from retention import tombstone_log
 from retention.compress import compress
 from retention.content import inspect
 from retention.errors import RetentionError, SegmentChanged, SegmentDamaged, Stopped
@@ -44,8 +44,9 @@ from retention.foreign_content import inspect_foreign
 from retention.foreign_forms import check_forms, compress_foreign, remove_forms
 from retention.gather import searched
 from retention.plan import Case, index_cases
-from retention.rules import RuleResult
+from retention.rules import holds_to_search
 from retention.subjects import AdoptedFile, Index, Segment
+from retention.verdict import RuleResult, first_keeping
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -195,7 +196,7 @@ def act(
 
 def _look_again(action: Action, work: Work) -> RuleResult | None:
     """Return what keeps the subject, where the rules or a sink now say so."""
-    found = rules.first_keeping(*work.case, ageless=action.reason == "size")
+    found = first_keeping(*work.case, ageless=action.reason == "size")
     if found is None and action.action == "delete" and (lacking := work.lacking()):
         return RuleResult("not_in_index", True, lacking)
     return found
@@ -267,7 +268,7 @@ class FileHandler:
         if action.action == "delete":  # compression reads the whole file anyway
             content, forms = _inspect_forms(segment, stop)
         case = _again(action.case, segment, holds)
-        search = rules.holds_to_search(segment, case.group)
+        search = holds_to_search(segment, case.group)
         case = case._replace(subject=searched(segment, search, stop) if search else segment)
         return _SegmentWork(case, segment, policy, self, content, forms, stop, run)
 

@@ -35,8 +35,8 @@ from retention.policy import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from retention.groups import SubjectGroup
     from retention.policy import ForeignPolicy, IndexPolicy, RetentionPolicy
-    from retention.rules import SubjectGroup
     from retention.subjects import SinkCursors
 
 __all__ = [

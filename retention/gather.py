@@ -32,12 +32,14 @@ from auditlog.format.record import MAX_RECORD_BYTES, is_intact, parse_header
 from auditlog.format.segment_names import SegmentName, is_segment_name
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
-from retention import rules
 from retention.content import decoded
 from retention.errors import SegmentDamaged, StateDamaged
 from retention.foreign_gather import adopt, source_places
+from retention.groups import log_group
 from retention.matching import matching
+from retention.rules import holds_to_search
 from retention.subjects import DirectoryFacts, Segment, SinkCursor, SinkCursors
+from retention.verdict import first_keeping
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from auditlog.cursors import Cursor
     from auditlog.format.segment_names import LogId
     from auditlog.reading.inventory import Inventory, SegmentFile
+    from retention.groups import SubjectGroup
     from retention.holds import Hold
     from retention.policy import RetentionPolicy
 
@@ -145,10 +148,8 @@ class _SegmentReader:
                 segments[index] = _read(file)
         return segments
 
-    def _group(
-        self, log: LogId, segments: Sequence[Segment], cursors: SinkCursors
-    ) -> rules.SubjectGroup:
-        return rules.log_group(
+    def _group(self, log: LogId, segments: Sequence[Segment], cursors: SinkCursors) -> SubjectGroup:
+        return log_group(
             log,
             segments,
             policy=self.policy,
@@ -165,7 +166,7 @@ class _SegmentReader:
         newest = len(segments) - 1
         undecided = []
         for index, segment in enumerate(segments):
-            found = rules.first_keeping(segment, newest - index, group, ageless=ageless)
+            found = first_keeping(segment, newest - index, group, ageless=ageless)
             if found is not None and found.needs == "reading":
                 undecided.append(index)
         if undecided:
@@ -197,9 +198,9 @@ class _SegmentReader:
         newest = len(segments) - 1
         for index, segment in enumerate(segments):
             for ageless in (False, True) if self.policy.max_total_bytes is not None else (False,):
-                found = rules.first_keeping(segment, newest - index, group, ageless=ageless)
+                found = first_keeping(segment, newest - index, group, ageless=ageless)
                 if found is not None and found.needs == "search":
-                    holds = rules.holds_to_search(segment, group)
+                    holds = holds_to_search(segment, group)
                     segments[index] = searched(segment, holds, self.stop)
                     break
 

@@ -1,6 +1,6 @@
 """Decide what happens to every file of a directory, or every index of a sink.  Pure.
 
-``retention.rules`` judges each of them, ``make_room`` adds deletions for max_total_bytes, and
+``retention.verdict`` judges each of them, ``make_room`` adds deletions for max_total_bytes, and
 ``retention.breaker`` judges the whole.  A dry run, a real run and ``--json`` show the same plan.
 
 Invariants (tests of the same name in tests/retention/test_plan.py):
@@ -33,10 +33,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditlog.format.index_names import IndexNames
 from auditlog.format.record import format_timestamp
-from retention import breaker, rules
+from retention import breaker
 from retention.errors import RetentionError
+from retention.groups import foreign_group, index_group, log_group, pattern_group
 from retention.policy import format_duration
 from retention.subjects import AdoptedFile, Index, Segment
+from retention.verdict import is_removable, judge
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -45,10 +47,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from retention.breaker import LastIndexRun, LastRun, Refusal
+    from retention.groups import SubjectGroup
     from retention.holds import Hold
     from retention.policy import IndexPolicy, RetentionPolicy
-    from retention.rules import SubjectGroup, Verb
     from retention.subjects import DirectoryFacts, SinkCursors, Subject
+    from retention.verdict import Verb
 
 __all__ = [
     "Action",
@@ -230,9 +233,7 @@ def plan(
 
     ``simulated`` says that ``now`` was given by a person, so that it is not a clock that jumped.
     """
-    actions = [
-        Action(case, *rules.judge(*case)) for case in cases_of(facts, policy, cursors, holds, now)
-    ]
+    actions = [Action(case, *judge(*case)) for case in cases_of(facts, policy, cursors, holds, now)]
     over_bytes = 0
     if policy.max_total_bytes is not None:
         over_bytes = make_room(actions, policy.max_total_bytes)
@@ -257,12 +258,12 @@ def cases_of(
 ) -> Iterator[Case]:
     """List what there is to judge in a directory, in the order of its plan."""
     for log, segments in facts.segments.items():
-        group = rules.log_group(log, segments, policy=policy, cursors=cursors, holds=holds, now=now)
+        group = log_group(log, segments, policy=policy, cursors=cursors, holds=holds, now=now)
         newest = len(segments) - 1
         for index, segment in enumerate(segments):
             yield Case(segment, newest - index, group)
     patterns = {
-        foreign.pattern: rules.pattern_group(foreign, holds, now)
+        foreign.pattern: pattern_group(foreign, holds, now)
         for foreign in dict.fromkeys(file.foreign for file in facts.adopted)
     }
     # Newest last; damaged files do not count as newer, as their age is unknown.
@@ -271,7 +272,7 @@ def cases_of(
         pattern = file.foreign.pattern
         newer[pattern] -= not file.damage
         yield Case(file, newer[pattern], patterns[pattern])
-    others = rules.foreign_group(policy, now)
+    others = foreign_group(policy, now)
     for other in facts.foreign:
         yield Case(other, 0, others)
 
@@ -294,7 +295,7 @@ def make_room(actions: list[Action], limit_bytes: int) -> int:
         return 0
     for index in sorted(counted, key=lambda index: _age_order(actions[index])):
         action = actions[index]
-        if action.action == "delete" or not rules.is_removable(*action.case):
+        if action.action == "delete" or not is_removable(*action.case):
             continue
         if over <= 0 or action.action == "compress":
             break
@@ -373,7 +374,7 @@ def plan_indices(
     ``unarchived_from`` the first of which it has a segment that the archive lacks.
     """
     actions = tuple(
-        Action(case, *rules.judge(*case))
+        Action(case, *judge(*case))
         for case in index_cases(indices, policy, holds, now, (pending_from, unarchived_from))
     )
     refusals: list[Refusal] = []
@@ -405,7 +406,7 @@ def index_cases(
 
     ``waiting_from`` are ``pending_from`` and ``unarchived_from`` of plan_indices.
     """
-    group = rules.index_group(policy, holds, now, *waiting_from)
+    group = index_group(policy, holds, now, *waiting_from)
     names = IndexNames(policy.prefix)
     dated = [_dated(index, names.days(index.name)) for index in indices]
     days = sorted(index.day for index in dated if index.day is not None)

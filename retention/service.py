@@ -39,8 +39,8 @@ from retention.lock import locked
 from retention.memory import IndexRunStore, RunStore
 from retention.plan import DirectoryPlan, IndexPlan, Plan, Refused, plan, plan_indices
 from retention.policy import plain_name
-from retention.rules import RuleResult, explain
 from retention.tombstone_log import RetentionRun, TombstoneLog, recorded_holds
+from retention.verdict import RuleResult, explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

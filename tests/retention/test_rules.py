@@ -14,21 +14,12 @@ from hypothesis import strategies as st
 from auditlog.archived import ArchivedSpan
 from auditlog.format.segment_names import LogId
 from auditlog.reading.reader import Bounds
+from retention.groups import index_group, pattern_group
 from retention.holds import Hold
-from retention.plan import Action, DirectoryPlan, cases_of, plan
-from retention.policy import ForeignPolicy, IndexPolicy, RetentionPolicy
-from retention.rules import (
-    Verdict,
-    explain,
-    first_keeping,
-    index_group,
-    is_removable,
-    judge,
-    pattern_group,
-)
+from retention.plan import Action, DirectoryPlan, plan
+from retention.policy import ForeignPolicy, IndexPolicy
 from retention.subjects import (
     AdoptedFile,
-    DirectoryFacts,
     ForeignFile,
     Index,
     Segment,
@@ -36,10 +27,13 @@ from retention.subjects import (
     SinkCursors,
     SourceProgress,
 )
+from retention.verdict import Verdict, is_removable, judge
 from tests.support.foreign import content_at
 from tests.support.retention_facts import (
     DAY,
     LOG,
+    NO_GATE,
+    POLICY,
     START,
     Input,
     any_input,
@@ -48,15 +42,10 @@ from tests.support.retention_facts import (
     facts_of,
     gate_of,
     segment,
+    verdicts,
 )
 
-POLICY = RetentionPolicy(max_delete_fraction=1.0)
-NO_GATE = SinkCursors()
 FORMS_ZST = (".zst",)
-
-
-def verdicts(decided: DirectoryPlan) -> list[str]:
-    return [f"{action.action} {action.reason}" for action in decided.actions]
 
 
 def touched(decided: DirectoryPlan) -> list[Action]:
@@ -134,144 +123,13 @@ def test_newest(given_input: Input) -> None:
         assert not gone & set(names[-policy.of(str(log)).keep_at_least :])
 
 
-@given(any_input, st.timedeltas(dt.timedelta(0), 200 * DAY))
-def test_monotone(given_input: Input, later: dt.timedelta) -> None:
-    (facts, gate), policy, holds, now = given_input
-    lasting = [replace(hold, expires_at=None) for hold in holds]
-    given_input = ((facts, gate), policy, lasting, now)
-    before, after = decide(given_input), decide(given_input, later=later)
-    rank = {"keep": 0, "compress": 1, "delete": 2}
-    for one, other in zip(before.actions, after.actions, strict=True):
-        assert rank[one.action] <= rank[other.action]
-
-
-@given(any_input)
-def test_frugal(given_input: Input) -> None:
-    (facts, gate), policy, holds, now = given_input
-    unread: dict[LogId, tuple[Segment, ...]] = {}
-    sound: dict[LogId, tuple[Segment, ...]] = {}
-    for log, segments in facts.segments.items():
-        whole = tuple(found for found in segments if not found.damage)
-        if not whole:
-            continue
-        unread_log = {log: tuple(Segment(found.file) for found in whole)}
-        facts_of_names = DirectoryFacts(facts.directory, unread_log)
-        cases = cases_of(facts_of_names, policy, gate, holds, now)
-        findings = [first_keeping(*case) for case in cases]
-        opened = [found is not None and found.needs == "reading" for found in findings]
-        opened[-1] = True
-        sound[log] = whole
-        unread[log] = tuple(
-            found if read else Segment(found.file)
-            for found, read in zip(whole, opened, strict=True)
-        )
-    believed = SinkCursors(
-        gate.sinks,
-        {key: known for key, known in gate.cursors.items() if _fits(known, sound.get(key[1], ()))},
-    )
-    read = plan(DirectoryFacts(facts.directory, sound), policy, believed, holds, now)
-    names = plan(DirectoryFacts(facts.directory, unread), policy, believed, holds, now)
-    assert verdicts(read) == verdicts(names)
-
-
-def _fits(known: SinkCursor, segments: tuple[Segment, ...]) -> bool:
-    cursor = known.cursor
-    return cursor is not None and any(
-        found.file.name.logical == cursor.segment and cursor.hash != "f" * 64 for found in segments
-    )
-
-
-@given(any_input)
-def test_per_log(given_input: Input) -> None:
-    """The log's verdicts are those of a directory that holds it alone, under its own policy."""
-    (facts, gate), policy, holds, now = given_input
-    decided = decide(given_input)
-    for log, segments in facts.segments.items():
-        alone = plan(
-            DirectoryFacts(facts.directory, {log: segments}), policy.of(str(log)), gate, holds, now
-        )
-        ours = [action for action in decided.actions if action.subject.log == str(log)]
-        assert ours == list(alone.actions)
-
-
-@given(any_input)
-def test_explained(given_input: Input) -> None:
-    (facts, _), *_ = given_input
-    actions = iter(decide(given_input).actions)
-    for segments in facts.segments.values():
-        for index in range(len(segments)):
-            action = next(actions)
-            assert action.subject is segments[index]
-            findings = explain(*action.case)
-            keeping = [finding.rule for finding in findings if finding.keeps]
-            assert (keeping[0] if keeping else "age") == action.reason
-            assert all(finding.detail for finding in findings)
-            assert len(findings) >= 2
-
-
-@pytest.mark.parametrize("reason", ["held", "not_shipped"])
-def test_explained_where_the_name_decides_before_the_last_record(reason: str) -> None:
-    """Its day is old enough, and its last record is not; what keeps it is known by its name."""
-    facts = facts_of(segment(0, last_at=START + 23 * DAY / 24), segment(1))
-    gate = gate_of(None) if reason == "not_shipped" else NO_GATE
-    holds = [Hold("x", "legal", "audit")] if reason == "held" else []
-    now = START + 30.5 * DAY
-    action, _ = plan(facts, POLICY, gate, holds, now).actions
-    found = explain(*action.case)
-    assert [finding.rule for finding in found if finding.keeps] == [reason, "too_recent"]
-    assert action.reason == reason
-
-
 # The reasons, one by one --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("age_days", "forms", "verdict"),
-    [
-        (29.99, ("",), "keep too_recent"),
-        (30, ("",), "compress age"),
-        (89.99, ("",), "compress age"),
-        (89.99, FORMS_ZST, "keep too_recent"),
-        (90, FORMS_ZST, "delete age"),
-        (90, ("",), "delete age"),
-        (90, ("", ".zst"), "delete age"),
-        (40, ("", ".zst"), "compress age"),
-    ],
-)
-def test_age_is_counted_from_the_last_record(
-    age_days: float, forms: tuple[str, ...], verdict: str
-) -> None:
-    old = segment(0, forms=forms, last_at=START + dt.timedelta(hours=23))
-    now = START + dt.timedelta(hours=23) + age_days * DAY
-    assert verdicts(plan(facts_of(old, segment(1)), POLICY, NO_GATE, (), now))[0] == verdict
-
-
-def test_a_clock_set_back_does_not_make_a_segment_older_than_its_day() -> None:
-    old = segment(50, last_at=START)
-    for age_days, verdict in ((29, "keep too_recent"), (89, "compress age"), (90, "delete age")):
-        now = START + (50 + age_days) * DAY
-        decided = plan(facts_of(old, segment(51)), POLICY, NO_GATE, (), now)
-        assert verdicts(decided)[0] == verdict
 
 
 @pytest.mark.parametrize(("forms", "reason"), [(("",), "active"), (FORMS_ZST, "newest")])
 def test_the_newest_segment_stays_for_ever(forms: tuple[str, ...], reason: str) -> None:
     decided = plan(facts_of(segment(0, forms=forms)), POLICY, NO_GATE, (), START + 9999 * DAY)
     assert verdicts(decided) == [f"keep {reason}"]
-
-
-def test_the_newest_few_are_compressed_but_not_deleted() -> None:
-    policy = RetentionPolicy(keep_at_least=3, max_delete_fraction=1.0)
-    facts = facts_of(segment(0), segment(1, forms=FORMS_ZST), segment(2), segment(3))
-    decided = plan(facts, policy, NO_GATE, (), START + 999 * DAY)
-    assert verdicts(decided) == ["delete age", "keep newest", "compress age", "keep active"]
-
-
-def test_the_proofs_of_deletions_are_not_deleted() -> None:
-    own = LogId("retention", "hive1")
-    facts = facts_of(segment(0, log=own, forms=FORMS_ZST), segment(1, log=own), segment(2, log=own))
-    decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
-    assert verdicts(decided) == ["keep proof", "compress age", "keep active"]
 
 
 def test_what_is_not_shipped_is_neither_compressed_nor_deleted() -> None:
@@ -377,26 +235,6 @@ def test_the_slowest_of_two_sinks_counts() -> None:
     assert "slow" in decided.actions[1].detail
 
 
-@pytest.mark.parametrize(
-    "known",
-    [
-        SinkCursor(),
-        SinkCursor(problem="has a damaged cursor"),
-        SinkCursor(cursor_at(segment(2), 29), "has a cursor at a record that is not here"),
-        SinkCursor(cursor_at(segment(2), 30, digest="f" * 64)),  # another log's hash at our seq
-        SinkCursor(cursor_at(segment(1), 20, digest="f" * 64)),
-        SinkCursor(cursor_at(segment(2), 31)),  # beyond the head: the log was begun anew
-        SinkCursor(replace(cursor_at(segment(2), 29), log="rbee-hive@hive1")),
-        SinkCursor(replace(cursor_at(segment(2), 29), segment="../passwd")),
-    ],
-)
-def test_a_missing_unreadable_or_foreign_cursor_keeps(known: SinkCursor) -> None:
-    facts = facts_of(segment(0), segment(1), segment(2))
-    gate = SinkCursors(("main",), {("main", LOG): known})
-    decided = plan(facts, POLICY, gate, (), START + 999 * DAY)
-    assert verdicts(decided) == ["keep not_shipped", "keep not_shipped", "keep active"]
-
-
 def test_a_held_segment_stays_until_the_hold_expires() -> None:
     facts = facts_of(segment(0), segment(1), segment(2))
     now = START + 999 * DAY
@@ -431,67 +269,6 @@ def test_what_is_damaged_or_foreign_stays() -> None:
     assert decided.kept() == {"damaged": 1, "active": 1, "foreign": 1}
 
 
-@pytest.mark.parametrize("second", [segment(1, first=9), segment(1, log=LOG, first=11)])
-def test_neighbours_that_do_not_meet_stay_both(second: Segment) -> None:
-    assert second.bounds is not None
-    second = replace(second, bounds=replace(second.bounds, first_prev_hash="e" * 64))
-    decided = plan(facts_of(segment(0), second, segment(2)), POLICY, NO_GATE, (), START + 999 * DAY)
-    assert verdicts(decided)[:2] == ["keep damaged", "keep damaged"]
-
-
-def test_a_gap_that_an_earlier_deletion_left_is_no_damage() -> None:
-    facts = facts_of(segment(0), segment(5), segment(6))
-    decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
-    assert verdicts(decided) == ["delete age", "delete age", "keep active"]
-
-
-def test_neighbours_are_compared_behind_a_segment_that_was_not_read_too() -> None:
-    third = segment(2)
-    assert third.bounds is not None
-    third = replace(third, bounds=replace(third.bounds, first_prev_hash="e" * 64))
-    facts = facts_of(segment(0, damage="torn"), segment(1), third, segment(3))
-    decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
-    assert verdicts(decided) == [*["keep damaged"] * 3, "keep active"]
-    assert "does not fit the beginning of the next" in decided.actions[1].detail
-    assert "does not fit the end of the segment before" in decided.actions[2].detail
-
-
-@pytest.mark.parametrize(
-    ("digest", "verdict"), [(None, "delete age"), ("f" * 64, "keep not_shipped")]
-)
-@pytest.mark.parametrize("seq", [10, 20, 30])
-def test_a_cursor_is_held_against_the_hashes_at_both_ends_of_a_segment(
-    seq: int, digest: str | None, verdict: str
-) -> None:
-    """Also where the segment that it names is gone already: the next one names its last hash."""
-    facts = facts_of(segment(1), segment(2))
-    cursor = cursor_at(segment(seq // 10 - 1), seq, digest=digest)
-    decided = plan(facts, POLICY, gate_of(cursor), (), START + 999 * DAY)
-    assert verdicts(decided)[0] == (verdict if seq > 10 else "keep not_shipped")
-    assert ("is not this log's" in decided.actions[0].detail) == (digest is not None)
-
-
-@pytest.mark.parametrize(
-    ("age", "keep_at_least", "detail"),
-    [
-        (40 * DAY, 1, "last record 40 d ago, compressed after 30d"),
-        (90 * DAY, 1, "last record 90 d ago, deleted after 90d"),
-        (40 * DAY, 3, "last record 40 d ago, compressed after 30d"),
-        (
-            90 * DAY,
-            3,
-            "last record 90 d ago, deleted after 90d; it is among the 3 newest of its log",
-        ),
-    ],
-)
-def test_the_detail_says_why_a_segment_is_not_deleted_yet(
-    age: dt.timedelta, keep_at_least: int, detail: str
-) -> None:
-    policy = RetentionPolicy(keep_at_least=keep_at_least, max_delete_fraction=1.0)
-    facts = facts_of(segment(0, last_at=START), segment(1))
-    assert plan(facts, policy, NO_GATE, (), START + age).actions[0].detail == detail
-
-
 # Daily indices ------------------------------------------------------------------------------
 
 INDICES = IndexPolicy("main", ("http://a:9200",), "p", 30 * DAY, 0.5)
@@ -521,21 +298,6 @@ def test_an_index_is_deleted_when_its_day_ended_long_ago_and_a_newer_one_is_ther
     assert judged_index(OLD - MOMENT)[:2] == ("keep", "too_recent")
     assert judged_index(OLD, 0) == ("keep", "newest", "none of the indices of main are newer")
     assert judged_index(OLD, day=None)[:2] == ("keep", "outside")
-
-
-@pytest.mark.parametrize(
-    ("since", "ago"),
-    [
-        (2 * DAY - MOMENT, "1 d ago"),
-        (DAY, "1 d ago"),
-        (DAY - MOMENT, "86399 s ago"),
-        (1.5 * dt.timedelta(seconds=1), "1 s ago"),
-        (dt.timedelta(0), "0 s ago"),
-        (-5 * dt.timedelta(seconds=1), "0 s ago"),
-    ],
-)
-def test_an_age_is_told_in_days_or_seconds(since: dt.timedelta, ago: str) -> None:
-    assert judged_index(ENDED + since).detail == f"its day ended {ago}, deleted after 30d"
 
 
 @pytest.mark.parametrize(

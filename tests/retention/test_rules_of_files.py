@@ -9,11 +9,12 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from retention.groups import pattern_group
 from retention.holds import Hold
 from retention.plan import cases_of
 from retention.policy import ForeignPolicy, RetentionPolicy
-from retention.rules import RuleResult, Verdict, explain, is_removable, judge, pattern_group
 from retention.subjects import AdoptedFile, DirectoryFacts, SinkCursors, SourceProgress
+from retention.verdict import RuleResult, Verdict, explain, is_removable, judge
 from tests.support.foreign import DAY, NOW, content_at
 
 RANK = {"keep": 0, "compress": 1, "delete": 2}

@@ -31,6 +31,8 @@ __all__ = [
     "DAY",
     "DIRECTORY",
     "LOG",
+    "NO_GATE",
+    "POLICY",
     "START",
     "Input",
     "any_input",
@@ -44,12 +46,15 @@ __all__ = [
     "instants",
     "policies",
     "segment",
+    "verdicts",
 ]
 
 DIRECTORY = Path("audit")
 LOG = LogId("queen-rbee", "hive1")
 START = dt.datetime(2026, 8, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
+POLICY = RetentionPolicy(max_delete_fraction=1.0)
+NO_GATE = SinkCursors()
 
 instants = st.integers(-5 * 86400, 400 * 86400).map(lambda s: START + dt.timedelta(seconds=s))
 
@@ -227,3 +232,8 @@ any_input = st.tuples(
 def decide(given_input: Input, *, later: dt.timedelta = dt.timedelta(0)) -> DirectoryPlan:
     (facts, gate), policy, holds, now = given_input
     return plan(facts, policy, gate, holds, now + later)
+
+
+def verdicts(decided: DirectoryPlan) -> list[str]:
+    """What is done with each subject, and why, in the order of the plan."""
+    return [f"{action.action} {action.reason}" for action in decided.actions]
