@@ -1,8 +1,6 @@
 """Apply a policy to input: redact secrets, and escape deceptive characters.
 
-Each secret becomes ``hmac-sha256:<12 hex>`` where it is strong enough that its keyed fingerprint
-tells nothing, else ``[redacted:<rule>]``.  Without a key, as in a message about an event, it is
-always the latter.
+Values are cleaned here, member by member; the texts in them by text_redactor.
 
 Texts that were found clean are remembered (a bounded set), as most recur; nobody can see that from
 outside.
@@ -19,9 +17,7 @@ Invariants (tests of the same name in tests/auditlog/redaction/test_redactor.py)
 from __future__ import annotations
 
 import datetime as dt
-import hmac
 import re
-import threading
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final
@@ -32,13 +28,13 @@ import orjson
 from auditlog.errors import InvalidEvent, RecordTooLarge
 from auditlog.format.record import MAX_RECORD_BYTES
 from auditlog.redaction.key_meaning import Meaning, meaning
-from auditlog.redaction.looks import is_fact, is_redacted, strong
-from auditlog.redaction.optional import find_optional, truncated
+from auditlog.redaction.looks import is_fact, is_redacted
+from auditlog.redaction.pairs import NAMING
 from auditlog.redaction.policy import Policy
-from auditlog.redaction.rules import DRAWN_AT_RANDOM, NO_DERIVATIVE, OPTIONAL_CLASSES
+from auditlog.redaction.rules import NO_DERIVATIVE, OPTIONAL_CLASSES
+from auditlog.redaction.secret_values import Hit, cookie_values, hides
 from auditlog.redaction.structures import named_members, paired, secret_columns, secret_items
-from auditlog.redaction.text_search import NAMING, Hit, TextSearch, cookie_values, hides
-from auditlog.redaction.visible import bare, escaped, sequences
+from auditlog.redaction.text_redactor import Replaced, TextRedactor
 
 __all__ = [
     "CHECKER",
@@ -47,7 +43,6 @@ __all__ = [
     "PLAIN_LENGTH",
     "UNCUT",
     "Redactor",
-    "Replaced",
     "escape",
 ]
 
@@ -61,17 +56,11 @@ _PLAIN_ID: Final = re.compile(r"[0-9a-f-]+|(?:[a-z0-9]{1,15}[-/._]){0,8}[a-z0-9]
 _MAX_REMEMBERED: Final = 4096
 _MAX_REMEMBERED_LENGTH: Final = 256
 _COUNTED_LENGTH: Final = 256
-_MAX_NESTED_JSON: Final = 4
-_JSON_STARTS: Final = ("{", "[", '"', " ", "\n", "\t", "\r")
-_JSON_ENDS: Final = ("}", "]", '"')
 _SCHEME: Final = re.compile(r"(?:bearer|basic|token|apikey|negotiate)\s+(?=\S)", re.IGNORECASE)
 _TABLES: Final = frozenset(
     {"columns", "column_names", "header", "headers", "fields", "names", "keys"}
 )
 _SPECIAL: Final = NAMING | _TABLES
-
-Replaced = tuple[int, int, str, str]
-"""Start and end in the given text, the rule, and what stands there instead."""
 
 
 class Redactor:
@@ -84,16 +73,14 @@ class Redactor:
 
     __slots__ = (
         "_classes",
-        "_given_key",
-        "_key",
+        "_full",
+        "_hidden",
         "_keys",
-        "_lock",
         "_meaning",
         "_most_bytes",
-        "_nested",
-        "_optional",
-        "_search",
-        "_show",
+        "_replaced",
+        "_resolved",
+        "_texts",
         "counts",
         "known",
         "odd",
@@ -107,28 +94,31 @@ class Redactor:
         key: Callable[[], bytes | None] = lambda: None,
         *,
         visible: bool = True,
-        nested: int = 0,
         most_bytes: int = MAX_RECORD_BYTES,
+        around: TextRedactor | None = None,
     ) -> None:
         self.policy = policy or Policy.default()
-        self._given_key = key
-        self._key: bytes | None = None
         self._classes = self.policy.classes
-        self._optional = self.policy.classes & OPTIONAL_CLASSES
         own = self.policy.secret_keys or self.policy.harmless_keys
         self._meaning = self.policy.meaning if own else meaning
-        patterns = {name: re.compile(pattern) for name, pattern in self.policy.patterns}
-        self._search = TextSearch(self._meaning, self._classes, patterns)
-        self._lock = threading.Lock()
-        self._nested = nested
         self._most_bytes = most_bytes
-        self._show = escaped if visible else _unchanged
-        self.counts: dict[str, int] = {}
+        self._texts = texts = TextRedactor(
+            self.policy,
+            self._meaning,
+            key,
+            _redact_json,
+            visible=visible,
+            most_bytes=most_bytes,
+            around=around,
+        )
+        self._full, self._hidden = texts.full, texts.hidden  # spares every text a call
+        self._resolved, self._replaced = texts.resolved, texts.replaced
+        self.counts = texts.counts
         self.known: dict[str, str] = {}
         """Texts found clean, with their JSON less its quotes."""
         self._keys: set[str] = set()
         """Keys found clean that name no secret."""
-        self.searches_all = bool(patterns or self._optional)
+        self.searches_all = bool(self.policy.patterns or self._classes & OPTIONAL_CLASSES)
         """Whether no text is plain by its characters alone, as the policy has rules of its own."""
         self.odd: Callable[[str], object] = _always if self.searches_all else _ODD
 
@@ -201,12 +191,11 @@ class Redactor:
 
     def explain(self, text: str) -> list[Replaced]:
         """List what would be replaced in a text, and by which rule."""
-        return self._replacements(text)
+        return self._texts.replacements(text)
 
     def counted(self) -> dict[str, int]:
         """How often each rule fired until now."""
-        with self._lock:
-            return dict(self.counts)
+        return self._texts.counted()
 
     # Values -----------------------------------------------------------------------------------
 
@@ -323,7 +312,7 @@ class Redactor:
         if found.kind == "cookie" and "=" in given:
             hits = cookie_values(given, 0, len(given))
             if hits:
-                return self._replaced(given, self._named_hits(given, hits))
+                return self._replaced(given, self._resolved(given, hits))
         if found.kind == "credentials" and (scheme := _SCHEME.match(given)) is not None:
             secret = given[scheme.end() :]
             if is_redacted(secret):
@@ -365,7 +354,7 @@ class Redactor:
             for index, start, end, rule in secret_items(value, self._meaning):
                 whole.setdefault(index, []).append((start, end, rule))
             for index, hits in whole.items():
-                cleaned[index] = self._replaced(value[index], self._named_hits(value[index], hits))
+                cleaned[index] = self._replaced(value[index], self._resolved(value[index], hits))
         return cleaned
 
     def _clean_scalar(self, value: Any, where: str, depth: int, room: list[int]) -> Any:
@@ -393,127 +382,29 @@ class Redactor:
             hint="Give strings, numbers, booleans, datetimes, lists or mappings.",
         )
 
-    # Texts ------------------------------------------------------------------------------------
 
-    def _full(self, text: str, where: str) -> str:
-        """Return the text after every rule was applied."""
-        if len(text) > self._most_bytes:
-            raise RecordTooLarge(
-                f"{where} alone has {len(text)} characters, a record {MAX_RECORD_BYTES} bytes",
-                hint="Log its length and a hash instead.",
-            )
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise InvalidEvent(
-                    f"{where} has a lone surrogate at character {error.start}",
-                    hint="Decode the bytes with errors='replace'.",
-                ) from None
-        return self._redacted(text)
-
-    def _redacted(self, text: str) -> str:
-        replacements = self._replacements(text)
-        text = self._replaced(text, replacements) if replacements else self._show(text)
-        if (
-            text[:1] in _JSON_STARTS
-            and "json" in self._classes
-            and self._nested < _MAX_NESTED_JSON
-            and text.rstrip()[-1:] in _JSON_ENDS
-        ):
-            return self._redact_json(text)
+def _redact_json(text: str, around: TextRedactor) -> str:
+    """Redact JSON inside a text by its structure."""
+    start = text.lstrip()[:1]
+    if start not in ("{", "[", '"') or len(text) < 6:
         return text
-
-    def _redact_json(self, text: str) -> str:
-        """Redact JSON inside a text by its structure."""
-        start = text.lstrip()[:1]
-        if start not in ("{", "[", '"') or len(text) < 6:
-            return text
-        try:
-            parsed = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return text
-        if isinstance(parsed, str):
-            inner = self._inner()._redacted(parsed)  # noqa: SLF001  (its own kind)
-            return text if inner == parsed else orjson.dumps(inner).decode()
-        if not isinstance(parsed, (dict, list)):
-            return text
-        try:
-            cleaned = self._inner().clean(parsed, "")
-        except (InvalidEvent, RecordTooLarge):
-            return text
-        return text if cleaned == parsed else orjson.dumps(cleaned).decode()
-
-    def _inner(self) -> Redactor:
-        """The same redaction for the values of JSON that a text holds."""
-        inner = Redactor(
-            self.policy,
-            self._given_key,
-            visible=False,
-            nested=self._nested + 1,
-            most_bytes=self._most_bytes,
-        )
-        inner.counts, inner._lock = self.counts, self._lock
-        return inner
-
-    def _replacements(self, text: str) -> list[Replaced]:
-        hits = self._find(text)
-        if sequences(text):
-            shown = bare(text)
-            for start, end, rule in self._find(shown.text):
-                hits.append((*shown.place(start, end), rule))
-        return self._named_hits(text, hits)
-
-    def _find(self, text: str) -> list[Hit]:
-        hits = self._search.find(text)
-        if self._optional:
-            find_optional(text, self._optional, hits)
-        return hits
-
-    def _named_hits(self, text: str, hits: list[Hit]) -> list[Replaced]:
-        """The hits without overlaps, in order, each with what stands for it."""
-        if not hits:
-            return []
-        hits.sort()
-        merged: list[Hit] = [hits[0]]
-        for start, end, rule in hits[1:]:
-            before = merged[-1]
-            if start < before[1]:
-                longer = end - start > before[1] - before[0]
-                weak = before[2] in NO_DERIVATIVE or (longer and rule not in NO_DERIVATIVE)
-                kept = before[2] if before[2] in NO_DERIVATIVE or not longer else rule
-                if not weak and rule in NO_DERIVATIVE:
-                    kept = rule
-                merged[-1] = (before[0], max(end, before[1]), kept)
-            else:
-                merged.append((start, end, rule))
-        return [
-            (start, end, rule, self._hidden(rule, _shown(text[start:end])))
-            for start, end, rule in merged
-            if not is_redacted(text[start:end])
-        ]
-
-    def _replaced(self, text: str, replacements: list[Replaced]) -> str:
-        """The text with the replacements, and all else made visible."""
-        pieces: list[str] = []
-        done = 0
-        for start, end, _, instead in replacements:
-            pieces += self._show(text[done:start]), instead
-            done = end
-        return "".join([*pieces, self._show(text[done:])])
-
-    def _hidden(self, rule: str, secret: str) -> str:
-        with self._lock:
-            self.counts[rule] = self.counts.get(rule, 0) + 1
-        if rule == "ip":
-            return truncated(secret)
-        if rule not in NO_DERIVATIVE and (rule in DRAWN_AT_RANDOM or strong(secret)):
-            if self._key is None:
-                self._key = self._given_key()
-            if self._key is not None:
-                digest = hmac.digest(self._key, secret.encode("utf-8", "surrogatepass"), "sha256")
-                return f"hmac-sha256:{digest.hex()[:12]}"
-        return f"[redacted:{rule}]"
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    inner = Redactor(
+        around.policy, around.key, visible=False, most_bytes=around.most_bytes, around=around
+    )
+    if isinstance(parsed, str):
+        redacted = inner._texts.redacted(parsed)  # noqa: SLF001  (its own kind)
+        return text if redacted == parsed else orjson.dumps(redacted).decode()
+    if not isinstance(parsed, (dict, list)):
+        return text
+    try:
+        cleaned = inner.clean(parsed, "")
+    except (InvalidEvent, RecordTooLarge):
+        return text
+    return text if cleaned == parsed else orjson.dumps(cleaned).decode()
 
 
 def escape(text: str) -> str:
@@ -521,16 +412,8 @@ def escape(text: str) -> str:
     return orjson.dumps(text)[1:-1].decode()
 
 
-def _unchanged(text: str) -> str:
-    return text
-
-
 def _always(_text: str) -> object:
     return True
-
-
-def _shown(text: str) -> str:
-    return bare(text).text if sequences(text) else text
 
 
 def _take(room: list[int], size: int, where: str) -> None:

@@ -12,17 +12,15 @@ Invariants (tests of the same name in tests/auditlog/redaction/test_structures.p
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from auditlog.redaction.command_lines import secret_arguments
 from auditlog.redaction.key_meaning import Meaning
 from auditlog.redaction.looks import guessed_password, is_fact, looks_random
-from auditlog.redaction.text_search import NAMING, VALUES
+from auditlog.redaction.pairs import NAMING, VALUES, Judge
 
 __all__ = ["named_members", "paired", "secret_columns", "secret_items"]
-
-Judge = Callable[[str], Meaning | None]
 
 _COLUMNS: Final = ("columns", "column_names", "header", "headers", "fields", "names", "keys")
 _ROWS: Final = ("rows", "values", "data", "records", "items", "entries")

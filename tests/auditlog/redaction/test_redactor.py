@@ -18,7 +18,6 @@ from tests.support.secrets import (
     HIDDEN,
     PASSWORDS,
     SECRET_KEYS,
-    STANDING_ALONE,
     STRANGE_TEXTS,
     WORDS,
 )
@@ -98,28 +97,6 @@ def test_what_is_hidden_keeps_its_shape_where_that_tells_nothing() -> None:
     assert KEYLESS.clean({"Cookie": "sid=x1; theme=d2"}, "d") == {
         "Cookie": "sid=[redacted:cookie]; theme=[redacted:cookie]"
     }
-
-
-@given(STANDING_ALONE, WORDS, WORDS)
-def test_one_token_has_one_fingerprint_wherever_it_stands(
-    secret: str, before: str, after: str
-) -> None:
-    print_of_it = _KEYED.text(secret, "x")
-    assert re.fullmatch(r"hmac-sha256:[0-9a-f]{12}", print_of_it)
-    assert _KEYED.text(f"{before} {secret} {after}", "x") == f"{before} {print_of_it} {after}"
-
-
-def test_another_key_gives_another_fingerprint_and_a_password_none() -> None:
-    token = "ghp_9aPxQ2LmZ7tRkV4bNsW8cJ1dHf6gY3uEoT5i"
-    assert _KEYED.text(token, "x") != Redactor(key=lambda: b"j" * 32).text(token, "x")
-    assert _KEYED.clean({"password": token}, "x") == {"password": "[redacted:password]"}
-    assert _KEYED.clean({"pin": "4711"}, "x") == {"pin": "[redacted:pin]"}
-
-
-def test_a_sequence_inside_of_a_token_does_not_change_its_fingerprint() -> None:
-    token = "ghp_9aPxQ2LmZ7tRkV4bNsW8cJ1dHf6gY3uEoT5i"
-    for inside in ("\x1b[0m", "\u200b", "\x00"):
-        assert _KEYED.text(token[:20] + inside + token[20:], "x") == _KEYED.text(token, "x")
 
 
 @given(_JSON)
@@ -221,12 +198,6 @@ def test_an_event_longer_than_a_record_is_refused_before_it_is_looked_at() -> No
         KEYLESS.text("x" * 65_536, "d")
     with pytest.raises(RecordTooLarge, match=r"up to d\[2\] the event has more than"):
         KEYLESS.clean(["x=" * 16_000] * 1000, "d")
-
-
-def test_redactions_are_counted_by_rule() -> None:
-    redactor = Redactor()
-    redactor.clean({"password": "a1", "note": "pin: 4711", "x": ["pin=4712"]}, "d")
-    assert redactor.counts == {"password": 1, "pin": 2}
 
 
 class _Level(enum.StrEnum):
