@@ -17,25 +17,21 @@ Invariants (tests of the same name in tests/auditlog/writer/test_log.py):
 from __future__ import annotations
 
 import datetime as dt
-import logging
-import os
 import sys
 import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypedDict, Unpack
+from typing import Any, Final, Self, TypedDict, Unpack
 
 from auditlog.errors import (
     AuditLogError,
     BufferFull,
     ForkedLog,
     InvalidEvent,
-    InvalidOption,
     LogClosed,
     LogFailed,
     NotDurableYet,
@@ -45,73 +41,28 @@ from auditlog.events.actor import Actor, Outcome, Resource, Severity
 from auditlog.events.base import Event
 from auditlog.events.body import service_host
 from auditlog.events.encode import EventEncoder
-from auditlog.events.values import LENIENT, ValueRules
-from auditlog.format.record import MAX_OVERHEAD_BYTES, MAX_RECORD_BYTES
+from auditlog.format.record import MAX_OVERHEAD_BYTES
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY
 from auditlog.redaction.installation_key import InstallationKey
-from auditlog.redaction.policy import Policy
 from auditlog.redaction.redactor import Redactor
 from auditlog.writer import lifetime, log_events
 from auditlog.writer.chain_head import ChainHead
-from auditlog.writer.clock import SECOND_NS, WallClock, to_ns
-from auditlog.writer.disk_space import DiskSpace, Watermarks
-from auditlog.writer.flush_policy import FlushPolicy
+from auditlog.writer.clock import SECOND_NS, WallClock
 from auditlog.writer.group_commit import GroupCommit, owned_by_caller
-from auditlog.writer.heartbeat import Heartbeats, HeartbeatSchedule
-from auditlog.writer.installation import make_installation
-from auditlog.writer.recovery import Recovered, began_ns
+from auditlog.writer.options import Acquire, Options
+from auditlog.writer.own_records import OwnRecords
 from auditlog.writer.salts import Salts
 from auditlog.writer.stats import Stats
 from auditlog.writer.ticket import Commit, Ticket, Waiter, seconds
 
-__all__ = ["Acquire", "EventFields", "Log", "Options"]
-
-
-class Locks(Protocol):
-    """The lock of a log, or of a log and its successor."""
-
-    def release(self) -> None: ...
-    def abandon(self) -> None: ...
-
-
-Acquire = Callable[[LogId], tuple[LogId, Locks, Recovered]]
-"""Takes the lock of a log and recovers it; with instance "auto" it chooses the instance."""
+__all__ = ["EventFields", "Log"]
 
 _UNNOTICED_NS: Final = 60 * SECOND_NS
 """A clock that moved further since the event before may have been stepped: compare it with the
 boot clock before the next record is made."""
 _PATIENT_SECONDS: Final = 30.0
 """How long opening and closing wait at least for a disk that reports no error."""
-
-_logger = logging.getLogger("auditlog")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a log is written; auditlog.open documents each."""
-
-    flush: FlushPolicy
-    max_segment_bytes: int
-    max_queue_bytes: int
-    block_seconds: float
-    watermarks: Watermarks
-    file_mode: int
-    clock: Callable[[], int]
-    values: ValueRules = LENIENT
-    redaction: Policy = field(default_factory=Policy)
-    max_segment_age_ns: int | None = None
-    heartbeats: Heartbeats = field(default_factory=Heartbeats)
-
-    def __post_init__(self) -> None:
-        if self.max_segment_bytes <= MAX_RECORD_BYTES or self.max_queue_bytes <= MAX_RECORD_BYTES:
-            raise InvalidOption(
-                f"max_segment_bytes and max_queue_bytes must be more than {MAX_RECORD_BYTES}"
-            )
-        if self.max_segment_age_ns is not None and self.max_segment_age_ns < SECOND_NS:
-            raise InvalidOption("max_segment_age must be a second or more")
-        if not self.block_seconds >= 0:
-            raise InvalidOption(f"block_timeout must not be negative: {self.block_seconds}")
 
 
 class EventFields(TypedDict, total=False):
@@ -137,12 +88,11 @@ class Log:
         self.directory = directory
         self._acquire = acquire
         self._options = options
-        self._policy = options.flush
         self._wake_at_events = (1, options.flush.max_events)
         self._wake_at_bytes = options.flush.max_bytes
         self._immediate = options.flush.at_once(critical=False, durable=False)
         self._hybrid = options.flush.at_once(critical=True, durable=False)
-        self._comfortable_bytes = options.max_queue_bytes - MAX_RECORD_BYTES - 1
+        self._comfortable_bytes = options.comfortable_bytes
         self._service_host = service_host(log_id.service, log_id.host)
         self._lock = threading.RLock()
         self._key = InstallationKey(directory / STATE_DIRECTORY)
@@ -152,11 +102,18 @@ class Log:
         self._deferred: deque[tuple[bytes, Ticket]] = deque()
         self._closed = self._warned_of_loop = False
         self._refusal: AuditLogError | None = None  # why no event is taken any more
-        self._refused = self._refused_in_all = 0
-        self._space = DiskSpace(directory, options.watermarks)
         self._clock = WallClock(options.clock)
         self._read_clock = options.clock
         self._clock_read = self._clock.last_ns
+        self._own = OwnRecords(
+            directory,
+            self._service_host,
+            options,
+            redaction_key=self._key,
+            clock=self._clock,
+            lock=self._lock,
+            is_over=lambda: self._refusal is not None,
+        )
         self._encode = EventEncoder(self._service_host, options.values, self._redactor).encode
         self._begin()
         lifetime.opened(self)
@@ -267,8 +224,8 @@ class Log:
             commit: Commit | None = None
             if self._refusal is None:
                 self._record_deferred()
-                self._record_refused()
-                commit = self._append(log_events.closed(self._service_host))
+                self._own.record_refused()
+                commit = self._own.append(log_events.closed(self._service_host))
                 self._refusal = LogClosed(
                     "the log was closed before this event",
                     path=self.directory,
@@ -305,7 +262,8 @@ class Log:
     def _record_successor(self, successor: str) -> None:
         """Record that another log goes on in the place of this one (see opening)."""
         with self._lock:
-            self._append(log_events.succeeded(self._service_host, successor, self._clock.read()))
+            body = log_events.succeeded(self._service_host, successor, self._clock.read())
+            self._own.append(body)
 
     def stats(self) -> Stats:
         """Figures for a metrics library."""
@@ -319,13 +277,13 @@ class Log:
                 written=max(0, commits.written_seq() - self._first_seq),
                 durable=max(0, commits.durable_seq - self._first_seq),
                 durable_bytes=commits.durable_bytes,
-                refused=self._refused_in_all,
+                refused=self._own.refused_in_all,
                 commits=commits.commits,
                 last_commit_seconds=commits.commit_seconds[-1] if slowest else 0.0,
                 commit_p99_seconds=slowest[int(len(slowest) * 0.99)] if slowest else 0.0,
                 last_seq=head.seq,
                 durable_seq=commits.durable_seq,
-                space=self._space.level,
+                space=self._own.space.level,
                 failed=commits.failure is not None,
                 redactions=dict(self._redactor.counts),
             )
@@ -359,7 +317,7 @@ class Log:
                 head = self._head
                 if (
                     self._refusal is not None
-                    or self._refused
+                    or self._own.refused
                     or head.queued_bytes > self._comfortable_bytes
                 ):
                     if ends_at is None:
@@ -370,7 +328,7 @@ class Log:
                 if waiter is None:
                     now = self._read_clock()
                     if not 0 <= now - self._clock_read < _UNNOTICED_NS:
-                        self._record_clock_step(now, self._clock.stepped())
+                        self._own.record_clock_step(now)
                     self._clock_read = now
                     commit = head.append(body, now)
                     if not at_once and (
@@ -399,11 +357,11 @@ class Log:
             raise self._refused_event()
         queued_bytes = self._head.queued_bytes
         if queued_bytes + size + MAX_OVERHEAD_BYTES <= self._options.max_queue_bytes:
-            self._record_refused()
+            self._own.record_refused()
             return None
         if time.monotonic() < give_up_at:
             return self._commits.room_waiter()
-        self._count_refusal()
+        self._own.count_refusal()
         raise BufferFull(
             f"{queued_bytes} bytes wait to become durable; the event was refused and counted",
             path=self.directory,
@@ -413,12 +371,8 @@ class Log:
     def _refused_event(self) -> AuditLogError:
         assert self._refusal is not None  # noqa: S101  (for the type checker)
         if self._commits.failure is not None and not self._closed:
-            self._count_refusal()  # reopen records how many there were
+            self._own.count_refusal()  # reopen records how many there were
         return self._refusal.again()
-
-    def _count_refusal(self) -> None:
-        self._refused += 1
-        self._refused_in_all += 1
 
     def _defer(self, body: bytes) -> Ticket:
         """Queue the event of a signal handler that interrupted this thread inside the log's lock.
@@ -439,7 +393,7 @@ class Log:
             try:
                 if self._refusal is not None:
                     raise self._refused_event()
-                ticket.recorded(self._append(body), self._head.seq, self._head.hash)
+                ticket.recorded(self._own.append(body), self._head.seq, self._head.hash)
             except AuditLogError as error:
                 ticket.refused(error)
 
@@ -463,12 +417,7 @@ class Log:
                 hint=f"Set a flag in the handler and call {method} from the main program.",
             )
 
-    def _append(self, body: bytes) -> Commit:
-        """Queue a record about the log itself."""
-        with self._lock:
-            return self._head.append(body, self._clock.read())
-
-    # The log about itself --------------------------------------------------------------------
+    # Beginning and failing -------------------------------------------------------------------
 
     def _begin(self) -> None:
         """Take the lock, go on behind the last record, say so in the chain and make that durable.
@@ -488,19 +437,20 @@ class Log:
         self._commits = GroupCommit(
             self.directory,
             self._head,
-            self._policy,
+            self._options.flush,
             self._lock,
             file_mode=self._options.file_mode,
             admit=self._record_deferred,
-            tick=self._tick,
+            tick=self._own.tick,
             failed=self._refuse,
             ended=lock.release,
         )
         self._wait_for = self._commits.wait
         self._file_lock = lock
         self._first_seq = recovered.seq
+        self._own.begin(self._head, self._commits)
         try:
-            commit = self._record_opening(recovered)
+            commit = self._own.record_opening(self.id, recovered)
             self._commits.start()
             if not self._wait(commit, None):
                 self._fail_stalled("the log's first records could not be made durable")
@@ -508,48 +458,7 @@ class Log:
         except BaseException:
             self._commits.stop(1.0)
             raise
-        self._heartbeat = self._schedule()
         self._refusal = None
-
-    def _schedule(self) -> HeartbeatSchedule:
-        return HeartbeatSchedule(
-            self._options.heartbeats.every,
-            time.monotonic(),
-            seq=self._head.seq,
-            refused=self._refused_in_all,
-        )
-
-    def _record_opening(self, recovered: Recovered) -> Commit:
-        now, me = self._clock.read(), self._service_host
-        self._head.resume(recovered, now)
-        if recovered.segment is not None:
-            self._commits.durable_seq = recovered.seq
-            if self._options.max_segment_age_ns is not None:
-                self._head.grow_older(now, began_ns(self.directory, recovered))
-            if now < (last_ns := to_ns(recovered.timestamp)):
-                self._record_clock_step(now, min(0, now - last_ns + SECOND_NS))
-        if (torn := recovered.torn) is not None:
-            self._append(log_events.recovered(me, torn))
-            _logger.warning(
-                "%s: %d bytes that a crash tore were cut from %s at byte %d and kept as %s",
-                self.id,
-                torn.size_bytes,
-                torn.segment,
-                torn.offset,
-                torn.kept,
-            )
-        return self._append(
-            log_events.opened(
-                me,
-                recovered,
-                pid=os.getpid(),
-                flush=self._policy.mode,
-                redaction_key=self._key.id(),
-                installation=make_installation(
-                    self.directory / STATE_DIRECTORY, self._options.file_mode
-                ),
-            )
-        )
 
     def _wait(self, commit: Commit, timeout: dt.timedelta | float | None) -> bool:
         """Wait when the log is opened or closed; whether the commit is done.
@@ -563,55 +472,6 @@ class Log:
         return self._commits.wait(commit, self._options.block_seconds) or (
             self._commits.stalled_by is None and self._commits.wait(commit, _PATIENT_SECONDS)
         )
-
-    def _record_refused(self) -> None:
-        if self._refused:
-            count, self._refused = self._refused, 0
-            self._append(log_events.events_refused(self._service_host, count))
-
-    def _record_clock_step(self, now: int, step: int) -> None:
-        if step:
-            body = log_events.clock_stepped(self._service_host, now, step)
-            self._head.append(body, now)
-            _logger.warning("%s: the clock was stepped by %.3f s", self.id, step / SECOND_NS)
-
-    def _tick(self) -> None:
-        """Once a second, on the commit thread: clock, space, refusals that found no room yet."""
-        with self._lock:
-            if self._refusal is not None:
-                return
-            now = self._clock.read()
-            self._record_clock_step(now, self._clock.stepped())
-            self._head.grow_older(now)
-            if self._head.queued_bytes < self._comfortable_bytes // 2:
-                self._record_refused()
-        self._record_heartbeat()
-        if (free := self._space.look()) is None:
-            return
-        with self._lock:
-            if self._refusal is not None:
-                return
-            self._append(log_events.space_low(self._service_host, self._space.level, free))
-            if self._space.level == "critical":
-                # Retention may compress what is sealed, never what is active.
-                self._head.rotate(self._clock.read())
-
-    def _record_heartbeat(self) -> None:
-        now = time.monotonic()
-        if not self._heartbeat.due(now):
-            return
-        counts = self._options.heartbeats.figures()  # the caller's code: without the lock
-        with self._lock:
-            if self._refusal is not None:
-                return
-            room = self._head.queued_bytes < self._comfortable_bytes // 2
-            if self._commits.stalled_by is not None or not room:
-                self._heartbeat.skip(now)
-                return
-            refused = self._refused_in_all
-            details = self._heartbeat.details(seq=self._head.seq, refused=refused)
-            self._append(log_events.heartbeat(self._service_host, details, counts))
-            self._heartbeat.beaten(now, seq=self._head.seq, refused=refused)
 
     def _fail_stalled(self, reason: str) -> None:
         stalled = self._commits.stalled_by

@@ -34,7 +34,8 @@ from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.disk_space import Watermarks
 from auditlog.writer.flush_policy import FlushPolicy, Mode
 from auditlog.writer.heartbeat import Heartbeats
-from auditlog.writer.log import Locks, Log, Options
+from auditlog.writer.log import Log
+from auditlog.writer.options import Locks, Options
 from auditlog.writer.recovery import Recovered, recover
 from auditlog.writer.ticket import seconds
 

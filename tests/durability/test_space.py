@@ -70,7 +70,7 @@ def test_a_full_disk_skips_heartbeats_and_the_next_one_says_so(
     free = os.statvfs(disk)
     ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 8192))
     log.emit("crash.test", details={"number": 1, "pad": "x" * 20_000})
-    skipped = log._heartbeat
+    skipped = log._own._heartbeat
     eventually(lambda: skipped.details(seq=0, refused=0)["skipped"] > 0)
     skipped_at = log.stats().last_seq
     ballast.unlink()

@@ -153,12 +153,12 @@ def test_accepts_what_a_log_writes_about_itself(tmp_path: Path) -> None:
         log.emit("pool.drained", details={"anything": [None, {}]})
         now[0] -= 3600 * SECOND_NS
         log.emit("pool.drained")
-        log._heartbeat._due_at = 0.0
-        log._tick()
+        log._own._heartbeat._due_at = 0.0
+        log._own.tick()
     segment = max(tmp_path.glob("*.ndjson"))
     segment.write_bytes(segment.read_bytes() + b'{"v":1,"log":"queen')
     with open_log(instance=None) as log:
-        log._refused = 3
+        log._own.refused = 3
         log.emit("pool.drained")
     now[0] -= 5 * 86400 * SECOND_NS
     with open_log() as log:

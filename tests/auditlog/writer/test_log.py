@@ -24,7 +24,6 @@ import pytest
 import auditlog
 from auditlog import durable_fs, events
 from auditlog.events.actor import Actor
-from auditlog.writer.clock import SECOND_NS
 from tests.support.unmeasured import unmeasured
 from tests.support.waiting import eventually, impatient
 
@@ -545,23 +544,6 @@ def test_a_full_segment_is_followed_by_the_next_part(tmp_path: Path) -> None:
     assert auditlog.verify(tmp_path).ok
 
 
-@pytest.mark.parametrize("back", [3_600 * 10**9, DAY_NS])
-def test_a_clock_stepped_back_is_recorded_and_the_day_stays(tmp_path: Path, back: int) -> None:
-    clock = Clock()
-    with open_log(tmp_path, clock=clock) as log:
-        log.emit("before.it")
-        clock.now_ns -= back
-        log.emit("after.it")
-    records = {record.event_type: record for record in auditlog.read(tmp_path, log_events=True)}
-    stepped = records["log.clock_stepped"].fields["details"]
-    assert stepped["step_seconds"] == pytest.approx(-back / 1e9, abs=5)
-    assert len(list(tmp_path.glob("*.ndjson"))) == 1
-    if back == DAY_NS:
-        assert records["after.it"].at.day == 23
-        assert records["after.it"].fields["details"]["clock_at"].startswith("2026-11-22T12:00:00")
-    assert auditlog.verify(tmp_path).ok
-
-
 def test_reopening_goes_on_in_the_same_segment_and_chain(tmp_path: Path) -> None:
     for _ in range(3):
         with open_log(tmp_path) as log:
@@ -795,34 +777,3 @@ def test_a_record_behind_its_segments_day_has_one_details_member(tmp_path: Path)
         assert record.line.count(b'"details":') <= 1
     (drained,) = auditlog.read(tmp_path, types="pool.drained")
     assert set(drained.details) == {"pool", "clock_at"}
-
-
-def test_a_quiet_log_goes_on_in_a_new_segment_when_this_one_is_old(tmp_path: Path) -> None:
-    now = [1_795_417_920 * SECOND_NS]
-
-    def opened() -> auditlog.Log:
-        return auditlog.open(
-            tmp_path,
-            service="queen-rbee",
-            host="hive1",
-            clock=lambda: now[0],
-            max_segment_age=dt.timedelta(hours=1),
-        )
-
-    def segments() -> list[str]:
-        return sorted(path.name[-11:] for path in tmp_path.glob("*.ndjson"))
-
-    with opened() as log:
-        log.emit("pool.drained")
-        now[0] += 3599 * SECOND_NS
-        log._tick()
-        assert segments() == ["0001.ndjson"]
-        now[0] += SECOND_NS
-        log._tick()
-        log.flush()
-        assert segments() == ["0001.ndjson", "0002.ndjson"]
-    for waited, expected in ((60, 2), (3500, 2), (100, 3)):
-        now[0] += waited * SECOND_NS
-        with opened():
-            assert len(segments()) == expected, "processes that live for seconds rotate, too"
-    assert auditlog.verify(tmp_path).ok
