@@ -14,7 +14,6 @@ Invariants (tests of the same name in tests/retention/test_tombstone_log.py):
 from __future__ import annotations
 
 import datetime as dt
-import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -263,19 +262,17 @@ class TombstoneLog:
 
     def _open(self) -> Log:
         # Imported here since most runs delete nothing, and need no writer.
-        from auditlog.writer.opening import OwnService, open_log  # noqa: PLC0415  (see above)
+        from auditlog.writer.opening import open_own_log  # noqa: PLC0415  (see above)
 
         deadline = time.monotonic() + self._patience.total_seconds()
         while True:
             try:
-                return open_log(
+                return open_own_log(
                     self._directory,
-                    service=OwnService(RETENTION_SERVICE),
+                    RETENTION_SERVICE,
                     host=self._host,
                     instance=self._instance or None,
-                    flush="batched",  # with flush="immediate", emit would wait for a full disk
-                    block_timeout=_TIMEOUT_SECONDS,
-                    group_readable=bool(self._directory.stat().st_mode & stat.S_IRGRP),
+                    patience_seconds=_TIMEOUT_SECONDS,
                 )
             except LogLocked:
                 if time.monotonic() >= deadline:

@@ -13,14 +13,12 @@ Invariants (tests of the same name in tests/auditctl/agent/test_own_log.py):
 from __future__ import annotations
 
 import logging
-import os
-import stat
 import threading
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import AuditLogError
 from auditlog.events.base import AGENT_SERVICE
-from auditlog.reading.inventory import scan
+from auditlog.reading.inventory import home_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -95,18 +93,16 @@ class OwnLog:
 
     def _open(self) -> Log:
         from auditlog.writer.heartbeat import Heartbeats  # noqa: PLC0415  (as the next)
-        from auditlog.writer.opening import OwnService, open_log  # noqa: PLC0415  (late: most runs of the program write no log)
+        from auditlog.writer.opening import open_own_log  # noqa: PLC0415  (late: most runs of the program write no log)
 
-        directory = _place(self._directories, self._id)
+        directory = home_of(self._id, self._directories)
         self._before = self._totals()
-        return open_log(
+        return open_own_log(
             directory,
-            service=OwnService(AGENT_SERVICE),
+            AGENT_SERVICE,
             host=self._id.host,
             instance=self._id.instance,
-            flush="batched",
-            block_timeout=_PATIENCE_SECONDS,
-            group_readable=bool(directory.stat().st_mode & stat.S_IRGRP),
+            patience_seconds=_PATIENCE_SECONDS,
             heartbeat=Heartbeats(self._every, self._counts),
         )
 
@@ -120,12 +116,3 @@ def delivered(stats: ShippingStats) -> Mapping[str, int]:
     """Return the totals that the agent's heartbeats have: records by their final outcome."""
     totals = stats.totals
     return {name: getattr(totals, name) for name in ("indexed", "duplicate", "quarantined")}
-
-
-def _place(directories: Sequence[Path], log: LogId) -> Path:
-    """The directory that has the log already; else the first that may be written to."""
-    for directory in directories:
-        if directory.is_dir() and log in scan(directory).logs:
-            return directory
-    usable = (each for each in directories if os.access(each, os.W_OK | os.X_OK))
-    return next(usable, directories[0])

@@ -8,7 +8,6 @@ Invariants (tests of the same name in tests/auditlog/evidence/test_checkpoint_lo
 from __future__ import annotations
 
 import logging
-import stat
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import AuditLogError
@@ -68,14 +67,11 @@ class CheckpointLog:
             self._log = None
 
     def _open(self) -> Log:
-        from auditlog.writer.opening import OwnService, open_log  # noqa: PLC0415  (only who signs needs it)
+        from auditlog.writer.opening import open_own_log  # noqa: PLC0415  (only who signs needs it)
 
-        directory = place_of_record(self._directories, self._host)
-        return open_log(
-            directory,
-            service=OwnService(CHECKPOINT_SERVICE),
+        return open_own_log(
+            place_of_record(self._directories, self._host),
+            CHECKPOINT_SERVICE,
             host=self._host,
-            flush="batched",
-            block_timeout=_PATIENCE_SECONDS,
-            group_readable=bool(directory.stat().st_mode & stat.S_IRGRP),
+            patience_seconds=_PATIENCE_SECONDS,
         )

@@ -17,7 +17,8 @@ from auditlog.evidence.note import MAX_NOTE_BYTES, Note
 from auditlog.evidence.stamping import newest_stamp
 from auditlog.evidence.witness_client import fetch_checkpoint, fetch_note
 from auditlog.format.record import decode
-from auditlog.reading.inventory import scan
+from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import home_of, scan
 from auditlog.reading.reader import iter_lines, open_any_form
 
 if TYPE_CHECKING:
@@ -57,13 +58,8 @@ def read_up_to(path: Path, most: int) -> bytes:
 
 
 def place_of_record(directories: Sequence[Path], host: str | None) -> Path:
-    """The directory of the log evidence@<host>: where it is; else the first that may be written."""
-    own = f"{CHECKPOINT_SERVICE}@{host or os.uname().nodename}"
-    for directory in directories:
-        if directory.is_dir() and own in map(str, scan(directory).logs):
-            return directory
-    usable = (each for each in directories if os.access(each, os.W_OK | os.X_OK))
-    return next(usable, directories[0])
+    """Return the directory of the log evidence@<host>."""
+    return home_of(LogId(CHECKPOINT_SERVICE, host or os.uname().nodename), directories)
 
 
 def from_file(path: Path) -> Candidate:

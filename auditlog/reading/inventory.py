@@ -25,9 +25,9 @@ from auditlog.errors import InvalidName
 from auditlog.format.segment_names import COMPRESSIONS, LogId, SegmentName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["STATE_DIRECTORY", "Inventory", "SegmentFile", "scan"]
+__all__ = ["STATE_DIRECTORY", "Inventory", "SegmentFile", "home_of", "scan"]
 
 STATE_DIRECTORY = ".auditlog"
 """The writer's own directory below a log directory, and the agent's by default."""
@@ -113,3 +113,15 @@ def scan(directory: str | os.PathLike[str], beginning: str = "") -> Inventory:
         {log: tuple(segments) for log, segments in sorted(logs.items())},
         tuple(sorted(foreign)),
     )
+
+
+def home_of(log: LogId, directories: Sequence[Path]) -> Path:
+    """Return the directory that has the log; else the first that may be written to, else the first.
+
+    Raises OSError where a directory cannot be listed.
+    """
+    for directory in directories:
+        if directory.is_dir() and log in scan(directory, f"{log}.").logs:
+            return directory
+    usable = (each for each in directories if os.access(each, os.W_OK | os.X_OK))
+    return next(usable, directories[0])

@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,7 +40,7 @@ from auditlog.writer.options import Locks, Options
 from auditlog.writer.recovery import Recovered, recover
 from auditlog.writer.ticket import seconds
 
-__all__ = ["OwnService", "lock_log", "lock_path", "open_log"]
+__all__ = ["OwnService", "lock_log", "lock_path", "open_log", "open_own_log"]
 
 _MAX_SLOTS: Final = 1000
 _PLAUSIBLE_NS: Final = 1_767_225_600 * SECOND_NS  # 2026-01-01
@@ -143,6 +144,32 @@ def open_log(
         raise
     except OSError as error:
         raise not_accessible(error, path) from error
+
+
+def open_own_log(
+    directory: Path,
+    service: str,
+    *,
+    host: str | None,
+    instance: str | None = None,
+    patience_seconds: float,
+    heartbeat: Heartbeats | None = None,
+) -> Log:
+    """Open the log of one of the library's own services; who may read the directory may read it.
+
+    Its events are batched, as emit would otherwise wait for a full disk, and nothing waits longer
+    than ``patience_seconds``.  Raises as open_log does.
+    """
+    return open_log(
+        directory,
+        service=OwnService(service),
+        host=host,
+        instance=instance,
+        flush="batched",
+        block_timeout=patience_seconds,
+        group_readable=bool(directory.stat().st_mode & stat.S_IRGRP),
+        heartbeat=heartbeat or Heartbeats(),
+    )
 
 
 def _is_ahead(recovered: Recovered, now_ns: int) -> bool:

@@ -24,7 +24,6 @@ import datetime as dt
 import logging
 import os
 import random
-import stat
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -36,8 +35,9 @@ from auditlog import durable_fs
 from auditlog.archived import ArchivedManifest, ArchiveMemory
 from auditlog.errors import AuditLogError
 from auditlog.events.base import ARCHIVE_SERVICE
-from auditlog.reading.inventory import scan
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.format.segment_names import LogId
+from auditlog.reading.inventory import home_of, scan
+from auditlog.writer.opening import open_own_log
 from shippers.archive.keys import manifest_key
 from shippers.archive.manifest import FIRST_SHA256, ArchiveManifest, encode
 from shippers.archive.uploader import upload_manifest, upload_segment
@@ -330,15 +330,11 @@ class ArchiveService:
                 _logger.warning("no directory may be written: the manifests alone are the record")
             self._unrecorded_told = True
             return None
-        having = (each for each in writable if self._own_log in map(str, scan(each).logs))
-        directory = next(having, writable[0])
-        return open_log(
-            directory,
-            service=OwnService(ARCHIVE_SERVICE),
+        return open_own_log(
+            home_of(LogId(ARCHIVE_SERVICE, self._host), writable),
+            ARCHIVE_SERVICE,
             host=self._host,
-            flush="batched",
-            block_timeout=_PATIENCE_SECONDS,
-            group_readable=bool(directory.stat().st_mode & stat.S_IRGRP),
+            patience_seconds=_PATIENCE_SECONDS,
         )
 
     def _describe(self, memory: ArchiveMemory) -> ArchiveStatus:

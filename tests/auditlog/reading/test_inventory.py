@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditlog.format.segment_names import SegmentName, is_segment_name
-from auditlog.reading.inventory import scan
+from auditlog.format.segment_names import LogId, SegmentName, is_segment_name
+from auditlog.reading.inventory import home_of, scan
 
 LOGS = ("queen-rbee@hive1", "queen-rbee@hive1+2", "rbee-hive@gpu.example.org")
 segment_names = st.builds(
@@ -140,6 +141,21 @@ def test_a_name_that_is_not_utf8_is_foreign(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff@b.2026-11-23.0001.ndjson"
     Path(os.fsdecode(path)).touch()
     assert len(scan(tmp_path).foreign) == 1
+
+
+def test_a_log_has_the_directory_that_holds_it_or_the_first_that_may_be_written(
+    tmp_path: Path,
+) -> None:
+    directories = [tmp_path / name for name in ("missing", "empty", "other", "home")]
+    for directory in directories[1:]:
+        directory.mkdir()
+    log, longer = LogId("queen", "hive1"), LogId("queen", "hive1.example")
+    (directories[2] / str(SegmentName(longer, dt.date(2026, 11, 23), 1))).touch()
+    assert home_of(log, directories) == directories[1]
+    (directories[3] / str(SegmentName(log, dt.date(2026, 11, 23), 1))).touch()
+    assert home_of(log, directories) == directories[3]
+    assert home_of(longer, directories) == directories[2]
+    assert home_of(log, directories[:1]) == directories[0]
 
 
 def test_a_missing_directory_is_an_os_error(tmp_path: Path) -> None:
