@@ -13,6 +13,7 @@ import zstandard
 
 from auditctl.main import main
 from auditlog.evidence.checkpoint_file import CheckpointFile
+from tests.support.host_places import HostPlaces
 from tests.support.logs import LogBuilder, write_log
 from tests.support.trees import witness
 
@@ -34,7 +35,7 @@ def unpack(archive: Path, place: Path) -> Path:
 
 
 @dataclass
-class SignedHost:
+class SignedHost(HostPlaces):
     """Three days of a log, five records each; ``policy`` wants two of three witnesses."""
 
     place: Path
@@ -52,22 +53,6 @@ class SignedHost:
         lines += [f"witness w{n} {witness(n).cosigner}" for n in (1, 2, 3)]
         host.policy.write_text("\n".join([*lines, "group g 2 w1 w2 w3", "quorum g", ""]))
         return host
-
-    @property
-    def audit(self) -> Path:
-        return self.place / "audit"
-
-    @property
-    def state(self) -> Path:
-        return self.place / "state"
-
-    @property
-    def config(self) -> Path:
-        return self.place / "config.toml"
-
-    @property
-    def policy(self) -> Path:
-        return self.place / "trust.policy"
 
     @property
     def checkpoints(self) -> Path:

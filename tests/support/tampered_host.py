@@ -15,7 +15,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -34,7 +33,9 @@ from auditlog.format.record import parse_header
 from auditlog.verification.continuous import ContinuousVerification
 from retention.policy import RetentionPolicy
 from retention.service import run_retention
+from tests.support.host_places import HostPlaces
 from tests.support.logs import make_line, write_log
+from tests.support.signed_host import unpack
 from tests.support.witnesses import our_witness
 
 __all__ = ["HIVE", "QUEEN", "RETENTION", "TamperedHost", "build", "resealed"]
@@ -44,7 +45,7 @@ DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class TamperedHost:
+class TamperedHost(HostPlaces):
     """``place`` has the directory of the logs, the state, the sink and the trust policy.
 
     ``stack`` is closed when the test is over.
@@ -52,22 +53,6 @@ class TamperedHost:
 
     place: Path
     stack: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
-
-    @property
-    def audit(self) -> Path:
-        return self.place / "audit"
-
-    @property
-    def state(self) -> Path:
-        return self.place / "state"
-
-    @property
-    def policy(self) -> Path:
-        return self.place / "trust.policy"
-
-    @property
-    def config(self) -> Path:
-        return self.place / "config.toml"
 
     def copy_to(self, place: Path) -> TamperedHost:
         shutil.copytree(self.place, place, symlinks=True)
@@ -266,10 +251,7 @@ class TamperedHost:
         made = run("export", "--config", self.config, "-o", target)
         if made.code not in (0, 3):
             return True
-        unpacked = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(target.read_bytes()))
-        with tarfile.open(fileobj=unpacked, mode="r|") as tar:
-            tar.extractall(self.place / "case", filter="data")
-        checker = next((self.place / "case").rglob("check.py"))
+        checker = unpack(target, self.place) / "check.py"
         checked = subprocess.run(
             [sys.executable, "-I", checker], capture_output=True, text=True, check=False
         )
