@@ -355,8 +355,10 @@ def tests_of(module: str) -> list[str]:
 
 
 def result_of(module: str, jobs: int) -> Result:
-    files = tests_of(module)
     found = list(mutants((ROOT / module).read_text("utf-8")))
+    if not found:
+        return Result(module, 0, [], [])
+    files = tests_of(module)
     with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as says:
 
         def work() -> int:
