@@ -188,7 +188,7 @@ def _deceives() -> re.Pattern[str]:
     """Finds what must not reach a terminal; the rules of redaction come with it, so only now."""
     from auditlog.redaction.visible import DECEIVES  # noqa: PLC0415  (see above)
 
-    return re.compile(rf"\r|{DECEIVES.pattern}")
+    return re.compile(rf"\r|{DECEIVES}")
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final
 
 from auditlog.redaction.key_meaning import Meaning
@@ -75,11 +76,6 @@ _PROGRAMS: Final[dict[str, dict[str, str]]] = {
     "usermod": {"-p": "next"}, "useradd": {"-p": "next"}, "sqlplus": {}, "rabbitmqctl": {},
     "nmcli": {}, "wpa_passphrase": {}, "vncpasswd": {}, "sc": {}, "kinit": {}, "keytool": {},
 }  # fmt: skip
-_PROGRAM: Final = re.compile(
-    r"(?<![\w.-])("
-    + "|".join(re.escape(name) for name in sorted(_PROGRAMS, key=len)[::-1])
-    + r")(?:\.exe)?(?=[\s\"'])"
-)
 # Programs that take a secret as a positional argument: preceding words, and its position.
 _PLAIN: Final[tuple[tuple[tuple[str, ...], int], ...]] = (
     (("net", "user"), 3),
@@ -90,6 +86,13 @@ _PLAIN: Final[tuple[tuple[tuple[str, ...], int], ...]] = (
     (("wpa_passphrase",), 2),
     (("rclone", "obscure"), 2),
 )
+
+
+@cache
+def _program() -> re.Pattern[str]:
+    """Return the pattern of a known program's name; compiling takes milliseconds, and few need it."""
+    names = "|".join(re.escape(name) for name in sorted(_PROGRAMS, key=len)[::-1])
+    return re.compile(rf"(?<![\w.-])({names})(?:\.exe)?(?=[\s\"'])")
 
 
 def find_in_command_line(
@@ -110,7 +113,7 @@ def find_in_command_line(
     if " -" not in text and "net " not in lowered and "login" not in lowered and "auth" not in lowered and "rabbit" not in lowered and "/p" not in text and "sqlplus" not in lowered and "wpa_" not in lowered and "rclone" not in lowered:  # fmt: skip
         return
     end = 0
-    for program in _PROGRAM.finditer(text):
+    for program in _program().finditer(text):
         if program.start() < end:
             continue
         tokens: list[Token] = []

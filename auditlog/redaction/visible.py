@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from functools import cache
 from typing import Any, Final
 
 __all__ = ["DECEIVES", "Bare", "bare", "escaped", "reveal", "reveal_all", "sequences"]
@@ -27,10 +28,9 @@ _JOINER: Final = (
     r"(?<![\u0600-\u1fff\u2100-\ufefe\U00010000-\U000dffff])[\u200c\u200d]"
     r"|[\u200c\u200d](?![\u0600-\u1fff\u2100-\ufefe\U00010000-\U000dffff])"
 )
-DECEIVES: Final = re.compile(f"[{_RANGES}]|{_JOINER}")
-"""Finds one character that is escaped."""
+DECEIVES: Final = f"[{_RANGES}]|{_JOINER}"
+"""Pattern of one character that is escaped."""
 
-_JOINERS: Final = re.compile(_JOINER)
 _UNSEEN: Final = re.compile(f"[{_RANGES}\u200c\u200d]")
 _ESCAPE: Final = re.compile(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
 _ANSI: Final = (
@@ -57,6 +57,12 @@ class _Table(dict[int, int | str]):
 _VISIBLE: Final = _Table()
 
 
+@cache
+def _joiners() -> re.Pattern[str]:
+    """Return the compiled pattern of joiners; compiling takes milliseconds, and few texts need it."""
+    return re.compile(_JOINER)
+
+
 def escaped(text: str) -> str:
     """Return the text with deceiving characters written as visible escapes."""
     if text.isascii() and text.isprintable() and "\\" not in text:
@@ -64,7 +70,7 @@ def escaped(text: str) -> str:
     if "\\" in text:
         text = _ESCAPE.sub(_keep_literal, text)
     text = text.translate(_VISIBLE)
-    return _JOINERS.sub(_visible, text) if "\u200c" in text or "\u200d" in text else text
+    return _joiners().sub(_visible, text) if "\u200c" in text or "\u200d" in text else text
 
 
 def reveal(text: str) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ _TEXTS = st.one_of(
 
 @given(_TEXTS)
 def test_harmless(text: str) -> None:
-    assert DECEIVES.search(escaped(text)) is None
+    assert re.search(DECEIVES, escaped(text)) is None
 
 
 @given(_TEXTS)
