@@ -91,6 +91,8 @@ class ObjectStoreProcess:
         ports = _free_ports(2 * len(_SERVERS))
         for name, port, grpc in zip(_SERVERS, ports[::2], ports[1::2], strict=True):
             command += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc}"]
+        # Its other catalogs take fixed ports, of which a second server on this machine would die.
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         # Each bucket takes seven volumes, of which there are eight by default.
         command += ["-master.volumeSizeLimitMB=64", "-volume.max=2000"]
         log = stop.enter_context((self._place / "log").open("wb"))
