@@ -11,10 +11,10 @@ import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Any
 
-from auditlog.format.record import stub_leaf
+from auditlog.format.record import RECORD_ERASED, stub_leaf
 from shippers.item import Document
 from shippers.name_check import NameCheck
-from shippers.outcome import ERASED, DeliveryOutcome, OutcomeKind, quarantined, retry
+from shippers.outcome import ERASED, INDEXED, DeliveryOutcome, OutcomeKind, quarantined, retry
 from shippers.quarantine.store import Entry
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Attempt:
             sent = [item for item, known in zip(items, settled, strict=True) if known is None]
             delivered = iter(self._deliver(sent))
             outcomes = [next(delivered) if known is None else known for known in settled]
+        if outcomes.count(INDEXED) == len(outcomes):
+            return outcomes  # the usual case
         self._enter_refused(batch, indices, outcomes)
         if any(outcome.alarm for outcome in outcomes):
             self._names.repeat(batch.log)
@@ -102,9 +104,13 @@ class Attempt:
 
 def _settled(item: Item) -> DeliveryOutcome | None:
     """Return the outcome of an item that is not sent to a sink; None for any other."""
-    if item.at is None:
+    if isinstance(item, Document):
+        return None
+    if item.header is None:
         return _NOT_A_RECORD
-    return None if isinstance(item, Document) or stub_leaf(item.line) is None else ERASED
+    # The type first: to look for a stub through a whole line is what a record costs here else.
+    erased = item.header.event_type == RECORD_ERASED and stub_leaf(item.line) is not None
+    return ERASED if erased else None
 
 
 def _entry(batch: Batch[Any], index: int, outcome: DeliveryOutcome) -> Entry:

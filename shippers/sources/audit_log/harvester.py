@@ -26,7 +26,8 @@ Invariants (tests of the same name in tests/shippers/sources/audit_log/test_harv
 from __future__ import annotations
 
 import bisect
-from itertools import count, pairwise
+from functools import partial
+from itertools import count, pairwise, repeat
 from typing import TYPE_CHECKING, Final
 
 from auditlog.errors import LogDamaged
@@ -60,6 +61,10 @@ __all__ = ["LogHarvester"]
 _MAX_LINE_BYTES: Final = MAX_RECORD_BYTES + 1
 
 _NOWHERE: Final[Position] = Position()
+
+# As Header(…) and Shipment(…), without the function of a NamedTuple in between, for every record.
+_NEW_HEADER: Final = partial(tuple.__new__, Header)
+_NEW_SHIPMENT: Final = partial(tuple.__new__, Shipment)
 
 _MAX_GAPS: Final = 100
 """Maximum number of gaps in a cursor; beyond it the oldest are merged into one."""
@@ -290,7 +295,7 @@ class LogHarvester:
         start = self._position
         lines = [block[begin:end] for begin, end in pairwise((0, *sizes))]
         headers = self._check_block(block, sizes) or self._check_lines(lines, offset)
-        shipments = list(map(Shipment, lines, headers))
+        shipments = list(map(_NEW_SHIPMENT, zip(lines, headers, strict=True)))
         ends = [offset + size for size in sizes]
         self._line_bytes = max(200, (ends[-1] - offset) // len(lines) + 1)
         return self._batch(start, segment.name, shipments, ends)
@@ -327,12 +332,10 @@ class LogHarvester:
         if following is None:
             return None
         hashes = following.hashes
-        headers = [
-            Header(self.log, seq, prev_hash, match[1].decode(), match[2].decode(), digest)
-            for seq, prev_hash, match, digest in zip(
-                count(first), (before, *hashes), following.found, hashes, strict=False
-            )
-        ]
+        times = [match[1].decode() for match in following.found]
+        types = [match[2].decode() for match in following.found]
+        members = (repeat(self.log), count(first), (before, *hashes), times, types, hashes)
+        headers = list(map(_NEW_HEADER, zip(*members, strict=False)))
         self._seq, self._hash = first + len(hashes) - 1, hashes[-1]
         self._other_hash, self._unsure = None, False
         return headers
