@@ -21,24 +21,23 @@ DAY = dt.timedelta(days=1)
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 PREFIX = "llama-orch-audit"
 START = dt.datetime(2026, 9, 1, tzinfo=dt.UTC)
+OTHERS = [
+    "llama-orch-journal-2026.09.01",
+    f"{PREFIX}-2026.09.01-restored",
+    f"{PREFIX}-2026.9.1",
+    f"{PREFIX}-2026.02.30",
+    f"{PREFIX}-2026.09.01\n",
+    f"{PREFIX}-x-2026.09.01",
+    f".ds-{PREFIX}-2026.09.01",
+    f"{PREFIX}2026.09.01",
+    f"{PREFIX}-٢٠٢٦.09.01",
+    "precious",
+]
 
 days = st.dates(dt.date(2026, 9, 1), dt.date(2026, 12, 31))
 instants = st.integers(0, 270 * 24 * 60).map(lambda m: START + dt.timedelta(minutes=m))
 ours = days.map(lambda day: f"{PREFIX}-{day:%Y.%m.%d}")
-others = st.sampled_from(
-    [
-        "llama-orch-journal-2026.09.01",
-        f"{PREFIX}-2026.09.01-restored",
-        f"{PREFIX}-2026.9.1",
-        f"{PREFIX}-2026.02.30",
-        f"{PREFIX}-2026.09.01\n",
-        f"{PREFIX}-x-2026.09.01",
-        f".ds-{PREFIX}-2026.09.01",
-        f"{PREFIX}2026.09.01",
-        f"{PREFIX}-٢٠٢٦.09.01",
-        "precious",
-    ]
-)
+others = st.sampled_from(OTHERS)
 listings = st.lists(ours | others, unique=True, max_size=12).map(
     lambda names: [Index(name, f"uuid-{name}", 3, 100) for name in names]
 )
@@ -124,6 +123,14 @@ def test_outside(listed: list[Index], chosen: IndexPolicy, now: dt.datetime) -> 
 def test_outside_looks_like_a_day_and_is_none() -> None:
     for name in (f"{PREFIX}-2026.02.30", f"{PREFIX}-2026.09.01\n", f"{PREFIX}-٢٠٢٦.09.01"):
         assert day_of(PREFIX, name) is None
+
+
+def test_indices_of_other_names_are_kept_and_do_not_hold_up_the_rest() -> None:
+    listed = [*(Index(name, name[::-1], 3, 100) for name in OTHERS), *indices(0, 1, 2, 40)]
+    plan = run(listed)
+    assert sorted(a.name for a in plan.actions if a.reason == "outside") == sorted(OTHERS)
+    assert deleted(plan) == {f"{PREFIX}-{NOW - 40 * DAY:%Y.%m.%d}"}
+    assert not plan.refusals
 
 
 @given(listings, policies, instants)

@@ -185,6 +185,38 @@ def test_what_is_written_to_a_renamed_file_before_its_program_notices_is_deliver
     eventually(lambda: found(sink) == sorted(app.lines))
 
 
+@pytest.mark.parametrize("way", ["rename", "copytruncate", "gzip"])
+@pytest.mark.parametrize("live", [True, False])
+def test_nothing_is_read_again_because_its_file_was_rotated(
+    tmp_path: Path, running: Start, way: str, live: bool
+) -> None:
+    """Lines have one document however often they are read, so what is read is counted."""
+    app, sink = App(tmp_path / "logs"), FakeSink()
+    app.write(20)
+    first = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    if live:
+        shipper = running(first)
+        eventually(lambda: len(sink.documents) == 20)
+    else:
+        assert first.run_once().shipped == 20
+    app.copytruncate() if way == "copytruncate" else app.rename()
+    if way == "gzip":
+        app.compress()
+    else:
+        with app.rotated[0].open("ab") as file:
+            file.write(b'{"late":1}\n')
+        app.lines.append(b'{"late":1}')
+    app.write(5)
+    unread = len(app.lines) - 20
+    if live:
+        eventually(lambda: found(sink) == sorted(app.lines))
+        shipper.stop()
+        unread = 0
+    again = ndjson_service(tmp_path / "logs", sink, tmp_path / "state")
+    assert (again.run_once().complete, again.stats().totals.written) == (True, unread)
+    assert found(sink) == sorted(app.lines)
+
+
 def test_a_file_removed_with_unread_lines_is_read_to_its_end(
     tmp_path: Path, running: Start
 ) -> None:
@@ -517,14 +549,20 @@ def test_another_limit_of_lines_reads_nothing_again(
 
 
 FEW_DESCRIPTORS = """
-import resource, sys
+import resource, socket, sys
 from pathlib import Path
 from tests.support.ndjson import ndjson_service
 from tests.support.shipments import FakeSink
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (160, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-place = Path(sys.argv[1])
-summary = ndjson_service(place / "logs", FakeSink(), place / "state").run_once()
+place, sink = Path(sys.argv[1]), FakeSink()
+
+def connect(_):
+    for connection in [socket.socket() for _ in range(40)]:
+        connection.close()
+
+sink.answer_documents = connect
+summary = ndjson_service(place / "logs", sink, place / "state").run_once()
 print(summary.shipped, summary.complete)
 """
 
