@@ -9,7 +9,6 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -444,67 +443,6 @@ def test_credentials_are_sent_as_the_server_expects_them(wire: Wire) -> None:
     sent = list(dict.fromkeys(asked.headers["Authorization"] for asked, _ in wire.server.log))
     basic = base64.b64encode("ä:pässwörd".encode()).decode()
     assert sent == [f"Basic {basic}", f"ApiKey {encoded}"]
-
-
-class SlowWay(ThreadingHTTPServer):
-    """Answers a bulk of up to ``limit`` bytes, and drops the connection of a larger one."""
-
-    daemon_threads = True
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Drops)
-        self.limit = limit
-        self.sizes: list[int] = []
-
-
-class _Drops(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: SlowWay
-
-    def do_POST(self) -> None:
-        size = int(self.headers["Content-Length"])
-        self.server.sizes.append(size)
-        body = self.rfile.read(size)
-        if size > self.server.limit:
-            self.close_connection = True
-            return
-        ids = [json.loads(line)["create"]["_id"] for line in body.splitlines()[::2]]
-        made = items(ids).get_data()
-        self.send_response(200)
-        self.send_header("X-Elastic-Product", "Elasticsearch")
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(made)))
-        self.end_headers()
-        self.wfile.write(made)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def test_a_bulk_that_is_cut_off_is_halved_until_it_arrives_and_grows_again() -> None:
-    records = shipments(400)
-    with SlowWay(40_000) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        sink = make(f"http://127.0.0.1:{server.server_port}")
-        attempts = 0
-        left: list[Any] = list(records)
-        while left:
-            attempts += 1
-            outcomes = sink.deliver(left)
-            left = [r for r, outcome in zip(left, outcomes, strict=True) if not outcome.final]
-            assert attempts < 10, "it is sent again uncut"
-        assert max(server.sizes) == server.sizes[0] > 4 * 40_000
-        assert server.sizes[-1] <= 40_000
-        server.limit = 1 << 20
-        whole = len(server.sizes)
-        for _ in range(60):
-            assert sink.deliver(records) == [INDEXED] * len(records)
-        assert server.sizes[-1] == server.sizes[0], "at last it goes in one again"
-        assert len(server.sizes) - whole > 70, "but not at once"
-        sink.close()
-        server.shutdown()
-        thread.join()
 
 
 def test_a_bulk_without_an_answer_in_time_is_halved(wire: Wire) -> None:
