@@ -21,7 +21,6 @@ Invariants (tests of the same name in tests/shippers/sources/ndjson/test_line.py
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -65,8 +64,7 @@ _INDEX_NAMES: Final = frozenset(  # metadata fields: a document that has one is 
         "_version",
     }
 )
-_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str)  # any number, however long
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]:,]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +135,9 @@ def to_document(line: Line, form: LineFormat, read_at: dt.datetime) -> tuple[Doc
             source["error"] = {"type": "timestamp", "message": text}
         has_own = "@timestamp" in value
         if has_own and (own := value["@timestamp"]) != shown:
-            source["timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
-            body = _with_timestamp(body, value, shown)
+            spans = _timestamps(body)
+            source["timestamp"] = own if isinstance(own, str) else body[slice(*spans[-1])].decode()
+            body = _replaced(body, spans, f'"{shown}"'.encode())
     added["auditlog"] = {"source": source}
     if value is not None and _is_unfit(value, body):
         opened = orjson.dumps({"@timestamp": shown, **added})[:-2]  # neither object is closed
@@ -207,22 +206,31 @@ def _is_unfit(value: dict[str, Any], body: bytes) -> bool:
     )
 
 
-def _with_timestamp(body: bytes, value: dict[str, Any], timestamp: str) -> bytes:
-    """The object with another ``@timestamp``; every other byte stays."""
-    text, pieces, done, at = body.decode(), list[str](), 0, 1
-    try:
-        while text[at := _skip(text, at)] != "}":
-            name, at = _DECODER.raw_decode(text, _skip(text, at + (text[at] == ",")))
-            begin = _skip(text, _skip(text, at) + 1)  # behind the colon
-            _, at = _DECODER.raw_decode(text, begin)
-            if name == "@timestamp":
-                pieces += [text[done:begin], f'"{timestamp}"']
-                done = at
-    except (ValueError, RecursionError):  # nested deeper than this parser goes
-        return orjson.dumps({**value, "@timestamp": timestamp})
-    return "".join([*pieces, text[done:]]).encode()
+def _timestamps(body: bytes) -> list[tuple[int, int]]:
+    """Begin and end of the value of each ``@timestamp`` of a valid object, however deep it is."""
+    spans, depth, name, begin = list[tuple[int, int]](), 0, b"", -1
+    for token in _TOKEN.finditer(body):
+        kind = token[0][:1]
+        if depth == 1 and kind in b",}" and begin >= 0:
+            value = body[begin : token.start()]
+            end = token.start() - len(value) + len(value.rstrip())
+            spans.append((end - len(value.strip()), end))
+            begin = -1
+        if kind in b"{[":
+            depth += 1
+        elif kind in b"}]":
+            depth -= 1
+        elif depth == 1 and kind == b'"':
+            name = token[0]
+        elif depth == 1 and kind == b":" and orjson.loads(name) == "@timestamp":
+            begin = token.end()
+    return spans
 
 
-def _skip(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
-    return at if space is None else space.end()
+def _replaced(body: bytes, spans: list[tuple[int, int]], value: bytes) -> bytes:
+    """The object with this value at the spans; every other byte stays."""
+    pieces, done = list[bytes](), 0
+    for begin, end in spans:
+        pieces += [body[done:begin], value]
+        done = end
+    return b"".join([*pieces, body[done:]])

@@ -169,10 +169,28 @@ def test_what_was_understood_of_a_time_is_what_the_index_gets(own: str, shown: s
         assert untouched in made.line
 
 
-def test_a_time_can_be_replaced_in_an_object_of_any_depth() -> None:
-    deep = b'{"@timestamp":5,"a":' + b'{"a":' * 900 + b"1" + b"}" * 901
-    _, found, wrong = document(deep)
+@pytest.mark.parametrize("depth", [200, 900, 1020])  # the parser takes 1,024
+@pytest.mark.parametrize("own", [b"5", b"%b"])
+def test_a_time_can_be_replaced_in_an_object_of_any_depth(depth: int, own: bytes) -> None:
+    nested = b'{"a":' * depth + b"18446744073709551616" + b"}" * depth
+    own = own.replace(b"%b", nested)
+    made, found, wrong = document(b'{"@timestamp": %b ,"b":%b}' % (own, nested))
     assert (found["@timestamp"], wrong) == (NOW_TEXT, "")
+    assert found["auditlog"]["source"]["timestamp"] == own.decode()
+    assert made.line.count(nested) == 1, "every other byte stays"
+
+
+def test_the_time_that_was_replaced_is_kept_to_the_letter() -> None:
+    for own in ("1790000000000000000000", '{"a" : 1.50}', "[ 1 ]"):
+        _, found, _ = document(b'{"@timestamp":%b,"x":{"@timestamp":1}}' % own.encode())
+        assert found["auditlog"]["source"]["timestamp"] == own
+        assert found["x"] == {"@timestamp": 1}
+
+
+def test_of_two_times_of_one_name_the_last_one_counts_and_both_are_replaced() -> None:
+    made, found, _ = document(b'{"@timestamp":[1,{"a":2}],"n":1,"\\u0040timestamp":7}')
+    assert found["auditlog"]["source"]["timestamp"] == "7"
+    assert made.line.count(NOW_TEXT.encode()) == 2
 
 
 def test_a_byte_order_mark_at_the_beginning_of_a_file_is_no_part_of_its_first_line() -> None:
