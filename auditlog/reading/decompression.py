@@ -29,6 +29,7 @@ _CHUNK_BYTES: Final = 1 << 18
 _MAX_WINDOW_BYTES: Final = 1 << 27  # zstd frames may ask for more only with --ultra --long
 _MAX_FRAME_HEADER_BYTES: Final = 18
 _RLE: Final = 1
+_SKIPPABLE: Final = b"\x2a\x4d\x18"  # behind 0x50 to 0x5f: a frame of another program's data
 
 
 class NotWhole(EOFError):
@@ -92,6 +93,9 @@ def _ends_with_a_frame(fd: int, zstandard: ModuleType) -> bool:
     size, at = os.fstat(fd).st_size, 0
     while at < size or not size:
         head = os.pread(fd, _MAX_FRAME_HEADER_BYTES, at)
+        if head[1:4] == _SKIPPABLE and head[0] >> 4 == 5 and len(head) >= 8:
+            at += 8 + int.from_bytes(head[4:8], "little")
+            continue
         try:
             checksum = zstandard.get_frame_parameters(head).has_checksum
             at += zstandard.frame_header_size(head)

@@ -150,3 +150,24 @@ def test_a_zstd_frame_that_needs_more_than_we_have_says_what(tmp_path: Path) -> 
         path.write_bytes(frame.compress(b"line 5 of many\n" * 1000) + frame.flush())
         with open_segment(path) as stream, pytest.raises(NotWhole, match=word):
             stream.read()
+
+
+@pytest.mark.parametrize("where", ["front", "between", "end", "alone"])
+def test_a_zstd_frame_of_another_programs_data_is_skipped(tmp_path: Path, where: str) -> None:
+    """As pzstd and the seekable format write them (RFC 8878, 3.1.2)."""
+    skipped = b"\x5e\x2a\x4d\x18" + (300).to_bytes(4, "little") + bytes(300)
+    one, two = pack(b"one\n"), pack(b"two\n")
+    content = {
+        "front": skipped + one + two,
+        "between": one + skipped + two,
+        "end": one + two + skipped,
+        "alone": skipped + skipped,
+    }[where]
+    path = tmp_path / "x.zst"
+    path.write_bytes(content)
+    pieces: list[bytes] = []
+    read_into(pieces, path)
+    assert b"".join(pieces) == (b"" if where == "alone" else b"one\ntwo\n")
+    path.write_bytes(content[:-1])
+    with pytest.raises(NotWhole):
+        read_into([], path)
