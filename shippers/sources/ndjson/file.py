@@ -80,7 +80,8 @@ class FileHarvester:
     """Reads one file, from a place on.  Not thread-safe: it belongs to one loop.
 
     ``known`` gives the places that were reached in files that begin with the same line; ``ended``
-    is called at the end of a compressed file, ``opened`` before each read.
+    is called when a compressed file gives nothing more for now, ``opened`` before each read.
+    ``failed`` tells that the last read raised.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class FileHarvester:
         self.restarts = 0
         self.gone = False
         self.exhausted = False
+        self.failed = False
         self.base: FilePlace | None = None  # what was known of this content when it was opened
         self._lane = lane
         self._form = form
@@ -195,26 +197,35 @@ class FileHarvester:
 
         Raises LogDamaged, OSError; the place stays.
         """
-        self.exhausted = False
-        if self._damage is not None and self._damage[0] == self.state.signature:
-            raise self._damage[1]  # it was not touched since; unpacking it again shows nothing new
+        self.exhausted = self.failed = False
         try:
-            batch = self._read(max_bytes, max_records)
-        except LogDamaged as error:
-            self.close()
-            self._unfinished = time.time() - self.state.mtime < _UNFINISHED_SECONDS
-            if not self._unfinished:
-                self._damage = (self.state.signature, error)
-                raise
-            batch = None
+            batch = self._read_unless_damaged(max_bytes, max_records)
+        except (LogDamaged, OSError):
+            self.failed = True
+            self._ended()
+            raise
         if batch is None:
             self.exhausted = True
-            if self.state.compression and not self._unfinished:
-                self.close()
-                self._end = self.state.signature
+            if self.state.compression:
+                if not self._unfinished:
+                    self.close()
+                    self._end = self.state.signature
                 self._ended()
         self._close_if_old()
         return batch
+
+    def _read_unless_damaged(self, max_bytes: int, max_records: int) -> _Lines | None:
+        if self._damage is not None and self._damage[0] == self.state.signature:
+            raise self._damage[1]  # it was not touched since; unpacking it again shows nothing new
+        try:
+            return self._read(max_bytes, max_records)
+        except LogDamaged as error:
+            self.close()
+            self._unfinished = time.time() - self.state.mtime < _UNFINISHED_SECONDS
+            if self._unfinished:
+                return None
+            self._damage = (self.state.signature, error)
+            raise
 
     def _read(self, max_bytes: int, max_records: int) -> _Lines | None:
         self._unfinished = False
@@ -268,12 +279,13 @@ class FileHarvester:
             if self._offset:
                 self._restart()
             return False
-        if self._offset and first == self._first_hash and self._fits(file, self._place):
+        begun = self._offset or self._overlong is not None
+        if begun and first == self._first_hash and self._fits(file, self._place):
             scanned = 0 if self._overlong is None else self._overlong.scanned_bytes
             if self.state.compression or self.state.size_bytes >= self._offset + scanned:
                 self._checked = True
                 return True
-        if self._offset or self._overlong is not None:
+        if begun:
             self._restart()
         self._first_hash = first
         self._first_bytes = (beginning.find(b"\n") + 1 or len(beginning)) + 1

@@ -274,7 +274,7 @@ class FileFeed:
     def _begin_packed(self) -> list[_FollowedFile]:
         """Compressed files are read from their beginning to the end, so only a few at a time."""
         self._unpacking = [f for f in self._unpacking if not f.harvester.exhausted]
-        active = sum(f.lane.read_error is None for f in self._unpacking)
+        active = sum(not f.harvester.failed for f in self._unpacking)
         keys = list(islice(self._packed, max(0, _UNPACKED_AT_ONCE - active)))
         begun = [self._begin(key, self._packed.pop(key)) for key in keys]
         self._unpacking += begun

@@ -281,6 +281,24 @@ def test_cut(path: Path) -> None:
     other.close()
 
 
+@pytest.mark.parametrize("before", [b"", b'{"n":0}\n'])
+def test_a_line_too_long_of_a_file_that_is_old_is_cut_once(path: Path, before: bytes) -> None:
+    """An old file is closed after each turn, and found again in the middle of the line."""
+    path.write_bytes(before + b"y" * (20 << 20) + b'\n{"n":1}\n')
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    reader = harvester(path)
+    given_out = []
+    for _ in range(20):
+        if (batch := reader.read(1 << 20, 1000)) is None:
+            break
+        given_out += batch.items
+    *_, cut, last = (orjson.loads(line) for line in lines_of(given_out))
+    assert cut["auditlog"]["source"]["error"]["type"] == "truncated"
+    assert last["n"] == 1
+    assert len(given_out) == 2 + bool(before)
+    assert reader.restarts == 0
+
+
 def test_a_line_too_long_that_grows_slowly_is_cut_once_it_ends(path: Path) -> None:
     path.write_bytes(b"z" * 100_000)
     reader = harvester(path)

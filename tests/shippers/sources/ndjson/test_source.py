@@ -331,6 +331,24 @@ def test_a_damaged_compressed_file_holds_up_no_other(tmp_path: Path, running: St
     eventually(lambda: "not whole" in shipping.stats().logs[0].trouble)
 
 
+@pytest.mark.parametrize("old", [True, False])
+def test_once_reads_what_is_whole_however_much_is_damaged(tmp_path: Path, old: bool) -> None:
+    """More than are unpacked at once; fresh ones may be about to be written."""
+    (tmp_path / "logs").mkdir()
+    for n in range(9):
+        path = tmp_path / "logs" / f"old.log.{n}.gz"
+        path.write_bytes(gzip.compress(b'{"old":%d}\n' % n)[:-9])
+        if old:
+            os.utime(path, (n, n))
+    good = tmp_path / "logs" / "old.log.9.gz"
+    good.write_bytes(gzip.compress(b'{"good":1}\n'))
+    sink = FakeSink()
+    ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once(
+        give_up_after=dt.timedelta(seconds=60)
+    )
+    assert b'{"good":1}' in found(sink)
+
+
 def test_compressed_files_are_not_unpacked_twice(tmp_path: Path) -> None:
     app, sink = App(tmp_path / "logs"), FakeSink()
     for _ in range(9):
