@@ -74,6 +74,13 @@ test-elasticsearch8: $(STAMP) ## the tests of the sink with client and server 8.
 	@AUDITLOG_TEST_ELASTICSEARCH_VERSION=8.19.0 PYTHONPATH=$(CURDIR)/$(ELASTICSEARCH8) \
 		$(BIN)/python -m pytest -m elasticsearch -k "not opensearch" $(ARGS) $(ELASTICSEARCH8_TESTS)
 
+VERSITYGW_TESTS := tests/shippers/archive tests/test_documents.py::test_archive \
+	$(addsuffix /test_archive.py,$(addprefix tests/auditctl/,agent commands doctor))
+
+.PHONY: test-versitygw
+test-versitygw: $(STAMP) ## the tests of the archive with another S3 server, for a second opinion; needs Go
+	@AUDITLOG_TEST_S3=versitygw $(BIN)/python -m pytest $(ARGS) $(VERSITYGW_TESTS)
+
 .PHONY: lint
 lint: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .

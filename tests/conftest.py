@@ -231,10 +231,10 @@ def killable_elasticsearch() -> Iterator[ElasticsearchServer]:
 @pytest.fixture(scope="session")
 def s3_server(run_directory: Path) -> Iterator[S3Server]:
     """A running S3 server with Object Lock, the same for the whole run."""
-    from tests.support.s3 import S3Server, start_seaweedfs  # what only these tests need
+    from tests.support.s3 import SERVER, S3Server, start_server  # what only these tests need
 
     def start(stop: ExitStack) -> dict[str, Any]:
-        return start_seaweedfs(run_directory / "seaweedfs", stop)
+        return start_server(run_directory / SERVER, stop)
 
     with shared(run_directory, "s3", start) as described:
         yield S3Server.of(described)

@@ -40,6 +40,10 @@ _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 60
 
 _MISSING: Final = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+_UNLOCKED: Final = {
+    *("NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest")
+}
+"""The answers of servers that are asked for the lock of an object that has none."""
 _HINTS: Final = {
     "AccessDenied": "The key needs s3:PutObject and s3:PutObjectRetention to upload, and"
     " the permissions of docs/archive.md to read.",
@@ -187,13 +191,28 @@ class Bucket:
             found = self._client.head_object(
                 Bucket=self._name, Key=key, ChecksumMode="ENABLED", **which
             )
+        lock = found.get("ObjectLockMode", ""), found.get("ObjectLockRetainUntilDate")
         return ObjectState(
             found.get("VersionId", ""),
             found["ContentLength"],
             found.get("ChecksumSHA256", ""),
-            found.get("ObjectLockMode", ""),
-            found.get("ObjectLockRetainUntilDate"),
+            *(lock if all(lock) else self._lock_of(key, which)),
         )
+
+    def _lock_of(self, key: str, which: dict[str, str]) -> tuple[str, dt.datetime | None]:
+        """Ask for the lock itself, which the answer about an object may lack.
+
+        AWS names it there only to who may ask for it, versitygw only for the newest version.
+        """
+        try:
+            with self._asked(key):
+                answer = self._client.get_object_retention(Bucket=self._name, Key=key, **which)
+        except ArchiveUnavailable as error:
+            if error.code in _UNLOCKED:
+                return "", None
+            raise
+        lock = answer.get("Retention", {})
+        return lock.get("Mode", ""), lock.get("RetainUntilDate")
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """List every version and delete marker below a prefix, in the order of their keys."""

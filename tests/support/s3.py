@@ -1,15 +1,19 @@
-"""A real S3 server with Object Lock (SeaweedFS, from PyPI), and a proxy that disturbs its requests.
+"""A real S3 server with Object Lock, and a proxy that disturbs its requests.
 
     bucket = server.make_bucket()              with Object Lock; each test has its own
     bucket.options(retain=…), bucket.client("reader")
 
 Three keys: ``admin`` may do everything, ``writer`` only s3:PutObject and s3:PutObjectRetention (as
 docs/archive.md gives the agent), ``reader`` only read.
+
+The server is SeaweedFS, from PyPI.  AUDITLOG_TEST_S3=versitygw takes another one, for a second
+opinion (tests.support.versitygw).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import socketserver
 import threading
@@ -18,21 +22,28 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from auditctl.demo.object_store import ObjectStoreProcess, client_of, secret_of
 from auditctl.demo.stage import DemoFailed
 from shippers.archive.options import ArchiveOptions
 from tests.support.programs import not_run
+from tests.support.versitygw import allow, start_versitygw
 
 if TYPE_CHECKING:
     from shippers.archive.bucket import Bucket
 
-__all__ = ["S3Bucket", "S3Proxy", "S3Server", "secret_of", "start_seaweedfs"]
+__all__ = ["SERVER", "S3Bucket", "S3Proxy", "S3Server", "secret_of", "start_server"]
+
+SERVER: Final = os.environ.get("AUDITLOG_TEST_S3", "seaweedfs")
 
 
-def start_seaweedfs(place: Path, stop: ExitStack) -> dict[str, Any]:
-    """Start a server on loopback below ``place`` and describe it, or say why there is none."""
+def start_server(place: Path, stop: ExitStack) -> dict[str, Any]:
+    """Start the chosen server on loopback below ``place`` and describe it, or why there is none."""
+    return {"seaweedfs": _start_seaweedfs, "versitygw": start_versitygw}[SERVER](place, stop)
+
+
+def _start_seaweedfs(place: Path, stop: ExitStack) -> dict[str, Any]:
     try:
         return {"url": stop.enter_context(ObjectStoreProcess(place)).url}
     except DemoFailed as error:
@@ -41,13 +52,16 @@ def start_seaweedfs(place: Path, stop: ExitStack) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class S3Server:
+    """A server; with ``policies`` each bucket needs one that names what the keys may do."""
+
     url: str
+    policies: bool = False
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> S3Server:
         if reason := described.get("reason"):
             not_run("PROGRAMS", f"against a real S3 server: {reason}")
-        return cls(described["url"])
+        return cls(**described)
 
     def client(self, user: str = "admin") -> Any:
         return client_of(self.url, user)
@@ -56,6 +70,8 @@ class S3Server:
         name = name or f"audit-{uuid.uuid4().hex[:12]}"
         client = self.client()
         client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=lock)
+        if self.policies:
+            allow(client, name)
         client.close()
         return S3Bucket(self, name)
 
