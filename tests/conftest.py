@@ -64,6 +64,7 @@ _FIRST = (
     "tests/operations/test_live.py",
     "tests/end_to_end/test_pipeline.py",
     "tests/chaos/test_cluster.py",
+    "tests/power/",
     "tests/chaos/test_leak.py",
     "tests/durability/",
     "tests/end_to_end/",

@@ -1,6 +1,6 @@
-"""``python -m tests.power [CUTS [SEED [MACHINE…]]]``: cut the power, and say what the disks kept.
+"""``python -m tests.power [CUTS [SEED [PROGRAM…]]]``: cut the power, and say what the disks kept.
 
-Of a machine that writes, and of one with an agent beside the writer.
+Of a machine on whose disks programs write, and of one with an agent beside each writer.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.power.cuts import Series
-from tests.power.machine import AGENT, FILESYSTEMS, WRITER, Guest, Machine, Unavailable
+from tests.power.cuts import Cuts, Series
+from tests.power.machine import FILESYSTEMS, Machine, Unavailable
 
-MACHINES = {"writer": WRITER, "agent": AGENT}
+STATES = {"writer": 0, "agent": 6}
+"""The programs, and how many disks of other instants are looked at after each cut."""
 CACHE = Path(__file__).parents[2] / ".cache" / "power"
-STATES = 6
-"""Disks of other instants that are looked at after each cut of the agent's machine."""
 PROMISES = 100
-"""The most that the agent's machine acknowledges before it is cut: some segments."""
+"""The most that a disk has acknowledged before it is cut: some segments of the agent's."""
+SECONDS = 8
+"""The most that passes after those promises."""
+CUTS_OF_A_DISK = 25
+"""Looking at a disk takes longer after each cut, so another one follows after these."""
 
 
 def main(arguments: list[str]) -> int:
@@ -27,38 +30,36 @@ def main(arguments: list[str]) -> int:
     seed = int(arguments[1]) if arguments[1:] else time.time_ns()
     print(f"{cuts} cuts of each machine, seed {seed}", flush=True)
     try:
-        for name in arguments[2:] or MACHINES:
-            run(name, MACHINES[name], cuts, seed)
+        with tempfile.TemporaryDirectory(prefix="auditlog-power-") as directory:
+            machine = Machine.prepare(CACHE, Path(directory))
+            for program in arguments[2:] or STATES:
+                run(machine, Path(directory), program, cuts, random.Random(seed))
     except Unavailable as error:
         print(f"power: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def run(name: str, guest: Guest, cuts: int, seed: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="auditlog-power-") as directory:
-        machine = Machine.prepare(CACHE, Path(directory), guest)
-        for number, filesystem in enumerate(FILESYSTEMS):
-            share = -(-(cuts - number) // len(FILESYSTEMS))
-            series = Series(
-                machine, Path(directory, filesystem), filesystem, random.Random(seed + number)
-            )
-            if guest is AGENT:
-                series.states, series.most = STATES, PROMISES
-            for _ in range(share):
-                series.cut()
-            if share:
-                series.look()
-            print(f"{name} on {summary(series)}", flush=True)
+def run(machine: Machine, place: Path, program: str, cuts: int, rng: random.Random) -> None:
+    for first in range(0, cuts, CUTS_OF_A_DISK):
+        with tempfile.TemporaryDirectory(dir=place) as directory:
+            series = [Series(Path(directory, f), program, f, STATES[program]) for f in FILESYSTEMS]
+            made = Cuts(machine, series, rng, PROMISES, SECONDS)
+            for _ in range(first, min(first + CUTS_OF_A_DISK, cuts)):
+                made.cut()
+                made.look()
+            made.look(last=True)
+            for each in series:
+                print(summary(each), flush=True)
 
 
 def summary(series: Series) -> str:
     text = (
-        f"{series.filesystem}: {series.cuts} cuts, {series.looked_at} more disks, "
+        f"{series.name}: {series.cuts} cuts, {series.looked_at} more disks, "
         f"{len(series.acknowledged)} promises, {series.dropped_writes} unflushed writes dropped, "
     )
     if series.counts:
-        last = ", ".join(f"{count} {name}" for name, count in series.counts[-1].items())
+        last = ", ".join(f"{count} {name}" for name, count in series.counts.items())
         text += f"{last}, {len(series.entries)} quarantined, {len(series.signed)} checkpoints, "
     return text + "none lost"
 

@@ -1,4 +1,4 @@
-"""The program of a virtual machine with an agent: says what is on the disk, then writes and ships.
+"""Guest program with an agent: says what is on the disk, then writes and ships.
 
 A writer fills small segments.  A real ``auditctl agent`` ships them into a SQLite file, signs
 checkpoints, compresses segments after a second and deletes what is compressed and shipped as soon
@@ -17,7 +17,6 @@ import datetime as dt
 import hashlib
 import os
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 import zstandard
 
 import auditlog
+from auditctl.main import main as run_auditctl
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.evidence.checkpoint_file import read_checkpoints
 from auditlog.evidence.note import encode_base64
@@ -165,22 +165,37 @@ def contradicted() -> Iterator[str]:
 # Work of the guest -------------------------------------------------------------------------------
 
 
-def run_agent() -> None:
-    """Run it and repeat what it says; if it ends, that is said."""
+def start_agent() -> tuple[int, int]:
+    """Return the process and the reading end of what it says."""
     if not (STATE / "evidence.key").exists():
-        auditctl("evidence", "init").wait()
-    agent = auditctl("agent")
-    assert agent.stderr is not None
-    for line in agent.stderr:
-        say(f"AGENT {line.rstrip()}")
-    say(f"DAMAGED the agent ended with {agent.wait()}")
+        process, said = auditctl("evidence", "init")
+        os.close(said)
+        os.waitpid(process, 0)
+    return auditctl("agent")
 
 
-def auditctl(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "auditctl", *arguments, "--config", str(SETTINGS)]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
+def repeat(process: int, said: int) -> None:
+    """Repeat what the agent says; if it ends, that is said."""
+    with open(said, errors="replace") as lines:
+        for line in lines:
+            say(f"AGENT {line.rstrip()}")
+    _, status = os.waitpid(process, 0)
+    say(f"DAMAGED the agent ended with {os.waitstatus_to_exitcode(status)}")
+
+
+def auditctl(*arguments: str) -> tuple[int, int]:
+    """Fork, since an emulated processor takes long to import a program again."""
+    reading, writing = os.pipe()
+    if process := os.fork():
+        os.close(writing)
+        return process, reading
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(writing, 2)
+    code = 70
+    try:
+        code = run_auditctl([*arguments, "--config", str(SETTINGS)])
+    finally:
+        os._exit(code)
 
 
 def write(log: auditlog.Log) -> None:
@@ -209,7 +224,8 @@ def main(only_look: bool) -> None:
     if only_look:
         say("DONE")
         return
-    threading.Thread(target=run_agent).start()
+    agent = start_agent()  # before there is any thread, which a fork would not take along
+    threading.Thread(target=repeat, args=agent).start()
     log = open_log()
     while not any(each.log == LOG and each.seq >= last for each in cursors()):
         time.sleep(0.1)

@@ -1,149 +1,191 @@
-"""Cut the power of a machine again and again, and hold its disk against its promises."""
+"""Cut the power of a machine again and again, and hold its disks against their promises."""
 
 from __future__ import annotations
 
 import random
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tests.power.disk_log import replay_flushed, replay_some
-from tests.power.machine import Machine, Session
+from tests.power.machine import Disk, Machine, Session, Unavailable
+from tests.power.words import Words
 from tests.support.waiting import eventually
 
-__all__ = ["Series"]
+__all__ = ["Cuts", "Series"]
+
+_BOUND_SECONDS: Final = 900
 
 
 @dataclass
 class Series:
-    """The cuts of one file system.
+    """The cuts of one disk, and all that was promised and seen of it so far.
 
-    ``acknowledged`` are all promises so far, seq to hash; ``signed`` every checkpoint that was seen
-    on a disk, size to root; ``entries`` what was in quarantine at the last cut.  The power is cut
-    after up to ``most`` promises.  Then ``states`` other disks that it might have left are looked
-    at as well.
+    ``acknowledged`` are the promises, seq to hash; ``signed`` every checkpoint that was seen on a
+    disk, size to root; ``entries`` what was in quarantine at the last cut.  After each cut,
+    ``states`` disks of other instants wait to be looked at as well.
     """
 
-    machine: Machine
     place: Path
+    program: str
     filesystem: str
-    rng: random.Random
     states: int = 0
-    most: int = 0
-    acknowledged: dict[int, str] = field(default_factory=dict)
+    acknowledged: dict[str, str] = field(default_factory=dict)
     signed: dict[str, str] = field(default_factory=dict)
     entries: set[str] = field(default_factory=set)
-    counts: list[dict[str, int]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
     cuts: int = 0
     looked_at: int = 0
     dropped_writes: int = 0
+    waiting: list[Disk] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.place.mkdir()
-        self.image, self._log = self.place / "disk.img", self.place / "writes.log"
-        self.machine.make_image(self.image, self.filesystem)
+        image, log = self.place / "disk.img", self.place / "writes.log"
+        self.disk = Disk(image, self.filesystem, self.program, log)
+        self.disk.make_filesystem()
+        self._before = self.place / "before.img"
+
+    @property
+    def name(self) -> str:
+        return f"{self.program} on {self.filesystem}"
+
+    def keep_image(self) -> None:
+        _copy(self.disk.image, self._before)
+
+    def end_boot(self, words: Words, rng: random.Random) -> None:
+        """Take the promises, and prepare what another instant would have left.
+
+        Every second disk, the first one included, drops what was not flushed.
+        """
+        self.acknowledged |= words.acknowledged
+        self.cuts += 1
+        for number in range(self.states):
+            path = self.place / f"state{number}.img"
+            _copy(self._before, path)
+            _, dropped = replay_some(self._log, path, rng)
+            self.dropped_writes += dropped
+            self.waiting.append(Disk(path, self.filesystem, self.program))
+        if self.cuts % 2:
+            _, dropped = replay_flushed(self._log, self._before)
+            self.dropped_writes += dropped
+            self._before.replace(self.disk.image)
+
+    def check_promises(self, words: Words) -> None:
+        """Every promise is kept, by what the machine finds on its disk."""
+        self.check_disk(words)
+        kept = words.found.items()
+        lost = [int(seq) for seq, digest in self.acknowledged.items() if (seq, digest) not in kept]
+        assert not lost, f"{self.name}: {len(lost)} acknowledged records are gone, as {min(lost)}"
+        gone = self.entries - words.entries
+        assert not gone, f"{self.name}: gone from quarantine: {min(gone)}"
+        self.entries = words.entries
+        self.counts = words.counts
+
+    def check_disk(self, words: Words) -> None:
+        """It is sound, and no two checkpoints of one size differ, whatever disk they were on."""
+        assert "VERIFIED" in words.single, f"{self.name}: {words.lines[-30:]}"
+        for size, root in words.signed:
+            first = self.signed.setdefault(size, root)
+            assert first == root, f"{self.name}: two roots are signed at {size}"
+
+    @property
+    def _log(self) -> Path:
+        assert self.disk.log is not None
+        return self.disk.log
+
+
+@dataclass
+class Cuts:
+    """The cuts of one machine with the disks of several series.
+
+    The power is cut once each agent's disk has up to ``most`` promises, after up to ``seconds``
+    more.
+    """
+
+    machine: Machine
+    series: Sequence[Series]
+    rng: random.Random
+    most: int
+    seconds: float
 
     def cut(self) -> None:
-        """Boot, look, write for a random time, and cut.
-
-        Every second disk also drops what was not flushed.
-        """
-        self.cuts += 1
-        before = self.place / "before.img"
-        _copy(self.image, before)
-        session = self.machine.boot(self.image, self.filesystem, self._log)
+        """Boot, look, write for a random time, and cut."""
+        for each in self.series:
+            each.keep_image()
+        session = self.machine.boot([each.disk for each in self.series])
+        pairs = list(zip(self.series, session.words, strict=True))
         try:
-            self._look(session, "READY")
-            promises = self.rng.randint(0, self.most)
-            eventually(lambda: _promises(session) >= promises, f"{promises} promises", 900)
-            time.sleep(self.rng.uniform(0, 8))  # the random instant of the cut
+            self._wait(session, self.series, lambda words: "READY" in words.single)
+            for each, words in pairs:
+                each.check_promises(words)
+            promises = self.rng.randint(1, self.most)
+            self._wait(session, self.series, lambda words: len(words.acknowledged) >= promises)
+            time.sleep(self.rng.uniform(0, self.seconds))  # the random instant of the cut
         finally:
             session.cut()
-        for line in session.said():
-            word, _, rest = line.partition(" ")
-            if word == "ACK":
-                seq, digest = rest.split()
-                self.acknowledged[int(seq)] = digest
-        self._look_at_states(before)
-        if self.cuts % 2 == 0:
-            _, dropped = replay_flushed(self._log, before)
-            self.dropped_writes += dropped
-            before.replace(self.image)
+        for each, words in pairs:
+            assert not words.damaged, f"{each.name}: {words.lines[-30:]}"
+            each.end_boot(words, self.rng)
 
-    def look(self) -> None:
-        """Boot once more and only look."""
-        session = self.machine.look([self.image], self.filesystem)
-        try:
-            self._look(session, "DONE")
-        finally:
-            session.cut()
-
-    def _look(self, session: Session, until: str) -> None:
-        """Every promise is kept, by what the machine finds on its disk."""
-        lines = self._said(session, until)
-        self._keep_facts(lines)
-        found = dict(line.split()[1:] for line in lines if line.startswith("FOUND "))
-        lost = {s for s, digest in self.acknowledged.items() if found.get(str(s)) != digest}
-        assert not lost, (
-            f"{self.filesystem}: {len(lost)} acknowledged records are gone, as {min(lost)}"
-        )
-        entries = {line.partition(" ")[2] for line in lines if line.startswith("ENTRY ")}
-        assert self.entries <= entries, f"gone from quarantine: {min(self.entries - entries)}"
-        self.entries = entries
-
-    def _look_at_states(self, before: Path) -> None:
-        """Look at disks of other instants, with some of the writes that no flush had followed."""
-        paths = [self.place / f"state{number}.img" for number in range(self.states)]
-        for path in paths:
-            _copy(before, path)
-            _, dropped = replay_some(self._log, path, self.rng)
-            self.dropped_writes += dropped
-        if not paths:
+    def look(self, *, last: bool = False) -> None:
+        """Boot and only look at the disks of other instants; the ``last`` time, at all disks."""
+        owners, disks = [], []
+        for each in self.series:
+            chosen = [each.disk._replace(log=None)] if last else []
+            chosen += each.waiting
+            each.looked_at += len(each.waiting)
+            each.waiting = []
+            owners += [each] * len(chosen)
+            disks += chosen
+        if not disks:
             return
-        session = self.machine.look(paths, self.filesystem)
+        session = self.machine.look(disks)
         try:
-            lines = self._said(session, "END")
+            self._wait(session, owners, lambda words: "DONE" in words.single)
         finally:
             session.cut()
-        self._keep_facts(lines)
-        assert lines.count("VERIFIED") == lines.count("DONE") == len(paths), lines[-30:]
-        self.looked_at += len(paths)
-        for path in paths:
-            path.unlink()
+        for owner, disk, words in zip(owners, disks, session.words, strict=True):
+            if disk.image == owner.disk.image:
+                owner.check_promises(words)
+            else:
+                owner.check_disk(words)
+                disk.image.unlink()
 
-    def _said(self, session: Session, until: str) -> list[str]:
-        def ready() -> bool:
-            lines = session.said()
-            _not_damaged(lines)
-            assert session.running or until in lines, f"it ended:\n{lines[-30:]}"
-            return until in lines
+    def _wait(
+        self, session: Session, owners: Sequence[Series], reached: Callable[[Words], bool]
+    ) -> None:
+        """Raises Unavailable where the machine does not boot."""
 
-        eventually(ready, f"{self.filesystem}: {until}", 900)
-        lines = session.said()
-        assert "VERIFIED" in lines
-        return lines
+        def booted() -> bool:
+            session.listen()
+            if not session.booted and not session.running:
+                raise Unavailable(f"the machine does not boot: {session.said}")
+            return session.booted
 
-    def _keep_facts(self, lines: list[str]) -> None:
-        """No two checkpoints of one size differ, on whatever disk they were seen."""
-        for line in lines:
-            word, _, rest = line.partition(" ")
-            if word == "SIGNED":
-                size, root = rest.split()
-                assert self.signed.setdefault(size, root) == root, f"two roots are signed at {size}"
-            elif word == "COUNTS":
-                counts = (pair.split("=") for pair in rest.split())
-                self.counts.append({name: int(number) for name, number in counts})
+        def all_reached() -> bool:
+            running = session.running
+            session.listen()
+            for owner, words in zip(owners, session.words, strict=True):
+                if "UNMOUNTABLE" in words.single and not owner.cuts:
+                    raise Unavailable(f"the machine cannot mount {owner.filesystem}")
+                assert not words.damaged, f"{owner.name}: {words.lines[-30:]}"
+            missing = [
+                f"{owner.name}: {words.lines[-30:]}"
+                for owner, words in zip(owners, session.words, strict=True)
+                if not reached(words)
+            ]
+            assert running or not missing, f"it ended:\n{missing}\n{session.said}"
+            return not missing
 
-
-def _promises(session: Session) -> int:
-    lines = session.said()
-    _not_damaged(lines)
-    return sum(line.startswith("ACK ") for line in lines)
-
-
-def _not_damaged(lines: list[str]) -> None:
-    assert not any(line.startswith("DAMAGED") for line in lines), "\n".join(lines[-20:])
+        try:
+            eventually(booted, "it boots", _BOUND_SECONDS)
+        except AssertionError as error:
+            raise Unavailable(f"the machine does not boot: {error}") from error
+        eventually(all_reached, ", ".join(owner.name for owner in owners), _BOUND_SECONDS)
 
 
 def _copy(path: Path, to: Path) -> None:

@@ -1,111 +1,104 @@
 """A virtual machine whose power can be cut: QEMU with Debian's cloud kernel and an initrd of ours.
 
-    machine = Machine.prepare(cache, place, WRITER)   raises Unavailable, saying what is missing
-    session = machine.boot(image, "xfs", log)         returns at once; session.said() is its console
-    session.cut()                                     SIGKILL: its memory is gone
-    session = machine.look([image, another], "xfs")   only says what is on each disk, and ends
+    machine = Machine.prepare(cache, place)     raises Unavailable, saying what is missing
+    session = machine.boot([Disk(image, "xfs", "writer", log), …])   returns at once
+    session.listen()                            session.words[0] is what the first disk's said
+    session.cut()                               SIGKILL: its memory is gone
+    machine.look([Disk(image, "xfs", "writer")])    only says what is on each disk, and ends
 
-The initrd holds busybox, this Python with its standard library, and what the guest's program needs.
 No KVM is needed.
 """
 
 from __future__ import annotations
 
-import compileall
-import importlib.util
+import platform
 import re
 import shutil
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-__all__ = ["AGENT", "FILESYSTEMS", "WRITER", "Guest", "Machine", "Session", "Unavailable"]
+from tests.power.initrd import pack
+from tests.power.words import Words
+
+__all__ = ["FILESYSTEMS", "Disk", "Machine", "Session", "Unavailable"]
 
 FILESYSTEMS: Final = ("ext4", "xfs", "btrfs")
 _IMAGE_BYTES: Final = 320 << 20  # the least that mkfs.xfs takes is 300 MiB
-_MODULES: Final = {
-    "": "virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk",
-    "ext4": "crc16 crc32c_generic mbcache jbd2 ext4",
-    "xfs": "libcrc32c xfs",
-    "btrfs": "libcrc32c xor raid6_pq zstd_compress blake2b_generic btrfs",
+_FETCH_SECONDS: Final = 300
+_PROGRAMS: Final = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mkfs.btrfs": "btrfs-progs",
+    "setpriv": "util-linux",
 }
-"""In their order; the kernel has some of them built in."""
-
-
-class Guest(NamedTuple):
-    """A program beside this file, and the packages and modules that it imports."""
-
-    program: str
-    packages: tuple[str, ...]
-
-
-WRITER: Final = Guest("guest.py", ("orjson", "zstandard", "auditlog"))
-AGENT: Final = Guest(
-    "agent_guest.py",
-    (
-        *WRITER.packages,
-        *("auditctl", "shippers", "retention"),
-        *(
-            "apscheduler",
-            "click",
-            "cryptography",
-            "_cffi_backend",
-            "prometheus_client",
-            "tzlocal",
-            "watchdog",
-        ),
-    ),
-)
-_INIT: Final = """#!/bin/busybox sh
-B=/bin/busybox
-$B mount -t proc proc /proc; $B mount -t sysfs sys /sys; $B mount -t devtmpfs dev /dev
-for word in $($B cat /proc/cmdline); do
-    case $word in fs=*) fs=${{word#fs=}} ;; look) look=look ;; last=*) last=${{word#last=}} ;; esac
-done
-for module in $($B cat /modules/.list /modules/$fs.list); do $B insmod /modules/$module.ko; done
-export LD_LIBRARY_PATH={libraries} PYTHONPATH=/source HOME=/ TZ=UTC
-until [ -b /dev/$last ]; do $B sleep 0.1; done
-for disk in /dev/vd?; do
-    echo "DISK $disk"
-    $B mount -t $fs $disk /disk || echo "DAMAGED $fs cannot be mounted"
-    {python} /source/{program} $look
-    $B umount /disk
-    # All disks were one, which btrfs remembers.
-    [ -e /modules/$fs.ko ] && $B rmmod $fs && $B insmod /modules/$fs.ko
-done
-echo END
-$B poweroff -f
-"""
+"""Each program and the Debian package that brings it."""
 
 
 class Unavailable(Exception):
     """No machine can be run here; the text says what is missing."""
 
 
-class Session:
-    """One boot."""
+class Disk(NamedTuple):
+    """An image, and the guest program that works on it; each write is noted in the log."""
 
-    def __init__(self, process: subprocess.Popen[bytes], console: Path) -> None:
+    image: Path
+    filesystem: str
+    program: str
+    log: Path | None = None
+
+    def make_filesystem(self) -> None:
+        with self.image.open("wb") as file:
+            file.truncate(_IMAGE_BYTES)
+        command = [f"mkfs.{self.filesystem}", "-q", str(self.image)]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+class Session:
+    """One boot; ``words`` are those of each disk, in their order."""
+
+    def __init__(self, process: subprocess.Popen[bytes], console: Path, disks: int) -> None:
+        self.words = [Words() for _ in range(disks)]
+        self.booted = False
         self._process = process
         self._console = console
+        self._names = {f"vd{chr(ord('a') + number)}": self.words[number] for number in range(disks)}
+        self._read_bytes = 0
+        self._other: list[str] = []
 
     @property
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def said(self) -> list[str]:
-        """The whole lines of its console so far."""
-        text = self._console.read_bytes() if self._console.exists() else b""
-        return (
-            text[: text.rfind(b"\n") + 1].decode("utf-8", "replace").replace("\r", "").split("\n")
-        )
+    @property
+    def said(self) -> str:
+        """The last lines that are of no disk."""
+        return "\n".join(self._other[-30:])
+
+    def listen(self) -> None:
+        """Take in what was said since the last time, whole lines only."""
+        if not self._console.exists():
+            return
+        with self._console.open("rb") as console:
+            console.seek(self._read_bytes)
+            new = console.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read_bytes += len(whole)
+        for line in whole.decode("utf-8", "replace").replace("\r", "").splitlines():
+            name, _, text = line.partition(" ")
+            if name in self._names:
+                self._names[name].add(text)
+            else:
+                self._other.append(line)
+                self.booted |= line == "BOOTED"
 
     def cut(self) -> None:
         self._process.kill()
         self._process.wait(60)
+        self.listen()
 
 
 class Machine:
@@ -118,58 +111,57 @@ class Machine:
         self._boots = 0
 
     @classmethod
-    def prepare(cls, cache: Path, place: Path, guest: Guest) -> Self:
+    def prepare(cls, cache: Path, place: Path) -> Self:
         """Fetch the kernel into the cache once, and pack the initrd.  Raises Unavailable."""
-        for program in ("qemu-system-x86_64", "busybox", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"):
+        if platform.machine() != "x86_64":
+            raise Unavailable(f"it would run this Python, which is of {platform.machine()}")
+        for program, package in _PROGRAMS.items():
             if shutil.which(program) is None:
-                raise Unavailable(f"{program} is missing")
+                raise Unavailable(f"{program} is missing (Debian: apt-get install {package})")
         unpacked = _kernel(cache)
         [kernel] = unpacked.glob("boot/vmlinuz-*")
-        return cls(place, kernel, _initrd(unpacked, place, guest))
+        return cls(place, kernel, pack(unpacked, place))
 
-    def make_image(self, path: Path, filesystem: str) -> None:
-        """An empty file system."""
-        with path.open("wb") as file:
-            file.truncate(_IMAGE_BYTES)
-        subprocess.run([f"mkfs.{filesystem}", "-q", str(path)], check=True, capture_output=True)
+    def boot(self, disks: Sequence[Disk]) -> Session:
+        """Start the disks' programs; they work until the power is cut."""
+        return self._start(disks, "")
 
-    def boot(self, image: Path, filesystem: str, log: Path) -> Session:
-        """Boot from the image; each write and flush is noted in the log."""
-        log.write_bytes(b"")
-        noted = "driver=blklogwrites,file=disk0,log=log,node-name=noted"
-        drives = [*_drive(0, image), f"driver=file,filename={log},node-name=log", noted]
-        return self._start(filesystem, drives, ["noted"])
+    def look(self, disks: Sequence[Disk]) -> Session:
+        """Only look at one disk after the other."""
+        return self._start(disks, " look")
 
-    def look(self, images: Sequence[Path], filesystem: str) -> Session:
-        """Boot to look at one disk after the other."""
-        drives = [drive for number, path in enumerate(images) for drive in _drive(number, path)]
-        return self._start(filesystem, drives, [f"disk{n}" for n in range(len(images))], " look")
-
-    def _start(
-        self, filesystem: str, drives: Sequence[str], disks: Sequence[str], words: str = ""
-    ) -> Session:
+    def _start(self, disks: Sequence[Disk], words: str) -> Session:
         self._boots += 1
         console = self._place / f"console.{self._boots}"
-        last = f"vd{chr(ord('a') + len(disks) - 1)}"
-        words = f"console=ttyS0 quiet mitigations=off panic=-1 fs={filesystem} last={last}{words}"
-        command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max"]
-        command += ["-m", "1024", "-smp", "2", "-display", "none", "-no-reboot", "-nodefaults"]
+        described = ",".join(f"{disk.filesystem}:{disk.program}" for disk in disks)
+        words = f"console=ttyS0 loglevel=1 mitigations=off panic=-1 disks={described}{words}"
+        # Should the test run itself be killed, the machine goes with it.
+        command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
+        command += ["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "2"]
+        command += ["-display", "none", "-no-reboot", "-nodefaults"]
         command += ["-serial", f"file:{console}", "-kernel", str(self._kernel)]
         command += ["-initrd", str(self._initrd), "-append", words]
-        for drive in drives:
-            command += ["-blockdev", drive]
-        for disk in disks:
-            command += ["-device", f"virtio-blk-pci,drive={disk}"]
+        for number, disk in enumerate(disks):
+            for drive in _drives(number, disk):
+                command += ["-blockdev", drive]
+            command += ["-device", f"virtio-blk-pci,drive=disk{number}"]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        return Session(process, console)
+        return Session(process, console, len(disks))
 
 
-def _drive(number: int, image: Path) -> list[str]:
+def _drives(number: int, disk: Disk) -> list[str]:
+    image, name = f"image{number}", f"disk{number}"
+    opened = f"driver=file,filename={disk.image},node-name={image}"
+    if disk.log is None:
+        return [opened, f"driver=raw,file={image},node-name={name}"]
+    disk.log.write_bytes(b"")
     return [
-        f"driver=file,filename={image},node-name=image{number}",
-        f"driver=raw,file=image{number},node-name=disk{number}",
+        opened,
+        f"driver=raw,file={image},node-name=raw{number}",
+        f"driver=file,filename={disk.log},node-name=log{number}",
+        f"driver=blklogwrites,file=raw{number},log=log{number},node-name={name}",
     ]
 
 
@@ -186,78 +178,23 @@ def _kernel(cache: Path) -> Path:
     if found is None:
         raise Unavailable("apt knows no linux-image-cloud-amd64 (apt-get update)")
     cache.mkdir(parents=True, exist_ok=True)
-    fetched = subprocess.run(
-        ["apt-get", "download", found[1]], cwd=cache, capture_output=True, text=True, check=False
-    )
+    limits = ["-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30"]
+    try:
+        fetched = subprocess.run(
+            ["apt-get", "download", *limits, found[1]],
+            cwd=cache,
+            capture_output=True,
+            text=True,
+            timeout=_FETCH_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{found[1]} was not fetched in {_FETCH_SECONDS} s") from None
     if fetched.returncode:
         raise Unavailable(f"{found[1]} cannot be fetched: {fetched.stderr.strip()[-300:]}")
-    for archive in cache.glob("linux-image-*.deb"):
-        subprocess.run(["dpkg", "-x", str(archive), str(unpacked)], check=True)
-        archive.unlink()
-    return unpacked
-
-
-def _initrd(kernel: Path, place: Path, guest: Guest) -> Path:
-    root = place / "initrd"
-    for name in ("bin", "proc", "sys", "dev", "disk", "modules", "source", "tmp"):
-        (root / name).mkdir(parents=True)
-    shutil.copy(shutil.which("busybox") or "", root / "bin/busybox")
-    for filesystem, names in _MODULES.items():
-        found = {name: path for name in names.split() if (path := _module(kernel, name))}
-        (root / f"modules/{filesystem}.list").write_text("".join(f"{name}\n" for name in found))
-        for name, path in found.items():
-            shutil.copy(path, root / f"modules/{name}.ko")
-    python = Path(sys.executable).resolve()
-    library = Path(sysconfig.get_path("stdlib"))
-    unneeded = ("test", "site-packages", "idlelib", "ensurepip", "lib2to3", "tkinter", "config-*")
-    ignored = shutil.ignore_patterns(*unneeded, "*.opt-?.pyc")
-    shutil.copytree(library, root / str(library)[1:], ignore=ignored)
-    _copy(python, root)
-    for name in guest.packages:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
-        source = Path(spec.origin)
-        if spec.submodule_search_locations is None:
-            shutil.copy(source, root / "source")
-        else:
-            shutil.copytree(source.parent, root / "source" / name, ignore=ignored)
-    # Compile here once, not at each start of a slow machine.
-    for place_of_source in (root / "source", root / str(library)[1:]):
-        compileall.compile_dir(place_of_source, quiet=2)
-    shutil.copy(Path(__file__).with_name(guest.program), root / "source")
-    objects = [python, *library.glob("lib-dynload/*.so"), *(root / "source").rglob("*.so")]
-    libraries = {path for each in objects for path in _needed(each)}
-    for path in libraries:
-        _copy(Path(path), root)
-    (root / "init").write_text(
-        _INIT.format(
-            libraries=":".join(sorted({str(Path(path).parent) for path in libraries})),
-            python=python,
-            program=guest.program,
-        )
-    )
-    (root / "init").chmod(0o755)
-    packed = place / "initrd.gz"
-    pack = f"find . | busybox cpio -o -H newc 2>/dev/null | gzip -1 >{packed}"
-    subprocess.run(["bash", "-euo", "pipefail", "-c", pack], cwd=root, check=True)
-    shutil.rmtree(root)
-    return packed
-
-
-def _module(kernel: Path, name: str) -> Path | None:
-    """A module's file; None for what is built into the kernel."""
-    return next(iter(kernel.glob(f"lib/modules/**/{name.replace('_', '[-_]')}.ko")), None)
-
-
-def _copy(path: Path, root: Path) -> None:
-    """To the same place below the root."""
-    place = root / str(path)[1:]
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, place)
-
-
-def _needed(path: Path) -> list[str]:
-    """The shared libraries of a program, their loader included."""
-    listed = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False).stdout
-    return re.findall(r"(/\S+) \(0x", listed)
+    [archive] = cache.glob("linux-image-*.deb")
+    partial = cache / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    subprocess.run(["dpkg", "-x", str(archive), str(partial)], check=True)
+    archive.unlink()
+    return partial.rename(unpacked)
