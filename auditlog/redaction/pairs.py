@@ -82,6 +82,13 @@ _BEGINNING: Final = re.compile(f"(?:{_CHARACTER}){{1,64}}+")
 _FIRST_WORD: Final = re.compile(r"[^\s\"]{1,256}")
 _LINE: Final = re.compile(r"[^\r\n]+")
 _DIGITS: Final = re.compile(r"\d[\d -]{1,30}\d")
+_GROUPED: Final = {
+    "card": _DIGITS,
+    "iban": re.compile(
+        r"[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])|" + _DIGITS.pattern
+    ),
+}
+"""Numbers that are written in groups: a blank does not end them."""
 _SCOPE: Final = re.compile(r"[A-Za-z]{1,32}:")
 _BEFORE: Final = re.compile(r"[^\W_]{1,24}$")
 _WEAK_QUERY: Final = _set(
@@ -211,9 +218,9 @@ def _judge(text: str, pair: re.Match[str], key: str, found: Meaning, hits: list[
         return position
     if scheme is None and _is_prose(text, position, shown, separator, spaced, found):
         return position
-    if found.kind in ("card", "iban") and (digits := _DIGITS.match(text, position)) is not None:
-        hits.append((position, digits.end(), found.kind))
-        return digits.end()
+    if found.kind in _GROUPED and (whole := _GROUPED[found.kind].match(text, position)) is not None:
+        hits.append((position, whole.end(), found.kind))
+        return whole.end()
     end = _end_of_value(text, value)
     hits.append((value.start(), end, found.kind))
     return end

@@ -31,6 +31,8 @@ def _found(text: str) -> list[str]:
         ("Cookie: a=b1; c=d2", ["b1", "d2"]),
         ("/x?key=Zk3jQ9wLxP2vR7tY&y=1", ["Zk3jQ9wLxP2vR7tY"]),
         ("card_number: 4111 1111 1111 1111 x", ["4111 1111 1111 1111"]),
+        ("iban: DE89 3704 0044 0532 0130 00 of alice", ["DE89 3704 0044 0532 0130 00"]),
+        ("iban=DE89370400440532013000", ["DE89370400440532013000"]),
     ],
 )
 def test_found(text: str, secrets: list[str]) -> None:
