@@ -20,7 +20,6 @@ Invariants (tests of the same name in tests/retention/test_rules.py):
 Invariants (tests of the same name in tests/retention/test_rules_of_files.py):
   gated        no foreign file is touched that a source has not shipped to every sink, and none
                without a source unless the policy says so
-  counted      no foreign file is deleted whose policy wants its records counted in a sink first
   kept         no foreign file is touched that is damaged, held, the newest or still written to
 """
 

@@ -8,6 +8,17 @@ Invariants (tests of the same name in tests/retention/test_verdict.py):
   monotone     what is deleted at an instant is deleted at every later one, all else being equal
   frugal       a segment that needs no reading gets the same verdict when it was read
   explained    the first finding that keeps, of those that explain a subject, is its verdict
+
+Invariants (tests of the same name in tests/retention/test_age.py):
+  aged         a segment is compressed, and deleted, at the ages of its policy
+
+Invariants (tests of the same name in tests/retention/test_rules.py):
+  newest       keep_at_least are never deleted
+  archived     what is not proven elsewhere yet is compressed and not deleted
+
+Invariants (tests of the same name in tests/retention/test_rules_of_files.py):
+  counted      no foreign file is deleted whose policy wants its records counted in a sink first
+  removable    what goes for its size is what goes when it is old
 """
 
 from __future__ import annotations

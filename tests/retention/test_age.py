@@ -37,9 +37,7 @@ MOMENT = dt.timedelta(microseconds=1)
         (40, ("", ".zst"), "compress age"),
     ],
 )
-def test_age_is_counted_from_the_last_record(
-    age_days: float, forms: tuple[str, ...], verdict: str
-) -> None:
+def test_aged_from_the_last_record(age_days: float, forms: tuple[str, ...], verdict: str) -> None:
     old = segment(0, forms=forms, last_at=START + dt.timedelta(hours=23))
     now = START + dt.timedelta(hours=23) + age_days * DAY
     assert verdicts(plan(facts_of(old, segment(1)), POLICY, NO_GATE, (), now))[0] == verdict

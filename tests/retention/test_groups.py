@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from retention.groups import SubjectGroup, index_group, log_group, pattern_group
 from retention.plan import plan
+from retention.policy import ForeignPolicy, IndexPolicy
 from retention.subjects import DirectoryFacts, Segment, SinkCursor, SinkCursors
 from tests.support.retention_facts import (
     DAY,
@@ -24,6 +26,10 @@ from tests.support.retention_facts import (
     segment,
     verdicts,
 )
+
+
+def group_of(*segments: Segment, gate: SinkCursors = NO_GATE) -> SubjectGroup:
+    return log_group(LOG, segments, policy=POLICY, cursors=gate, holds=(), now=START)
 
 
 @given(any_input)
@@ -98,3 +104,42 @@ def test_fits_no_cursor_that_is_missing_unreadable_or_of_another_log(known: Sink
     gate = SinkCursors(("main",), {("main", LOG): known})
     decided = plan(facts, POLICY, gate, (), START + 999 * DAY)
     assert verdicts(decided) == ["keep not_shipped", "keep not_shipped", "keep active"]
+
+
+def test_fits_where_segments_were_not_read() -> None:
+    """An unread segment says nothing about the cursor that is in it."""
+    unread = segment(0, damage="it was not read")
+    cursor = cursor_at(segment(1), 20)
+    (_, known), *_ = group_of(unread, segment(1), gate=gate_of(cursor)).cursors
+    assert not known.problem
+
+
+def test_neighbours_with_a_gap_of_one_record_are_sound_and_an_overlap_of_one_is_not() -> None:
+    first, behind_gap, overlapping = segment(0), segment(1, first=12), segment(1, first=10)
+    assert first.bounds is not None
+    assert overlapping.bounds is not None
+    bounds = replace(overlapping.bounds, first_prev_hash=first.bounds.last_hash)
+    assert not group_of(first, behind_gap).misfits
+    assert group_of(first, replace(overlapping, bounds=bounds)).misfits.keys() == {0, 1}
+
+
+def test_a_log_that_no_witness_has_seen_is_witnessed_through_nothing() -> None:
+    seen, unseen = (SinkCursors(witnessed={log: 7}) for log in (str(LOG), "other@hive1"))
+    assert group_of(segment(0), gate=seen).witnessed_seq == 7
+    assert group_of(segment(0), gate=unseen).witnessed_seq == 0
+    assert group_of(segment(0)).witnessed_seq is None
+
+
+def test_a_policy_says_whether_lines_are_counted_in_a_sink() -> None:
+    counting = replace(POLICY, verify_before_delete="index")
+    trusting = replace(POLICY, verify_before_delete="none")
+    assert pattern_group(ForeignPolicy("*.log", counting), (), START).is_counted
+    assert not pattern_group(ForeignPolicy("*.log", trusting), (), START).is_counted
+
+
+def test_indices_are_judged_without_what_only_logs_have() -> None:
+    group = index_group(IndexPolicy("main", ("http://a:9200",), "p", DAY, 0.5), (), START, None)
+    assert group.keep_at_least == 1
+    assert not group.is_counted
+    assert not group.has_tombstones
+    assert not group.misfits

@@ -160,9 +160,7 @@ def test_counted(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None
 
 
 @given(adopted(), newer_than_it, holds)
-def test_what_goes_for_room_is_what_goes_when_it_is_old(
-    file: AdoptedFile, newer: int, given_holds: list[Hold]
-) -> None:
+def test_removable(file: AdoptedFile, newer: int, given_holds: list[Hold]) -> None:
     lasting = [replace(hold, expires_at=None) for hold in given_holds if hold.in_force(NOW)]
     aged = judged(file, newer, lasting, NOW + 9999 * DAY)
     removable = is_removable(file, newer, pattern_group(file.foreign, lasting, NOW))
