@@ -38,8 +38,7 @@ def find_sql(text: str, lowered: str, meaning: Judge, hits: list[Hit]) -> None:
         if found is None or found.kind == "prompt":
             continue
         opened = OPENING.match(text, match.end())
-        if opened is None:
-            continue
+        assert opened is not None  # noqa: S101  (the pattern ends before a quote)
         start, end = quoted(text, opened)
         value = text[start:end]
         if hides(found, match[1], value) and (

@@ -54,8 +54,9 @@ def find_urls(text: str, hits: list[Hit]) -> None:
         if user[0].startswith("[") or _PORT.match(text, end + 1) is not None:
             continue
         rest = _AFTER_SCHEME.match(text, end + 1, limit)
-        at = -1 if rest is None else rest[0].rfind("@")
-        if rest is not None and at > 0:
+        assert rest is not None  # noqa: S101  (as above)
+        at = rest[0].rfind("@")
+        if at > 0:
             if not is_redacted(rest[0][:at]) and not is_masked(rest[0][:at]):
                 hits.append((rest.start(), rest.start() + at, "url_password"))
         elif (spaced := _SPACED.match(text, end + 1, limit)) is not None:

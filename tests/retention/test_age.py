@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from retention.age import ago
+from retention.age import age_of, ago
+from retention.groups import index_group, pattern_group
 from retention.plan import plan
-from retention.policy import RetentionPolicy
+from retention.policy import ForeignPolicy, IndexPolicy, RetentionPolicy
+from retention.subjects import AdoptedFile, Index, SourceProgress
+from tests.support.foreign import content_at
 from tests.support.retention_facts import (
     DAY,
     NO_GATE,
@@ -85,3 +90,34 @@ def test_the_detail_says_why_a_segment_is_not_deleted_yet(
 )
 def test_an_age_is_told_in_days_or_seconds(age: dt.timedelta, said: str) -> None:
     assert ago(age) == said
+
+
+def test_an_index_is_as_old_as_the_end_of_its_last_day() -> None:
+    policy = IndexPolicy("main", ("http://a:9200",), "p", 30 * DAY, 0.5)
+    week = Index("p-2026.31", "u", 3, 100, START.date(), START.date() + 6 * DAY)
+    for now in (START + 7 * DAY, START + 37 * DAY):
+        age = now - (START + 7 * DAY)
+        said = f"its day ended {ago(age)}, deleted after 30d"
+        assert age_of(week, index_group(policy, (), now, None)) == (said, age)
+
+
+@pytest.mark.parametrize(
+    ("known", "progress", "measured", "unshipped"),
+    [
+        ({"content": content_at(START)}, (), "last line", True),
+        ({"content": content_at(START)}, (SourceProgress("old", "main", ""),), "last line", False),
+        ({"content": content_at(START - DAY, untimed=1)}, (), "modified", True),
+        ({"seen_at": START}, (), "last line", False),
+        ({}, (), "modified", False),
+    ],
+)
+def test_a_file_is_as_old_as_its_last_line_or_its_last_change(
+    known: Any, progress: tuple[SourceProgress, ...], measured: str, unshipped: bool
+) -> None:
+    """Where nothing waits for it to be shipped, that is said with its age."""
+    policy = ForeignPolicy("*.ndjson", POLICY, "not_required")
+    file = AdoptedFile(Path("a"), ("",), 1, policy, START, progress=progress, **known)
+    said, age = age_of(file, pattern_group(policy, (), START + 40 * DAY))
+    assert age == 40 * DAY
+    assert said.startswith(f"{measured} 40 d ago, compressed after 30d")
+    assert ("no source ships it, and none is required" in said) == unshipped

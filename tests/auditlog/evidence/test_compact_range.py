@@ -47,3 +47,27 @@ def test_a_copy_goes_its_own_way() -> None:
     second = first.copy()
     second.append(LEAVES[5])
     assert (first.root(), second.root()) == (defined_root(LEAVES[:5]), defined_root(LEAVES[:6]))
+
+
+def test_a_range_begins_at_the_first_leaf_unless_it_is_told() -> None:
+    made = CompactRange()
+    made.append(LEAVES[0])
+    assert made.root() == defined_root(LEAVES[:1])
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (0, 1), (0, 64), (3, 64), (31, 70), (6, 7)])
+def test_leaves_that_are_all_the_same_need_not_be_added_one_by_one(start: int, end: int) -> None:
+    made = CompactRange(start)
+    for _ in range(start, end):
+        made.append(LEAVES[0])
+    uniform = CompactRange.uniform(start, end, LEAVES[0])
+    assert (uniform.start, uniform.end, uniform.nodes) == (start, end, made.nodes)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (0, 64), (3, 64), (31, 70), (6, 7)])
+def test_a_range_is_made_of_the_roots_of_its_subtrees(start: int, end: int) -> None:
+    def subtree(height: int, index: int) -> bytes:
+        return defined_root(LEAVES[index << height : (index + 1) << height])
+
+    made = CompactRange.of_subtrees(start, end, subtree)
+    assert made.nodes == range_of(start, end).nodes

@@ -17,6 +17,7 @@ def _with(name: str, text: str) -> str:
         ("cards", "paid by 4111 1111 1111 1111 today", "paid by [redacted:card] today"),
         ("cards", "paid by 4111 1111 1111 1112 today", None),
         ("iban", "to DE89 3704 0044 0532 0130 00", "to [redacted:iban]"),
+        ("iban", "to AZ21 NABZ 0000 0000 1370 1000 1944", "to [redacted:iban]"),
         ("iban", "to DE88 3704 0044 0532 0130 00", None),
         ("email", "by alice@example.org now", "by [redacted:email] now"),
         ("email", "by alice@example now", None),
@@ -84,6 +85,7 @@ def test_an_address_of_a_network_and_what_is_none_are_left_alone(address: str) -
         ("2001:db8:1:8000::7", "2001:db8:1::"),
         ("fe80:1:2:3::1%eth0", "fe80:1:2::"),
         ("::ffff:192.0.2.77", "::"),
+        ("64:ff9b::192.0.2.77", "64:ff9b::"),
     ],
 )
 def test_an_address_keeps_24_bits_or_48(address: str, network: str) -> None:

@@ -56,7 +56,23 @@ def test_a_number_may_have_a_sign_and_a_unit(text: str) -> None:
     ],
 )
 def test_what_is_no_secret_is_not_hidden(key: str, value: str) -> None:
-    assert not hides(_of(key), key, value)
+    assert hides(_of(key), key, value) is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "hidden"),
+    [
+        ("password", "hunter33y", True),
+        ("password", "proxy", False),
+        ("password", "Zk3jQ9wLxP2vR7tYq1Ws", True),
+        ("credentials", "hunter33y", False),
+        ("credentials", "Zk3jQ9wLxP2vR7tYq1Ws", True),
+    ],
+)
+def test_a_key_that_may_mean_something_else_needs_a_value_that_looks_secret(
+    kind: str, value: str, hidden: bool
+) -> None:
+    assert hides(Meaning(kind, False, False), "pass_through", value) == hidden
 
 
 def test_cookie() -> None:
@@ -66,6 +82,7 @@ def test_cookie() -> None:
     assert cookie_values("sid-4711", 0, 8) == [(0, 8, "cookie")]
     assert cookie_values("[redacted:cookie]", 0, 17) == []
     assert cookie_values("path=/x", 0, 7) == []
+    assert cookie_values("=x", 0, 2) == []
 
 
 @given(st.text(st.sampled_from('a\\"'), max_size=8))
@@ -76,3 +93,9 @@ def test_quoted(value: str) -> None:
         opened = OPENING.match(text)
         assert opened is not None
         assert quoted(text, opened) == (1, 1 + len(escaped))
+
+
+def test_quoted_behind_a_prefix_of_the_language() -> None:
+    opened = OPENING.match("b'abc' + x")
+    assert opened is not None
+    assert quoted("b'abc' + x", opened) == (2, 5)

@@ -18,6 +18,9 @@ def _found(text: str) -> list[str]:
     [
         ("ALTER ROLE bob PASSWORD 'hunter33y'", ["hunter33y"]),
         ("SET PASSWORD = PASSWORD('hunter33y')", ["hunter33y"]),
+        ("SET NAME 'bob' PASSWORD 'hunter33y' TOKEN 'a3F2c1zz9'", ["hunter33y", "a3F2c1zz9"]),
+        ("PASSWORD = N'hunter33y'", ["hunter33y"]),
+        ("PASSWORD 'swordfish'", ["swordfish"]),
         ("CREATE USER bob IDENTIFIED BY 'hunter33y'", ["hunter33y"]),
         ('CREATE USER bob IDENTIFIED WITH mysql_native BY "hunter33y"', ["hunter33y"]),
         ("CREATE USER bob IDENTIFIED BY hunter33y;", ["hunter33y"]),
@@ -40,6 +43,10 @@ def test_found(text: str, secrets: list[str]) -> None:
         "IDENTIFIED BY '[redacted:password]'",
         "INSERT INTO u (name, password) VALUES ('bob', '')",
         "SELECT * FROM t",
+        "TOKEN 'expired'",
+        "PASSWORD '[redacted:password]'",
+        "PWD '/home/alice'",
+        "PROMPT 'hunter33y'",
     ],
 )
 def test_kept(text: str) -> None:
