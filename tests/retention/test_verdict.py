@@ -14,7 +14,7 @@ from retention.holds import Hold
 from retention.plan import cases_of, plan
 from retention.policy import RetentionPolicy
 from retention.subjects import DirectoryFacts, Segment, SinkCursor, SinkCursors
-from retention.verdict import explain, first_keeping
+from retention.verdict import explain, first_keeping, is_removable
 from tests.support.retention_facts import (
     DAY,
     NO_GATE,
@@ -119,3 +119,29 @@ def test_the_proofs_of_deletions_are_not_deleted() -> None:
     facts = facts_of(segment(0, log=own, forms=FORMS_ZST), segment(1, log=own), segment(2, log=own))
     decided = plan(facts, POLICY, NO_GATE, (), START + 999 * DAY)
     assert verdicts(decided) == ["keep proof", "compress age", "keep active"]
+
+
+def test_explained_by_every_rule_where_a_reason_is_there_twice() -> None:
+    """It is too recent by its day, and by its last record as well."""
+    action, _ = plan(facts_of(segment(0), segment(1)), POLICY, NO_GATE, (), START + DAY).actions
+    found = explain(*action.case)
+    assert {finding.rule for finding in found} >= {"too_recent", "not_shipped", "held"}
+
+
+def test_explained_as_far_as_the_name_goes_where_it_was_not_read() -> None:
+    unread = Segment(segment(0).file)
+    action, _ = plan(facts_of(unread, segment(1)), POLICY, NO_GATE, (), START + 99 * DAY).actions
+    found = explain(*action.case)
+    assert found[-1].rule == "damaged"
+    assert found[-1].needs == "reading"
+    assert [finding.rule for finding in found if finding.keeps] == ["damaged"]
+
+
+def test_what_is_only_too_recent_is_removable() -> None:
+    facts = facts_of(segment(0, forms=FORMS_ZST), segment(1, forms=FORMS_ZST), segment(2))
+    young, held, newest = cases_of(
+        facts, POLICY, NO_GATE, [Hold("x", "legal", "audit", "queen-rbee@*", START + DAY)], START
+    )
+    assert is_removable(*young)
+    assert not is_removable(*held)
+    assert not is_removable(*newest)

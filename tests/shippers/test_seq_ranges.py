@@ -34,8 +34,10 @@ def test_apart(given_batches: list[list[int]]) -> None:
 
 def test_bounded() -> None:
     """bounded: beyond the limit the oldest become one, with what is between"""
-    seqs = range(1, 2 * (MAX_RANGES + 2), 2)
-    ranges = with_seqs((), seqs)
-    assert len(ranges) == MAX_RANGES
-    assert ranges[:2] == ((1, 5), (7, 7))
-    assert with_seqs(ranges, [3]) == ranges
+    every = tuple((first, first + 1) for first in range(1, 3 * (MAX_RANGES + 2), 3))
+    assert with_seqs(every[:1000], ()) == every[:1000]
+    for excess in (1, 2):
+        ranges = with_seqs(every[: 1000 + excess], ())
+        assert len(ranges) == 1000
+        assert ranges[:2] == ((1, every[excess][1]), every[excess + 1])
+        assert with_seqs(ranges, [3]) == ranges

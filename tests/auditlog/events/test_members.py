@@ -5,7 +5,7 @@ import sys
 
 from auditlog.events.actor import Actor
 from auditlog.events.base import Event
-from auditlog.events.members import aliases, leaves, members
+from auditlog.events.members import Member, aliases, leaves, members
 from tests.support.unmeasured import unmeasured
 
 ONE_MORE = """
@@ -61,3 +61,18 @@ def test_an_alias_never_stands_below_a_member_that_is_a_string() -> None:
     assert "log.level" not in aliases()
     assert aliases()["service.name"].path == "service"
     assert aliases()["user.id"].path == "actor.user_id"
+
+
+def test_every_record_has_all_members_but_these() -> None:
+    optional = {member.path for member in members() if not member.required}
+    assert optional == {"actor", "resource", "reason", "correlation_id", "details", "salt"}
+    in_objects = {member.path for member in leaves(members()) if member.required}
+    assert in_objects >= {"actor.user_id", "resource.resource_type", "resource.resource_id"}
+    assert not in_objects & {"actor.ip", "actor.name", "resource.parent_id"}
+    assert Member("a", {}).required
+
+
+def test_the_version_is_one_and_records_are_counted_from_one() -> None:
+    version, _, seq, *_ = members()
+    assert version.schema == {"const": 1}
+    assert seq.schema == {"type": "integer", "minimum": 1}

@@ -57,6 +57,8 @@ def test_what_cannot_be_read_back_is_left_out() -> None:
     assert event_of({"event_type": "pool.drained"}) is None
     assert event_of({"event_type": "task_submitted", "details": {}}) is None
     assert actor_of({"actor": {"user_id": "a", "ip": "[redacted:ip]", "later": 1}}) == Actor("a")
+    actor = {"user_id": "a", "ip": "[redacted:ip]", "tenant": None, "name": "Alice"}
+    assert actor_of({"actor": actor}) == Actor("a", name="Alice")
     assert actor_of({}) is actor_of({"actor": {}}) is actor_of({"actor": "a"}) is None
     given_resource = {"resource_type": "pool", "resource_id": "p"}
     assert resource_of({"resource": given_resource}) == Resource("pool", "p")

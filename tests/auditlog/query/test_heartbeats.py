@@ -6,7 +6,7 @@ import pytest
 
 import auditlog
 from auditlog.format.record import Record, parse_header
-from auditlog.query.heartbeats import HEARTBEAT, without_heartbeats
+from auditlog.query.heartbeats import HEARTBEAT, names_heartbeats, without_heartbeats
 from auditlog.query.predicate import predicate
 from auditlog.query.syntax import parse
 from tests.support.logs import LogBuilder
@@ -56,3 +56,14 @@ def test_a_search_from_python_includes_them_when_it_is_told_to(tmp_path: Path) -
     assert list(auditlog.search(tmp_path, "")) == []
     (found,) = auditlog.search(tmp_path, "", log_events=True)
     assert found.event_type == HEARTBEAT
+
+
+def test_a_search_for_everything_becomes_one_condition() -> None:
+    assert without_heartbeats(parse("")) == parse('event_type!="log.heartbeat"')
+
+
+@pytest.mark.parametrize(
+    ("query", "named"), [("not event_type=log.heartbeat", True), ("not service=a", False)]
+)
+def test_a_condition_that_is_denied_names_them_too(query: str, named: bool) -> None:
+    assert names_heartbeats(parse(query)) is named
