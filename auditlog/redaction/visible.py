@@ -87,9 +87,8 @@ def reveal_all(value: Any) -> Any:
     return [reveal_all(item) for item in value] if isinstance(value, list) else value
 
 
-def _visible(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def _visible(joiner: re.Match[str]) -> str:
+    return f"\\u{ord(joiner[0]):04x}"
 
 
 def _keep_literal(match: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Optional
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NewType, Optional
 
 import pytest
 
@@ -72,3 +73,52 @@ def test_a_subclass_may_give_a_field_another_default() -> None:
     assert read_fields("Thing", {"x": 3}, [LABEL]) == {"x": LABEL._replace(default=3)}
     assert LABEL.default is REQUIRED
     assert field_kinds.Label is Label
+
+
+Own = NewType("Own", str)
+
+
+class Thing:
+    """A class of the program's own."""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind"),
+    [
+        (str, "Text"),
+        (int, "int"),
+        (dict, "Changes"),
+        (Mapping[str, int], "Changes"),
+        (list[str], "Labels"),
+        (tuple[str, ...], "Labels"),
+        (list[int], "list"),
+        (Any, "Any"),
+        (object, "Any"),
+        (Literal["a", "b"], "Literal"),
+        (Own, "Text"),
+        (Thing, "Thing"),
+    ],
+)
+def test_a_plain_type_has_a_kind(annotation: Any, kind: str) -> None:
+    field = read(annotation)
+    assert (field.kind.name, field.nullable, field.required) == (kind, False, True)
+
+
+def test_a_field_is_required_unless_it_has_a_default_and_may_be_none_if_that_is_its_default() -> (
+    None
+):
+    assert read(Label).required
+    assert not read(Label, x="a").required
+    assert read(Label, x=None).nullable
+    assert not read(Label, x="a").nullable
+    assert read(Label | None).nullable
+
+
+def test_fields_behind_a_class_variable_are_read() -> None:
+    for variable in ("ClassVar[int]", ClassVar[int]):
+        body = {"__module__": __name__, "__annotations__": {"a": variable, "x": Label}}
+        assert read_fields("Thing", body, ()) == {"x": LABEL}
+
+
+def test_a_class_without_annotations_has_no_fields() -> None:
+    assert read_fields("Thing", {"__module__": __name__}, ()) == {}

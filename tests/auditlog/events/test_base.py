@@ -3,9 +3,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime as dt
+import inspect
 import pickle
 import threading
 from typing import Any, ClassVar
+from unittest import mock
 
 import orjson
 import pytest
@@ -277,3 +279,27 @@ def test_the_first_events_of_a_class_may_be_made_by_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert sorted(made) == list(range(8))
+
+
+def test_frozen_objects_are_as_dataclasses_to_the_standard_library() -> None:
+    actor = Actor("a")
+    assert dataclasses.is_dataclass(actor)
+    fields = {field.name: field for field in dataclasses.fields(actor)}
+    assert next(iter(fields)) == "user_id"
+    assert fields["user_id"].default is dataclasses.MISSING
+    assert fields["ip"].default is None
+    assert all(field.kw_only for field in fields.values())
+
+
+def test_frozen_objects_show_their_signature() -> None:
+    of_actor = inspect.signature(Actor).parameters
+    assert of_actor["user_id"].default is inspect.Parameter.empty
+    assert of_actor["ip"].default is None
+    assert of_actor["ip"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    of_event = inspect.signature(events.AuthSuccess).parameters
+    assert {each.kind for each in of_event.values()} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_frozen_objects_leave_a_comparison_with_anything_else_to_the_other() -> None:
+    assert Actor("a") == mock.ANY
+    assert Actor("a").__eq__("a") is NotImplemented

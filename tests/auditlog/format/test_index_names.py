@@ -74,3 +74,14 @@ def test_other_sources_have_the_same_buckets_and_periods() -> None:
 def test_a_prefix_that_cannot_work_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="bucket"):
         IndexNames(prefix)
+
+
+def test_a_prefix_has_one_to_a_thousand_buckets() -> None:
+    assert IndexNames("a-{bucket:1}").all_of("2026-11-23") == ("a-0-2026.11.23",)
+    assert len(IndexNames("a-{bucket:1000}").all_of("2026-11-23")) == 1000
+    with pytest.raises(ValueError, match="from 1 to 1000"):
+        IndexNames("a-{bucket:1001}")
+
+
+def test_no_month_is_the_zeroth() -> None:
+    assert IndexNames(PREFIX).days(f"{PREFIX}-2026.00") is None

@@ -47,6 +47,8 @@ def test_found(text: str, secrets: list[str]) -> None:
         "PASSWORD '[redacted:password]'",
         "PWD '/home/alice'",
         "PROMPT 'hunter33y'",
+        "INSERT INTO u (name, password) VALUES ('bob') on conflict do nothing",
+        "INSERT INTO password (name) VALUES ('hunter33y')",
     ],
 )
 def test_kept(text: str) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog.redaction.visible import DECEIVES, bare, escaped, reveal, sequences
+from auditlog.redaction import visible
+from auditlog.redaction.visible import DECEIVES, bare, escaped, reveal, reveal_all, sequences
 from tests.support.secrets import SEQUENCES, STRANGE_TEXTS, UNSAFE
 
 _TEXTS = st.one_of(
@@ -67,3 +68,37 @@ def test_bare_text_is_what_a_terminal_shows(sequence: str) -> None:
     assert sequences(text)
     assert shown.text == "abcd"
     assert shown.place(1, 3) == (1, len(text) - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\uffa0", r"a\uffa0"),
+        ("a\U000e0000", r"a\U000e0000"),
+        ("a\u200c", r"a\u200c"),
+        (r"a\U00110000", r"a\U00110000"),
+        (r"a\U0010ffff", r"a\U0010ffff"),
+        (r"a\U00000041", r"a\U00000041"),
+    ],
+)
+def test_reversible_at_the_ends_of_each_range(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+    assert reveal(shown) == text
+
+
+def test_reversible_in_every_text_and_key_of_a_value() -> None:
+    shown = {r"k\u202e": [r"a\u0000", 1, None, {"b": r"c\u200b"}]}
+    assert reveal_all(shown) == {"k\u202e": ["a\x00", 1, None, {"b": "c\u200b"}]}
+
+
+def test_bare_text_knows_the_place_of_each_character_behind_several_sequences() -> None:
+    text = "a\x1b[1mb\x1b[0mc\u200bd"
+    shown = bare(text)
+    assert shown.text == "abcd"
+    assert [text[slice(*shown.place(at, at + 1))] for at in range(4)] == list("abcd")
+
+
+def test_what_is_remembered_of_characters_is_bounded() -> None:
+    for code in range(0x4E00, 0x4E00 + 8192):
+        assert escaped(chr(code)) == chr(code)
+    assert len(visible._VISIBLE) == 4096

@@ -14,6 +14,7 @@ MANIFEST = ArchiveManifest(
 def test_round_trip() -> None:
     content = encode(MANIFEST)
     assert decode(content) == MANIFEST
+    assert b'"previous_sha256":"%b"' % (64 * b"0") in content, "the first of a host"
     assert content.count(b"\n") == 1
     assert content.endswith(b"\n")
     assert orjson.loads(content)["objects"][0]["last_hash"] == STORED.last_hash

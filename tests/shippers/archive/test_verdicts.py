@@ -103,3 +103,37 @@ def test_harmless() -> None:
     found = list(verdicts.judge_versions(STORED.key, "v1", [again, LISTED], frozenset({"v2"})))
     assert (kinds(found), found[0].fatal) == (["repeated"], False)
     assert ArchiveFinding("put_over", "k", "d").fatal
+
+
+def test_a_lock_is_compared_to_the_second() -> None:
+    until = STORED.retain_until
+    for early, found in ((1, []), (1.000001, ["lock_shortened"]), (2, ["lock_shortened"])):
+        state = replace(STATE, retain_until=until - dt.timedelta(seconds=early))
+        assert kinds(verdicts.judge_lock(STORED.key, "v1", until, state)) == found
+
+
+def test_a_key_that_no_manifest_names_has_a_day_and_is_shown_by_its_first_version() -> None:
+    listed = [replace(LISTED, version="v2", at=NOW + DAY / 2), LISTED]
+    assert kinds(verdicts.judge_unlisted(STORED.key, listed, NOW + DAY)) == []
+    (found,) = verdicts.judge_unlisted(STORED.key, listed, NOW + DAY + DAY / 24)
+    assert found.version == "v2"
+
+
+def test_a_chain_names_the_manifests_that_are_missing_and_has_the_digest_of_the_last() -> None:
+    chain = ManifestChain("hive1")
+    content = manifest(1, None)
+    chain.accept("key 1", 1, content)
+    assert chain.digest == sha256(content).hexdigest()
+    chain.missing(2, "key 2")
+    chain.missing(5, "key 5")
+    assert [each.detail for each in chain.findings] == [
+        "manifest 2 of hive1 is missing",
+        "manifest 3 to 5 of hive1 is missing",
+    ]
+    assert chain.digest is None
+
+
+def test_a_version_that_is_not_the_archived_one_is_not_taken_for_it() -> None:
+    for other in (replace(LISTED, version="v2"), replace(LISTED, marker=True)):
+        found = kinds(verdicts.judge_versions(STORED.key, "v1", [other]))
+        assert found[0] == "missing_object"
