@@ -32,7 +32,9 @@ def main() -> None:
         )
     if arguments.workload != "even" and not set(arguments.names) <= set(BY_WORKLOAD):
         parser.error(f"--workload is for {', '.join(BY_WORKLOAD)}")
-    names = arguments.names or (NAMES if arguments.workload == "even" else BY_WORKLOAD)
+    names = arguments.names or NAMES
+    if not arguments.names and arguments.workload != "even":
+        names = [name for name in NAMES if name in BY_WORKLOAD]
     for name in names:
         result = harness.run(
             name,

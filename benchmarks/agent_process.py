@@ -17,7 +17,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
-__all__ = ["AgentProcess", "write_config"]
+from auditlog.evidence.checkpoint_file import read_checkpoints
+
+__all__ = [
+    "AgentProcess",
+    "cpu_seconds",
+    "make_key",
+    "peak_megabytes",
+    "wait_until_signed",
+    "write_config",
+]
 
 _ROOT: Final = Path(__file__).parent.parent
 _NOT_INSTALLED: Final = (
@@ -50,11 +59,51 @@ def write_config(log: Path, url: str, prefix: str, place: Path) -> Path:
     return config
 
 
+def make_key(config: Path) -> None:
+    """Make the key with which an agent of this configuration signs every record."""
+    command = ("evidence", "init", "--config", str(config))
+    subprocess.run(
+        [sys.executable, "-m", "auditctl", *command], cwd=_ROOT, check=True, capture_output=True
+    )
+
+
+def wait_until_signed(place: Path, records: int) -> None:
+    """Return when a checkpoint has so many records of the backlog's log."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not any(
+        signed.checkpoint.size >= records
+        for path in place.glob("state/proofs/queen-rbee@*/checkpoints")
+        for signed in read_checkpoints(path)[0]
+    ):
+        if time.monotonic() > deadline:
+            raise RuntimeError("not every record was signed")
+        time.sleep(0.05)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads of a process so far (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_megabytes(pid: int) -> float:
+    """The most memory of a process that was resident (VmHWM in proc_pid_status(5)).
+
+    Not ru_maxrss, which begins with what the process had before it became this program.
+    """
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
 class AgentProcess:
     """Ships the segments of ``log``; its configuration and state are in ``place``."""
 
-    def __init__(self, log: Path, url: str, prefix: str, place: Path) -> None:
+    def __init__(
+        self, log: Path, url: str, prefix: str, place: Path, *, signs: bool = False
+    ) -> None:
         self._config = write_config(log, url, prefix, place)
+        if signs:
+            make_key(self._config)
         self._said = place / "agent.log"
         self._environment = _without(place / "not-installed")
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,20 +140,15 @@ class AgentProcess:
             process.wait()
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its threads so far (proc_pid_stat(5))."""
-        fields = self._proc("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self._running().pid)
 
     def peak_megabytes(self) -> float:
-        """The most memory that was resident (VmHWM in proc_pid_status(5))."""
-        return int(self._proc("status").partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+        return peak_megabytes(self._running().pid)
 
     def read_bytes(self) -> int:
         """Bytes that its read calls have returned, from files and sockets (proc_pid_io(5))."""
-        return int(self._proc("io").partition("rchar:")[2].split()[0])
-
-    def _proc(self, name: str) -> str:
-        return Path(f"/proc/{self._running().pid}/{name}").read_text("ascii")
+        counts = Path(f"/proc/{self._running().pid}/io").read_text("ascii")
+        return int(counts.partition("rchar:")[2].split()[0])
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

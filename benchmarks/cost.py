@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import resource
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import auditlog
 from auditlog.format.record import parse_header
-from benchmarks.agent_process import AgentProcess
+from benchmarks.agent_process import AgentProcess, wait_until_signed
 from benchmarks.backlog import indexed
 from benchmarks.harness import Case, Ratio
 from benchmarks.shipper import RECORDS, setting
@@ -29,6 +30,7 @@ TITLE = f"Shipper: what a record costs, {RECORDS:,} records"
 UNIT = "us or MB"
 BATCH = 2_000
 _PATIENCE_SECONDS = 600.0
+_GIVE_UP_AFTER = dt.timedelta(minutes=1)
 __all__ = ["CASES", "RATIOS", "TITLE", "UNIT", "setting"]
 
 
@@ -58,7 +60,7 @@ def _ship(sink: Sink) -> float:
     with tempfile.TemporaryDirectory() as state:
         service = ShippingService([os.environ["BENCHMARK_LOG"]], [sink], state)
         before = _cpu_seconds()
-        shipped = service.run_once().shipped
+        shipped = service.run_once(give_up_after=_GIVE_UP_AFTER).shipped
         used = _cpu_seconds() - before
     sink.close()
     return used / shipped * 1e6
@@ -69,8 +71,8 @@ def ship_nowhere() -> float:
     return _ship(_Nowhere())
 
 
-def _by_agent(figure: Callable[[AgentProcess, float], float]) -> float:
-    """Return ``figure`` of an agent and its CPU seconds, once everything is shipped."""
+def _by_agent(figure: Callable[[AgentProcess, float], float], *, signs: bool = False) -> float:
+    """Return ``figure`` of an agent and its CPU seconds, once everything is shipped and signed."""
     cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
@@ -80,7 +82,7 @@ def _by_agent(figure: Callable[[AgentProcess, float], float]) -> float:
         with tempfile.TemporaryDirectory(dir=backlog.parent) as place:
             log = Path(place, "log")
             log.mkdir(mode=0o700)
-            with AgentProcess(log, cluster.url, prefix, Path(place)) as agent:
+            with AgentProcess(log, cluster.url, prefix, Path(place), signs=signs) as agent:
                 agent.wait_until_started()
                 before = agent.cpu_seconds()
                 for segment in backlog.glob("*.ndjson"):
@@ -90,6 +92,8 @@ def _by_agent(figure: Callable[[AgentProcess, float], float]) -> float:
                     if time.monotonic() > deadline:
                         raise RuntimeError(f"{have} of {records} documents came")
                     time.sleep(0.05)
+                if signs:
+                    wait_until_signed(Path(place), records)
                 time.sleep(1)  # the last cursor
                 return figure(agent, agent.cpu_seconds() - before)
     finally:
@@ -140,14 +144,21 @@ def _executemany(path: Path, records: list[Shipment]) -> None:
 CASES = {
     "CPU, nowhere": Case("read, chain verified, cursor durable", ship_nowhere),
     "CPU, agent": Case(
-        "`auditctl agent` from its start on, into a real server whose own CPU is not counted"
-        " (aim: 8)",
+        "`auditctl agent` once started, into a real server whose own CPU is not counted (aim: 8)",
         lambda: _by_agent(lambda _, used: used / RECORDS * 1e6),
+    ),
+    "CPU, agent, signing": Case(
+        "as before, and every record in a signed checkpoint (aim: 4.5)",
+        lambda: _by_agent(lambda _, used: used / RECORDS * 1e6, signs=True),
     ),
     "CPU, SQLite": Case("the same into a file", _into_sqlite),
     "peak MB, agent": Case(
         "its process at its largest, as installed with the extra `agent` (aim: 100)",
         lambda: _by_agent(lambda agent, _: agent.peak_megabytes()),
+    ),
+    "peak MB, agent, signing": Case(
+        "the same of an agent that signs (aim: 100)",
+        lambda: _by_agent(lambda agent, _: agent.peak_megabytes(), signs=True),
     ),
     "SQLite sink": Case(
         f"wall time, batches of {BATCH:,}, every outcome told", lambda: _sqlite_seconds(_deliver)

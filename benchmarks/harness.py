@@ -65,7 +65,8 @@ class Benchmark(Protocol):
     def setting(self) -> AbstractContextManager[Mapping[str, str]]: ...
 
 
-BY_WORKLOAD = ("shipper", "cost")  # those that can be run with either workload
+BY_WORKLOAD = ("shipper", "cost", "peers.speed")
+"""Those that can be run with either workload."""
 
 
 def load(name: str) -> Benchmark:

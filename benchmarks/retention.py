@@ -18,6 +18,7 @@ from pathlib import Path
 import auditlog
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
+from benchmarks.agent_process import peak_megabytes
 from benchmarks.harness import Case, Ratio
 from benchmarks.workload import write_log
 from retention.compress import compress
@@ -109,16 +110,7 @@ def _size(packed: str) -> float:
 def _resident() -> float:
     with _copied() as path:
         _compressed(path)
-    return _peak()
-
-
-def _peak() -> float:
-    """The most memory that this program had resident (VmHWM in proc_pid_status(5)).
-
-    Not ru_maxrss, which begins with what the process had before it became this program.
-    """
-    status = Path("/proc/self/status").read_text("ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    return peak_megabytes(os.getpid())
 
 
 def _idle(measure: Callable[[], float]) -> float:
@@ -152,7 +144,7 @@ def _plan() -> float:
 
 def _plan_resident() -> float:
     _plan()
-    return _peak()
+    return peak_megabytes(os.getpid())
 
 
 _IDLE = f"`auditctl prune` over {SEGMENTS:,} segments, nothing due, with its start; ms"

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.agent_process import write_config
+from benchmarks.agent_process import make_key, wait_until_signed, write_config
 from benchmarks.peers.packages import unpack
 
 __all__ = ["CONTENDERS", "Contender", "Task"]
@@ -37,10 +37,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """The process to run; it never ends by itself."""
+    """The process to run; it never ends by itself.
+
+    ``wait_until_done`` returns when everything else that it does with so many records is done.
+    """
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    wait_until_done: Callable[[int], None] = lambda _: None
 
 
 def ours(task: Task) -> Contender:
@@ -48,6 +52,21 @@ def ours(task: Task) -> Contender:
     config = write_config(task.log, task.url, task.prefix, task.place)
     arguments = ("agent", "--only", "ship", "--config", str(config))
     return Contender((sys.executable, "-m", "auditctl", *arguments))
+
+
+def ours_signing(task: Task) -> Contender:
+    """auditctl agent with a key, as `auditctl install` sets it up: every record is signed.
+
+    It writes a log of its checkpoints, which the others must not find: it has a directory of its
+    own.
+    """
+    log = task.place / "log"
+    log.mkdir(mode=0o700)
+    for segment in task.log.glob("*.ndjson"):
+        (log / segment.name).hardlink_to(segment)
+    agent = ours(replace(task, log=log))
+    make_key(Path(agent.command[-1]))
+    return replace(agent, wait_until_done=lambda records: wait_until_signed(task.place, records))
 
 
 _RSYSLOG: Final = """
@@ -140,6 +159,7 @@ def parallel_bulk(task: Task) -> Contender:
 
 CONTENDERS: Final[Mapping[str, tuple[str, Callable[[Task], Contender]]]] = {
     "auditctl agent": ("defaults; chain verified, ids, cursor durable", ours),
+    "auditctl agent, signing": ("as before, and every record in a signed checkpoint", ours_signing),
     "rsyslog": ("imfile and omelasticsearch, tuned; its place kept every 2,000 lines", rsyslog),
     "rsyslog, default state": ("as before; its place kept when it ends", rsyslog_default_state),
     "syslog-ng": ("wildcard-file and http, tuned: 2 workers x 2,000", syslog_ng),

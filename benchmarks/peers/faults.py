@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
-from benchmarks.backlog import backlog
 from benchmarks.harness import Case, Ratio
+from benchmarks.peers import work
 from benchmarks.peers.contenders import CONTENDERS
-from benchmarks.peers.work import RECORDS, Done, ship
 
 KILLS = 3
+RECORDS = work.records_of(150_000)
 TITLE = f"Peers under faults: {RECORDS:,} records, {KILLS} x SIGKILL on the way"
 UNIT = "records"
 
 
-@contextmanager
-def setting() -> Iterator[Mapping[str, str]]:
-    """One run tells what was lost and what was doubled; the second case looks it up."""
-    with backlog(RECORDS) as environment, tempfile.TemporaryDirectory() as runs:
-        yield {**environment, "BENCHMARK_RUNS": runs}
+def setting() -> AbstractContextManager[Mapping[str, str]]:
+    return work.setting(RECORDS)
 
 
-def _run(name: str) -> Done:
-    noted = Path(os.environ["BENCHMARK_RUNS"], name)
-    if noted.exists():
-        done = Done(**json.loads(noted.read_text()))
-        noted.unlink()
-        return done
-    done = ship(name, KILLS)
-    noted.write_text(json.dumps(asdict(done)))
-    return done
+def _lost(name: str) -> float:
+    return float(work.run(name, KILLS).lost)
+
+
+def _doubled(name: str) -> float:
+    return float(work.noted(name).doubled)
 
 
 CASES = {
-    f"{name}: {what}": Case(
-        f"documents {text}",
-        lambda name=name, what=what: float(getattr(_run(name), what)),  # type: ignore[misc]  # bound now
-    )
+    f"{name}: {what}": Case(f"documents {text}", lambda name=name, figure=figure: figure(name))  # type: ignore[misc]  # bound now
     for name in CONTENDERS
-    for what, text in (("lost", "missing from the index"), ("doubled", "there more than once"))
+    for what, text, figure in (
+        ("lost", "missing from the index", _lost),
+        ("doubled", "there more than once", _doubled),
+    )
 }
 RATIOS: tuple[Ratio, ...] = ()

@@ -1,42 +1,79 @@
-"""Run a contender on the same backlog, killing it as often as asked, and look at the index."""
+"""Run a contender on the same backlog, killing it as often as asked, and look at the index.
+
+A run tells several figures, and each case is a process of its own: the first of them runs the
+contender and notes what the others report.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import auditlog
+from benchmarks.agent_process import cpu_seconds, peak_megabytes
+from benchmarks.backlog import backlog
 from benchmarks.peers.contenders import CONTENDERS, Task
 from shippers.sinks.elasticsearch.index_template import index_template
 from tests.support.elasticsearch import Cluster, request
 
-__all__ = ["RECORDS", "Done", "ship"]
+__all__ = ["Done", "noted", "records_of", "run", "setting"]
 
 ROOT = Path(__file__).parents[2]
-RECORDS = int(os.environ.get("AUDITLOG_TEST_PEER_RECORDS", "150000"))
 _PATIENCE_SECONDS = 600.0
 _QUIET_SECONDS = 15.0
+_OURS = {"term": {"log": "queen-rbee@h"}}
+
+
+def records_of(default: int) -> int:
+    """Return how many records are shipped: so many, or AUDITLOG_TEST_PEER_RECORDS."""
+    return int(os.environ.get("AUDITLOG_TEST_PEER_RECORDS", default))
+
+
+@contextmanager
+def setting(records: int) -> Iterator[Mapping[str, str]]:
+    """The server, the backlog, and a place for what a run tells."""
+    with backlog(records) as environment, tempfile.TemporaryDirectory() as runs:
+        yield {**environment, "BENCHMARK_RUNS": runs}
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How long it took from its start to the last document, and what the index has."""
+    """How long it took from its start to the last document, and what the index has.
+
+    ``cpu_seconds`` and ``peak_megabytes`` are those of the process that was started last.
+    """
 
     seconds: float
+    cpu_seconds: float
+    peak_megabytes: float
     lost: int
     doubled: int
 
 
-def ship(name: str, kills: int = 0) -> Done:
-    """Everything ``backlog`` made, with so many SIGKILLs spread over the work."""
+def run(name: str, kills: int = 0) -> Done:
+    """Run a contender, and note what it did for the cases that follow."""
+    done = _ship(name, kills)
+    Path(os.environ["BENCHMARK_RUNS"], name).write_text(json.dumps(asdict(done)))
+    return done
+
+
+def noted(name: str) -> Done:
+    """Return what the last run of a contender did."""
+    return Done(**json.loads(Path(os.environ["BENCHMARK_RUNS"], name).read_text()))
+
+
+def _ship(name: str, kills: int) -> Done:
+    """Ship everything ``backlog`` made, with so many SIGKILLs spread over the work."""
     cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
@@ -56,6 +93,8 @@ def ship(name: str, kills: int = 0) -> Done:
             # Duplicates count as well, so after kills only a pause shows that it is done.
             enough = None if kills else records
             seconds = _wait(cluster, pattern, enough, process) - began
+            contender.wait_until_done(records)
+            used, peak = cpu_seconds(process.pid), peak_megabytes(process.pid)
         finally:
             process.kill()
             process.wait()
@@ -63,7 +102,7 @@ def ship(name: str, kills: int = 0) -> Done:
         lost, doubled = _compare(cluster, pattern, log)
     finally:
         cluster.forget(prefix)
-    return Done(seconds, lost, doubled)
+    return Done(seconds, used, peak, lost, doubled)
 
 
 def _start(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -81,7 +120,7 @@ def _wait(
     while time.perf_counter() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"it ended with exit code {process.returncode}")
-        now = cluster.count(pattern)
+        now = _count(cluster, pattern)
         if now != have:
             have, changed = now, time.perf_counter()
         if count is not None and have >= count:
@@ -92,14 +131,21 @@ def _wait(
     raise RuntimeError(f"{have} of {count} documents after {_PATIENCE_SECONDS:.0f} s")
 
 
+def _count(cluster: Cluster, pattern: str) -> int:
+    """How many documents there are of the backlog's log; an agent that signs has another."""
+    request(cluster.url, "POST", f"/{pattern}/_refresh")
+    status, answer = request(cluster.url, "POST", f"/{pattern}/_count", {"query": _OURS})
+    return int(answer["count"]) if status == 200 else 0
+
+
 def _compare(cluster: Cluster, pattern: str, log: Path) -> tuple[int, int]:
     """How many records the index lacks, and how many documents it has too many."""
     settled = -1
-    while (now := cluster.count(pattern)) != settled:  # what was under way at a kill still comes
+    while (now := _count(cluster, pattern)) != settled:  # what was under way at a kill still comes
         settled = now
         time.sleep(1.0)
     found: Counter[int] = Counter()
-    query: dict[str, Any] = {"size": 10_000, "sort": ["seq", "_doc"], "_source": ["seq"]}
+    query: dict[str, Any] = {"size": 10_000, "query": _OURS, "_source": ["seq"]}
     status, answer = request(cluster.url, "POST", f"/{pattern}/_pit?keep_alive=5m")
     if status != 200:
         raise RuntimeError(f"no point in time: {status}")
