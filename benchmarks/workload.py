@@ -75,6 +75,16 @@ def with_entropy(count: int, seed: int = 1) -> Iterator[dict[str, Any]]:
         }
 
 
+def emit_events(log: auditlog.Log, records: int, workload: str) -> None:
+    """Emit so many events of a workload."""
+    if workload == "entropy":
+        for fields in with_entropy(records):
+            log.emit("task_refused", **fields)
+    else:
+        for event in events(records):
+            log.emit(event)
+
+
 def write_log(
     directory: Path, records: int, *, host: str = "hive1", workload: str = "even"
 ) -> Path:
@@ -82,12 +92,7 @@ def write_log(
     with auditlog.open(
         directory, service="queen-rbee", host=host, flush="batched", max_segment_bytes=64 << 30
     ) as log:
-        if workload == "entropy":
-            for fields in with_entropy(records):
-                log.emit("task_refused", **fields)
-        else:
-            for event in events(records):
-                log.emit(event)
+        emit_events(log, records, workload)
     (segment,) = directory.glob("*.ndjson")
     return segment
 
