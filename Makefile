@@ -120,8 +120,8 @@ bench: $(STAMP) ## the benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-plots
-bench-plots: $(STAMP) ## docs/benchmarks.md and its pictures anew, from the results that are stored
-	$(BIN)/python -c 'from benchmarks import plots, report; report.write_document(); plots.draw_all()'
+bench-plots: $(STAMP) ## docs/benchmarks.md, its pictures and the tables of docs/capacity.md anew, from the stored results
+	$(BIN)/python -c 'from benchmarks import plots, report; report.write_documents(); plots.draw_all()'
 
 # Every Python that the project says it runs on and this machine has.
 PYTHONS ?= $(shell for minor in 11 12 13 14; do \

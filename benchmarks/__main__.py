@@ -44,7 +44,7 @@ def main() -> None:
         )
         harness.store(result)
         print(report.table(result))
-    print(f"written: {report.write_document()}", *plots.draw_all(), file=sys.stderr)
+    print("written:", *report.write_documents(), *plots.draw_all(), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ RESULTS = Path(__file__).parent / "results"
 
 NAMES = (
     *("writer", "latency", "shipper", "cost", "live", "requests", "start"),
-    *("verify", "evidence", "retention", "archive", "search", "glance", "indices"),
+    *("verify", "evidence", "retention", "archive", "search", "glance"),
+    *("indices", "capacity"),
 )
 _PACKAGES = ("auditlog", "auditctl", "retention", "shippers")
 PEERS = ("peers.speed", "peers.faults")  # only when named: they fetch packages of Debian
@@ -65,7 +66,7 @@ class Benchmark(Protocol):
     def setting(self) -> AbstractContextManager[Mapping[str, str]]: ...
 
 
-BY_WORKLOAD = ("shipper", "cost", "archive", "peers.speed")
+BY_WORKLOAD = ("shipper", "cost", "capacity", "archive", "peers.speed")
 """Those that can be run with either workload."""
 
 

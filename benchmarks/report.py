@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import fleet
 from benchmarks.harness import NAMES, PEERS, RESULTS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -46,10 +47,10 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_document() -> Path:
-    """docs/benchmarks.md, made anew from every stored result."""
+def write_documents() -> list[Path]:
+    """docs/benchmarks.md and the tables of docs/capacity.md, made anew from the stored results."""
     DOCUMENT.write_text(document(), "utf-8")
-    return DOCUMENT
+    return [DOCUMENT, fleet.write_page()]
 
 
 def document() -> str:

@@ -215,6 +215,12 @@ def test_elasticsearch(tmp_path: Path) -> None:
     assert computed.split()[0] in (tmp_path / "receipt.json").read_text("utf-8")
 
 
+def test_capacity(tmp_path: Path) -> None:
+    (printed,) = Document.read(DOCS / "capacity.md").run(tmp_path)
+    assert printed.startswith("| 300 hosts | formula | 20/s, even | 20/s, entropy |")
+    assert "| price of uploads, a month |" in printed
+
+
 def test_retention(tmp_path: Path) -> None:
     looked, held, planned = Document.read(ROOT / "docs/retention.md").run(tmp_path)
     assert "ACTION  SEGMENT" in looked
