@@ -21,6 +21,7 @@ from auditlog.evidence.checkpoint_file import read_checkpoints
 
 __all__ = [
     "AgentProcess",
+    "as_installed",
     "cpu_seconds",
     "make_key",
     "peak_megabytes",
@@ -105,7 +106,7 @@ class AgentProcess:
         if signs:
             make_key(self._config)
         self._said = place / "agent.log"
-        self._environment = _without(place / "not-installed")
+        self._environment = as_installed(place)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -156,9 +157,10 @@ class AgentProcess:
         return self._process
 
 
-def _without(place: Path) -> Mapping[str, str]:
-    """An environment in which those libraries cannot be imported."""
-    place.mkdir(exist_ok=True)
+def as_installed(place: Path) -> Mapping[str, str]:
+    """An environment in which the libraries that only the tests need cannot be imported."""
+    hidden = place / "not-installed"
+    hidden.mkdir(exist_ok=True)
     for name in _NOT_INSTALLED:
-        (place / f"{name}.py").write_text("raise ImportError\n")
-    return {**os.environ, "PYTHONPATH": str(place)}
+        (hidden / f"{name}.py").write_text("raise ImportError\n")
+    return {**os.environ, "PYTHONPATH": str(hidden)}

@@ -22,6 +22,12 @@ the ratios of each turn. Machines differ and are noisy, so the ratios are what t
 `make bench` from `benchmarks/results/*.json`.
 """
 
+_NOT_MEASURED = """\
+The peers are programs that Debian packages, and a script around the client's own helper. Vector,
+Fluent Bit, Fluentd, Filebeat, Logstash and the OpenTelemetry Collector are not among Debian's
+packages and have not been measured; nor has a way over Kafka, which is another target.
+"""
+
 
 def table(result: Mapping[str, Any]) -> str:
     """One benchmark as Markdown, readable on a terminal too."""
@@ -85,7 +91,7 @@ def _commands() -> str:
         source = Path(__file__).parent.joinpath(*name.split(".")).with_suffix(".py")
         asked = ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
         lines.append(f"| `python -m benchmarks {name}` | {asked.partition(chr(10))[0]} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", _NOT_MEASURED])
 
 
 def figure_text(value: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.agent_process import make_key, wait_until_signed, write_config
+from benchmarks.agent_process import as_installed, make_key, wait_until_signed, write_config
 from benchmarks.peers.packages import unpack
 
 __all__ = ["CONTENDERS", "Contender", "Task"]
@@ -48,10 +48,10 @@ class Contender:
 
 
 def ours(task: Task) -> Contender:
-    """auditctl agent, with its defaults."""
+    """auditctl agent, with its defaults, as it is installed."""
     config = write_config(task.log, task.url, task.prefix, task.place)
     arguments = ("agent", "--only", "ship", "--config", str(config))
-    return Contender((sys.executable, "-m", "auditctl", *arguments))
+    return Contender((sys.executable, "-m", "auditctl", *arguments), as_installed(task.place))
 
 
 def ours_signing(task: Task) -> Contender:
