@@ -43,6 +43,8 @@ USERS: Final = {
     "auditlog_setup": User("the set-up user's password", ("auditlog_setup",)),
 }
 UNITS: Final = ("auditlog-agent", "auditlog-retention")
+LINES: Final = 3000
+READYZ: Final = "http://127.0.0.1:9464/readyz"
 
 
 @dataclass
@@ -61,22 +63,28 @@ class Site:
         text = block.text.replace(PACKAGE, f"{self.wheels.get(version)}'[agent]'")
         return self.host.shell(text, network="pip install" not in text)
 
-    def documents(self, index: str) -> list[dict[str, Any]]:
-        """Return the documents of an index, newest last."""
+    def documents(self, index: str, phrase: str = "") -> list[dict[str, Any]]:
+        """Return the documents of an index, newest last; with a phrase, those of that message."""
         self.cluster.request("POST", f"/{index}/_refresh")
-        query = {"size": 10_000, "sort": [{"@timestamp": "asc"}]}
+        query: dict[str, Any] = {"size": 10_000, "sort": [{"@timestamp": "asc"}]}
+        if phrase:
+            query["query"] = {"match_phrase": {"message": phrase}}
         status, answer = self.cluster.request("POST", f"/{index}/_search", query)
         return [hit["_source"] for hit in answer["hits"]["hits"]] if status == 200 else []
 
-    def messages(self) -> list[str]:
-        found = self.documents("llama-orch-journal-*")
+    def messages(self, phrase: str = "") -> list[str]:
+        found = self.documents("llama-orch-journal-*", phrase)
         return [str(each.get("message", each.get("MESSAGE", ""))) for each in found]
 
     def says(self, unit: str, message: str) -> None:
         """Have a unit write one line to the journal, under its own name."""
+        self.prints(unit, f"/bin/echo {message}")
+
+    def prints(self, unit: str, command: str) -> None:
+        """Have a unit run a command once, whose output goes to the journal as the unit's."""
         path = self.host.root / f"etc/systemd/system/{unit}.d/99-says.conf"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"[Service]\nExecStartPre=/bin/echo {message}\n")
+        path.write_text(f"[Service]\nExecStartPre={command}\n")
         self.host.run("systemctl", "daemon-reload")
         self.host.run("systemctl", "restart", unit)
         path.unlink()  # it is not said again when the host boots
@@ -267,16 +275,42 @@ def test_install_refuses_a_program_that_the_units_could_not_execute(site: Site) 
 def test_the_journal_of_the_boot_before_is_shipped_once(site: Site, end: str) -> None:
     host = site.host
     host.run("systemctl", "stop", "auditlog-agent")
+    site.prints("rbee-hive.service", f"/usr/bin/seq -f 'line %%g before {end}' {LINES}")
     site.says("rbee-hive.service", f"last words before {end}")
     host.run("journalctl", "--sync")
+    if end == "cut":  # amid shipping
+        host.run("systemctl", "start", "auditlog-agent")
+        eventually(lambda: site.messages(f"before {end}"), "the first of them are shipped")
     getattr(host, end)()
     host.boot()
     site.says("rbee-hive.service", f"first words after {end}")
-    eventually(lambda: f"first words after {end}" in site.messages(), "this boot is shipped")
-    assert site.messages().count(f"last words before {end}") == 1
+    eventually(lambda: site.messages(f"first words after {end}"), "this boot is shipped")
+    assert site.messages(f"last words before {end}") == [f"last words before {end}"]
+    wanted = sorted(f"line {n} before {end}" for n in range(1, LINES + 1))
+    assert sorted(m for m in site.messages(f"before {end}") if m.startswith("line")) == wanted
     site.task()
     eventually(lambda: pending(site) == 0, "all is shipped")
     assert "ok" in host.run("auditctl", "verify", user="llama-orch")
+
+
+def test_a_damaged_file_of_an_earlier_boot_of_the_journal_is_named(site: Site) -> None:
+    host, middle = site.host, f"line {LINES // 2} before cut".encode()
+    host.run("systemctl", "stop", "auditlog-agent")
+    files = host.root.glob("var/log/journal/*/system@*")
+    [damaged] = (path for path in files if middle in path.read_bytes())
+    with damaged.open("r+b") as file:
+        file.seek(file.read().index(middle) - 64)
+        file.write(b"\xa5" * 256)
+    # It begins with the oldest entries again.
+    shutil.rmtree(host.root / "var/lib/auditlog/source-cursors")
+    host.run("systemctl", "start", "auditlog-agent")
+    eventually(lambda: damaged.name in host.ask("curl", "-s", READYZ), "it is not ready")
+    said = host.run("journalctl", "--quiet", "--boot", "--unit", "auditlog-agent")
+    assert f"journalctl --verify --file=/var/log/journal/{damaged.parent.name}/" in said
+    assert len(site.messages("before cut")) == LINES + 1, "nothing is there twice"
+    damaged.unlink()
+    eventually(lambda: damaged.name not in host.ask("curl", "-s", READYZ), "it is over")
+    eventually(lambda: host.run("curl", "-sf", READYZ), "it is ready")
 
 
 def pending(site: Site) -> int:
