@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Protocol
 from auditlog import durable_fs
 from auditlog.errors import AuditLogError
 from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
+from auditlog.reading.reader import bounds
 from retention import tombstone_log
 from retention.compress import compress
 from retention.content import inspect
@@ -47,6 +48,7 @@ from retention.plan import Case, index_cases
 from retention.rules import holds_to_search
 from retention.subjects import AdoptedFile, Index, Segment
 from retention.verdict import RuleResult, first_keeping
+from retention.writers import kept_out
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -182,9 +184,8 @@ def act(
                 freed = work.delete()
         except Stopped:
             continue
-        except SegmentDamaged as error:
-            _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)
-            steps[place] = Step(_kept(action, RuleResult("damaged", True, error.reason)))
+        except (SegmentDamaged, durable_fs.Locked) as error:
+            steps[place] = Step(_kept(action, _found_late(error)))
         except (AuditLogError, OSError) as error:
             steps[place] = Step(action, error=str(error))
         else:
@@ -200,6 +201,14 @@ def _look_again(action: Action, work: Work) -> RuleResult | None:
     if found is None and action.action == "delete" and (lacking := work.lacking()):
         return RuleResult("not_in_index", True, lacking)
     return found
+
+
+def _found_late(error: SegmentDamaged | durable_fs.Locked) -> RuleResult:
+    """Return what keeps a subject that could not be touched after all."""
+    if isinstance(error, durable_fs.Locked):
+        return RuleResult("active", True, f"{error.holder or 'a process'} writes it")
+    _logger.error("%s", error)
+    return RuleResult("damaged", True, error.reason)
 
 
 def _kept(action: Action, found: RuleResult) -> Action:
@@ -316,9 +325,19 @@ class _SegmentWork(Work):
         return ""
 
     def compress(self) -> int:
-        assert self.segment.bounds is not None  # noqa: S101  (what was not read is kept)
-        done = compress(self.segment.file, self.segment.bounds, self.policy, self.stop)
-        return done.freed_bytes
+        expected, file = self.segment.bounds, self.segment.file
+        assert expected is not None  # noqa: S101  (what was not read is kept)
+        if self.case.newer:
+            return compress(file, expected, self.policy, self.stop).freed_bytes
+        # A writer that comes later finds it compressed, and goes on in another one.
+        with kept_out(file.directory, file.name.log):
+            if bounds(file) != expected:
+                raise SegmentChanged(
+                    "its log was written to since the plan was made",
+                    path=file.path,
+                    hint="The next run looks at it again.",
+                )
+            return compress(file, expected, self.policy, self.stop).freed_bytes
 
     def tombstone(self) -> tuple[str, dict[str, Any]]:
         assert self.content is not None  # noqa: S101  (read for every deletion)

@@ -15,7 +15,6 @@ Invariants (tests of the same name in tests/retention/test_erasure.py):
 from __future__ import annotations
 
 import datetime as dt
-import os
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ from auditlog.format.record import decode, parse_header, stub_leaf, stub_of
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import iter_lines, open_any_form
 from auditlog.reading.tombstone_scan import proofs_in
-from auditlog.writer.opening import lock_path
 from retention.compress import remove_stale
 from retention.matching import matching
 from retention.rewrite import replace_records
+from retention.writers import kept_out, writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -206,19 +205,17 @@ def _held(segment: SegmentFile, holds: Iterable[Hold], stop: threading.Event) ->
 
 def _written(segment: SegmentFile) -> str:
     """A segment that its writer has open cannot be replaced under it."""
-    log, directory = segment.name.log, segment.path.parent
-    lock = lock_path(directory, log)
-    newest = scan(directory, str(log)).logs[log][-1].name == segment.name
-    if not newest or not lock.exists():
+    if not _is_newest(segment) or not (writer := writer_of(segment.directory, segment.name.log)):
         return ""
-    try:
-        durable_fs.FileLock(lock, f"pid {os.getpid()}").release()
-    except durable_fs.Locked as locked:
-        return (
-            f"active: {locked.holder or 'a process'} writes its segment; wait until that is rotated"
-            " (at midnight UTC), or stop the service for the moment"
-        )
-    return ""
+    return (
+        f"active: {writer} writes its segment; wait until that is rotated (at midnight UTC), or"
+        " stop the service for the moment"
+    )
+
+
+def _is_newest(segment: SegmentFile) -> bool:
+    log = segment.name.log
+    return scan(segment.directory, str(log)).logs[log][-1].name == segment.name
 
 
 def _not_shipped(target: Target, sinks: Sequence[str], store: CursorStore) -> str:
@@ -257,22 +254,14 @@ def carry_out(
     for found in by_segment.values():
         segment = found[0].segment
         with ExitStack() as held:
-            _keep_writer_out(segment, held)
+            if _is_newest(segment):
+                held.enter_context(kept_out(segment.directory, segment.name.log))
             if order is not None:
                 for target in found:
                     tombstones.write_tombstone(ERASURE, _details(target, order), actor=order.actor)
             stubs = {target.header.seq: target.stub_sha256 for target in found}
             replace_records(segment, stubs, policy, stop)
     durable_fs.fsync_directory(directory)  # a run that was killed may not have come so far
-
-
-def _keep_writer_out(segment: SegmentFile, held: ExitStack) -> None:
-    """Hold the lock of the log, where the segment is its newest one.  Raises Locked, OSError."""
-    log, directory = segment.name.log, segment.path.parent
-    if scan(directory, str(log)).logs[log][-1].name == segment.name:
-        place = lock_path(directory, log)
-        durable_fs.make_directory(place.parent)
-        held.callback(durable_fs.FileLock(place, f"pid {os.getpid()}").release)
 
 
 def _details(target: Target, order: Order) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from retention.matching import matching
 from retention.rules import holds_to_search
 from retention.subjects import DirectoryFacts, Segment, SinkCursor, SinkCursors
 from retention.verdict import first_keeping
+from retention.writers import writer_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -93,6 +94,9 @@ def gather(
         policy, _cursors(inventory, sinks, store), tuple(holds), now, asked, stop
     )
     logs = {log: reader.read_log(log, files) for log, files in inventory.logs.items()}
+    if archived is not None:
+        for segments in logs.values():
+            segments[-1] = replace(segments[-1], at_rest=_is_at_rest(segments[-1].file))
     foreign, adopted = adopt(
         inventory.foreign,
         policy,
@@ -214,6 +218,13 @@ def searched(segment: Segment, holds: Iterable[Hold], stop: threading.Event) -> 
         return replace(segment, damage=error.reason)
     except OSError as error:
         return replace(segment, damage=f"it cannot be read: {error.strerror}")
+
+
+def _is_at_rest(newest: SegmentFile) -> bool:
+    try:
+        return not writer_of(newest.directory, newest.name.log)
+    except OSError:  # as where the lock belongs to another user
+        return False
 
 
 def _cost_bytes(file: SegmentFile) -> int:

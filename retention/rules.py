@@ -15,7 +15,8 @@ Invariants (tests of the same name in tests/retention/test_rules.py):
   archived     nothing is deleted that a configured archive does not have
   verified     nothing is deleted that a sink had already without its hash being compared
   held         nothing that a hold in force covers is compressed or deleted
-  newest       the newest segment of a log is never touched, keep_at_least are never deleted
+  newest       the newest segment of a log is never deleted, nor are keep_at_least; it is compressed
+               only where an archive waits for it and no writer has its log open
 
 Invariants (tests of the same name in tests/retention/test_rules_of_files.py):
   gated        no foreign file is touched that a source has not shipped to every sink, and none
@@ -76,9 +77,12 @@ def _newest_compressed(subject: Segment, newer: int, _group: SubjectGroup) -> _F
     return True, "it is its log's newest segment"
 
 
-def _may_be_written(_subject: Segment, newer: int, _group: SubjectGroup) -> _Found:
+def _may_be_written(subject: Segment, newer: int, group: SubjectGroup) -> _Found:
+    """Keep the newest one, unless an archive waits for it; no writer appends to it compressed."""
     if newer:
         return False, f"{newer} of its log's segments are newer"
+    if group.archived is not None and subject.at_rest:
+        return False, "it is its log's newest segment, and no writer has that open"
     return True, "it is its log's newest segment, and its writer may append to it"
 
 

@@ -48,12 +48,14 @@ class Segment:
     damage    why its two ends could not be read
     matches   ids of the holds by actor or correlation id that have a record in it; None: it was
               not searched
+    at_rest   whether no writer has its log open; only the newest of a log is asked
     """
 
     file: SegmentFile
     bounds: Bounds | None = None
     damage: str = ""
     matches: frozenset[str] | None = None
+    at_rest: bool = False
 
     @property
     def name(self) -> str:

@@ -6,17 +6,21 @@ import datetime as dt
 import errno
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+import auditlog
 from auditlog import durable_fs
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.errors import LogFailed
+from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
 from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.verify import verify
+from auditlog.writer.opening import lock_path
 from retention.act import FileHandler, act
 from retention.errors import RetentionError
 from retention.holds import Hold, HoldStore
@@ -24,14 +28,14 @@ from retention.policy import RetentionPolicy
 from retention.service import RunResult, run_retention
 from retention.subjects import SinkCursors
 from retention.tombstone_log import RetentionRun, TombstoneLog
+from retention.writers import kept_out
 from tests.support.erasures import erase
 from tests.support.logs import START, LogBuilder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from auditlog.format.segment_names import LogId
 
 DAY = dt.timedelta(days=1)
 POLICY = RetentionPolicy(3 * DAY, 6 * DAY, max_delete_fraction=1.0)
@@ -403,6 +407,86 @@ def test_every_step_is_durable_before_the_next(
             "fsync_directory",
         ]
     )
+
+
+def run_with_archive(built: LogBuilder, days: int = 20) -> list[str]:
+    """What was done with each segment, by a run so many days later that all are old."""
+    result = run_retention(
+        built.directory,
+        replace(POLICY, delete_after=99 * DAY),
+        None,
+        (),
+        START + days * DAY,
+        host="hive1",
+        simulated=True,
+        archived={},
+    )
+    assert [step.error for step in result.steps if step.error] == []
+    return [f"{step.action.action} {step.action.reason} {step.done}" for step in result.steps]
+
+
+def test_a_log_at_rest_is_finished_and_its_writer_goes_on_in_another_segment(
+    log_directory: Path,
+) -> None:
+    """The archive takes what is compressed, so that nothing may ever be appended to it."""
+    at = int(START.timestamp()) * 10**9
+    log_directory.mkdir()
+    for done in (["keep active False"], ["compress age True"], ["keep newest False"]):
+        if done[0].startswith("keep active"):
+            log = auditlog.open(log_directory, service="s", host="h", clock=lambda: at)
+            log.emit("a.b")
+        else:
+            log.close()
+        built = LogBuilder(log_directory, "s@h")
+        assert run_with_archive(built) == done
+    (packed,) = log_directory.glob("s@h.*.zst")
+    before = packed.read_bytes()
+    with auditlog.open(log_directory, service="s", host="h", clock=lambda: at) as log:
+        log.emit("a.b")
+    assert [str(file.name) for file in scan(log_directory).logs[log.id]] == [
+        packed.name,
+        packed.name.replace(".0001.ndjson.zst", ".0002.ndjson"),
+    ]
+    assert packed.read_bytes() == before
+    assert verify(log_directory).ok
+
+
+def test_a_writer_that_comes_after_the_plan_keeps_its_segment(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = lock_path(daily.directory, LogId.parse(daily.log))
+    durable_fs.make_directory(place.parent)
+    lock = durable_fs.FileLock(place, "pid 1")
+    assert run_with_archive(daily)[-1] == "keep active False"
+    monkeypatch.setattr("retention.gather.writer_of", lambda *_: "")
+    assert run_with_archive(daily)[-1] == "keep active False"
+    assert daily.active.exists()
+    lock.release()
+    assert run_with_archive(daily)[-1] == "compress age True"
+
+
+def test_a_record_that_comes_after_the_plan_keeps_its_segment(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def late(directory: Path, log: LogId) -> Iterator[None]:
+        daily.append(1)
+        with kept_out(directory, log):
+            yield
+
+    monkeypatch.setattr("retention.act.kept_out", late)
+    result = run_retention(
+        daily.directory,
+        replace(POLICY, delete_after=99 * DAY),
+        None,
+        (),
+        START + 20 * DAY,
+        host="hive1",
+        simulated=True,
+        archived={},
+    )
+    assert "written to since the plan" in result.steps[-1].error
+    assert daily.active.read_bytes().endswith(daily.lines[-1])
 
 
 def test_a_stop_leaves_the_rest_undone(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -130,6 +131,25 @@ def test_newest(given_input: Input) -> None:
 def test_the_newest_segment_stays_for_ever(forms: tuple[str, ...], reason: str) -> None:
     decided = plan(facts_of(segment(0, forms=forms)), POLICY, NO_GATE, (), START + 9999 * DAY)
     assert verdicts(decided) == [f"keep {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("archived", "at_rest", "days", "verdict"),
+    [
+        (None, True, 30, "keep active"),
+        ({}, False, 30, "keep active"),
+        ({}, True, 29, "keep too_recent"),
+        ({}, True, 30, "compress age"),
+        ({}, True, 9999, "compress age"),
+    ],
+)
+def test_the_newest_is_compressed_where_an_archive_waits_and_no_writer_has_it_open(
+    archived: dict[str, Any] | None, at_rest: bool, days: int, verdict: str
+) -> None:
+    newest = replace(segment(0, last_at=START), at_rest=at_rest)
+    gate = replace(NO_GATE, archived=archived)
+    decided = plan(facts_of(newest), POLICY, gate, (), START + days * DAY)
+    assert verdicts(decided) == [verdict]
 
 
 def test_what_is_not_shipped_is_neither_compressed_nor_deleted() -> None:
