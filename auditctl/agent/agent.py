@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from auditlog import durable_fs
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
-    from shippers.archive.service import ArchiveStatus
+    from shippers.archive.status import ArchiveStatus
     from shippers.stats import ShippingStats
 
 __all__ = ["Agent", "exit_code"]

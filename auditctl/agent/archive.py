@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 from auditlog.errors import AuditLogError
 
 if TYPE_CHECKING:
-    from shippers.archive.service import ArchiveService, ArchiveStatus
+    from shippers.archive.service import ArchiveService
+    from shippers.archive.status import ArchiveStatus
 
 __all__ = ["ArchivePart"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from auditlog.evidence.service import LogEvidence
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
-    from shippers.archive.service import ArchiveStatus
+    from shippers.archive.status import ArchiveStatus
     from shippers.stats import LogStats, ShippingStats, SinkStats
 
 __all__ = ["About", "MetricFamily", "metric_families"]
@@ -378,6 +378,14 @@ def _of_archive(status: ArchiveStatus) -> Iterator[MetricFamily]:
         "When the oldest finished segment without upload was last written to. Absent without any.",
         (),
         () if status.oldest_at is None else (((), status.oldest_at.timestamp()),),
+    )
+    yield MetricFamily(
+        "gauge",
+        "auditlog_archive_unfinished_timestamp_seconds",
+        "The last write to the log whose newest segment waits longest to be finished. Absent"
+        " without any.",
+        (),
+        tuple(((), each.written_at.timestamp()) for each in status.unfinished[:1]),
     )
     yield MetricFamily(
         "gauge",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from auditctl.config.model import SocketAddress
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
-    from shippers.archive.service import ArchiveStatus
+    from shippers.archive.status import ArchiveStatus
     from shippers.stats import ShippingStats
 
 __all__ = ["MetricsServer", "Observed"]

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -35,7 +35,7 @@ from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import parse
 from auditlog.reading.inventory import scan
 from shippers.archive.reading import find_objects, last_manifest, restore_object, search_objects
-from shippers.archive.service import late, state_of
+from shippers.archive.status import state_of
 from shippers.archive.verification import hosts_in, verify_host
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ if TYPE_CHECKING:
     from auditlog.archived import ArchivedObject
     from shippers.archive.bucket import Bucket
     from shippers.archive.options import ArchiveOptions
-    from shippers.archive.service import ArchiveStatus
+    from shippers.archive.status import ArchiveStatus, UnfinishedLog
     from shippers.archive.verdicts import ArchiveFinding
     from shippers.archive.verification import BucketReport
+
+_NAMED_LOGS: Final = 5
 
 _host_option = click.option(
     "--host",
@@ -88,13 +90,14 @@ def upload(config_path: Path | None, *, as_json: bool) -> int:
 def status(config_path: Path | None, *, as_json: bool) -> int:
     """Show what is archived and what waits, without asking the bucket.
 
+    Names the logs that were not written to for longer than late_after: their newest records are on
+    this host and in the sinks alone, until the service writes again or retention compresses them.
     Exits with 1 when a finished segment waits longer than late_after.
     """
     config = load(config_path)
     options = _archive_of(config)
     with ArchiveMemory(config.state_directory(), read_only=True) as memory:
-        found = state_of(config.directories, memory)
-    found = replace(found, late=late(found.oldest_at, options, dt.datetime.now(dt.UTC)))
+        found = state_of(config.directories, memory, options, dt.datetime.now(dt.UTC))
     _print_status(config, found, as_json=as_json)
     return ExitCode.FAILED if found.late else ExitCode.OK
 
@@ -360,6 +363,10 @@ def _print_status(config: Config, found: ArchiveStatus, *, as_json: bool) -> Non
             "waiting_bytes": found.waiting_bytes,
             "oldest_waiting_at": oldest,
             "late": found.late,
+            "unfinished": [
+                {"log": each.log, "written_at": format_timestamp(each.written_at)}
+                for each in found.unfinished
+            ],
             "manifest": found.manifest,
             "manifest_at": made,
             "trouble": found.trouble,
@@ -372,10 +379,20 @@ def _print_status(config: Config, found: ArchiveStatus, *, as_json: bool) -> Non
         size = render.bytes_text(found.waiting_bytes)
         text = f"{render.count(found.waiting, 'finished segment')} without upload, {size}"
         render.print_text(f"{text}; the oldest is from {oldest}")
+    since = dt.datetime.now(dt.UTC) - options.late_after
+    _print_at_rest([each for each in found.unfinished if each.written_at < since])
     if found.manifest:
         render.print_text(f"manifest {found.manifest} was made at {made}")
     if found.trouble:
         render.print_text(render.paint(f"FAILED {render.clean(found.trouble)}", "red"))
+
+
+def _print_at_rest(logs: Sequence[UnfinishedLog]) -> None:
+    for each in logs[:_NAMED_LOGS]:
+        at = format_timestamp(each.written_at)
+        render.print_text(f"{each.log} was last written to at {at}; its newest segment is not here")
+    if len(logs) > _NAMED_LOGS:
+        render.print_text(f"and {len(logs) - _NAMED_LOGS} more logs")
 
 
 def _print_report(report: BucketReport, *, read: bool) -> None:

@@ -1,7 +1,6 @@
 """Upload finished segments as they appear, and a manifest every hour; runs in one thread.
 
-A segment is finished when a newer one of its log is there, since a writer only appends to the
-newest.  The oldest are uploaded first.  A failure is told, counted and tried again, with longer and
+The oldest are uploaded first.  A failure is told, counted and tried again, with longer and
 longer waits; it never ends the service, and retention deletes nothing meanwhile.
 
     upload -> record log.archived in the log auditlog-archive@<host> -> counts as archived
@@ -11,10 +10,11 @@ Segments of that log itself are not recorded in it, or there would always be ano
 the manifests alone.
 
 Invariants (tests of the same name in tests/shippers/archive/test_service.py):
-  finished     every finished segment of every log is uploaded, and the newest never
+  finished     every finished segment of every log is uploaded, and none that may still grow
   recorded     what counts as archived stands in log.archived, also after a kill at any step
   manifests    manifests follow each other without a gap, and list every object once
-  goes_on      one segment that cannot be uploaded does not stop the others
+  goes_on      one segment that cannot be uploaded, or one directory that cannot be listed, does not
+               stop the others
   tried_again  after any refusal the upload is tried again, and the reason is told meanwhile
 """
 
@@ -27,7 +27,7 @@ import random
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -35,26 +35,27 @@ from auditlog import durable_fs
 from auditlog.archived import ArchivedManifest, ArchiveMemory
 from auditlog.errors import AuditLogError
 from auditlog.events.base import ARCHIVE_SERVICE
-from auditlog.format.segment_names import LogId
-from auditlog.reading.inventory import home_of, scan
+from auditlog.reading.inventory import STATE_DIRECTORY, scan
 from auditlog.writer.opening import open_own_log
 from shippers.archive.keys import manifest_key
 from shippers.archive.manifest import FIRST_SHA256, ArchiveManifest, encode
+from shippers.archive.status import ArchiveStatus, state_of, waiting
 from shippers.archive.uploader import upload_manifest, upload_segment
 from shippers.backoff import Backoff
 from shippers.errors import AlreadyShipping, ArchiveUnavailable, ObjectExists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from auditlog.archived import ArchivedObject
+    from auditlog.format.segment_names import LogId
     from auditlog.reading.inventory import SegmentFile
     from auditlog.writer.log import Log
     from shippers.archive.bucket import Bucket
     from shippers.archive.options import ArchiveOptions
 
-__all__ = ["ArchiveService", "ArchiveStatus", "late", "state_of", "waiting"]
+__all__ = ["ArchiveService"]
 
 _logger = logging.getLogger("auditlog.archive")
 
@@ -65,65 +66,6 @@ _AGAIN_SECONDS: Final = 3600.0
 """After how long an object that is somebody else's is compared again."""
 
 _ACTOR: Final = {"user_id": "auditlog", "auth_method": "internal"}
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveStatus:
-    """The state of the archive; ``trouble`` says why an upload failed, "" when none did.
-
-    ``oldest_at`` is when the oldest finished segment without upload was written to for the last
-    time; ``late`` says that this is longer ago than it may be.
-    """
-
-    waiting: int = 0
-    waiting_bytes: int = 0
-    oldest_at: dt.datetime | None = None
-    late: bool = False
-    objects: int = 0
-    object_bytes: int = 0
-    failures: int = 0
-    trouble: str = ""
-    manifest: int = 0
-    manifest_at: dt.datetime | None = None
-
-
-def waiting(directories: Sequence[Path], memory: ArchiveMemory) -> list[SegmentFile]:
-    """The finished segments that the archive does not have, oldest first.
-
-    A directory that is missing is left out: continuous verification raises that alarm.
-    """
-    found: list[SegmentFile] = []
-    for directory in directories:
-        with suppress(FileNotFoundError):
-            for log, segments in scan(directory).logs.items():
-                known = memory.has(str(log))
-                found += [each for each in segments[:-1] if each.name.logical not in known]
-    return sorted(found, key=lambda each: (each.name.day, str(each.name.log), each.name.part))
-
-
-def state_of(directories: Sequence[Path], memory: ArchiveMemory) -> ArchiveStatus:
-    """Describe what is archived and what waits, as far as files and memory tell."""
-    left = waiting(directories, memory)
-    times = []
-    for each in left:
-        with suppress(FileNotFoundError):
-            times.append(each.path.stat().st_mtime)
-    objects, object_bytes = memory.totals()
-    newest = memory.newest_manifest()
-    return ArchiveStatus(
-        waiting=len(left),
-        waiting_bytes=sum(each.size_bytes for each in left),
-        oldest_at=dt.datetime.fromtimestamp(min(times), dt.UTC) if times else None,
-        objects=objects,
-        object_bytes=object_bytes,
-        manifest=newest.number if newest is not None and newest.version is not None else 0,
-        manifest_at=None if newest is None or newest.version is None else newest.at,
-    )
-
-
-def late(oldest_at: dt.datetime | None, options: ArchiveOptions, now: dt.datetime) -> bool:
-    """Whether the oldest finished segment waits longer than it may."""
-    return oldest_at is not None and now - oldest_at > options.late_after
 
 
 class ArchiveService:
@@ -153,6 +95,7 @@ class ArchiveService:
         self._own_log = f"{ARCHIVE_SERVICE}@{host}"
         self._log: Log | None = None
         self._unrecorded_told = False
+        self._listed: Sequence[Path] = self._directories
         self._problems: dict[str, tuple[float, str]] = {}
         self._failures = 0
         self._attempts = 0
@@ -217,8 +160,9 @@ class ArchiveService:
         """Upload what waits until something fails that concerns all of it."""
         trouble = ""
         try:
+            self._listed = [each for each in self._directories if self._can_list(each)]
             self._record(memory)
-            for segment in waiting(self._directories, memory):
+            for segment in waiting(self._listed, memory):
                 if stop.is_set():
                     break
                 self._upload(segment, memory)
@@ -254,6 +198,20 @@ class ArchiveService:
             self._moved_at = self._clock()
             self._record(memory)
             _logger.info("archived %s as version %s", name, stored.version)
+
+    def _can_list(self, directory: Path) -> bool:
+        """Whether the directory can be listed; one that cannot be is a problem of its own."""
+        name = str(directory)
+        try:
+            scan(directory, beginning=".")
+        except FileNotFoundError:
+            pass  # see waiting
+        except OSError as error:
+            if name not in self._problems:
+                self._problem(name, error.strerror or str(error), time.monotonic())
+            return False
+        self._problems.pop(name, None)
+        return True
 
     def _problem(self, name: str, text: str, now: float) -> None:
         self._failures += 1
@@ -322,30 +280,48 @@ class ArchiveService:
     def _open_log(self) -> Log | None:
         """Open the own log: where it is, or in the first directory that may be written.
 
-        An agent that may only read the directories has none; its manifests hold the same.
+        An agent that may only read the directories has none; its manifests hold the same.  Nor has
+        one whose log is in a directory that it may not write any more: there cannot be two of it.
         """
-        writable = [each for each in self._directories if os.access(each, os.W_OK | os.X_OK)]
-        if not writable:
+        own = [each for each in self._listed if self._own_log in map(str, _logs_of(each))]
+        directory = next(filter(_may_write, own or self._listed), None)
+        if directory is None:
             if not self._unrecorded_told:
                 _logger.warning("no directory may be written: the manifests alone are the record")
             self._unrecorded_told = True
             return None
         return open_own_log(
-            home_of(LogId(ARCHIVE_SERVICE, self._host), writable),
+            directory,
             ARCHIVE_SERVICE,
             host=self._host,
             patience_seconds=_PATIENCE_SECONDS,
         )
 
     def _describe(self, memory: ArchiveMemory) -> ArchiveStatus:
-        found = state_of(self._directories, memory)
         now = self._clock()
+        found = state_of(self._listed, memory, self._options, now)
         problems = [f"{name}: {text}" for name, (_, text) in sorted(self._problems.items())[:3]]
         return replace(
             found,
             # A first upload of years is not late while it goes on.
-            late=late(found.oldest_at, self._options, now)
-            and now - self._moved_at > self._options.late_after,
+            late=found.late and now - self._moved_at > self._options.late_after,
             failures=self._failures,
             trouble="; ".join(filter(None, [self._trouble, *problems])),
         )
+
+
+def _logs_of(directory: Path) -> Iterable[LogId]:
+    with suppress(FileNotFoundError):
+        return scan(directory).logs
+    return ()
+
+
+def _may_write(directory: Path) -> bool:
+    """Whether a log may be opened in the directory; see auditlog.writer.opening."""
+    state = directory / STATE_DIRECTORY
+    try:
+        durable_fs.check_directory(directory)
+    except (AuditLogError, OSError):
+        return False
+    places = (directory, state) if state.exists() else (directory,)
+    return all(os.access(each, os.W_OK | os.X_OK) for each in places)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import socket
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from auditlog.reading.selection import read
 from auditlog.verification.verify import verify
 from auditlog.writer.opening import open_log
 from tests.support.logs import LogBuilder, write_log
+from tests.support.permissions import powerless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,16 +58,6 @@ def check(result: Result, code: int, *says: object) -> None:
         assert str(text) in paragraph
     assert re.search(r"[.?]$|--help$", paragraph), "it ends as a sentence does"
     assert "Traceback" not in result.err + result.out
-
-
-def unreadable() -> tuple[str, ...]:
-    """The command to put in front so that permissions count, also where the tests run as root."""
-    if os.geteuid() != 0:
-        return ()
-    setpriv = shutil.which("setpriv")
-    assert setpriv, "setpriv (util-linux) takes root's right to ignore permissions away"
-    capabilities = "-dac_override,-dac_read_search"
-    return (setpriv, f"--inh-caps={capabilities}", f"--bounding-set={capabilities}")
 
 
 def test_an_unknown_flag(program: Callable[..., Result], built: LogBuilder) -> None:
@@ -153,7 +143,7 @@ def test_no_permission_on_the_directory(
     arguments = [text.replace("out", f"{tmp_path}/out") for text in ON_A_DIRECTORY[command]]
     built.directory.chmod(0)
     try:
-        result = program(*arguments, built.directory, before=unreadable())
+        result = program(*arguments, built.directory, before=powerless())
     finally:
         built.directory.chmod(0o700)
     check(result, 1, f"{built.directory}", "Permission denied", "Run as the user who owns it")
@@ -162,14 +152,14 @@ def test_no_permission_on_the_directory(
 def test_no_permission_on_a_segment(program: Callable[..., Result], built: LogBuilder) -> None:
     built.active.chmod(0)
     for command in ("verify", "tail"):
-        result = program(command, built.directory, before=unreadable())
+        result = program(command, built.directory, before=powerless())
         check(result, 1, f"{built.active}: ", "Permission denied")
 
 
 def test_no_permission_to_write(program: Callable[..., Result], tmp_path: Path) -> None:
     directory = tmp_path / "audit"
     directory.mkdir(mode=0o500)
-    result = program("emit", directory, "a.b", "--service", "s", before=unreadable())
+    result = program("emit", directory, "a.b", "--service", "s", before=powerless())
     check(result, 1, str(directory), "Permission denied")
 
 

@@ -35,6 +35,7 @@ ELSEWHERE: Final = {
     "auditlog_archive_oldest_timestamp_seconds",
     "auditlog_archive_stored_segments",
     "auditlog_archive_troubled",
+    "auditlog_archive_unfinished_timestamp_seconds",
     "auditlog_archive_upload_failures_total",
     "auditlog_archive_waiting_segments",
     "auditlog_evidence_signed_records",

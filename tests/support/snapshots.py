@@ -10,7 +10,7 @@ from auditctl.agent.metrics import About
 from auditlog.evidence.service import LogEvidence
 from auditlog.verification.continuous import VerificationAlarm, VerificationStatus
 from retention.schedule import Status
-from shippers.archive.service import ArchiveStatus
+from shippers.archive.status import ArchiveStatus
 from shippers.stats import LogStats, ShippingStats, SinkStats
 
 __all__ = ["ABOUT", "ARCHIVE", "EVIDENCE", "NOON", "RETENTION", "SHIPPING", "VERIFICATION"]

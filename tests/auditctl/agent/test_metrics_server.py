@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from auditctl.agent.metrics import About
     from auditlog.verification.continuous import VerificationStatus
     from retention.schedule import Status
-    from shippers.archive.service import ArchiveStatus
+    from shippers.archive.status import ArchiveStatus
     from shippers.stats import ShippingStats
 
 ANY_PORT = SocketAddress("127.0.0.1", 0)

@@ -15,11 +15,12 @@ from auditlog.archived import archived_in
 from auditlog.events.base import ARCHIVE_SERVICE
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import records_of
-from shippers.archive.service import ArchiveService, ArchiveStatus
+from shippers.archive.service import ArchiveService
 from shippers.archive.verification import BucketReport, verify_host
 from tests.support.logs import LogBuilder
 
 if TYPE_CHECKING:
+    from shippers.archive.status import ArchiveStatus
     from tests.support.s3 import S3Bucket, S3Server
 
 
