@@ -1,8 +1,8 @@
 """A real Prometheus and Alertmanager with the files of deploy/, in a hurry.
 
 The overlay changes where things listen, how often they look, and how long an alert waits (each
-``for`` in seconds instead of minutes).  Expressions, labels, routes and inhibitions are those of
-deploy/, untouched.
+``for`` in seconds instead of minutes).  Expressions, labels and routes are those of deploy/,
+untouched, and so are the inhibitions unless a test leaves them out.
 """
 
 from __future__ import annotations
@@ -77,12 +77,17 @@ class Prometheus(Process):
 
 
 class Alertmanager(Process):
-    """Tells a webhook: POST <webhook>/<receiver>."""
+    """Tells a webhook: POST <webhook>/<receiver>.
 
-    def __init__(self, place: Path, webhook: str) -> None:
+    Without ``inhibition`` an alert is told also if another one explains it.
+    """
+
+    def __init__(self, place: Path, webhook: str, *, inhibition: bool = True) -> None:
         port = free_port()
         config = loaded(DEPLOY / "alertmanager/alertmanager.yml")
         config["global"] = {"resolve_timeout": "5m"}
+        if not inhibition:
+            del config["inhibit_rules"]
         for route in (config["route"], *config["route"]["routes"]):
             if "group_wait" in route:
                 route["group_wait"] = "500ms"
