@@ -69,6 +69,9 @@ def identities(place: Path) -> dict[str, object]:
 def main() -> None:
     place = HERE / "secrets"
     place.mkdir(mode=0o700, exist_ok=True)
+    # Mounted as a whole, by a user of its own; what is in it is optional.
+    (place / "alertmanager").mkdir(exist_ok=True)
+    (place / "alertmanager").chmod(0o755)
     (HERE / "models").mkdir(exist_ok=True)
     if not (place / "tokens.toml").exists():
         write(place / "tokens.toml", tokens(place))
