@@ -32,6 +32,7 @@ from elastic_transport import (
     JsonSerializer,
     NdjsonSerializer,
     NodeConfig,
+    TextSerializer,
     TlsError,
     Transport,
     TransportApiResponse,
@@ -192,7 +193,10 @@ def _refusal(error: elasticsearch.ApiError) -> DeliveryOutcome:
     details = error.body.get("error") if isinstance(error.body, dict) else None
     kind = details.get("type") if isinstance(details, dict) else None
     busy = status == 429 and kind != "cluster_block_exception"
-    return retry(f"the server answered {status} {kind or ''}".rstrip(), status, throttled=busy)
+    said = f"the server answered {status} {kind or ''}".rstrip()
+    if isinstance(error.body, str) and error.body:
+        said += ", not in JSON: something else than Elasticsearch or OpenSearch answers there"
+    return retry(said, status, throttled=busy)
 
 
 def _tls_reason(error: TlsError) -> str:
@@ -262,7 +266,11 @@ def _transport(options: ElasticsearchOptions, credentials: Credentials) -> Trans
     return Transport(
         [_node(url, options, headers, chosen) for url in options.urls],
         node_class=BoundedNode,
-        serializers={"application/json": _Json(), "application/x-ndjson": _Ndjson()},
+        serializers={
+            "application/json": _Json(),
+            "application/x-ndjson": _Ndjson(),
+            "application/*": TextSerializer(),  # of what is something else, and is refused
+        },
         max_retries=0,
         retry_on_timeout=False,
         retry_on_status=(),

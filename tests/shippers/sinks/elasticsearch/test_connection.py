@@ -127,6 +127,7 @@ PAGE = Response("<html>secret content</html>", 200, content_type="text/html")
     ("answer", "words"),
     [
         (PAGE, "it answered with status 200, text/html, from Werkzeug"),
+        (Response("<a/>", 200, content_type="application/xml"), "200, application/xml, from Werk"),
         (Response("{}", 200, content_type="application/json"), "200, application/json, from Werk"),
         (named_as({"distribution": "manticore", "number": "2.19.1"}), "200, application/json"),
         (named_as({"distribution": "OpenSearch", "number": "2.19.1"}), "200, application/json"),
@@ -145,6 +146,20 @@ def test_named(httpserver: HTTPServer, answer: Response, words: str) -> None:
     assert "secret" not in reason
     with pytest.raises(elasticsearch.UnsupportedProductError):
         connection.product()
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", ["application/xml", "text/html", "application/octet-stream"])
+def test_a_refusal_that_is_not_json_is_by_something_else(httpserver: HTTPServer, kind: str) -> None:
+    page = Response("<Error>secret content</Error>", 403, content_type=kind)
+    httpserver.expect_request(re.compile(".*")).respond_with_response(page)
+    connection = Connection(ElasticsearchOptions(urls=(httpserver.url_for("").rstrip("/"),)))
+    with pytest.raises(elasticsearch.ApiError) as raised:
+        connection.request("POST", "/_bulk", headers=NDJSON, body=b"{}\n")
+    assert trouble(raised.value).reason == (
+        "the server answered 403, not in JSON: something else than Elasticsearch or OpenSearch"
+        " answers there"
+    )
     connection.close()
 
 
