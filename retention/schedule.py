@@ -102,8 +102,8 @@ class Timetable:
 class Status:
     """The state of a schedule, for metrics.  Totals count from its start.
 
-    ``kept``, ``bytes_by_form`` (plain, compressed, foreign), ``oldest_record_at`` (of what stays)
-    and ``over_bytes`` are those of the last run.
+    ``refused``, ``kept``, ``bytes_by_form`` (plain, compressed, foreign), ``oldest_record_at`` (of
+    what stays) and ``over_bytes`` are those of the last run that has ended.
     """
 
     last_success_at: dt.datetime | None = None
@@ -120,6 +120,26 @@ class Status:
     compressed: int = 0
     deleted: int = 0
     freed_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Findings:
+    """The state of the directories, gathered during a run and published when it ends.
+
+    Published earlier, an alert on any of it would end with the start of a run and begin again.
+    """
+
+    refused: bool = False
+    kept: Counter[str] = field(default_factory=Counter)
+    bytes_by_form: Counter[str] = field(default_factory=Counter)
+    oldest_record_at: dt.datetime | None = None
+    over_bytes: int = 0
+
+    def add(self, result: RunResult[DirectoryPlan]) -> None:
+        self.kept += Counter(s.action.reason for s in result.steps if s.action.action == "keep")
+        self.bytes_by_form += _bytes_by_form(result)
+        self.oldest_record_at = _oldest(result, self.oldest_record_at)
+        self.over_bytes += result.plan.over_bytes
 
 
 class RetentionSchedule:
@@ -219,27 +239,29 @@ class RetentionSchedule:
             if self._status.running:
                 return
             self._tried_at = self._clock()
-            self._status = replace(
-                self._status,
-                running=True,
-                kept={},
-                bytes_by_form={},
-                oldest_record_at=None,
-                over_bytes=0,
-                refused=False,
-            )
+            self._status = replace(self._status, running=True)
+        findings = _Findings()
         try:
             for directory in self._directories:
                 if not self._stop.is_set():
-                    self._run_one(directory)
+                    self._run_one(directory, findings)
             if self._indices is not None and not self._stop.is_set():
                 self._failed(self._indices(self._clock(), self._stop))
         finally:
             last_success_at = self._last_success()
             with self._lock:
-                self._status = replace(self._status, running=False, last_success_at=last_success_at)
+                self._status = replace(
+                    self._status,
+                    running=False,
+                    last_success_at=last_success_at,
+                    refused=findings.refused,
+                    kept=dict(findings.kept),
+                    bytes_by_form=dict(findings.bytes_by_form),
+                    oldest_record_at=findings.oldest_record_at,
+                    over_bytes=findings.over_bytes,
+                )
 
-    def _run_one(self, directory: Path) -> None:
+    def _run_one(self, directory: Path, findings: _Findings) -> None:
         try:
             result = run_retention(
                 directory,
@@ -257,15 +279,16 @@ class RetentionSchedule:
             )
         except (AuditLogError, OSError) as error:
             _logger.error("%s", error)  # noqa: TRY400  (the error is expected and says it all)
+            findings.refused |= isinstance(error, Refused)
             with self._lock:
                 self._status = replace(
                     self._status,
                     runs=self._status.runs + 1,
                     failures=self._status.failures + 1,
-                    refused=self._status.refused or isinstance(error, Refused),
                     last_error=str(error),
                 )
             return
+        findings.add(result)
         self._count(result)
 
     def _failed(self, errors: Sequence[str]) -> None:
@@ -281,7 +304,6 @@ class RetentionSchedule:
         for error in errors:
             _logger.error("%s", error)
         done = Counter(step.action.action for step in result.steps if step.done)
-        kept = Counter(step.action.reason for step in result.steps if step.action.action == "keep")
         with self._lock:
             before = self._status
             self._status = replace(
@@ -289,10 +311,6 @@ class RetentionSchedule:
                 runs=before.runs + 1,
                 failures=before.failures + len(errors),
                 last_error=errors[-1] if errors else "",
-                kept=dict(Counter(before.kept) + kept),
-                bytes_by_form=dict(Counter(before.bytes_by_form) + _bytes_by_form(result)),
-                oldest_record_at=_oldest(result, before.oldest_record_at),
-                over_bytes=before.over_bytes + result.plan.over_bytes,
                 compressed=before.compressed + done["compress"],
                 deleted=before.deleted + done["delete"],
                 freed_bytes=before.freed_bytes + sum(step.freed_bytes for step in result.steps),

@@ -46,6 +46,7 @@ def begin(log_directory: Path, tmp_path: Path) -> Iterator[Callable[..., Retenti
         *sinks: str,
         indices: Indices | None = None,
         clock: Callable[[], dt.datetime] = lambda: NOW,
+        witnessed: Callable[[], None] = lambda: None,
     ) -> RetentionSchedule:
         schedule = RetentionSchedule(
             [log_directory],
@@ -56,6 +57,7 @@ def begin(log_directory: Path, tmp_path: Path) -> Iterator[Callable[..., Retenti
             host="hive1",
             indices=indices,
             clock=clock,
+            witnessed=witnessed,
         )
         started.append(schedule)
         schedule.start()
@@ -204,6 +206,27 @@ def test_a_refusal_is_told_apart(
     assert status.refused
     assert "delete_after went from 60d to 6d" in status.last_error
     assert daily.paths[0].exists()
+
+
+def test_the_state_stands_until_the_next_run_has_ended(
+    tmp_path: Path, daily: LogBuilder, begin: Callable[..., RetentionSchedule]
+) -> None:
+    """An alert on it would end and be told again with every run."""
+    totals = dict.fromkeys(("keep", "compress", "delete", "freed_bytes"), 0)
+    gentler = RetentionPolicy(3 * DAY, 60 * DAY)
+    (tmp_path / "state").mkdir()
+    RunStore(tmp_path / "state").save(daily.directory, NOW - 2 * DAY, gentler, (), totals)
+    clock, begun, amid = [NOW], list[RetentionSchedule](), list[Status]()
+
+    def during_a_run() -> None:
+        amid.extend(schedule.status() for schedule in begun)
+
+    begun.append(begin(clock=lambda: clock[0], witnessed=during_a_run))
+    wait_for(begun[0], lambda status: status.runs == 1 and not status.running)
+    amid.clear()
+    clock[0] += 2 * HOUR
+    wait_for(begun[0], lambda status: status.runs == 2 and not status.running)
+    assert [(status.running, status.refused) for status in amid] == [(True, True)]
 
 
 def test_set_back(
