@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from auditlog import durable_fs
-from auditlog.writer.opening import lock_path
+from auditlog.writer.lock import lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Open a log for writing: check the directory, lock the log, recover, continue.
 
-    <dir>/.auditlog/<log>.lock      held with flock(2) for as long as the log is open
-
 Invariants (tests of the same name in tests/auditlog/writer/test_opening.py):
   unharmed     a log that is refused (locked, damaged, unsafe) was not changed
   released     an open that fails leaves no lock behind
@@ -18,13 +16,13 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from auditlog import durable_fs
-from auditlog.errors import AuditLogError, InvalidName, LogDamaged, LogLocked, not_accessible
+from auditlog.errors import AuditLogError, InvalidName, LogDamaged, not_accessible
 from auditlog.events.base import RESERVED_SERVICES
 from auditlog.events.values import ValueRules
 from auditlog.format.segment_names import LogId
@@ -35,12 +33,13 @@ from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.disk_space import Watermarks
 from auditlog.writer.flush_policy import FlushPolicy, Mode
 from auditlog.writer.heartbeat import Heartbeats
+from auditlog.writer.lock import lock_log
 from auditlog.writer.log import Log
 from auditlog.writer.options import Locks, Options
 from auditlog.writer.recovery import Recovered, recover
 from auditlog.writer.ticket import seconds
 
-__all__ = ["OwnService", "lock_log", "lock_path", "open_log", "open_own_log"]
+__all__ = ["OwnService", "open_log", "open_own_log"]
 
 _MAX_SLOTS: Final = 1000
 _PLAUSIBLE_NS: Final = 1_767_225_600 * SECOND_NS  # 2026-01-01
@@ -244,33 +243,3 @@ class _TwoLocks:
     def abandon(self) -> None:
         for lock in self._locks:
             lock.abandon()
-
-
-def lock_path(directory: Path, log: LogId) -> Path:
-    return directory / STATE_DIRECTORY / f"{log}.lock"
-
-
-def lock_log(directory: Path, log: LogId) -> tuple[LogId, durable_fs.FileLock]:
-    """Take the log's lock; with instance "auto" that of the lowest free slot, from "1" on.
-
-    Returns the log that was locked.  Raises LogLocked, naming the holder, or OSError.
-    """
-    holder = f"pid {os.getpid()}"
-    for candidate in _candidates(log):
-        try:
-            return candidate, durable_fs.FileLock(lock_path(directory, candidate), holder)
-        except durable_fs.Locked as locked:
-            refusal = LogLocked(
-                f"{candidate} is being written by {locked.holder or 'another process'}",
-                path=locked.filename,
-                hint='Stop it, or give each process its own log: instance="auto", or a name.',
-            )
-    raise refusal
-
-
-def _candidates(log: LogId) -> Iterator[LogId]:
-    if log.instance != "auto":
-        yield log
-        return
-    for slot in range(1, _MAX_SLOTS + 1):
-        yield LogId(log.service, log.host, str(slot))

@@ -20,7 +20,7 @@ from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
 from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.verify import verify
-from auditlog.writer.opening import lock_path
+from auditlog.writer.lock import lock_path
 from retention.act import FileHandler, act
 from retention.errors import RetentionError
 from retention.holds import Hold, HoldStore

@@ -13,7 +13,7 @@ from auditlog.reading.inventory import scan
 from auditlog.reading.reader import open_segment
 from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.verify import verify
-from auditlog.writer.opening import lock_log
+from auditlog.writer.lock import lock_log
 from retention import erasure
 from retention.erasure import Order, Target, carry_out, find_record, refusals, unfinished
 from retention.holds import Hold

@@ -15,7 +15,7 @@ import auditlog
 from auditlog.errors import InvalidEvent, InvalidName, not_accessible
 from auditlog.format.segment_names import LogId
 from auditlog.writer import opening
-from auditlog.writer.opening import lock_log, lock_path
+from auditlog.writer.lock import lock_log, lock_path
 
 
 def open_log(directory: Path) -> auditlog.Log:
@@ -123,7 +123,7 @@ AUTO = LogId("queen-rbee", "hive1", "auto")
 HOLD = """
 import sys
 from pathlib import Path
-from auditlog.writer.opening import lock_log
+from auditlog.writer.lock import lock_log
 from auditlog.format.segment_names import LogId
 log, lock = lock_log(Path(sys.argv[1]), LogId.parse(sys.argv[2]))
 print(log, flush=True)
@@ -210,7 +210,7 @@ def test_lowest_slot(directory: Path) -> None:
 def test_when_every_slot_is_taken_that_is_said(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "_MAX_SLOTS", 2)
+    monkeypatch.setattr("auditlog.writer.lock._MAX_SLOTS", 2)
     locks = [lock_log(directory, AUTO)[1] for _ in range(2)]
     with pytest.raises(auditlog.LogLocked):
         lock_log(directory, AUTO)
