@@ -285,8 +285,11 @@ def test_the_journal_of_the_boot_before_is_shipped_once(site: Site, end: str) ->
     host.boot()
     site.says("rbee-hive.service", f"first words after {end}")
     eventually(lambda: site.messages(f"first words after {end}"), "this boot is shipped")
+    # Several requests are under way at once: what came later may be there first.
+    eventually(lambda: site.messages(f"last words before {end}"), "the boot before is shipped")
     assert site.messages(f"last words before {end}") == [f"last words before {end}"]
     wanted = sorted(f"line {n} before {end}" for n in range(1, LINES + 1))
+    eventually(lambda: len(site.messages(f"before {end}")) > LINES, "all its lines are shipped")
     assert sorted(m for m in site.messages(f"before {end}") if m.startswith("line")) == wanted
     site.task()
     eventually(lambda: pending(site) == 0, "all is shipped")
