@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import traceback
 from typing import Any, ClassVar
 
@@ -25,6 +26,13 @@ class OptionalFirst(Event):
     note: Text | None = None
     count: Count
     labels: Labels | None = None
+
+
+class Defaulted(Event):
+    """A field that is left out has a value of its own."""
+
+    count: Count = 3
+    note: Text | None = None
 
 
 class Quoted(Event):
@@ -87,6 +95,22 @@ def test_fields_without_an_object_are_refused_as_with_one(given: dict[str, Any])
     assert str(by_name.value) == str(typed.value)
 
 
+def test_a_field_that_is_left_out_has_its_default() -> None:
+    assert Defaulted().own_details() == {"count": 3}
+    assert Defaulted.own_json_from(KEYLESS) == Defaulted().own_json() == ('"count":3', "")
+    assert Defaulted(count=0, note="a").own_details() == {"count": 0, "note": "a"}
+
+
+def test_the_fields_of_an_event_have_to_be_named() -> None:
+    class Keyed(Event):
+        note: Text | None = None
+        count: Count
+
+    arguments: Any = ("a note",)
+    with pytest.raises(TypeError, match="positional"):
+        Keyed(*arguments, count=1)
+
+
 def test_a_field_may_be_called_like_what_the_code_uses() -> None:
     class Named(Event):
         known: Label | None = None
@@ -106,3 +130,15 @@ def test_shown() -> None:
     assert "if (_type(count) is not int" in text
     assert "<generated for " in text
     assert "OptionalFirst>" in text
+
+
+def test_the_source_of_generated_code_can_be_asked_for() -> None:
+    """By a debugger, which shows the lines around one of them."""
+
+    class Debugged(Event):
+        count: Count
+
+    Debugged(count=1)
+    first, *_, last = inspect.getsource(Debugged.__new__).splitlines()
+    assert first.startswith("def __new__(_cls, /, *, count, ")
+    assert last == "    return _self"
