@@ -330,6 +330,164 @@ def test_rotating_a_segment_that_holds_only_its_first_record_does_nothing() -> N
     assert head.segment.part == 2
 
 
+def test_a_log_without_a_record_is_empty_and_has_no_segment_to_grow_older() -> None:
+    head = head_of(max_age_ns=SECOND_NS)
+    head.grow_older(START_NS)
+    assert (head.seq, head.size, head.records, head.last_ns) == (0, 0, 0, 0)
+    assert head.segment is None
+
+
+def test_a_clock_at_the_epoch_opens_a_segment_like_any_other() -> None:
+    head = head_of()
+    commit = head.append(body_of({}), 0)
+    assert commit.segment == SegmentName(LOG, dt.date(1970, 1, 1), 1)
+
+
+def test_a_record_at_midnight_is_the_new_days_and_says_no_other_time() -> None:
+    head = head_of()
+    midnight = START_NS - START_NS % DAY_NS + DAY_NS
+    head.append(body_of({}), midnight - 1)
+    commit = head.append(body_of({}), midnight)
+    assert commit.segment.day == dt.date(2026, 11, 24)
+    (_, record) = records_of([commit])[-1]
+    assert record.header.timestamp == format_ns(midnight)
+    assert record.fields["details"] == {}
+
+
+def test_the_records_of_a_second_that_began_before_the_first_have_their_own_times() -> None:
+    head = head_of()
+    instants = [START_NS + ms * 1_000_000 for ms in (300, 650, 900)]
+    for now_ns in instants:
+        head.append(body_of({}), now_ns)
+    written = [record.header.timestamp for _, record in records_of(list(head.commits))[1:]]
+    assert written == [format_ns(now_ns) for now_ns in instants]
+
+
+def test_a_record_that_fills_the_segment_is_taken_whatever_its_number_would_be_in_another() -> None:
+    """In a new segment its number would have one digit more, which would not fit."""
+    first = with_short_numbers(1 << 20)
+    head = with_short_numbers(first.size + MAX_RECORD_BYTES + 1)
+    commit = head.append(largest_after(head), START_NS)
+    assert len(commit.lines[-1]) == MAX_RECORD_BYTES + 1
+    assert head.size == head.max_segment_bytes
+    assert (head.seq, len({each.segment for each in head.commits})) == (9, 1)
+
+
+def test_a_number_that_keeps_its_digits_while_rotating_refuses_nothing() -> None:
+    """With seq 8 it just fits; the record that opens the segment takes 8, so it gets 9."""
+    head = with_short_numbers(70_000, events=6)
+    assert head.seq == 7
+    commit = head.append(largest_after(head), START_NS)
+    assert (head.seq, head.records) == (9, 2)
+    assert len(commit.lines[-1]) == MAX_RECORD_BYTES + 1
+
+
+def with_short_numbers(max_segment_bytes: int, events: int = 7) -> ChainHead:
+    """A head whose numbers have one digit up to now."""
+    head = head_of(max_segment_bytes)
+    for _ in range(events):
+        head.append(body_of({"pad": "x" * 2000}), START_NS)
+    return head
+
+
+def largest_after(head: ChainHead) -> bytes:
+    """A body whose line is as long as a record may be, with a number of as many digits."""
+    empty = len(head.commits[-1].lines[-1]) - 2000
+    return body_of({"pad": "x" * (MAX_RECORD_BYTES + 1 - empty)})
+
+
+def test_a_commit_may_be_one_mebibyte_to_the_byte() -> None:
+    head = head_of(1 << 30)
+    head.append(body_of({"pad": ""}), START_NS)
+    for _ in range(8):  # the numbers from 10 on have two digits
+        head.append(body_of({"pad": "x" * 60_000}), START_NS)
+    empty = len(head.commits[-1].lines[-1]) - 60_000
+    while (room := MAX_COMMIT_BYTES - head.size) > MAX_RECORD_BYTES:
+        head.append(body_of({"pad": "x" * 40_000}), START_NS)
+    head.append(body_of({"pad": "x" * (room - empty)}), START_NS)
+    assert [commit.size for commit in head.commits] == [MAX_COMMIT_BYTES]
+
+
+def test_a_log_that_was_resumed_may_rotate_at_once() -> None:
+    head = head_of()
+    segment = SegmentName(LOG, dt.date(2026, 11, 23), 7)
+    head.resume(Recovered(segment, 1234, 41, "ab" * 32, format_ns(START_NS)), START_NS)
+    head.rotate(START_NS)
+    assert head.segment == segment.next_part()
+
+
+@pytest.mark.parametrize(("day", "used"), [(22, False), (23, True), (24, True)])
+def test_a_segment_without_a_record_is_used_again_unless_its_day_is_over(
+    day: int, used: bool
+) -> None:
+    head = head_of()
+    empty = SegmentName(LOG, dt.date(2026, 11, day), 3)
+    head.resume(Recovered(empty=empty), START_NS)
+    assert (head.segment, head.seq) == ((empty, 1) if used else (None, 0))
+
+
+def test_a_segment_goes_on_until_it_is_as_old_as_it_may_be() -> None:
+    head = head_of(max_age_ns=100 * SECOND_NS)
+    now = START_NS - 3600 * SECOND_NS
+    head.append(body_of({}), now)
+    segment = head.segment
+    head.grow_older(now + 100 * SECOND_NS - 1)
+    assert head.segment == segment
+    head.grow_older(now + 100 * SECOND_NS)
+    assert head.segment != segment
+
+
+def test_a_segment_grows_older_from_its_first_event_on() -> None:
+    """As far as it was asked for: the record that opened it does not count."""
+    head = head_of(max_age_ns=100 * SECOND_NS)
+    now = START_NS - 3600 * SECOND_NS
+    head.append(body_of({}), now)
+    head.rotate(now)
+    assert head.records == 1
+    head.grow_older(now + 90 * SECOND_NS)
+    head.append(body_of({}), now + 90 * SECOND_NS)
+    head.grow_older(now + 150 * SECOND_NS)
+    assert head.records == 2
+    head.grow_older(now + 190 * SECOND_NS)
+    assert head.records == 1
+
+
+def test_a_log_without_a_limit_of_age_opens_no_segment_for_a_day_without_events() -> None:
+    head = head_of()
+    head.append(body_of({}), START_NS)
+    before = state_of(head)
+    head.grow_older(START_NS + 3 * DAY_NS)
+    assert state_of(head) == before
+
+
+@pytest.mark.parametrize(("beyond", "goes_on"), [(0, True), (1, False)])
+def test_a_segment_that_grows_older_goes_on_while_it_is_within_its_size(
+    beyond: int, goes_on: bool
+) -> None:
+    """Only a first event that is too long for any makes it larger."""
+    whole = head_of()
+    whole.append(body_of({}), START_NS)
+    head = head_of(whole.size - beyond, DAY_NS)
+    head.append(body_of({}), START_NS)
+    segment = head.segment
+    head.grow_older(START_NS + 1)
+    assert (head.segment == segment) is goes_on
+
+
+@pytest.mark.parametrize(("limit", "rotates"), [(0, True), (1, False)])
+def test_a_segment_has_no_age_where_none_is_given(limit: int, rotates: bool) -> None:
+    got = next_segment(
+        SegmentName(LOG, DAY, 1),
+        size=0,
+        records=2,
+        line_bytes=1,
+        day=DAY,
+        max_segment_bytes=1000,
+        max_segment_age_ns=limit,
+    )
+    assert (got is not None) is rotates
+
+
 DAY = dt.date(2026, 11, 23)
 MAX_BYTES = 1000
 
