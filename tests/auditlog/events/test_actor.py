@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog.errors import InvalidEvent
-from auditlog.events.actor import Actor, Resource, as_actor, as_resource
+from auditlog.events.actor import (
+    Actor,
+    Resource,
+    actor_json,
+    as_actor,
+    as_resource,
+    resource_json,
+)
+from auditlog.redaction.redactor import KEYLESS, Redactor
 from tests.support.secrets import HIDDEN
 
 _NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -34,6 +43,56 @@ _FIELDS = st.fixed_dictionaries(
 def test_alike(fields: dict[str, Any]) -> None:
     assert as_actor(fields) == Actor(**fields)
     assert as_actor(fields).json == Actor(**fields).json
+
+
+@pytest.mark.parametrize("redactor", [KEYLESS, Redactor()], ids=["keyless", "another"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "alice",
+        Actor("alice"),
+        {"user_id": "alice", "ip": "10.0.0.7", "roles": ["b", "a"]},
+        MappingProxyType({"user_id": "alice", "ip": None}),
+        {"user_id": "password=hunter2"},
+    ],
+    ids=["id", "object", "fields", "mapping", "secret"],
+)
+def test_alike_in_json(value: Any, redactor: Redactor) -> None:
+    assert actor_json(value, redactor) == as_actor(value).json_for(redactor)
+
+
+@pytest.mark.parametrize("kind", [dict, MappingProxyType, lambda fields: Resource(**fields)])
+def test_alike_in_the_json_of_a_resource(kind: Any) -> None:
+    value = kind({"resource_type": "pool", "resource_id": "p1"})
+    assert resource_json(value, KEYLESS) == '{"resource_type":"pool","resource_id":"p1"}'
+
+
+@pytest.mark.parametrize(
+    ("make", "make_json", "given_fields"),
+    [
+        (as_actor, actor_json, {}),
+        (as_actor, actor_json, {"user_id": "a", "role": "x"}),
+        (as_actor, actor_json, {"user_id": "a", "session_id": ""}),
+        (as_actor, actor_json, [1]),
+        (as_resource, resource_json, {"resource_type": "pool"}),
+        (as_resource, resource_json, {"resource_type": "pool", "resource_id": [7]}),
+        (as_resource, resource_json, "p1"),
+    ],
+)
+def test_alike_in_errors(make: Any, make_json: Any, given_fields: Any) -> None:
+    with pytest.raises(InvalidEvent) as of_object:
+        make(given_fields)
+    with pytest.raises(InvalidEvent) as of_json:
+        make_json(given_fields, KEYLESS)
+    assert str(of_json.value) == str(of_object.value)
+
+
+def test_the_json_is_made_once_for_a_log() -> None:
+    """One actor usually causes many events."""
+    actor, log = Actor("alice"), Redactor()
+    made = actor.json_for(log)
+    assert actor.json_for(log) is made
+    assert actor.json_for(KEYLESS) == made
 
 
 def test_an_object_is_taken_as_it_is() -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import inspect
 import pickle
 import threading
+from types import MappingProxyType
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -29,6 +30,7 @@ from auditlog.events.field_kinds import (
     Number,
     Text,
 )
+from auditlog.redaction.redactor import KEYLESS
 from tests.support.secrets import HIDDEN, SECRETS
 
 
@@ -162,6 +164,31 @@ def test_mappings_become_objects_and_defaults_are_filled_in() -> None:
     assert (event.outcome, event.severity) == ("success", "info")
 
 
+@pytest.mark.parametrize("kind", [dict, MappingProxyType])
+def test_details_may_be_any_mapping(kind: Any) -> None:
+    assert EveryKind(an_id="t", a_label="m", details=kind({"x": 1})).details == {"x": 1}
+
+
+def test_an_event_of_ones_own_is_not_critical_unless_it_says_so() -> None:
+    assert EveryKind.critical is False
+
+
+def test_the_type_of_the_resource_comes_before_the_field_of_its_id() -> None:
+    class Named(Event):
+        names: ClassVar[tuple[str, str] | None] = ("pool", "pool_id")
+        pool_id: Id
+
+    resource = '"resource":{"resource_type":"pool","resource_id":"p1"},'
+    assert Named(pool_id="p1").own_json() == ('"pool_id":"p1"', resource)
+
+
+def test_the_json_of_a_class_that_has_no_object_yet_can_be_made() -> None:
+    class Unmade(Event):
+        number: Count
+
+    assert Unmade.own_json_from(KEYLESS, number=7) == ('"number":7', "")
+
+
 def test_dataclass_tools_take_an_event() -> None:
     event = EveryKind(**_FULL, reason="why", actor=Actor("alice"))
     assert dataclasses.is_dataclass(event)
@@ -220,6 +247,27 @@ def test_a_class_with_a_strange_field_is_refused() -> None:
 
         class Twice(Event):
             reason: Text  # type: ignore[assignment]  # wrong on purpose
+
+
+def test_a_field_may_count_what_would_be_a_secret_or_a_prompt() -> None:
+    class Counting(Event):
+        tokens: Count
+        prompt: Count
+        prompts: Number
+
+    assert Counting(tokens=1, prompt=2, prompts=3).own_details() == {
+        "tokens": 1,
+        "prompt": 2,
+        "prompts": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("tokens", Text), ("prompt", Text), ("token", Count), ("token", Text)]
+)
+def test_a_field_that_would_be_a_secret_or_a_prompt_is_refused(name: str, kind: Any) -> None:
+    with pytest.raises(TypeError, match=rf"Leaky\.{name}: the name is taken"):
+        type(Event)("Leaky", (Event,), {"__annotations__": {name: kind}, "__module__": __name__})
 
 
 def test_an_event_can_be_extended() -> None:
