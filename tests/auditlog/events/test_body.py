@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import re
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import ANY
 
 import orjson
 import pytest
@@ -12,12 +14,14 @@ from hypothesis import strategies as st
 
 from auditlog import events
 from auditlog.errors import InvalidEvent
+from auditlog.events import body as module
 from auditlog.events.actor import Actor, Resource
 from auditlog.events.body import encode_body, encode_free, service_host
 from auditlog.events.context import Context, bind, current
-from auditlog.events.field_kinds import Text
+from auditlog.events.field_kinds import Changes, Text
 from auditlog.events.vocabulary import Event
 from auditlog.format.record import GENESIS_HASH, log_prefix, parse_header, seal
+from auditlog.redaction.redactor import Redactor
 from auditlog.redaction.visible import DECEIVES
 from tests.support.secrets import HIDDEN, SECRET_KEYS, STRANGE_TEXTS
 
@@ -44,6 +48,19 @@ _FREE = st.fixed_dictionaries(
 
 class Noted(Event):
     note: Text
+
+
+class Measured(Event):
+    ratio: float | None = None
+    changes: Changes | None = None
+
+
+class _Outcome(str, enum.Enum):  # noqa: UP042  (its text is not its value)
+    FAILED = "failure"
+
+
+class _Severity(str, enum.Enum):  # noqa: UP042  (as above)
+    ERROR = "error"
 
 
 def _record(body: bytes) -> dict[str, Any]:
@@ -149,7 +166,16 @@ def test_no_secret(hidden: tuple[str, str], key: str) -> None:
         ("a", {"user": 1}, "a: unknown field user"),
         ("a", {"resource": {"id": 1}}, "resource has no field 'id'"),
         ("a", {"outcome": "ok"}, "outcome is not one of"),
+        ("a", {"outcome": ANY}, "outcome is not one of"),
         ("a", {"severity": {}}, "severity is not one of"),
+        ("a", {"severity": "loud"}, "severity is not one of"),
+        ("a", {"severity": ANY}, "severity is not one of"),
+        ("auth_success", {"outcome": "ok"}, "outcome is not one of"),
+        ("auth_success", {"outcome": ANY}, "outcome is not one of"),
+        ("auth_success", {"severity": "loud"}, "severity is not one of"),
+        ("auth_success", {"severity": ANY}, "severity is not one of"),
+        ("auth_success", {"reason": [7]}, "auth_success.reason is list, not a string"),
+        ("auth_success", {"correlation_id": b"7"}, "auth_success.correlation_id is bytes, not a"),
         ("a", {"reason": [7]}, "reason is list, not a string"),
         ("a", {"actor": 1.5}, "actor is float"),
         ("a", {"reason": "\ud800"}, "a.reason has a lone surrogate"),
@@ -323,3 +349,190 @@ def test_a_mapping_has_the_body_or_the_error_of_the_object(given: dict[Any, Any]
 
     # Of a mapping that is no dict an object is made.
     assert outcome(given) == outcome(MappingProxyType(given))
+
+
+def test_the_library_records_its_own_types_in_the_logs_of_its_services_alone() -> None:
+    for event_type, service in (
+        ("log.archived", "auditlog-archive"),
+        ("log.archive_manifest", "auditlog-archive"),
+        ("retention.segment_deleted", "retention"),
+        ("witness.x", "witness"),
+    ):
+        body = encode_free(event_type, service_host=service_host(service, "hive1"))
+        assert _record(body)["event_type"] == event_type
+    for event_type, service in (
+        ("log.opened", "log"),
+        ("log.opened", "auditlog-archive"),
+        ("log.archived", "log"),
+        ("retention.segment_deleted", "auditlog-archive"),
+        ("retention.segment_deleted", "retention2"),
+    ):
+        with pytest.raises(InvalidEvent, match="are the library's own"):
+            encode_free(event_type, service_host=service_host(service, "hive1"))
+
+
+def test_a_name_is_checked_once_but_few_names_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names: set[str] = set()
+    monkeypatch.setattr(module, "_FREE_TYPES", names)
+    encode_free("pool.drained", service_host=_ME)
+    assert names == {"pool.drained"}
+    for number in range(2000):
+        body = encode_free(f"pool.drained_{number}", service_host=_ME)
+        assert _record(body)["event_type"] == f"pool.drained_{number}"
+    assert len(names) == 1024
+
+
+def test_a_name_that_is_the_librarys_own_is_not_remembered() -> None:
+    own = service_host("retention", "hive1")
+    encode_free("retention.segment_deleted", service_host=own)
+    with pytest.raises(InvalidEvent, match="are the library's own"):
+        encode_free("retention.segment_deleted", service_host=_ME)
+
+
+_BOUND = Context(
+    Actor("bound"), Resource("pool", "bound"), reason="bound", correlation_id="bound", details=None
+)
+_BOUND_DETAILS = Context(details={"a": "bound", "b": "bound"})
+
+
+@pytest.mark.parametrize(
+    ("event_type", "details"),
+    [
+        ("pool.drained", None),  # of no class
+        ("auth_success", None),
+        ("auth_failure", None),  # without the field that it requires
+        ("authorization_granted", {"action": "read", "more": 1}),
+    ],
+)
+def test_context_fills_only_what_an_event_given_by_name_lacks(
+    event_type: str, details: dict[str, Any] | None
+) -> None:
+    bare = _record(encode_free(event_type, service_host=_ME, context=_BOUND, details=details))
+    assert bare["actor"] == {"user_id": "bound"}
+    assert bare["resource"] == {"resource_type": "pool", "resource_id": "bound"}
+    assert (bare["reason"], bare["correlation_id"]) == ("bound", "bound")
+    full = _record(
+        encode_free(
+            event_type,
+            service_host=_ME,
+            context=_BOUND,
+            actor="own",
+            resource={"resource_type": "pool", "resource_id": "own"},
+            reason="own",
+            correlation_id="own",
+            details=details,
+        )
+    )
+    assert full["actor"] == {"user_id": "own"}
+    assert full["resource"]["resource_id"] == "own"
+    assert (full["reason"], full["correlation_id"]) == ("own", "own")
+
+
+@pytest.mark.parametrize(
+    ("event_type", "details"),
+    [
+        ("pool.drained", {"a": "own"}),
+        ("auth_failure", {"a": "own"}),
+        ("auth_success", {"method": "mtls"}),
+        ("task_canceled", {"task_id": "t-1"}),
+        ("task_canceled", {"task_id": "t-1", "a": "own"}),
+    ],
+)
+def test_bound_details_are_added_to_those_of_an_event_given_by_name(
+    event_type: str, details: dict[str, Any]
+) -> None:
+    body = encode_free(event_type, service_host=_ME, context=_BOUND_DETAILS, details=details)
+    assert _record(body)["details"] == {"a": "bound", "b": "bound", **details}
+    bare = encode_free("pool.drained", service_host=_ME, context=_BOUND_DETAILS)
+    assert _record(bare)["details"] == {"a": "bound", "b": "bound"}
+
+
+def test_a_bound_field_of_a_named_type_is_checked() -> None:
+    bound = Context(details={"prompt_hash": "write me a poem"})
+    details = {"task_id": "t-1", "model_ref": "m"}
+    with pytest.raises(InvalidEvent, match=r"task_submitted\.prompt_hash is not a digest"):
+        encode_free("task_submitted", service_host=_ME, context=bound, details=details)
+
+
+def test_the_resource_that_a_named_type_names_goes_between_the_given_and_the_bound_one() -> None:
+    details = {"pool_id": "p-1"}
+    named = {"resource_type": "pool", "resource_id": "p-1"}
+    body = encode_free("pool_deleted", service_host=_ME, context=_BOUND, details=details)
+    assert _record(body)["resource"] == named
+    assert (
+        _record(encode_free("pool_deleted", service_host=_ME, details=details))["resource"] == named
+    )
+    given_resource = Resource("pool", "given")
+    body = encode_free(
+        "pool_deleted", service_host=_ME, context=_BOUND, resource=given_resource, details=details
+    )
+    assert _record(body)["resource"] == {"resource_type": "pool", "resource_id": "given"}
+
+
+def test_a_named_type_with_the_fields_it_requires_and_others_is_that_type() -> None:
+    details = {"task_id": "t-1", "model_ref": "m", "more": 1}
+    record = _record(encode_free("task_submitted", service_host=_ME, details=details))
+    assert record["resource"] == {"resource_type": "task", "resource_id": "t-1"}
+    assert record["details"] == details
+
+
+def test_words_of_an_enumeration_are_recorded_by_a_named_type_as_their_values() -> None:
+    fields: dict[str, Any] = {
+        "outcome": _Outcome.FAILED,
+        "severity": _Severity.ERROR,
+        "reason": 7,
+        "correlation_id": 8,
+    }
+    record = _record(encode_free("auth_success", service_host=_ME, **fields))
+    assert (record["outcome"], record["severity"]) == ("failure", "error")
+    assert (record["reason"], record["correlation_id"]) == ("7", "8")
+
+
+_NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("fields", "replaced"),
+    [
+        ({"ratio": _NAN}, ["ratio was nan"]),
+        ({"ratio": _NAN, "changes": {"a": _NAN}}, ["ratio was nan", "changes.a was nan"]),
+        ({"changes": {"a": _NAN}}, ["changes.a was nan"]),
+        ({"details": {"b": _NAN}}, ["b was nan"]),
+        ({"ratio": _NAN, "details": {"b": _NAN}}, ["ratio was nan", "b was nan"]),
+        ({"ratio": 0.5, "details": {"b": 1}}, None),
+    ],
+    ids=repr,
+)
+def test_what_was_replaced_in_a_field_or_in_details_is_named(
+    fields: dict[str, Any], replaced: list[str] | None
+) -> None:
+    record = _record(encode_body(Measured(**fields), service_host=_ME))
+    assert record["details"].get("_replaced") == replaced
+
+
+def test_what_was_replaced_in_a_named_type_is_named() -> None:
+    details = {"pool_id": "p-1", "changes": {"ratio": _NAN}}
+    record = _record(encode_free("pool_modified", service_host=_ME, details=details))
+    assert record["details"] == {
+        "pool_id": "p-1",
+        "changes": {"ratio": None},
+        "_replaced": ["changes.ratio was nan"],
+    }
+
+
+def test_a_secret_of_twenty_plain_characters_is_searched_for() -> None:
+    secret = "AKIAIOSFODNN7EXAMPLE"
+    assert len(secret) == 20
+    record = _record(encode_free("pool.drained", service_host=_ME, correlation_id=secret))
+    assert record["correlation_id"] == "[redacted:aws_key_id]"
+
+
+def test_a_secret_in_details_is_counted_once() -> None:
+    redactor = Redactor()
+    for times in (1, 2, 3):  # the second time its key is known
+        encode_free(
+            "pool.drained", _ME, redactor=redactor, details={"note": "AKIAIOSFODNN7EXAMPLE"}
+        )
+        assert sum(redactor.counted().values()) == times
