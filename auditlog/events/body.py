@@ -162,11 +162,11 @@ def encode_free(
     if outcome is None:
         outcome = "success" if known is None else known.default_outcome
     elif outcome.__class__ is not str or outcome not in OUTCOMES:
-        OUTCOME.check("outcome", outcome)
+        outcome = cast("Outcome", OUTCOME.check("outcome", outcome))
     if severity is None:
         severity = "info" if known is None else known.default_severity
     elif severity.__class__ is not str or severity not in SEVERITIES:
-        SEVERITY.check("severity", severity)
+        severity = cast("Severity", SEVERITY.check("severity", severity))
     bound = None if context is None else _bound_details(context, redactor)
     members = None if bound or details.__class__ is not dict else redactor.plain_members(details)
     if members is None and (details is not None or bound):

@@ -478,14 +478,16 @@ def test_a_named_type_with_the_fields_it_requires_and_others_is_that_type() -> N
     assert record["details"] == details
 
 
-def test_words_of_an_enumeration_are_recorded_by_a_named_type_as_their_values() -> None:
+@pytest.mark.parametrize("name", ["auth_success", "task_submitted", "pool.drained"])
+def test_words_of_an_enumeration_are_recorded_as_their_values(name: str) -> None:
+    """Of a type of the vocabulary, of one without the fields that it requires, and of any other."""
     fields: dict[str, Any] = {
         "outcome": _Outcome.FAILED,
         "severity": _Severity.ERROR,
         "reason": 7,
         "correlation_id": 8,
     }
-    record = _record(encode_free("auth_success", service_host=_ME, **fields))
+    record = _record(encode_free(name, service_host=_ME, **fields))
     assert (record["outcome"], record["severity"]) == ("failure", "error")
     assert (record["reason"], record["correlation_id"]) == ("7", "8")
 
