@@ -122,12 +122,9 @@ def _held_by_day(subject: Segment, _newer: int, group: SubjectGroup) -> _Found |
     return None
 
 
-def _held_segment(subject: Segment, newer: int, group: SubjectGroup) -> _Found:
-    found = _held_by_day(subject, newer, group)  # its records may lie outside of its day
-    if found is not None:
-        return found
-    searched = holds_to_search(subject, group)
-    for hold in searched:
+def _held_segment(subject: Segment, _newer: int, group: SubjectGroup) -> _Found:
+    """Search it for the records of holds; any other hold that covers it was found by its days."""
+    for hold in holds_to_search(subject, group):
         if subject.matches is None:
             return True, f"hold {hold.id} of {hold.owner}: it was not searched", "search"
         if hold.id in subject.matches:

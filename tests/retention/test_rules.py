@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from auditlog.archived import ArchivedSpan
 from auditlog.format.segment_names import LogId
 from auditlog.reading.reader import Bounds
-from retention.groups import index_group, pattern_group
+from retention.groups import SubjectGroup, index_group, log_group, pattern_group
 from retention.holds import Hold
 from retention.plan import Action, DirectoryPlan, plan
 from retention.policy import ForeignPolicy, IndexPolicy
+from retention.rules import holds_to_search
 from retention.subjects import (
     AdoptedFile,
     ForeignFile,
@@ -27,8 +28,9 @@ from retention.subjects import (
     SinkCursor,
     SinkCursors,
     SourceProgress,
+    Subject,
 )
-from retention.verdict import Verdict, is_removable, judge
+from retention.verdict import Verdict, explain, first_keeping, is_removable, judge
 from tests.support.foreign import content_at
 from tests.support.retention_facts import (
     DAY,
@@ -289,6 +291,132 @@ def test_what_is_damaged_or_foreign_stays() -> None:
     assert decided.kept() == {"damaged": 1, "active": 1, "foreign": 1}
 
 
+def log_of(
+    *segments: Segment, gate: SinkCursors = NO_GATE, holds: tuple[Hold, ...] = (), days: int = 999
+) -> SubjectGroup:
+    now = START + days * DAY
+    return log_group(LOG, segments, policy=POLICY, cursors=gate, holds=holds, now=now)
+
+
+def said(subject: Subject, group: SubjectGroup, newer: int = 1) -> dict[str, str]:
+    """The words of every rule that was asked, by its reason."""
+    return {finding.rule: finding.detail for finding in explain(subject, newer, group)}
+
+
+ELSEWHERE = Hold("y", "legal", "audit", "other@*")
+BOTH_SINKS = SinkCursors(
+    ("main", "copy"),
+    {(sink, LOG): SinkCursor(cursor_at(segment(0), 10)) for sink in ("main", "copy")},
+)
+
+
+@pytest.mark.parametrize(
+    ("gate", "shipped"),
+    [
+        (NO_GATE, "no sink is configured: nothing waits for being shipped"),
+        (BOTH_SINKS, "main, copy acknowledged seq 10 and everything before it"),
+    ],
+    ids=["no sink", "two sinks"],
+)
+def test_each_rule_says_why_a_segment_may_go(gate: SinkCursors, shipped: str) -> None:
+    assert said(segment(0), log_of(segment(0), segment(1), gate=gate, holds=(ELSEWHERE,))) == {
+        "damaged": "no damage was found",
+        "active": "1 of its log's segments are newer",
+        "too_recent": "last record 998 d ago, deleted after 90d",
+        "not_shipped": shipped,
+        "held": "none of the 1 holds in force covers it",
+        "age": "delete: last record 998 d ago, deleted after 90d",
+    }
+
+
+def test_the_newest_segment_that_may_be_compressed_has_no_writer() -> None:
+    newest = replace(segment(0), at_rest=True)
+    group = log_of(newest, gate=replace(NO_GATE, archived={}))
+    assert said(newest, group, 0)["active"] == (
+        "it is its log's newest segment, and no writer has that open"
+    )
+
+
+@pytest.mark.parametrize("damage", ["", "torn"])
+def test_a_segment_is_damaged_by_its_own_content_or_by_its_neighbour(damage: str) -> None:
+    group = replace(log_of(), misfits={1: "its end does not fit"})
+    found = segment(0, damage=damage)
+    assert judge(found, 1, group) == ("keep", "damaged", damage or "its end does not fit")
+    assert judge(found, 2, group)[1] == ("damaged" if damage else "age")
+
+
+BEHIND = gate_of(cursor_at(segment(0), 10))
+NAMELESS = gate_of(replace(cursor_at(segment(2), 999), segment="no segment's name"))
+
+
+@pytest.mark.parametrize(
+    ("group", "reason", "detail"),
+    [
+        (log_of(days=30), "too_recent", "last record 29 d ago, compressed after 30d"),
+        (log_of(gate=BEHIND), "not_shipped", "sink main has acknowledged up to seq 10"),
+        (log_of(gate=NAMELESS), "not_shipped", "sink main has acknowledged up to seq 999"),
+        (
+            log_of(gate=gate_of(None)),
+            "not_shipped",
+            "sink main has acknowledged nothing of the log",
+        ),
+    ],
+    ids=["too recent", "behind", "without a name", "no cursor"],
+)
+def test_a_segment_that_its_name_keeps_is_not_read(
+    group: SubjectGroup, reason: str, detail: str
+) -> None:
+    unread = Segment(segment(1).file)
+    found = first_keeping(unread, 1, group)
+    assert found == (reason, True, detail, "")
+    assert judge(segment(1), 1, group)[:2] == ("keep", reason)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_segment_is_read_where_a_cursor_is_in_it_or_behind_it(place: int) -> None:
+    group = log_of(gate=gate_of(cursor_at(segment(1 + place), 20)))
+    found = first_keeping(Segment(segment(1).file), 1, group)
+    assert found == ("damaged", True, "it was not read", "reading")
+    assert judge(segment(1), 1, group).action == "delete"
+
+
+@pytest.mark.parametrize(
+    ("gap", "reason"),
+    [
+        ((1, 10), "age"),
+        ((5, 11), "not_shipped"),
+        ((12, 13), "not_shipped"),
+        ((20, 25), "not_shipped"),
+        ((21, 25), "age"),
+    ],
+)
+def test_a_gap_keeps_the_segments_that_have_a_record_of_it(
+    gap: tuple[int, int], reason: str
+) -> None:
+    gate = gate_of(replace(cursor_at(segment(2), 30), gaps=(gap,)))
+    assert judge(segment(1), 1, log_of(gate=gate)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("hold", "searched"),
+    [
+        (Hold("x", "legal", "audit", actor="alice"), True),
+        (Hold("x", "legal", "audit", correlation_id="c", from_at=START), True),
+        (Hold("x", "legal", "audit", actor="alice", from_at=START + DAY), False),
+        (Hold("x", "legal", "audit", "other@*", actor="alice"), False),
+        (Hold("x", "legal", "audit"), False),
+    ],
+    ids=["an actor's", "a correlation's", "later", "another log's", "everybody's"],
+)
+def test_a_segment_is_searched_for_the_holds_by_record_that_cover_it(
+    hold: Hold, searched: bool
+) -> None:
+    group = log_of(holds=(hold,))
+    assert holds_to_search(segment(0), group) == ((hold,) if searched else ())
+    found = first_keeping(segment(0), 1, group)
+    assert (found is not None and found.needs == "search") == searched
+
+
 # Daily indices ------------------------------------------------------------------------------
 
 INDICES = IndexPolicy("main", ("http://a:9200",), "p", 30 * DAY, 0.5)
@@ -342,6 +470,41 @@ def test_an_index_stays_while_a_hold_touches_its_day(hold: Hold, reason: str) ->
     assert judged_index(OLD, hold=hold).reason == reason
 
 
+WEEK = Index("p-2026-w31", "u", 3, 100, FIRST_DAY, FIRST_DAY + 6 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("days", "keeps"), [(-1, True), (0, True), (3, True), (6, True), (7, False), (None, False)]
+)
+def test_an_index_stays_while_a_segment_of_its_week_or_before_is_not_archived(
+    days: int | None, keeps: bool
+) -> None:
+    since = None if days is None else FIRST_DAY + days * DAY
+    verdict = judge(WEEK, 1, index_group(INDICES, [], START + 99 * DAY, None, since))
+    assert verdict.action == ("keep" if keeps else "delete")
+    if keeps:
+        detail = f"the archive does not have all segments of {since}, nor perhaps of later days"
+        assert verdict == ("keep", "not_archived", detail)
+
+
+@pytest.mark.parametrize(("days", "reason"), [(0, "not_archived"), (1, "expired")])
+def test_an_index_of_one_day_stays_while_that_day_is_not_archived(days: int, reason: str) -> None:
+    group = index_group(INDICES, [], START + 99 * DAY, None, FIRST_DAY + days * DAY)
+    assert judge(replace(WEEK, last_day=None), 1, group).reason == reason
+
+
+def test_each_rule_says_why_an_index_may_go() -> None:
+    hold = Hold("x", "legal", "audit", until_at=START)
+    assert said(WEEK, index_group(INDICES, [hold], START + 99 * DAY, None)) == {
+        "outside": "its name must be the prefix and a day, week or month, and nothing else",
+        "newest": "1 of the indices of main are newer",
+        "too_recent": "its day ended 92 d ago, deleted after 30d",
+        "held": "none of the 1 holds in force touches its day",
+        "not_shipped": "the logs of this host have shipped everything of its day",
+        "expired": "delete: its day ended 92 d ago, deleted after 30d",
+    }
+
+
 # Foreign files ------------------------------------------------------------------------------
 
 ADOPTER = ForeignPolicy("*.ndjson", POLICY, "not_required")
@@ -380,3 +543,56 @@ def test_a_hold_by_actor_keeps_a_file_with_a_line_of_hers() -> None:
     assert judged_file(hers, 1, hold)[:2] == ("keep", "held")
     assert judged_file(file, 1, replace(hold, actor=None))[:2] == ("keep", "held")
     assert judged_file(file, 1, replace(hold, actor=None, logs="b*")).action == "delete"
+
+
+@pytest.mark.parametrize(
+    ("until", "untimed", "reason"),
+    [(START, 0, "age"), (START + MOMENT, 0, "held"), (START, 1, "held")],
+    ids=["before its first line", "from its first line", "lines without a time"],
+)
+def test_a_hold_covers_a_file_from_its_first_line(
+    until: dt.datetime, untimed: int, reason: str
+) -> None:
+    content = content_at(START, untimed=untimed)
+    file = AdoptedFile(Path("a"), ("",), 1, ADOPTER, START, content=content)
+    assert judged_file(file, 1, Hold("x", "legal", "audit", until_at=until)).reason == reason
+
+
+def test_a_file_that_no_source_ships_goes_only_where_that_is_said() -> None:
+    file = AdoptedFile(Path("a"), ("",), 1, ForeignPolicy("*", POLICY), START)
+    verdict = judged_file(replace(file, content=content_at(START)))
+    assert verdict == (
+        "keep",
+        "not_shipped",
+        'no source ships it to a sink; shipped = "not_required" would allow to delete it',
+    )
+
+
+@pytest.mark.parametrize(
+    ("progress", "shipped"),
+    [
+        ((), "no source ships it, and none is required"),
+        (
+            (SourceProgress("main", "old"), SourceProgress("copy", "old")),
+            "old to main, old to copy: shipped to its end",
+        ),
+    ],
+    ids=["not shipped", "to two sinks"],
+)
+def test_each_rule_says_why_a_file_may_go(
+    progress: tuple[SourceProgress, ...], shipped: str
+) -> None:
+    content = content_at(START)
+    file = AdoptedFile(Path("a"), ("",), 1, ADOPTER, START, content=content, progress=progress)
+    group = pattern_group(ADOPTER, [replace(ELSEWHERE, logs="b*")], START + 90 * DAY)
+    ungated = "" if progress else f"; {shipped}"
+    age = f"last line 90 d ago, deleted after 90d{ungated}"
+    assert said(file, group) == {
+        "damaged": "no damage was found",
+        "newest": "1 of the files of *.ndjson are newer",
+        "active": "it was written to 90 d ago",
+        "too_recent": age,
+        "held": "none of the 1 holds in force covers it",
+        "not_shipped": shipped,
+        "age": f"delete: {age}",
+    }
