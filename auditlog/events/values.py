@@ -164,7 +164,7 @@ class Conversion:
                 for index, item in enumerate(items)
             ]
             return sorted(made, key=_order) if isinstance(value, (set, frozenset)) else made
-        if self._default is not None and depth < _MAX_DEPTH:
+        if self._default is not None:
             return self.convert(self._default(value), path, depth + 1)
         return self._replace(path, f"{kind.__module__}.{kind.__qualname__}", f"<{_name(value)}>")
 

@@ -5,6 +5,7 @@ import dataclasses
 import datetime as dt
 import enum
 import itertools
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import ip_address, ip_network
@@ -55,6 +56,28 @@ class Model:
 
     def model_dump(self) -> dict[str, Any]:
         return {"price": Decimal("1.10"), "password": "hunter2"}
+
+
+class Around:
+    """Something whose only spelling is that of another value."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+
+class AsPath(Around):
+    def __fspath__(self) -> Any:
+        return self.inner
+
+
+class AsModel(Around):
+    def model_dump(self) -> Any:
+        return self.inner
+
+
+class AsArray(Around):
+    def tolist(self) -> Any:
+        return self.inner
 
 
 class Broken:
@@ -114,6 +137,9 @@ def test_unchanged(value: Any) -> None:
         (dt.timedelta(days=2, seconds=1, microseconds=500_000), "P2DT1.5S"),
         (dt.timedelta(0), "PT0S"),
         (-dt.timedelta(days=1), "-P1D"),
+        (dt.timedelta(seconds=1), "PT1S"),
+        (dt.timedelta(microseconds=5), "PT0.000005S"),
+        (-dt.timedelta(minutes=2), "-PT2M"),
         (dt.time(7, 12), "07:12:00"),
         (dt.date(2026, 11, 23), "2026-11-23"),
         (dt.datetime(2026, 11, 23, 7, 12), "2026-11-23T07:12:00"),  # noqa: DTZ001  (the point)
@@ -143,6 +169,47 @@ def test_a_value_is_recorded_in_its_usual_spelling(value: Any, recorded: Any) ->
     assert cleaned({"x": value}, "details") == ({"x": recorded}, [])
 
 
+@pytest.mark.parametrize(
+    ("value", "recorded"),
+    [
+        (None, b"null"),
+        (True, b"true"),
+        (Color.RED, b'"red"'),
+        (-(2**63), b"-9223372036854775808"),
+        (-(2**63) - 1, b'"-9223372036854775809"'),
+        (2**64 - 1, b"18446744073709551615"),
+        (2**64, b'"18446744073709551616"'),
+    ],
+)
+def test_a_value_is_spelled_as_usual_beside_one_that_is_converted(
+    value: Any, recorded: bytes
+) -> None:
+    made, replaced = cleaned({"x": [value, Decimal(1)]}, "details")
+    assert orjson.dumps(made["x"]) == b'[%b,"1"]' % recorded
+    assert replaced == []
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (7, "7"),
+        (1.5, "1.5"),
+        (Decimal("1.0"), "1.0"),
+        (dt.date(2026, 11, 23), "2026-11-23"),
+        (Color.RED, "red"),
+        (b"a", "YQ=="),
+        ((1, 2), "[1,2]"),
+    ],
+)
+def test_a_key_is_its_text(key: Any, name: str) -> None:
+    assert cleaned({"x": {key: 0}}, "details") == ({"x": {name: 0}}, [])
+
+
+def test_a_key_in_a_key_is_named() -> None:
+    was = "x[0] was nested too deep, or in itself"
+    assert cleaned({"x": {((1,),): 0}}, "details") == ({"x": {'["<tuple>"]': 0}}, [was])
+
+
 def test_a_generator_is_a_list() -> None:
     assert cleaned({"x": (n for n in (1, 2))}, "details") == ({"x": [1, 2]}, [])
 
@@ -169,6 +236,45 @@ def test_a_value_in_itself_ends() -> None:
     made, replaced = cleaned({"x": loop}, "details")
     assert orjson.dumps(made).count(b"[") < 32
     assert replaced[0].endswith("was nested too deep, or in itself")
+
+
+@pytest.mark.parametrize(
+    ("around", "spelled", "step"),
+    [
+        (lambda value: [value], lambda text: [text], "[0]"),
+        (lambda value: {"k": value}, lambda text: {"k": text}, ".k"),
+        (lambda value: Point(1, value), lambda text: {"x": 1, "label": text}, ".label"),
+        (AsPath, lambda text: text, ""),
+        (AsModel, lambda text: text, ""),
+        (AsArray, lambda text: text, ""),
+        (Around, lambda text: text, ""),
+    ],
+    ids=["list", "mapping", "dataclass", "path", "model", "array", "default"],
+)
+def test_a_value_is_converted_down_to_the_same_depth_in_anything(
+    around: Callable[[Any], Any], spelled: Callable[[Any], Any], step: str
+) -> None:
+    rules = ValueRules(default=lambda value: value.inner)
+    value: Any = Decimal(1)
+    kept: Any = "1"
+    replaced: Any = "<Decimal>"
+    for _ in range(22):
+        value, kept, replaced = around(value), spelled(kept), spelled(replaced)
+    assert cleaned({"x": value}, "details", rules) == ({"x": kept}, [])
+    was = f"x{step * 23} was nested too deep, or in itself"
+    assert cleaned({"x": around(value)}, "details", rules) == ({"x": spelled(replaced)}, [was])
+
+
+def test_a_list_of_the_greatest_length_is_kept_whole() -> None:
+    assert cleaned({"x": iter(range(20_000))}, "details") == ({"x": list(range(20_000))}, [])
+    was = "x was more than 20000 items"
+    assert cleaned({"x": range(20_001)}, "details") == ({"x": "<range>"}, [was])
+
+
+def test_one_item_beyond_the_greatest_length_is_taken_and_no_more() -> None:
+    endless = itertools.count()
+    cleaned({"x": endless}, "details")
+    assert next(endless) == 20_001
 
 
 def test_the_fields_of_a_model_are_redacted_by_their_names() -> None:
