@@ -202,11 +202,8 @@ def _row(number: int) -> re.Pattern[str]:
 
 
 def _row_at(text: str, start: int, end: int) -> Format:
-    for number, row in enumerate(FORMATS):
-        found = _row(number).match(text, start, end)
-        if found is not None and found.end() == end:
-            return row
-    return FORMATS[0]
+    """Return the row of a match: the first that matches there, as in the pattern of all rows."""
+    return next(row for number, row in enumerate(FORMATS) if _row(number).match(text, start, end))
 
 
 def find_formats(text: str, hits: list[tuple[int, int, str]]) -> None:
@@ -226,7 +223,7 @@ def _find_in_run(text: str, start: int, end: int, hits: list[tuple[int, int, str
     hits += [
         (match.start(), match.end(1), _CHECKED_RULES[match[0][0]])
         for match in _CHECKED.finditer(text, start, end)
-        if match.end(1) <= end and has_checksum(text[match.start() : match.end(1)])
+        if has_checksum(text[match.start() : match.end(1)])
     ]
     if text.find("eyJ", start, end) >= 0:
         for dotted in _DOTTED.finditer(text, start, end):

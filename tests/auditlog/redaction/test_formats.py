@@ -81,7 +81,7 @@ def test_the_checksum_is_that_of_a_real_token() -> None:
     for index in range(4, len(token)):
         other = "a" if token[index] != "a" else "b"
         assert not has_checksum(token[:index] + other + token[index + 1 :])
-    assert not has_checksum(token[:-1])
+    assert has_checksum(token[:-1]) is False
 
 
 @pytest.mark.parametrize("around", ["x{}", "{}_old", "{}abc", "a_{}", "my{}Backup"])
@@ -100,3 +100,41 @@ def test_a_token_with_its_checksum_is_found_whatever_stands_around_it(
 
 def test_a_name_that_is_as_long_as_a_token_has_no_checksum() -> None:
     assert _rules("xghp_installation0instructions1for2all3repos_old") == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        ("abcdefghijklmnopqrstuCw5", {"vault_token"}),
+        ("abcd5efghijklmnopqrstuvw", set()),  # changes but twice: words with a number
+        ("abCdefGhijkLmnopqRstuvwx", set()),  # words, without any number
+    ],
+)
+def test_a_short_prefix_alone_makes_no_token_of_a_name_in_words(name: str, rules: set[str]) -> None:
+    assert _rules(f"s.{name}") == rules
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("eyJhbGciOiJ.eyJzdWIi", {"jwt"}),
+        ("release-notes.eyJhbGciOiJ", set()),  # a part, with none after it
+        ("release-notes.eyJab.appendix", set()),  # too short for the header of a token
+    ],
+)
+def test_a_web_token_has_at_least_two_parts(text: str, rules: set[str]) -> None:
+    assert _rules(text) == rules
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("Qm7Zk" * 8, set()),  # the alphabet and the beginning of a content identifier
+        ("Q07Zk" * 8, {"random_40"}),  # that alphabet has no zero
+        ("km7Zb" * 8, {"random_40"}),  # no identifier begins so
+    ],
+)
+def test_forty_random_characters_are_a_key_unless_they_are_a_content_identifier(
+    text: str, rules: set[str]
+) -> None:
+    assert _rules(text) == rules
