@@ -27,7 +27,6 @@ Token = tuple[int, int, str]
 
 _WORD: Final = re.compile(r"\"([^\"]{0,4096})\"|'([^']{0,4096})'|[^\s|;&]{1,4096}")
 _FLAG: Final = re.compile(r"(?<![^\s\"'(])-{1,2}([A-Za-z][\w.-]{1,63})[ \t]{1,4}(?=[^\s-])")
-_ASSIGNED: Final = re.compile(r"--?([A-Za-z][\w.-]{1,63})[=:](.+)", re.DOTALL)
 _OPTION: Final = re.compile(r"--?([A-Za-z][\w.-]{1,63})")
 
 # How a program takes a secret: "next" the following word, "user" a following user:password,
@@ -83,6 +82,7 @@ _PLAIN: Final[tuple[tuple[tuple[str, ...], int], ...]] = (
     (("rabbitmqctl", "change_password"), 3),
     (("vault", "login"), 2),
     (("redis-cli", "auth"), 2),
+    (("redis-cli", "auth"), 3),  # after a user's name
     (("wpa_passphrase",), 2),
     (("rclone", "obscure"), 2),
 )
@@ -185,7 +185,7 @@ def _of_program(name: str, words: Sequence[str]) -> list[tuple[int, int, int]]:
     if name == "sqlplus":
         for index, word in enumerate(words[1:3], 1):
             slash, at = word.find("/"), word.find("@")
-            if slash > 0 and not word.startswith(("-", "/")):
+            if slash > 0 and not word.startswith("-"):
                 found.append((index, slash + 1, at if at > slash else len(word)))
     options = _PROGRAMS[name]
     login = "login" in words[:4]

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
 
+from auditlog.redaction.command_lines import find_in_command_line, secret_arguments
+from auditlog.redaction.key_meaning import meaning
 from auditlog.redaction.redactor import KEYLESS
 
 _LINES = [
@@ -30,3 +35,99 @@ def test_alike(line: str) -> None:
 def test_kept(line: str) -> None:
     assert KEYLESS.text(line, "x") == line
     assert KEYLESS.clean(line.split(), "x") == line.split()
+
+
+def _in_text(line: str) -> set[str]:
+    hits: list[tuple[int, int, str]] = []
+    find_in_command_line(line, line.lower(), meaning, hits)
+    return {line[start:end] for start, end, _ in hits}
+
+
+def _in_arguments(words: list[str]) -> set[str]:
+    return {words[index][start:end] for index, start, end, _ in secret_arguments(words, meaning)}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # the word after an option of the program
+        "sshpass -p hunter33y ssh host", "plink -pw hunter33y host", "mysql.exe -u bob -phunter33y db",
+        # the same word as the option
+        "xfreerdp /u:bob /p:hunter33y /v:host", "xfreerdp /p:hunter33y",
+        # what follows a user's name, be it empty, or of one letter
+        "curl -u bob:hunter33y https://x", "curl -ubob:hunter33y https://x",
+        "curl -U bob:hunter33y https://x", "curl --user=bob:hunter33y https://x",
+        "curl -u :hunter33y https://x", "smbclient //h/s -U b%hunter33y -c ls",
+        "lftp -u bob,hunter33y host",
+        # the value of a cookie; the source of a password
+        "curl -b session=hunter33y https://x", "openssl rsa -passin pass:hunter33y -in key.pem",
+        # the last word, even where the user's name was forgotten
+        "htpasswd -b .htpasswd bo hunter33y", "htpasswd -nb bo hunter33y", "htpasswd -nb hunter33y",
+        # a certain position
+        "net user bob hunter33y /add", "rabbitmqctl add_user bob hunter33y",
+        "rabbitmqctl change_password bob hunter33y", "vault login hunter33y", "redis-cli auth hunter33y",
+        "wpa_passphrase home hunter33y", "rclone obscure hunter33y",
+        # between a slash and an at sign
+        "sqlplus bob/hunter33y", "sqlplus b/hunter33y@db", "sqlplus -S bob/hunter33y@db @sql/report.sql",
+        # an option that any program may have
+        "tool --pin 471133", "tool --password 471133", "tool -pass hunter33y -v", "tool --passwords hunter33y",
+        "tool --password 'hunter33y' -v", 'tool --password "hunter33y" -v', "tool --prompt hunter33y",
+        # after a subcommand within the first four words
+        "docker login -u bob -p hunter33y r", "docker --config dir login -p hunter33y",
+        # a program later in the line, after one that is an argument
+        "docker pull mysql -q; curl -u bob:hunter33y https://x",
+    ],
+)  # fmt: skip
+def test_the_secret_of_a_command_line_is_found_and_no_more_than_it(line: str) -> None:
+    (secret,) = {"hunter33y", "471133"} & set(re.findall(r"hunter33y|471133", line))
+    assert _in_text(line) == {secret}
+    assert _in_arguments(shlex.split(line)) == {secret}
+
+
+def test_the_user_before_the_password_of_redis_may_be_hidden_with_it() -> None:
+    """Both have the place of the password in commands of before Redis 6."""
+    line = "redis-cli auth bob hunter33y"
+    assert _in_text(line) == _in_arguments(line.split()) == {"bob", "hunter33y"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # a mask, a variable, a fact, an earlier redaction, nothing
+        "tool --password '***' -v", "tool --password ${DB_PASSWORD} -v", "tool --password '' -v",
+        "tool --password denied", "tool --password [redacted:password]",
+        "mysql -p[redacted:command_line] db", "curl -u bob: https://x",
+        # a number that counts
+        "tool --passwords 471133", "tool --prompt 471133",
+        # three letters after one dash are no name
+        "tool -pin 471133",
+        # an option where the value would stand
+        "plink -pw --help", "vault login", "vault login -method=oidc", "wpa_passphrase home", "htpasswd -nb",
+        # a user without a password, a file of cookies, a variable's name
+        "curl -u bob https://x", "curl -ubob https://x", "curl -b cookies.txt https://x",
+        "smbclient //h/s -U %USERNAME%", "openssl rsa -passin env:PASSWORD -in key.pem",
+        # no user before the slash
+        "sqlplus /nolog -S", "sqlplus bob@db -S", "sqlplus -S/x",
+        # the subcommand is another one
+        "docker run -p 80:80 login", "docker run -p a=b:80 x",
+    ],
+)  # fmt: skip
+def test_a_command_line_without_a_secret_has_none(line: str) -> None:
+    assert _in_text(line) == set()
+    assert _in_arguments(shlex.split(line)) == set()
+
+
+def test_an_option_before_a_pipe_has_no_value() -> None:
+    assert _in_text("tool --password | tee log") == set()
+
+
+def test_the_first_64_words_of_a_program_are_looked_at_in_a_text() -> None:
+    assert _in_text("mysql" + " x" * 62 + " -phunter33y") == {"hunter33y"}
+    assert _in_text("mysql" + " x" * 63 + " -phunter33y") == set()
+
+
+def test_a_program_is_looked_for_in_64_arguments_and_its_secret_in_256() -> None:
+    program = ["x"] * 63 + ["mysql"]
+    assert _in_arguments([*program, *["x"] * 254, "-phunter33y"]) == {"hunter33y"}
+    assert _in_arguments([*program, *["x"] * 255, "-phunter33y"]) == set()
+    assert _in_arguments(["x", *program, "-phunter33y"]) == set()
