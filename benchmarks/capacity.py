@@ -139,7 +139,7 @@ def _in_index(codec: str = "default", *, own_ids: bool = True) -> float:
 
 @contextmanager
 def _connected(count: int) -> Iterator[None]:
-    """So many connections that idle, each after its first answer."""
+    """Open this number of connections, each idle after its first answer."""
     address = urlsplit(os.environ["BENCHMARK_URL"])
     asked = f"GET /_cat/health HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode("ascii")
     with ExitStack() as stack:

@@ -322,7 +322,7 @@ _PRICES: Final[tuple[tuple[str, str, Figure], ...]] = (
 
 
 def measured_table() -> str:
-    """What was measured, and by which case."""
+    """Return the table of measurements, each with its case."""
     rows = ["| measured | even | entropy | `python -m benchmarks`: case |", "|---|---:|---:|---|"]
     for each in INPUTS.values():
         even, entropy = (_number(each.value(workload)) for workload in WORKLOADS)
@@ -331,7 +331,7 @@ def measured_table() -> str:
 
 
 def fleet_table(fleet: Fleet, rates: tuple[float, ...] = RATES) -> str:
-    """What a fleet needs at each rate, with either workload."""
+    """Return the table of a fleet at each rate, with either workload."""
     heads = [f"{rate:g}/s, {workload}" for rate in rates for workload in WORKLOADS]
     rows = [
         f"| {fleet.hosts:,} hosts | formula | {' | '.join(heads)} |",

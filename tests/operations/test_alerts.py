@@ -355,7 +355,7 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
 
 @dataclasses.dataclass
 class Heard:
-    """What the Alertmanager tells.
+    """The notifications of the Alertmanager.
 
     told     the receivers of each alert
     starts   when each alert began, by its name and its labels

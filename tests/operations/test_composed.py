@@ -34,7 +34,7 @@ _WRITER, _GROUP = 7000, 7001
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
-    """What prepare.py makes, and a password of Alertmanager's."""
+    """Make the files of prepare.py, and a password for Alertmanager."""
     prepare = DEPLOY / "docker/prepare.py"
     (tmp_path / prepare.name).write_bytes(prepare.read_bytes())
     subprocess.run([sys.executable, tmp_path / prepare.name], check=True, capture_output=True)

@@ -9,7 +9,7 @@ __all__ = ["Words"]
 
 @dataclass
 class Words:
-    """What was said so far; guest programs list the words in their headers."""
+    """Return the lines printed so far; guest programs list the words in their headers."""
 
     lines: list[str] = field(default_factory=list)
     single: set[str] = field(default_factory=set)

@@ -410,7 +410,7 @@ def test_every_step_is_durable_before_the_next(
 
 
 def run_with_archive(built: LogBuilder, days: int = 20) -> list[str]:
-    """What was done with each segment, by a run so many days later that all are old."""
+    """Run retention when all segments are old; return its action for each segment."""
     result = run_retention(
         built.directory,
         replace(POLICY, delete_after=99 * DAY),

@@ -235,5 +235,5 @@ def decide(given_input: Input, *, later: dt.timedelta = dt.timedelta(0)) -> Dire
 
 
 def verdicts(decided: DirectoryPlan) -> list[str]:
-    """What is done with each subject, and why, in the order of the plan."""
+    """Return the action for each subject and its reason, in the order of the plan."""
     return [f"{action.action} {action.reason}" for action in decided.actions]

@@ -1,4 +1,4 @@
-"""What a log says of itself, seen in its chain."""
+"""Test the records that a log makes about itself, as its chain has them."""
 
 from __future__ import annotations
 
