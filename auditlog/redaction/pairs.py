@@ -26,7 +26,6 @@ from auditlog.redaction.looks import (
 from auditlog.redaction.secret_values import (
     LETTERS,
     OPENING,
-    PATH,
     Hit,
     cookie_values,
     hides,
@@ -115,12 +114,11 @@ def find_pairs(text: str, meaning: Judge, hits: list[Hit]) -> None:
     while (pair := search(text, position)) is not None:
         position = pair.end()
         key = pair[1]
-        start = pair.start(1)
+        start = pair.start()
         encoded = start > 0 and text[start - 1] == "%"
         if encoded:
             key = key[2:]
-        if len(key) > 64:
-            key = key[-64:]
+        key = key[-64:]
         found = _meaning_in_text(text, meaning, key, start, previous_end)
         if found is None:
             low = key.lower()
@@ -204,8 +202,6 @@ def _judge(text: str, pair: re.Match[str], key: str, found: Meaning, hits: list[
         return _header_value(text, position, found, hits)
     if not spaced and separator == ":" and _SCOPE.match(text, position) is not None:
         return position
-    if key[-3:] in ("pwd", "PWD") and PATH.match(text, position) is not None:
-        return position
     scheme = _SCHEME.match(text, position)
     value = _BEGINNING.match(text, scheme.end() if scheme else position)
     if value is None:
@@ -273,9 +269,13 @@ def _named(text: str, meaning: Judge, position: int) -> tuple[Meaning, int] | No
 def _find_named_content(text: str, end: int, found: Meaning, hits: list[Hit]) -> None:
     """<input name="password">x</…>, and a part of a form named so."""
     inside = _IN_TAG.match(text, end)
-    if inside is not None and inside[1].strip() and "value" not in inside[0][:200].lower():
+    if (
+        inside is not None
+        and inside[1].strip()
+        and "value" not in text[end : inside.start(1)].lower()
+    ):
         if hides(found, "", inside[1].strip()):
-            hits.append((inside.start(1), inside.end(1), found.kind))
+            hits.append((inside.start(1), inside.end(), found.kind))
         return
     part = _PART.match(text, end)
     if part is not None and part.end() < len(text):

@@ -29,7 +29,7 @@ __all__ = ["TextSearch"]
 _OTP_SENTENCE: Final = re.compile(
     r"(?<![A-Za-z])(?:code|otp|pin|passcode|password|passwort|token|secret)"
     r"(?:\s(?:for|to)\s[\w .-]{1,40}?)?"
-    r"\s(?:is|was|are|lautet|ist)(?:\snow)?:?\s{1,2}[\"'`]?([^\s\"'`<>]{3,128})",
+    r"\s(?:is|was|lautet|ist)(?:\snow)?:?\s{1,2}[\"'`]?([^\s\"'`<>]{3,128})",
     re.IGNORECASE,
 )
 _BEARER: Final = re.compile(
@@ -92,7 +92,7 @@ class TextSearch:
         lowered = text.lower()
         if "headers" in on and ("bearer" in lowered or "basic" in lowered):
             _find_credentials(text, hits)
-        if "pairs" in on and (" is" in lowered or " was " in lowered or " ist " in lowered):
+        if "pairs" in on and (" is" in lowered or " was" in lowered or " lautet" in lowered):
             for match in _OTP_SENTENCE.finditer(text):
                 value = match[1].rstrip(".,;!?)")
                 if any(c.isdigit() for c in value) and not is_redacted(value) and len(value) >= 4:
