@@ -20,10 +20,9 @@ import logging
 from itertools import filterfalse
 from typing import Any, Final
 
+from auditlog.bridges.call_recorder import CallRecorder
 from auditlog.bridges.log_call import LogCall, is_librarys, severity_of
-from auditlog.bridges.log_source import GivenLog, LogSource
-from auditlog.bridges.outage import Outage
-from auditlog.errors import AuditLogError, InvalidEvent
+from auditlog.bridges.log_source import GivenLog
 
 __all__ = ["AuditHandler"]
 
@@ -51,10 +50,8 @@ class AuditHandler(logging.Handler):
         strict: bool = False,
     ) -> None:
         super().__init__(level)
-        self._source = LogSource(log)
+        self._recorder = CallRecorder("logging", log, strict=strict)
         self._event_type = event_type
-        self._strict = strict
-        self._outage = Outage("logging")
 
     def handle(self, record: logging.LogRecord) -> bool:
         """As the base class, without its lock: a log takes calls from every thread at once."""
@@ -66,7 +63,7 @@ class AuditHandler(logging.Handler):
     def close(self) -> None:
         """Close the log if the handler opened it."""
         try:
-            self._source.close()
+            self._recorder.source.close()
         finally:
             super().close()
 
@@ -75,21 +72,7 @@ class AuditHandler(logging.Handler):
         if is_librarys(record.name or ""):
             return
         event_type = getattr(record, "event_type", self._event_type)
-        call = _call_of(record)
-        try:
-            try:
-                self._source.get().emit(event_type, **call.fields())
-            except InvalidEvent:
-                kept_type, fields = call.reduced(event_type)
-                self._source.get().emit(kept_type, **fields)
-        except (AuditLogError, OSError) as error:
-            self._source.lost(error)
-            if self._strict:
-                raise
-            self._outage.lost(error)
-        else:
-            self._source.recorded()
-            self._outage.recorded()
+        self._recorder.record(event_type, _call_of(record))
 
 
 def _call_of(record: logging.LogRecord) -> LogCall:

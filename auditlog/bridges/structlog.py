@@ -21,10 +21,9 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
+from auditlog.bridges.call_recorder import CallRecorder
 from auditlog.bridges.log_call import LogCall, is_librarys, severity_of
-from auditlog.bridges.log_source import GivenLog, LogSource
-from auditlog.bridges.outage import Outage
-from auditlog.errors import AuditLogError, InvalidEvent
+from auditlog.bridges.log_source import GivenLog
 
 __all__ = ["AuditProcessor"]
 
@@ -68,10 +67,8 @@ class AuditProcessor:
         final: bool = False,
         strict: bool = False,
     ) -> None:
-        self._source = LogSource(log)
+        self._recorder = CallRecorder("structlog", log, strict=strict)
         self._event_type = event_type
-        self._strict = strict
-        self._outage = Outage("structlog")
         self._drop: type[BaseException] | None = None
         if final:
             from structlog import DropEvent  # noqa: PLC0415  (optional: nothing else needs it)
@@ -85,26 +82,10 @@ class AuditProcessor:
         name = name if isinstance(name, str) else "structlog"
         if not is_librarys(name):
             event_type = event_dict.get("event_type", self._event_type)
-            self._record(event_type, _call_of(name, method_name, event_dict))
+            self._recorder.record(event_type, _call_of(name, method_name, event_dict))
         if self._drop is not None:
             raise self._drop
         return event_dict
-
-    def _record(self, event_type: str, call: LogCall) -> None:
-        try:
-            try:
-                self._source.get().emit(event_type, **call.fields())
-            except InvalidEvent:
-                kept_type, fields = call.reduced(event_type)
-                self._source.get().emit(kept_type, **fields)
-        except (AuditLogError, OSError) as error:
-            self._source.lost(error)
-            if self._strict:
-                raise
-            self._outage.lost(error)
-        else:
-            self._source.recorded()
-            self._outage.recorded()
 
 
 def _call_of(logger: str, method_name: str, event_dict: Mapping[str, Any]) -> LogCall:

@@ -162,11 +162,11 @@ def test_reopened(tmp_path: Path, logger: logging.Logger) -> None:
     logger.addHandler(handler)
     assert list(tmp_path.iterdir()) == []  # opened by the first event, in the worker of a server
     logger.info("before")
-    log = handler._source.current
+    log = handler._recorder.source.current
     assert log is not None
     log._commits.fail(auditlog.LogFailed("the disk is gone"))
     logger.info("lost")
-    eventually(lambda: not handler._source.down)
+    eventually(lambda: not handler._recorder.source.down)
     logger.info("after")
     handler.close()
     assert [record.fields["reason"] for record in auditlog.read(tmp_path)] == ["before", "after"]

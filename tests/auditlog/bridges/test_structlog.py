@@ -148,11 +148,11 @@ def test_reopened(tmp_path: Path) -> None:
     logger = structlog.wrap_logger(None, processors=[processor])
     assert list(tmp_path.iterdir()) == []
     logger.info("before")
-    log = processor._source.current
+    log = processor._recorder.source.current
     assert log is not None
     log._commits.fail(auditlog.LogFailed("the disk is gone"))
     logger.info("lost")
-    eventually(lambda: not processor._source.down)
+    eventually(lambda: not processor._recorder.source.down)
     logger.info("after")
     log.close()
     assert [record.fields["reason"] for record in auditlog.read(tmp_path)] == ["before", "after"]
