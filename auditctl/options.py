@@ -40,6 +40,7 @@ __all__ = [
     "existing_directory",
     "json_option",
     "log_events_option",
+    "record_format_option",
     "scope_options",
 ]
 
@@ -181,6 +182,18 @@ def log_events_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--log-events``, as auditlog.search has it."""
     return click.option(
         "--log-events", is_flag=True, help="Include heartbeats, also where the query names none."
+    )(command)
+
+
+def record_format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--output``: how records are printed; the parameter is called output."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["short", "verbose", "json"]),
+        default="short",
+        show_default=True,
+        help="Format: one line per record, one line per value, or the record as it is in the file.",
     )(command)
 
 

@@ -22,6 +22,7 @@ from auditctl.options import (
     complete_sinks,
     config_option,
     log_events_option,
+    record_format_option,
     scope_options,
 )
 from auditctl.output import render
@@ -74,14 +75,7 @@ _ROWS: Final = 20
     metavar="FIELD",
     help="Count records by event_type, actor, hour, day or any field.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["short", "verbose", "json"]),
-    default="short",
-    show_default=True,
-    help="Format: one line per record, one line per value, or the record as it is in the file.",
-)
+@record_format_option
 @click.option("--json", "as_json", is_flag=True, help="-o json; of counts, auditctl.search/1.")
 @click.option(
     "--source",

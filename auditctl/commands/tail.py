@@ -19,6 +19,7 @@ from auditctl.options import (
     config_option,
     existing_directory,
     log_events_option,
+    record_format_option,
 )
 from auditctl.output import render
 from auditlog.errors import LogDamaged
@@ -62,14 +63,7 @@ _LOOK_SECONDS: Final = 0.25
     metavar="GLOB",
     help="Logs to include, such as rbee-hive@*.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["short", "verbose", "json"]),
-    default="short",
-    show_default=True,
-    help="Format: one line per record, one line per value, or the record as it is in the file.",
-)
+@record_format_option
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
 @log_events_option
 def tail(
