@@ -9,10 +9,12 @@ from hypothesis import given, settings
 
 from retention.plan import Action, DirectoryPlan, Refused, plan
 from retention.policy import RetentionPolicy
-from retention.subjects import ForeignFile, SinkCursors
+from retention.subjects import ForeignFile
 from tests.support.retention_facts import (
     DAY,
     LOG,
+    NO_GATE,
+    POLICY,
     START,
     Input,
     any_input,
@@ -22,9 +24,6 @@ from tests.support.retention_facts import (
     gate_of,
     segment,
 )
-
-POLICY = RetentionPolicy(max_delete_fraction=1.0)
-NO_GATE = SinkCursors()
 
 
 def touched(decided: DirectoryPlan) -> list[Action]:

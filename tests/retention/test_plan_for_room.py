@@ -13,10 +13,11 @@ from auditlog.format.segment_names import LogId
 from retention.holds import Hold
 from retention.plan import Action, DirectoryPlan, plan
 from retention.policy import ForeignPolicy, RetentionPolicy
-from retention.subjects import AdoptedFile, Segment, SinkCursors
+from retention.subjects import AdoptedFile, Segment
 from tests.support.foreign import content_at
 from tests.support.retention_facts import (
     DAY,
+    NO_GATE,
     START,
     Input,
     any_input,
@@ -26,7 +27,6 @@ from tests.support.retention_facts import (
     segment,
 )
 
-NO_GATE = SinkCursors()
 ZST = (".zst",)
 limits = st.integers(1, 3000)  # a segment is a little more than 100 bytes
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,18 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from tests.support.overlay import Unavailable, hold_overlay
 from tests.support.waiting import eventually
 
 __all__ = ["BootedHost", "Unavailable"]
 
 _CLONE_NEWNET: Final = 0x40000000
-# The overlay goes with the last process in its mount namespace: this one waits for its input's end.
-_HOLD: Final = """
-set -eu
-mount --make-rprivate /
-mount -t tmpfs -o size=3g,mode=755 tmpfs "$1"
-mkdir "$1/up" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" "$1/root"
+_PREPARE: Final = """
 cd "$1/root"
 rm -rf etc/systemd/system/multi-user.target.wants etc/systemd/system/timers.target.wants
 rm -rf var/log/journal var/log/llama-orch var/lib/auditlog* etc/auditlog
@@ -42,13 +36,7 @@ mkdir -p var/log/journal
 echo 5eed5eed5eed5eed5eed5eed5eed5eed >etc/machine-id
 echo gpu-1 >etc/hostname
 printf '127.0.0.1 localhost es.example gpu-1\\n' >etc/hosts
-echo ready
-read -r _ || true
 """
-
-
-class Unavailable(Exception):
-    """No host can be booted here; the text says what is missing."""
 
 
 class BootedHost:
@@ -65,22 +53,12 @@ class BootedHost:
     @classmethod
     def prepare(cls, place: Path) -> Self:
         """Lay the file system out below an empty directory.  Raises Unavailable."""
-        for program in ("systemd-nspawn", "nsenter", "unshare"):
-            if shutil.which(program) is None:
-                raise Unavailable(f"{program} is missing (Debian: systemd-container, util-linux)")
-        if os.geteuid() != 0:
-            raise Unavailable("only root can boot a systemd")
-        holder = subprocess.Popen(
-            ["unshare", "--mount", "bash", "-c", _HOLD, "hold", str(place)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        holder = hold_overlay(
+            place,
+            _PREPARE,
+            programs=("systemd-nspawn",),
+            packages="systemd-container, util-linux",
         )
-        assert holder.stdout is not None
-        if holder.stdout.readline() != "ready\n":
-            _, errors = holder.communicate()
-            raise Unavailable(f"no overlay of the root can be mounted: {errors.strip()}")
         return cls(holder, place)
 
     def __enter__(self) -> Self:

@@ -13,7 +13,6 @@ directories are made by the command of the Containerfile.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import subprocess
@@ -22,20 +21,15 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from tests.support.operations import DEPLOY, loaded
+from tests.support.overlay import Unavailable, hold_overlay
 from tests.support.waiting import eventually
 
 __all__ = ["Composed", "Unavailable"]
 
 _ROOT: Final = DEPLOY.parent
 _HERE: Final = DEPLOY / "docker"
-# All that is mounted goes with the last process of the namespace, and all processes with the first:
-# this one, which waits for the end of its input.
-_HOLD: Final = """
-set -eu
-mount --make-rprivate /
-mount -t tmpfs -o size=3g,mode=755 tmpfs "$1"
-mkdir "$1/up" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" "$1/root"
+# All processes go with the first of the namespace: the one that waits for the end of its input.
+_PREPARE: Final = """
 mount --rbind /dev "$1/root/dev"
 mount -t proc proc "$1/root/proc"
 ip link set lo up
@@ -43,15 +37,9 @@ ip link add eth0 type veth peer name eth1
 ip address add 10.7.7.2/24 dev eth0
 ip link set eth0 up
 ip link set eth1 up
-echo ready
-read -r _ || true
 """
 _IMAGES: Final = {"prometheus": "nobody", "alertmanager": "nobody"}
 """The users of others' images, where they are not root."""
-
-
-class Unavailable(Exception):
-    """The services cannot be run here; the text says what is missing."""
 
 
 class Composed:
@@ -69,23 +57,13 @@ class Composed:
     @classmethod
     def prepare(cls, place: Path, secrets: Path) -> Self:
         """Make the file system below an empty directory, and the users.  Raises Unavailable."""
-        for program in ("unshare", "nsenter", "chroot", "setpriv", "ip"):
-            if shutil.which(program) is None:
-                raise Unavailable(f"{program} is missing (Debian: util-linux, coreutils, iproute2)")
-        if os.geteuid() != 0:
-            raise Unavailable("only root can run services under several users")
-        command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
-        holder = subprocess.Popen(
-            [*command, "bash", "-c", _HOLD, "hold", str(place)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        holder = hold_overlay(
+            place,
+            _PREPARE,
+            namespaces=("--net", "--pid", "--fork", "--kill-child"),
+            programs=("chroot", "setpriv", "ip"),
+            packages="util-linux, coreutils, iproute2",
         )
-        assert holder.stdout is not None
-        if holder.stdout.readline() != "ready\n":
-            _, errors = holder.communicate()
-            raise Unavailable(f"no overlay of the root can be mounted: {errors.strip()}")
         composed = cls(holder, place)
         composed._make_users()
         composed._mount(secrets)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from auditlog.evidence.note import Key
@@ -17,6 +16,7 @@ from auditlog.evidence.witness import Witness, WitnessedLogs, open_state
 from auditlog.evidence.witness_server import WitnessServer
 from tests.support.judges import build
 from tests.support.ports import free_port
+from tests.support.posts import answering_posts
 
 __all__ = ["answering", "go_witness", "our_witness", "policy_of"]
 
@@ -89,29 +89,13 @@ class Told:
 def answering(answer: Callable[[bytes], tuple[int, bytes]]) -> Iterator[Told]:
     told = Told(answer, [])
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.bodies.append(body)
-            status, content = told.answer(body)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def reply(body: bytes) -> tuple[int, bytes]:
+        told.bodies.append(body)
+        return told.answer(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering_posts(reply) as url:
+        told.url = url
         yield told
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def policy_of(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auditlog.evidence.note import Key
+from tests.support.host_places import HostPlaces
 from tests.support.logs import write_log
 from tests.support.witnesses import our_witness
 
@@ -23,20 +24,11 @@ LOG = "queen-rbee@hive1"
 
 
 @dataclass
-class Host:
+class Host(HostPlaces):
     """A host with root access to everything but its witness."""
 
     place: Path
-    policy: Path
     witness: TrustedWitness
-
-    @property
-    def audit(self) -> Path:
-        return self.place / "audit"
-
-    @property
-    def state(self) -> Path:
-        return self.place / "state"
 
 
 @pytest.fixture
@@ -56,7 +48,7 @@ def host(
     with our_witness(tmp_path / "w1", parsed) as witness:
         policy.write_text(f"{keys}witness w1 {witness.key} {witness.url}\nquorum w1\n")
         assert run("evidence", "sign", "--wait", "60s").code == 0
-        yield Host(tmp_path, policy, witness)
+        yield Host(tmp_path, witness)
 
 
 def kinds(result: Result) -> set[str]:
