@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from auditlog.format.json_text import encoded
 from retention.content import decoded
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def may_match(line: bytes, values: tuple[bytes, ...]) -> bool:
     """Whether a line of unknown format contains the values, in any member."""
     if b"\\" in line:
         try:
-            line = orjson.dumps(orjson.loads(line))
+            line = encoded(orjson.loads(line))
         except orjson.JSONDecodeError:
             return True
     return all(value in line for value in values)

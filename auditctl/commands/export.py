@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-import orjson
 
 from auditctl.exit_codes import ExitCode
 from auditctl.export.bundle import Asked, write_bundle
@@ -21,6 +20,7 @@ from auditctl.export.rows import COLUMNS, ecs, row
 from auditctl.options import DIRECTORY, PATH, chosen, config_option, scope_options
 from auditctl.output import render
 from auditctl.output.new_file import new_file
+from auditlog.format.json_text import encoded
 from auditlog.query.files import FileSearch
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import parse
@@ -199,7 +199,7 @@ def _lines(form: str, records: Iterable[Record]) -> Iterator[bytes]:
         if form == "csv":
             yield _csv_line(row(record))
         elif form == "ecs":
-            yield orjson.dumps(ecs(record), option=orjson.OPT_APPEND_NEWLINE)
+            yield encoded(ecs(record)) + b"\n"
         else:
             yield record.line
 

@@ -14,10 +14,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from auditctl.errors import CommandFailed
 from auditctl.export.rows import COLUMNS, value
+from auditlog.format.json_text import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +77,7 @@ def _cells(record: Record) -> dict[str, Any]:
     cells: dict[str, Any] = {name: value(record, name) for name in COLUMNS}
     for name, found in cells.items():
         if found is not None and not isinstance(found, str):
-            cells[name] = orjson.dumps(found).decode()
+            cells[name] = encoded(found).decode()
     cells["@timestamp"] = dt.datetime.fromisoformat(record.header.timestamp)
     cells["seq"] = record.seq
     cells["record"] = record.line.decode("utf-8")

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from auditlog.events.members import leaves, members
+from auditlog.format.json_text import encoded
 from auditlog.query.predicate import values_at
 
 if TYPE_CHECKING:
@@ -71,5 +70,5 @@ def _put(document: dict[str, Any], path: str, found: Any) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    text = value if isinstance(value, str) else encoded(value).decode()
     return f"'{text}" if text.startswith(_FORMULA) and isinstance(value, str) else text

@@ -27,6 +27,7 @@ import orjson
 
 from auditctl.output.log_lines import escaped
 from auditlog.errors import LogDamaged
+from auditlog.format.json_text import encoded
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -309,7 +310,7 @@ def record_block(record: Record) -> list[str]:
     """Format a record in full, with a line for each value."""
     lines = [record_line(record)]
     try:
-        leaves = [*_leaves("", record.fields)]
+        leaves = [*_leaves(record.fields)]
     except LogDamaged:
         return lines
     names = max(len(name) for name, _ in leaves)
@@ -319,12 +320,14 @@ def record_block(record: Record) -> list[str]:
     return lines
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _leaves(f"{path}.{key}" if path else key, inner)
-    else:
-        yield path, value if isinstance(value, str) and value else orjson.dumps(value).decode()
+def _leaves(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    rest = [*reversed(fields.items())]
+    while rest:
+        path, value = rest.pop()
+        if isinstance(value, dict) and value:
+            rest += [(f"{path}.{key}", inner) for key, inner in reversed(value.items())]
+        else:
+            yield path, value if isinstance(value, str) and value else encoded(value).decode()
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -334,4 +337,4 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _value(value: Any) -> str:
     if isinstance(value, str):
         return value if value and " " not in value else f'"{value}"'
-    return orjson.dumps(value).decode()
+    return encoded(value).decode()

@@ -20,6 +20,7 @@ import orjson
 from auditctl.composition.sinks import elasticsearch_credentials
 from auditctl.errors import CommandFailed
 from auditlog.errors import LogDamaged
+from auditlog.format.json_text import encoded
 from auditlog.format.record import Record, line_hash, parse_header
 from auditlog.query.predicate import number_of, predicate
 from auditlog.query.syntax import conjuncts
@@ -111,7 +112,7 @@ class _Search:
         """All hits by (timestamp, log, seq), to the microsecond."""
         group: list[Record] = []  # of one millisecond
         for source in self._sources(filters, reverse=reverse):
-            line = orjson.dumps(source) + b"\n"
+            line = encoded(source) + b"\n"
             header = parse_header(line)
             if header is None:
                 told("a document is not a record")

@@ -127,7 +127,7 @@ def text_of(value: Any) -> str | None:
 def values_at(value: Any, path: str) -> Iterator[Any]:
     """Every value that the path leads to; see the module's header."""
     if isinstance(value, list):
-        for element in value:
+        for element in _elements(value):
             yield from values_at(element, path)
     elif isinstance(value, dict):
         if path in value:
@@ -139,20 +139,24 @@ def values_at(value: Any, path: str) -> Iterator[Any]:
             end = path.find(".", end + 1)
 
 
+# A record that somebody else has put into a sink is nested deeper than Python can recurse.
 def _elements(value: Any) -> Iterator[Any]:
-    if isinstance(value, list):
-        for element in value:
-            yield from _elements(element)
-    else:
-        yield value
+    rest = [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, list):
+            rest += reversed(each)
+        else:
+            yield each
 
 
 def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
-    elif (text := text_of(value)) is not None:
-        yield text
+    rest = [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, dict):
+            rest += each.values()
+        elif isinstance(each, list):
+            rest += each
+        elif (text := text_of(each)) is not None:
+            yield text

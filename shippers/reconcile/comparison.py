@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
+from auditlog.format.json_text import encoded
 from auditlog.format.record import is_intact, parse_header, stub_leaf
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def same(line: bytes, stored: bytes) -> bool:
     if line == stored:
         return True
     try:
-        return orjson.dumps(orjson.loads(line)) == orjson.dumps(orjson.loads(stored))
+        return encoded(orjson.loads(line)) == encoded(orjson.loads(stored))
     except orjson.JSONDecodeError:
         return False
 

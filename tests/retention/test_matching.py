@@ -9,7 +9,7 @@ import pytest
 
 from retention.errors import SegmentDamaged, Stopped
 from retention.holds import Hold
-from retention.matching import matching
+from retention.matching import matching, may_match, values_of
 from tests.support.logs import LogBuilder, write_log
 
 if TYPE_CHECKING:
@@ -62,6 +62,16 @@ def test_found_where_a_writer_escaped_more_than_it_had_to(log_directory: Path) -
     path.write_bytes(b'{"actor":{"user_id":"al\\u0069ce"}}\n')
     assert matching(path, "", [hold(actor="alice")], NOT_STOPPED)
     assert not matching(path, "", [hold(actor="alina")], NOT_STOPPED)
+
+
+@pytest.mark.parametrize("levels", [300, 900, 2000])
+def test_found_in_a_line_of_another_program_however_deep_it_is(levels: int) -> None:
+    """A line that not even the parser takes may be anybody's."""
+    for opened, closed in ((b"[", b"]"), (b'{"a":', b"}")):
+        line = opened * levels + b'"al\\u0069ce"' + closed * levels
+        assert may_match(line, values_of(hold(actor="alice")))
+        assert may_match(line, values_of(hold(actor="alina"))) == (levels > 1024)
+        assert not may_match(line.replace(b"\\u0069", b"i"), values_of(hold(actor="alina")))
 
 
 @pytest.mark.parametrize("line", [b'{"actor":"alice"}\n', b"alice {\n", b'["alice"]\n'])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import elasticsearch
 import orjson
 
+from auditlog.format.json_text import encoded
 from shippers.backoff import Backoff
 from shippers.errors import SinkRefused
 from shippers.sinks.elasticsearch.bulk import document_id
@@ -198,4 +199,4 @@ class ElasticsearchReadBack:
 
 def _stored(hit: dict[str, Any], seq: Any) -> Stored:
     # Members come in the order in which they were sent, and numbers as they were written.
-    return Stored(hit["_id"], seq if type(seq) is int else 0, orjson.dumps(hit["_source"]) + b"\n")
+    return Stored(hit["_id"], seq if type(seq) is int else 0, encoded(hit["_source"]) + b"\n")

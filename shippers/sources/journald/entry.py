@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import orjson
 
+from auditlog.format.json_text import encoded
 from auditlog.format.record import format_timestamp
 from shippers.item import Document, content_id
 
@@ -125,11 +126,19 @@ def _set(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _value(given: Any) -> Any:
     """A text, a list of texts, or None for what is too large."""
-    if isinstance(given, list):
-        if all(type(item) is int and 0 <= item <= 255 for item in given):
-            return bytes(given).decode("utf-8", "backslashreplace")
-        return [value for item in given if (value := _value(item)) is not None]
-    return given if given is None or isinstance(given, str) else orjson.dumps(given).decode()
+    if isinstance(given, list) and not _is_bytes(given):
+        return [text for item in given if (text := _text(item)) is not None]
+    return _text(given)
+
+
+def _text(given: Any) -> str | None:
+    if _is_bytes(given):
+        return bytes(given).decode("utf-8", "backslashreplace")
+    return given if given is None or isinstance(given, str) else encoded(given).decode()
+
+
+def _is_bytes(given: Any) -> bool:
+    return isinstance(given, list) and all(type(it) is int and 0 <= it <= 255 for it in given)
 
 
 def _is_number(text: str) -> bool:

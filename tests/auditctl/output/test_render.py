@@ -95,6 +95,18 @@ def test_every_value_of_a_record_has_a_line_in_a_block() -> None:
     assert '    details.d          ""' in rest
 
 
+@pytest.mark.parametrize("levels", [300, 900])
+def test_a_record_is_shown_however_deep_it_is(levels: int) -> None:
+    mapping = b'{"a":' * levels + b'"deepest"' + b"}" * levels
+    listed = b"[" * levels + b"1" + b"]" * levels
+    body = b'"event_type":"x","details":{"x":%b,"y":%b}' % (mapping, listed)
+    at = "2026-11-23T07:12:00.000000Z"
+    line, _ = seal(log_prefix("queen-rbee@hive1"), 1, GENESIS_HASH, at, body)
+    assert "y=[[[" in render.record_line(decode(line))
+    block = render.record_block(decode(line))
+    assert any(shown.split() == ["details.x" + ".a" * levels, "deepest"] for shown in block)
+
+
 @pytest.mark.parametrize(
     ("columns", "terminal", "room"), [("80", False, 80), ("20", False, 60), ("", False, None)]
 )

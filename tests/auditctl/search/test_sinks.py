@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from auditctl.config.sinks import ElasticsearchConfig, sink_for_target
 from auditctl.errors import CommandFailed
 from auditctl.search.index import IndexSearch
 from auditctl.search.sqlite import SqliteSearch
-from auditlog.format.record import parse_header
+from auditlog.format.record import (
+    GENESIS_HASH,
+    format_timestamp,
+    log_prefix,
+    parse_header,
+    seal,
+)
 from auditlog.query.files import FileSearch
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import parse
@@ -206,6 +213,39 @@ def test_a_file_that_is_no_sink_is_named(tmp_path: Path, content: bytes | None) 
     with pytest.raises(CommandFailed, match=r"other\.sqlite: it cannot be searched"):
         [*SqliteSearch(path, nobody).records(parse(""), SearchScope())]
     assert path.exists() == (content is not None)
+
+
+@pytest.mark.parametrize("levels", [300, 900])
+@pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_verbatim_also_of_what_is_nested_deeper_than_any_record(
+    httpserver: HTTPServer, lines: list[bytes], levels: int, opened: bytes, closed: bytes
+) -> None:
+    """A document that somebody put there is told, or found if it fits its hash; the others are."""
+    deep = opened * levels + b'"needle"' + closed * levels
+    changed = lines[0].replace(b',"hash":"', b',"x":%b,"hash":"' % deep)
+    body = b'"event_type":"other","x":%b' % deep
+    sealed, _ = seal(log_prefix("z@hive1"), 99, GENESIS_HASH, format_timestamp(START), body)
+    nameless = b'{"x":%b}' % deep
+    found = [changed, nameless, sealed, lines[1]]
+    hits = b",".join(b'{"sort":[1],"_source":%b}' % line for line in found)
+    pages = [b'{"hits":{"hits":[%b]}}' % hits, b'{"hits":{"hits":[]}}']
+
+    def search(_: Request) -> Response:
+        headers = {"X-Elastic-Product": "Elasticsearch"}
+        return Response(pages.pop(0), headers=headers, mimetype="application/json")
+
+    httpserver.expect_request("/llama-*/_search").respond_with_handler(search)
+    told: list[object] = []
+    source = index_source(
+        httpserver.url_for("").rstrip("/"), "llama", lambda *what: told.append(what[-1])
+    )
+    query = parse("needle or seq=2")
+    shown = [record.line for record in source.records(query, SearchScope())]
+    assert shown == [changed, sealed, lines[1]]
+    assert told == [
+        "document queen-rbee@hive1:1 is not what was written: its bytes do not give its hash",
+        "a document is not a record",
+    ]
 
 
 def test_a_server_that_refuses_or_is_not_there_is_named_without_a_secret(

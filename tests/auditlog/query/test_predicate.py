@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog.format.record import decode
+from auditlog.format.record import GENESIS_HASH, decode, log_prefix, seal
 from auditlog.query.predicate import number_of, predicate
 from auditlog.query.syntax import Query, parse
 from tests.support.logs import make_line
@@ -29,6 +29,19 @@ def test_opposite(field: str, pair: tuple[str, str], value: str, body: dict[str,
     record = decode(make_line("queen-rbee@hive1", 7, **body)[0])
     same, other = (predicate(parse(f"{field}{op}{value}"))(record) for op in pair)
     assert same is not other
+
+
+@pytest.mark.parametrize("levels", [300, 900])
+@pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_a_record_is_asked_however_deep_it_is(levels: int, opened: bytes, closed: bytes) -> None:
+    deep = opened * levels + b'["needle",{"n":5}]' + closed * levels
+    body = b'"event_type":"x","details":%b' % deep
+    at = "2026-11-23T07:12:00.000000Z"
+    record = decode(seal(log_prefix("queen-rbee@hive1"), 1, GENESIS_HASH, at, body)[0])
+    assert predicate(parse("needle"))(record)
+    assert not predicate(parse("haystack"))(record)
+    if opened == b"[":
+        assert predicate(parse("details=needle details.n=5"))(record)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,17 @@ def test_a_copy_is_the_same_by_value_and_order(line: bytes, copy: bytes, alike: 
     assert same(line, copy) is alike
 
 
+@pytest.mark.parametrize("levels", [300, 900, 2000])
+def test_a_copy_is_compared_however_deep_it_is(levels: int) -> None:
+    line, changed, spaced = (
+        b'{"a":' * levels + value + b"}" * levels for value in (b'["b",1]', b'["b",2]', b'["b", 1]')
+    )
+    assert same(line, line)
+    assert not same(line, changed)
+    assert same(line, spaced) == (levels <= 1024), "bytes alone count where nothing can be parsed"
+    assert not same(LINES[0], line)
+
+
 def test_a_copy_that_keeps_bytes_is_the_same_by_bytes_and_where_it_is_looked_for() -> None:
     line = RECORDS[0][1]
     spaced = line.replace(b'{"v":1,', b'{"v": 1,')

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from pytest_httpserver import HTTPServer
 
-from auditlog.format.record import parse_header
+from auditlog.format.record import SUFFIX_BYTES, log_prefix, parse_header, seal
 from retention.policy import RetentionPolicy
 from retention.service import run_retention
 from shippers.errors import SinkRefused
@@ -21,6 +22,9 @@ from shippers.outcome import retry
 from shippers.reconcile.receipt import Receipt
 from shippers.reconcile.reconciliation import Reconciliation
 from shippers.service import ShippingService
+from shippers.sinks.elasticsearch.connection import Connection
+from shippers.sinks.elasticsearch.options import ElasticsearchOptions
+from shippers.sinks.elasticsearch.read_back import ElasticsearchReadBack
 from shippers.sinks.sqlite.read_back import SqliteReadBack
 from tests.shippers.conftest import Running
 from tests.support.copies import Copy
@@ -176,6 +180,48 @@ def test_finds(copy: Copy, audit: Path) -> None:
     added, _ = make_line(LOG, 9, built.hash)
     copy.put(f"{LOG}:9", DAY, added)
     assert told(reconcile(audit, copy)) == [("extra", DAY, 9)]
+
+
+def deepened(line: bytes, levels: int) -> bytes:
+    """The record with a member that is nested deeper than any that a writer makes, sealed anew."""
+    header = parse_header(line)
+    assert header is not None
+    body = line[line.index(b'"event_type"') : -SUFFIX_BYTES]
+    body += b',"x":%b' % (b"[" * levels + b"]" * levels)
+    return seal(log_prefix(LOG), header.seq, header.prev_hash, header.timestamp, body)[0]
+
+
+@pytest.mark.parametrize("levels", [300, 900, 2000])
+def test_finds_a_copy_that_is_nested_deeper_than_any_record(
+    tmp_path: Path, audit: Path, levels: int
+) -> None:
+    """finds: it is different, and what comes behind it is compared as well"""
+    copy = Copy(str(tmp_path / "records.sqlite"))
+    built = write_log(audit, records=5)
+    ship(copy, built)
+    copy.put(f"{LOG}:2", DAY, deepened(built.lines[1], levels))
+    copy.remove(f"{LOG}:4", DAY)
+    assert told(reconcile(audit, copy)) == [("different", DAY, 2), ("missing", DAY, 4)]
+
+
+@pytest.mark.parametrize("levels", [300, 900])
+def test_a_cluster_s_copy_is_read_back_however_deep_it_is(
+    httpserver: HTTPServer, levels: int
+) -> None:
+    lines = LogBuilder(Path("unused"), LOG).make(2)
+    headers = [header for line in lines if (header := parse_header(line)) is not None]
+    stored = [deepened(lines[0], levels), lines[1]]
+    found = b",".join(b'{"found":true,"_id":"x","_source":%b}' % line for line in stored)
+    httpserver.expect_request("/_mget").respond_with_data(
+        b'{"docs":[%b]}' % found,
+        headers={"X-Elastic-Product": "Elasticsearch"},
+        content_type="application/json",
+    )
+    options = ElasticsearchOptions(urls=(httpserver.url_for("").rstrip("/"),))
+    read_back = ElasticsearchReadBack(Connection(options))
+    fetched = read_back.fetch(headers)
+    read_back.close()
+    assert [each.line for each in fetched if each is not None] == stored
 
 
 def test_finds_what_only_a_cluster_can_be_made_to_hold(
