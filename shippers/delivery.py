@@ -130,7 +130,6 @@ class Delivery:
         self.sink = sink
         self.error: BaseException | None = None
         self.stalled = ""
-        self._reporter = Reporter(sink)
         self._options = options
         self._linger_seconds = None if options.linger is None else options.linger.total_seconds()
         self._size = BatchSize(
@@ -143,6 +142,7 @@ class Delivery:
         self._attempt = Attempt(sink, self._quarantine, lambda: dt.datetime.now(dt.UTC))
         self._drain = drain
         self._give_up_seconds = give_up_after.total_seconds() if give_up_after else None
+        self._reporter = Reporter(sink, give_up_seconds=self._give_up_seconds)
         self._on_end = on_end
         self._rng = rng or random.Random()  # noqa: S311  (jitter, no secret)
         context = FeedContext(sink.name, self._cursors, self._quarantine, drain, self.wake)
@@ -306,7 +306,10 @@ class Delivery:
         ):
             return True
         if self._give_up_seconds is not None and now - self._progress_at >= self._give_up_seconds:
-            self.stalled = self._reporter.trouble or "nothing was accepted"
+            self.stalled = (
+                f"nothing was accepted for {self._give_up_seconds:g} s: "
+                f"{self._reporter.trouble or 'the server does not answer'}"
+            )
             return True
         return False
 

@@ -28,16 +28,27 @@ _SAY_SECONDS: Final = 10.0  # a condition that keeps changing would fill the jou
 
 
 class Reporter:
-    """Reports for one delivery loop, which is its only caller.
+    """Reports for one delivery loop, which is its only caller and may give up.
 
     ``trouble`` is why the sink takes nothing at the moment, ``unsaved`` why its cursors cannot be
     saved; each is "" when there is no such reason.
     """
 
-    def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        give_up_seconds: float | None = None,
+    ) -> None:
         self.trouble = ""
         self._sink = sink
         self._clock = clock
+        self._patience = (
+            "until it works"
+            if give_up_seconds is None
+            else f"until nothing was accepted for {give_up_seconds:g} s"
+        )
         self._said_at = -_SAY_SECONDS
         self.unsaved = ""
         self._taken: set[str] = set()
@@ -94,8 +105,9 @@ class Reporter:
         if changed and now >= self._said_at + _SAY_SECONDS:
             self._said_at = now
             _logger.warning(
-                "sink %s (%s): %s; trying again until it works",
+                "sink %s (%s): %s; trying again %s",
                 self._sink.name,
                 self._sink.address,
                 reason,
+                self._patience,
             )

@@ -194,7 +194,7 @@ class ShippingService:
         for delivery in self._deliveries:
             if delivery.stalled:
                 raise ShippingStalled(
-                    f"{delivery.sink.address}: nothing was accepted: {delivery.stalled}",
+                    f"{delivery.sink.address}: {delivery.stalled}",
                     hint=f"{summary.pending} or more records wait in their files and are shipped "
                     "by the next run; nothing is lost.",
                 )

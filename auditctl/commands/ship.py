@@ -59,7 +59,8 @@ def ship(
 
     Ships DIR, or all configured directories, to --to or to the configured sinks. Every record
     arrives exactly once, however often shipping is interrupted. With --once, exits with 0 if all
-    records have arrived, and with 3 if some are in quarantine or waiting.
+    records have arrived, with 3 if some are in quarantine or waiting, and with 1 if a sink has
+    accepted nothing for the time of --give-up-after.
 
     \b
     Examples:

@@ -216,7 +216,9 @@ def test_an_unreachable_sink(
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
         before = fingerprint(built.directory)
         result = program("ship", built.directory, "--to", url, "--once", "--give-up-after", "1s")
-    check(result, 1, url)
+    check(result, 1, f"{url}: nothing was accepted for 1 s: ", "are shipped by the next run")
+    assert result.err.count("nothing was accepted for 1 s: ") == 1
+    assert "trying again until it works" not in result.err
     assert fingerprint(built.directory) == before
     assert not list((built.directory / ".auditlog").rglob("*.cursor"))
     assert program("ship", built.directory, "--to", tmp_path / "x.sqlite", "--once").code == 0

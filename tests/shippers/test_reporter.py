@@ -61,6 +61,12 @@ def test_once(reporter: Reporter, clock: Clock, caplog: pytest.LogCaptureFixture
     assert len(said(caplog)) == 1
 
 
+def test_once_with_the_time_after_which_it_gives_up(caplog: pytest.LogCaptureFixture) -> None:
+    Reporter(FakeSink(), give_up_seconds=60.0).settled("a@h", [retry("busy")])
+    (line,) = said(caplog)
+    assert line.endswith(": busy; trying again until nothing was accepted for 60 s")
+
+
 def test_rarely(reporter: Reporter, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """rarely: trouble that keeps changing is said every ten seconds at most"""
     for second in range(25):
