@@ -65,8 +65,14 @@ def _run(arguments: list[str]) -> int:
 
 
 def _explain(error: Exception) -> int:
-    from auditctl.failures import explain  # noqa: PLC0415  (only a failing command needs it)
-
+    try:
+        from auditctl.failures import explain  # noqa: PLC0415  (only a failing command needs it)
+    except OverflowError:  # logging reads the clock when it is imported
+        print(
+            "auditctl: the clock shows a year after 2262, which Python cannot read. Set the clock.",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
     failure = explain(error)
     try:
         print(f"auditctl: {failure.text}", file=sys.stderr)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from auditlog.errors import (
         AuditLogError,
         BufferFull,
+        ClockUnusable,
         CursorDamaged,
         ForkedLog,
         InvalidEvent,
@@ -70,6 +71,7 @@ __all__ = [
     "Actor",
     "AuditLogError",
     "BufferFull",
+    "ClockUnusable",
     "CursorDamaged",
     "FlushPolicy",
     "ForkedLog",

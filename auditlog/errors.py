@@ -18,6 +18,7 @@ __all__ = [
     "ArchiveMemoryDamaged",
     "AuditLogError",
     "BufferFull",
+    "ClockUnusable",
     "CursorDamaged",
     "ForkedLog",
     "InvalidEvent",
@@ -206,6 +207,10 @@ class LogClosed(AuditLogError):
 
 class ForkedLog(AuditLogError):
     """A child process used the log of its parent."""
+
+
+class ClockUnusable(AuditLogError):
+    """The clock shows a time that no record can have; nothing was queued."""
 
 
 class BufferFull(AuditLogError):

@@ -20,7 +20,7 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditlog.format.record import (
     GENESIS_HASH,
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from auditlog.writer.recovery import Recovered
 
 __all__ = ["ChainHead", "next_segment"]
+
+_NEVER_NS: Final = -(10**21)
+"""Before every reading of a clock; those before 1970 are negative."""
 
 
 class ChainHead:
@@ -88,7 +91,7 @@ class ChainHead:
         self.hash = GENESIS_HASH
         self.segment: SegmentName | None = None
         self.size = 0
-        self.last_ns = 0
+        self.last_ns = _NEVER_NS
         self.commits: deque[Commit] = deque()
         self.queued_bytes = 0
         self._finished_seq = 0
@@ -97,9 +100,9 @@ class ChainHead:
         self._prefix_text = self._prefix.decode("ascii")
         self._service_host = service_host
         self._salt = salt
-        self._second_start = -SECOND_NS
+        self._second_start = _NEVER_NS
         self._second_text = ""
-        self._day_end = 0
+        self._day_end = _NEVER_NS
         self._filled_ns = 0  # since when the segment has more than the record that opened it
         self._open: Commit | None = None  # the last of commits, while it may still grow
         self._clamped_at = ""
@@ -270,7 +273,7 @@ class ChainHead:
         day_start = self._day_end - 86_400 * SECOND_NS
         if now_ns < day_start:
             self._clamped_at = format_ns(now_ns)
-            self._second_start = -SECOND_NS
+            self._second_start = _NEVER_NS
             return format_ns(max(self.last_ns, day_start))
         self._clamped_at = ""
         self.last_ns = now_ns

@@ -48,7 +48,7 @@ from auditlog.redaction.installation_key import InstallationKey
 from auditlog.redaction.redactor import Redactor
 from auditlog.writer import lifetime, log_events
 from auditlog.writer.chain_head import ChainHead
-from auditlog.writer.clock import SECOND_NS, WallClock
+from auditlog.writer.clock import SECOND_NS, WallClock, check_usable, unusable
 from auditlog.writer.group_commit import GroupCommit, owned_by_caller
 from auditlog.writer.options import Acquire, Options
 from auditlog.writer.own_records import OwnRecords
@@ -152,7 +152,7 @@ class Log:
         for critical events; else at once.  ``timeout`` (seconds; default: block_timeout of the log)
         bounds every wait of the call.  Raises InvalidEvent or RecordTooLarge (nothing was queued),
         BufferFull (refused and counted), NotDurableYet (a TimeoutError: queued, and it may still
-        become durable), LogFailed, LogClosed, ForkedLog.
+        become durable), ClockUnusable (nothing was queued), LogFailed, LogClosed, ForkedLog.
         """
         ticket, waiting = self._queue(event, fields, durable, timeout)
         if waiting is None:
@@ -290,7 +290,7 @@ class Log:
 
     # From event to queue ---------------------------------------------------------------------
 
-    def _queue(
+    def _queue(  # noqa: PLR0912  (a call for each step would cost as much as the step)
         self,
         event: Event | str,
         fields: EventFields,
@@ -326,8 +326,12 @@ class Log:
                 else:
                     waiter = None
                 if waiter is None:
-                    now = self._read_clock()
+                    try:
+                        now = self._read_clock()
+                    except OverflowError as error:
+                        raise unusable() from error
                     if not 0 <= now - self._clock_read < _UNNOTICED_NS:
+                        check_usable(now)
                         self._own.record_clock_step(now)
                     self._clock_read = now
                     commit = head.append(body, now)

@@ -28,7 +28,7 @@ from auditlog.events.values import ValueRules
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import STATE_DIRECTORY
 from auditlog.redaction.policy import Policy
-from auditlog.writer.clock import SECOND_NS, day_of
+from auditlog.writer.clock import SECOND_NS, day_of, usable
 from auditlog.writer.disabled import DisabledLog
 from auditlog.writer.disk_space import Watermarks
 from auditlog.writer.flush_policy import FlushPolicy, Mode
@@ -95,7 +95,7 @@ def open_log(
 
     Raises InvalidName, UnsafePath, LogLocked (naming the holder), LogDamaged (nothing was
     changed), LogFailed when the first records cannot be made durable, NotAccessible (an OSError),
-    InvalidOption (a ValueError).
+    InvalidOption (a ValueError), ClockUnusable.
     """
     if service in RESERVED_SERVICES and not isinstance(service, OwnService):
         raise InvalidName(
@@ -133,7 +133,7 @@ def open_log(
         except BaseException:
             lock.release()
             raise
-        if not _is_ahead(recovered, clock()):
+        if not _is_ahead(recovered, usable(clock)):
             return locked, lock, recovered
         return _succeed(path, locked, lock, recovered, options)
 
@@ -205,7 +205,7 @@ def _succeed(
             second.release()
             lock.release()
             raise
-        if not _is_ahead(found, options.clock()):
+        if not _is_ahead(found, usable(options.clock)):
             return successor, _TwoLocks(lock, second), found
         second.release()
     raise LogDamaged("every successor of this log lies in the future, too", path=path)

@@ -32,6 +32,7 @@ EXPECTED = {
     "QueryError": ExitCode.USAGE,
     "BufferFull": ExitCode.FAILED,
     "Busy": ExitCode.LOCKED,
+    "ClockUnusable": ExitCode.FAILED,
     "CommandFailed": ExitCode.FAILED,
     "ConfigError": ExitCode.DATA,
     "CursorDamaged": ExitCode.DATA,

@@ -333,7 +333,7 @@ def test_rotating_a_segment_that_holds_only_its_first_record_does_nothing() -> N
 def test_a_log_without_a_record_is_empty_and_has_no_segment_to_grow_older() -> None:
     head = head_of(max_age_ns=SECOND_NS)
     head.grow_older(START_NS)
-    assert (head.seq, head.size, head.records, head.last_ns) == (0, 0, 0, 0)
+    assert (head.seq, head.size, head.records) == (0, 0, 0)
     assert head.segment is None
 
 
@@ -341,6 +341,25 @@ def test_a_clock_at_the_epoch_opens_a_segment_like_any_other() -> None:
     head = head_of()
     commit = head.append(body_of({}), 0)
     assert commit.segment == SegmentName(LOG, dt.date(1970, 1, 1), 1)
+
+
+@pytest.mark.parametrize("now_ns", [-1, -SECOND_NS, -DAY_NS, -DAY_NS - 1, -300 * 365 * DAY_NS])
+def test_a_clock_before_the_epoch_is_recorded_as_it_is(now_ns: int) -> None:
+    head = head_of()
+    instants = [now_ns, now_ns, START_NS]
+    commits = [head.append(body_of({}), at) for at in instants]
+    assert commits[0].segment == SegmentName(LOG, day_of(now_ns), 1)
+    written = [record.header.timestamp for _, record in records_of(list(head.commits))]
+    assert written == [format_ns(at) for at in (now_ns, *instants[:-1], START_NS, START_NS)]
+
+
+def test_a_segment_of_before_the_epoch_keeps_its_day_when_the_clock_is_behind_it() -> None:
+    head = head_of()
+    empty = SegmentName(LOG, dt.date(1969, 12, 30), 1)
+    head.resume(Recovered(empty=empty), -3 * DAY_NS)
+    assert [record.header.timestamp for _, record in records_of(list(head.commits))] == [
+        "1969-12-30T00:00:00.000000Z"
+    ]
 
 
 def test_a_record_at_midnight_is_the_new_days_and_says_no_other_time() -> None:

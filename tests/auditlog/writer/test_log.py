@@ -534,6 +534,25 @@ def test_midnight_starts_a_new_segment_and_no_record_sits_in_the_wrong_day(tmp_p
     assert auditlog.verify(tmp_path).ok
 
 
+def test_a_clock_that_no_record_can_have_refuses_events_until_it_is_right(tmp_path: Path) -> None:
+    clock = Clock(10**30)
+    with pytest.raises(auditlog.ClockUnusable, match="Set the clock"):
+        open_log(tmp_path, clock=clock)
+    clock.now_ns = NOON
+    log = open_log(tmp_path, clock=clock)
+    log.emit("before.it")
+    clock.now_ns = 10**30
+    for durable in (False, True):
+        with pytest.raises(auditlog.ClockUnusable, match="Set the clock"):
+            log.emit("far.away", durable=durable)
+    clock.now_ns = NOON + 1000
+    log.emit("after.it")
+    clock.now_ns = -(10**30)
+    log.close()
+    assert event_types(tmp_path)[-3:] == ["before.it", "after.it", "log.closed"]
+    assert auditlog.verify(tmp_path).ok
+
+
 def test_a_full_segment_is_followed_by_the_next_part(tmp_path: Path) -> None:
     with open_log(tmp_path, max_segment_bytes=70_000) as log:
         for _ in range(10):
