@@ -36,11 +36,18 @@ def main(log: str, url: str, index: str, offset_file: str) -> None:
     results = helpers.parallel_bulk(client, actions(), thread_count=2, chunk_size=CHUNK)
     for done, _ in enumerate(results, 1):
         if done % CHUNK == 0:
-            note.write_text(str(ends[done - 1]))
+            _keep(note, ends[done - 1])
     if ends:
-        note.write_text(str(ends[-1]))
+        _keep(note, ends[-1])
     while True:
         time.sleep(60)
+
+
+def _keep(note: Path, offset: int) -> None:
+    """Replace the offset in one step: a kill may come between truncating and writing."""
+    new = note.with_suffix(".new")
+    new.write_text(str(offset))
+    new.replace(note)
 
 
 if __name__ == "__main__":

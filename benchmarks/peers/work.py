@@ -21,8 +21,8 @@ from typing import Any
 
 import auditlog
 from benchmarks.agent_process import cpu_seconds, peak_megabytes
-from benchmarks.backlog import backlog
-from benchmarks.peers.contenders import CONTENDERS, Task
+from benchmarks.backlog import backlog, indexed
+from benchmarks.peers.contenders import CONTENDERS, Contender, Task
 from shippers.sinks.elasticsearch.index_template import index_template
 from tests.support.elasticsearch import Cluster, request
 
@@ -83,16 +83,17 @@ def _ship(name: str, kills: int) -> Done:
     with tempfile.TemporaryDirectory() as place:
         contender = CONTENDERS[name][1](Task(log, cluster.url, prefix, Path(place)))
         began = time.perf_counter()
-        process = _start(contender.command, contender.environment)
+        errors = Path(place, "stderr")
+        process = _start(contender, errors)
         try:
             for number in range(1, kills + 1):
-                _wait(cluster, pattern, records * number // (kills + 1), process)
+                _wait(cluster, pattern, records * number // (kills + 1), process, errors)
                 process.kill()
                 process.wait()
-                process = _start(contender.command, contender.environment)
+                process = _start(contender, errors)
             # Duplicates count as well, so after kills only a pause shows that it is done.
             enough = None if kills else records
-            seconds = _wait(cluster, pattern, enough, process) - began
+            seconds = _wait(cluster, pattern, enough, process, errors) - began
             contender.wait_until_done(records)
             used, peak = cpu_seconds(process.pid), peak_megabytes(process.pid)
         finally:
@@ -105,22 +106,37 @@ def _ship(name: str, kills: int) -> Done:
     return Done(seconds, used, peak, lost, doubled)
 
 
-def _start(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def _start(contender: Contender, errors: Path) -> subprocess.Popen[bytes]:
+    """Start a contender; what it says of errors replaces what the run before it said."""
+    with errors.open("wb") as file:
+        return subprocess.Popen(
+            contender.command,
+            cwd=ROOT,
+            env=contender.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
 
 
 def _wait(
-    cluster: Cluster, pattern: str, count: int | None, process: subprocess.Popen[bytes]
+    cluster: Cluster,
+    pattern: str,
+    count: int | None,
+    process: subprocess.Popen[bytes],
+    errors: Path,
 ) -> float:
-    """When so many documents were there (None: all), or when nothing more came for a while."""
+    """When so many documents were there (None: all), or when nothing more came for a while.
+
+    The server is not asked to refresh: many small segments would slow down whoever has ids of its
+    own, which are looked up in each of them.
+    """
     have, changed = -1, time.perf_counter()
     deadline = changed + _PATIENCE_SECONDS
     while time.perf_counter() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"it ended with exit code {process.returncode}")
-        now = _count(cluster, pattern)
+            said = errors.read_text(errors="replace")[-2_000:]
+            raise RuntimeError(f"it ended with exit code {process.returncode}:\n{said}")
+        now = indexed(cluster.url, pattern)
         if now != have:
             have, changed = now, time.perf_counter()
         if count is not None and have >= count:
