@@ -60,9 +60,24 @@ def _measured(work: Callable[[Cluster, str, list[Shipment]], float]) -> float:
 def _preserialised(cluster: Cluster, prefix: str, shipments: list[Shipment]) -> float:
     """Two connections post bodies that are ready in memory; answers are read, not judged."""
     names = IndexNames(prefix)
+    return _post(cluster, lambda batch: bulk_body(batch, names), shipments)
+
+
+def _without_ids(cluster: Cluster, prefix: str, shipments: list[Shipment]) -> float:
+    """The same, with ids that the server makes up: nothing is looked up, and no repeat is found."""
+    action = b'{"index":{"_index":"%s-alike"}}\n' % prefix.encode()
+
+    def plain_body(batch: list[Shipment]) -> bytes:
+        return b"".join(action + shipment.line + b"\n" for shipment in batch)
+
+    return _post(cluster, plain_body, shipments)
+
+
+def _post(
+    cluster: Cluster, body_of: Callable[[list[Shipment]], bytes], shipments: list[Shipment]
+) -> float:
     bodies = [
-        bulk_body(shipments[start : start + BATCH], names)
-        for start in range(0, len(shipments), BATCH)
+        body_of(shipments[start : start + BATCH]) for start in range(0, len(shipments), BATCH)
     ]
     address = urlsplit(cluster.url).netloc
 
@@ -123,6 +138,10 @@ CASES = {
         "2 connections x 2,000 documents, serialised before the clock starts",
         lambda: _measured(_preserialised),
     ),
+    "posted bodies, no ids": Case(
+        "the same with ids of the server's own: a repeat would be a second document",
+        lambda: _measured(_without_ids),
+    ),
     "shipper": Case(
         "files to index: read, chain verified, every item judged, cursor durable",
         lambda: _measured(_agent),
@@ -132,4 +151,8 @@ CASES = {
         lambda: _measured(_parallel_bulk),
     ),
 }
-RATIOS = (Ratio("shipper", "posted bodies", 0.9), Ratio("shipper", "parallel_bulk", 2))
+RATIOS = (
+    Ratio("shipper", "posted bodies", 0.9),
+    Ratio("posted bodies", "posted bodies, no ids", None),
+    Ratio("shipper", "parallel_bulk", 2),
+)
