@@ -10,20 +10,14 @@ Invariants (tests of the same name in tests/auditctl/agent/test_archive.py):
 
 from __future__ import annotations
 
-import logging
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-
-from auditlog.errors import AuditLogError
 
 if TYPE_CHECKING:
     from shippers.archive.service import ArchiveService
     from shippers.archive.status import ArchiveStatus
 
 __all__ = ["ArchivePart"]
-
-_logger = logging.getLogger("auditlog.archive")
 
 _STOP_SECONDS: Final = 3.0
 """How long a stop waits for an upload; one that is cut off is done again after the next start."""
@@ -35,8 +29,9 @@ class ArchivePart:
     def __init__(self, service: ArchiveService) -> None:
         self._service = service
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
-        self._ended = ""
+        self._thread = threading.Thread(
+            target=service.run, args=(self._stop,), name="archive", daemon=True
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -47,8 +42,7 @@ class ArchivePart:
             self._thread.join(_STOP_SECONDS)
 
     def status(self) -> ArchiveStatus:
-        found = self._service.status()
-        return replace(found, trouble=self._ended) if self._ended else found
+        return self._service.status()
 
     def unready(self) -> list[str]:
         """Return the reasons why finished segments may not be archived, one sentence each."""
@@ -60,13 +54,3 @@ class ArchivePart:
                 " uploaded yet"
             )
         return reasons
-
-    def _run(self) -> None:
-        try:
-            self._service.run(self._stop)
-        except (AuditLogError, OSError) as error:
-            self._end(str(error))
-
-    def _end(self, reason: str) -> None:
-        self._ended = reason
-        _logger.error("ALARM nothing is archived any more: %s", reason)

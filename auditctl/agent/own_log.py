@@ -88,7 +88,7 @@ class OwnLog:
         """Open the log, also again after it has failed.  Raises AuditLogError, OSError."""
         if self._log is None:
             self._log = self._open()
-        elif self._log.stats().failed:
+        else:
             self._log.reopen()
 
     def _open(self) -> Log:

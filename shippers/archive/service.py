@@ -1,7 +1,8 @@
 """Upload finished segments as they appear, and a manifest every hour; runs in one thread.
 
 The oldest are uploaded first.  A failure is told, counted and tried again, with longer and
-longer waits; it never ends the service, and retention deletes nothing meanwhile.
+longer waits; it never ends the service, and retention deletes nothing meanwhile.  That is so for
+the bucket, the state directory, and the log in which uploads are recorded.
 
     upload -> record log.archived in the log auditlog-archive@<host> -> counts as archived
 
@@ -15,6 +16,7 @@ Invariants (tests of the same name in tests/shippers/archive/test_service.py):
   manifests    manifests follow each other without a gap, and list every object once
   goes_on      one segment that cannot be uploaded, or one directory that cannot be listed, does not
                stop the others
+  reopened     after its own log has failed, or a disk was full, it goes on by itself
   tried_again  after any refusal the upload is tried again, and the reason is told meanwhile
 """
 
@@ -29,11 +31,11 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from auditlog import durable_fs
 from auditlog.archived import ArchivedManifest, ArchiveMemory
-from auditlog.errors import AuditLogError
+from auditlog.errors import ArchiveMemoryDamaged, AuditLogError, NotDurableYet
 from auditlog.events.base import ARCHIVE_SERVICE
 from auditlog.reading.inventory import STATE_DIRECTORY, scan
 from auditlog.writer.opening import open_own_log
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from auditlog.format.segment_names import LogId
     from auditlog.reading.inventory import SegmentFile
     from auditlog.writer.log import Log
+    from auditlog.writer.ticket import Ticket
     from shippers.archive.bucket import Bucket
     from shippers.archive.options import ArchiveOptions
 
@@ -94,6 +97,7 @@ class ArchiveService:
         self._clock = clock
         self._own_log = f"{ARCHIVE_SERVICE}@{host}"
         self._log: Log | None = None
+        self._queued: dict[str, Ticket] = {}
         self._unrecorded_told = False
         self._listed: Sequence[Path] = self._directories
         self._problems: dict[str, tuple[float, str]] = {}
@@ -108,18 +112,23 @@ class ArchiveService:
         return self._status
 
     def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set.  Raises AlreadyShipping, ArchiveMemoryDamaged, OSError."""
-        every = self._options.manifest_every.total_seconds()
-        tick = min(_LONGEST_TICK_SECONDS, every / 4)
-        with self._opened() as memory:
-            while not stop.is_set():
-                self._round(memory, stop)
-                wait = tick
-                if self._attempts:
-                    wait = self._backoff.delay(
-                        self._attempts, random.SystemRandom()
-                    ).total_seconds()
-                stop.wait(wait)
+        """Work until ``stop`` is set."""
+        while not stop.is_set():
+            try:
+                with self._opened() as memory:
+                    while not stop.is_set():
+                        self._round(memory, stop)
+                        stop.wait(self._seconds_to_next_round())
+            except (AuditLogError, OSError) as error:
+                self._tell(error)
+                self._status = replace(self._status, failures=self._failures, trouble=self._trouble)
+                stop.wait(self._seconds_to_next_round())
+
+    def _seconds_to_next_round(self) -> float:
+        if self._attempts:
+            delay = self._backoff.delay(self._attempts, random.SystemRandom())
+            return delay.total_seconds()
+        return min(_LONGEST_TICK_SECONDS, self._options.manifest_every.total_seconds() / 4)
 
     def run_once(self, stop: threading.Event | None = None) -> ArchiveStatus:
         """Upload everything that is finished now, and a manifest; try nothing again.
@@ -147,9 +156,7 @@ class ArchiveService:
                 yield memory
             finally:
                 memory.close()
-                if self._log is not None:
-                    self._log.close()
-                    self._log = None
+                self._close_log()
                 self._bucket.close()
         finally:
             lock.release()
@@ -158,7 +165,6 @@ class ArchiveService:
         self, memory: ArchiveMemory, stop: threading.Event, *, at_once: bool = False
     ) -> None:
         """Upload what waits until something fails that concerns all of it."""
-        trouble = ""
         try:
             self._listed = [each for each in self._directories if self._can_list(each)]
             self._record(memory)
@@ -167,16 +173,22 @@ class ArchiveService:
                     break
                 self._upload(segment, memory)
             self._manifest(memory, at_once=at_once)
-        except (AuditLogError, OSError, TimeoutError) as error:
-            trouble = str(error)
-            self._failures += 1
-        self._attempts = self._attempts + 1 if trouble else 0
-        if trouble and trouble != self._trouble:
-            _logger.error("nothing is archived: %s", trouble)
-        elif self._trouble and not trouble:
-            _logger.info("the archive accepts objects again")
-        self._trouble = trouble
+        except (AuditLogError, OSError) as error:
+            self._tell(error)
+        else:
+            self._attempts = 0
+            if self._trouble:
+                _logger.info("the archive accepts objects again")
+            self._trouble = ""
         self._status = self._describe(memory)
+
+    def _tell(self, error: Exception) -> None:
+        """Count what keeps all segments back, and log it unless it was logged before."""
+        self._failures += 1
+        self._attempts += 1
+        if str(error) != self._trouble:
+            _logger.error("nothing is archived: %s", error)
+        self._trouble = str(error)
 
     def _upload(self, segment: SegmentFile, memory: ArchiveMemory) -> None:
         """Upload one; what concerns this one alone is a problem of its own."""
@@ -187,6 +199,8 @@ class ArchiveService:
             stored = upload_segment(segment, self._bucket, memory, self._options, self._clock())
         except FileNotFoundError:
             return  # deleted since it was listed
+        except ArchiveMemoryDamaged:
+            raise
         except ArchiveUnavailable as error:
             if not isinstance(error, ObjectExists):
                 raise
@@ -224,9 +238,8 @@ class ArchiveService:
         unrecorded = memory.unrecorded()
         for each in unrecorded:
             if each.log != self._own_log:
-                self._emit("log.archived", each.log, each.to_json())
-        if unrecorded:
-            self._flush()
+                self._queue("log.archived", each.log, each.to_json())
+        self._flush()
         for each in unrecorded:
             memory.record(each)
 
@@ -263,19 +276,47 @@ class ArchiveService:
         until = self._clock() + self._options.retain
         version = upload_manifest(key, made.content, self._bucket, until, again=again)
         details = {"number": made.number, "key": key, "version": version, "sha256": digest}
-        self._emit("log.archive_manifest", self._own_log, details)
+        self._queue("log.archive_manifest", self._own_log, details)
         self._flush()
         memory.store_manifest(made.number, version)
 
-    def _emit(self, event_type: str, log: str, details: dict[str, object]) -> None:
-        self._log = self._log or self._open_log()
+    def _queue(self, event_type: str, log: str, details: dict[str, Any]) -> None:
+        """Emit the record of an object, unless it is queued since the disk is full.
+
+        The own log is opened for the first record, and again after it has failed.
+        """
+        if details["key"] in self._queued:
+            return
+        if self._log is None:
+            self._log = self._open_log()
+        else:
+            self._log.reopen()
         if self._log is not None:
             resource = {"resource_type": "log", "resource_id": log}
-            self._log.emit(event_type, actor=_ACTOR, resource=resource, details=details)
+            self._queued[details["key"]] = self._log.emit(
+                event_type, actor=_ACTOR, resource=resource, details=details
+            )
 
     def _flush(self) -> None:
-        if self._log is not None:
-            self._log.flush(_PATIENCE_SECONDS)
+        """Return when all that was emitted is durable.  Raises NotDurableYet, LogFailed."""
+        try:
+            for ticket in self._queued.values():
+                ticket.wait(_PATIENCE_SECONDS)
+        except NotDurableYet:
+            raise
+        except AuditLogError:
+            self._queued.clear()  # no file has it, so it is emitted again
+            raise
+        self._queued.clear()
+
+    def _close_log(self) -> None:
+        log, self._log = self._log, None
+        self._queued.clear()
+        if log is not None:
+            try:
+                log.close(_PATIENCE_SECONDS)
+            except (AuditLogError, OSError) as error:
+                _logger.warning("the archive's own log could not be closed: %s", error)
 
     def _open_log(self) -> Log | None:
         """Open the own log: where it is, or in the first directory that may be written.

@@ -6,14 +6,17 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import auditlog
 from auditlog import BufferFull, FlushPolicy
+from tests.shippers.archive.conftest import ArchivingHost
 from tests.support.forked import ForkServer
 from tests.support.oracle import Acks, whole_chain
+from tests.support.s3 import Disturbance, S3Bucket, S3Proxy
 from tests.support.waiting import eventually, impatient
 
 LOW, CRITICAL = 400_000, 200_000
@@ -143,3 +146,41 @@ def test_a_disk_that_does_not_answer_costs_no_more_memory_than_the_queue(
     numbers = [line.number for line in chain if line.number is not None]
     assert len(numbers) == answer["accepted"]
     assert numbers == sorted(numbers)
+
+
+class SmallDisk(ArchivingHost):
+    """A host whose logs are on a small disk, and the memory of the archive is not."""
+
+    @property
+    def state(self) -> Path:
+        return self.place.parent / "state"
+
+
+@pytest.mark.parametrize("kind", [SmallDisk, ArchivingHost], ids=["log", "log-and-memory"])
+def test_an_archive_goes_on_by_itself_when_a_full_disk_has_room_again(
+    mount: Callable[[str], Path], s3_bucket: S3Bucket, kind: type[ArchivingHost]
+) -> None:
+    host = kind(mount("size=1m"), "hive1", s3_bucket)
+    log = host.write(segments=8, records=3)
+    names = [path.name for path in log.paths[:8]]
+    ballast = host.place / "ballast"
+
+    def fill(_method: str, _path: str, number: int) -> Disturbance:
+        """The disk is full from the third request on."""
+        if number == 2:
+            with ballast.open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+        return None
+
+    with S3Proxy(s3_bucket.server, fill) as proxy, host.running(server=proxy.server) as service:
+        eventually(lambda: service.status().trouble)
+        waits = set(names) - set(host.archived()[log.log])
+        assert waits, "what is not on record does not count as archived"
+        ballast.unlink()
+        eventually(lambda: service.status().manifest and not service.status().waiting)
+        assert service.status().trouble == ""
+    assert host.archived()[log.log] == names
+    assert [each["segment"] for each in host.recorded()] == names, "each is recorded once"
+    assert auditlog.verify(host.directory).ok
+    assert host.verify().ok

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import closing
+import threading
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from shippers.archive.verification import BucketReport, verify_host
 from tests.support.logs import LogBuilder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shippers.archive.status import ArchiveStatus
     from tests.support.s3 import S3Bucket, S3Server
 
@@ -64,6 +67,24 @@ class ArchivingHost:
 
     def upload(self, user: str = "writer", **changes: Any) -> ArchiveStatus:
         return self.service(user, **changes).run_once()
+
+    @contextmanager
+    def running(self, **changes: Any) -> Iterator[ArchiveService]:
+        """The service in a thread of its own, which soon tries again what failed."""
+        service = self.service(**changes)
+        service._backoff = replace(
+            service._backoff,
+            initial=dt.timedelta(milliseconds=1),
+            ceiling=dt.timedelta(seconds=0.1),
+        )
+        stop = threading.Event()
+        thread = threading.Thread(target=service.run, args=(stop,))
+        thread.start()
+        try:
+            yield service
+        finally:
+            stop.set()
+            thread.join()
 
     def verify(self, **options: Any) -> BucketReport:
         with closing(self.bucket.opened()) as bucket:

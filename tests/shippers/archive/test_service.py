@@ -4,7 +4,6 @@ import datetime as dt
 import json
 import threading
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import jsonschema
@@ -140,6 +139,24 @@ def test_goes_on(host: ArchivingHost) -> None:
     assert host.archived() == {log.log: [log.paths[0].name, log.paths[2].name]}
 
 
+def test_reopened(host: ArchivingHost) -> None:
+    """The own log fails when its file is moved away, and is opened again when it is back."""
+    log = host.write(segments=1)
+    away = host.place / "away"
+    with host.running(manifest_every=dt.timedelta(seconds=1)) as service:
+        eventually(lambda: service.status().manifest)
+        [own] = host.directory.glob(f"{ARCHIVE_SERVICE}@*.ndjson")
+        own.rename(away)
+        eventually(lambda: service._log is not None and service._log.stats().failed)
+        away.rename(own)
+        log.rotate()
+        log.append()
+        names = [path.name for path in log.paths[:2]]
+        eventually(lambda: host.archived().get(log.log) == names)
+    assert [each["segment"] for each in host.recorded()] == names
+    assert auditlog.verify(host.directory).ok
+
+
 FAULTS: list[Disturbance] = [
     (503, "SlowDown"),
     (403, "RequestTimeTooSkewed"),
@@ -164,21 +181,8 @@ def test_tried_again(tmp_path: Path, one_bucket: S3Bucket, fault: Disturbance) -
         failed.add(path)
         return fault
 
-    with S3Proxy(one_bucket.server, once) as proxy:
-        service = host.service(server=proxy.server)
-        service._backoff = replace(
-            service._backoff,
-            initial=dt.timedelta(milliseconds=1),
-            ceiling=dt.timedelta(seconds=0.1),
-        )
-        stop = threading.Event()
-        thread = threading.Thread(target=service.run, args=(stop,))
-        thread.start()
-        try:
-            status = eventually(lambda: service.status().manifest and service.status())
-        finally:
-            stop.set()
-            thread.join()
+    with S3Proxy(one_bucket.server, once) as proxy, host.running(server=proxy.server) as service:
+        status = eventually(lambda: service.status().manifest and service.status())
     assert (status.trouble, status.waiting, status.failures) == ("", 0, len(failed))
     assert len(failed) == 2
     assert host.archived() == {log.log: [log.paths[0].name]}
