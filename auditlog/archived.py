@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["ArchiveMemory", "ArchivedManifest", "ArchivedObject", "ArchivedSpan", "archived_in"]
+__all__ = [
+    "ArchiveMemory",
+    "ArchivedManifest",
+    "ArchivedObject",
+    "ArchivedSpan",
+    "ArchivedTotals",
+    "archived_in",
+]
 
 _BEGUN: Final = 0
 _STORED: Final = 1
@@ -48,6 +55,14 @@ CREATE TABLE IF NOT EXISTS manifests (
     number INTEGER PRIMARY KEY, at TEXT NOT NULL, content BLOB NOT NULL, version TEXT
 );
 """
+
+
+class ArchivedTotals(NamedTuple):
+    """The objects in the archive: their number and bytes, and when the newest was uploaded."""
+
+    objects: int
+    size_bytes: int
+    newest_at: dt.datetime | None
 
 
 class ArchivedSpan(NamedTuple):
@@ -202,14 +217,13 @@ class ArchiveMemory:
             )
             return {segment for (segment,) in found}
 
-    def totals(self) -> tuple[int, int]:
-        """The number of objects in the archive, and their bytes."""
+    def totals(self) -> ArchivedTotals:
         with _told(self.path):
-            count, size = self._database.execute(
-                "SELECT count(*), coalesce(sum(json_extract(object, '$.size_bytes')), 0)"
-                " FROM objects WHERE state > 0"
+            count, size, newest = self._database.execute(
+                "SELECT count(*), coalesce(sum(json_extract(object, '$.size_bytes')), 0),"
+                " max(json_extract(object, '$.at')) FROM objects WHERE state > 0"
             ).fetchone()
-            return int(count), int(size)
+            return ArchivedTotals(int(count), int(size), newest and parse_timestamp(newest))
 
     def newest_manifest(self) -> ArchivedManifest | None:
         return self._manifest("ORDER BY number DESC LIMIT 1")

@@ -103,6 +103,12 @@ def _plain(kind: MetricKind, name: str, text: str, value: float) -> MetricFamily
     return MetricFamily(kind, f"auditlog_{name}", text, (), (((), value),))
 
 
+def _instant(name: str, text: str, at: dt.datetime | None) -> MetricFamily:
+    metric = f"auditlog_{name}_timestamp_seconds"
+    samples = () if at is None else (((), at.timestamp()),)
+    return MetricFamily("gauge", metric, f"{text} Absent while there is none.", (), samples)
+
+
 def _of_agent(about: About) -> Iterator[MetricFamily]:
     yield MetricFamily(
         "gauge",
@@ -280,9 +286,7 @@ def _of_retention(status: Status) -> Iterator[MetricFamily]:
         ("next_run", "Time when the next run is due.", status.next_run_at),
         ("oldest_record", "Time of the oldest record that is kept.", status.oldest_record_at),
     ):
-        metric = f"auditlog_retention_{name}_timestamp_seconds"
-        samples = () if at is None else (((), at.timestamp()),)
-        yield MetricFamily("gauge", metric, f"{text} Absent while there is none.", (), samples)
+        yield _instant(f"retention_{name}", text, at)
     yield MetricFamily(
         "gauge",
         "auditlog_retention_kept_segments",
@@ -372,28 +376,23 @@ def _of_archive(status: ArchiveStatus) -> Iterator[MetricFamily]:
     yield _plain(
         "gauge", "archive_waiting_segments", "Finished segments without upload.", status.waiting
     )
-    yield MetricFamily(
-        "gauge",
-        "auditlog_archive_oldest_timestamp_seconds",
-        "When the oldest finished segment without upload was last written to. Absent without any.",
-        (),
-        () if status.oldest_at is None else (((), status.oldest_at.timestamp()),),
-    )
-    yield MetricFamily(
-        "gauge",
-        "auditlog_archive_unfinished_timestamp_seconds",
-        "The last write to the log whose newest segment waits longest to be finished. Absent"
-        " without any.",
-        (),
-        tuple(((), each.written_at.timestamp()) for each in status.unfinished[:1]),
-    )
-    yield MetricFamily(
-        "gauge",
-        "auditlog_archive_manifest_timestamp_seconds",
-        "When the newest manifest was made. Absent before the first.",
-        (),
-        () if status.manifest_at is None else (((), status.manifest_at.timestamp()),),
-    )
+    yield _plain("gauge", "archive_waiting_bytes", "Their size on disk.", status.waiting_bytes)
+    unfinished = status.unfinished[0].written_at if status.unfinished else None
+    for name, text, at in (
+        (
+            "oldest",
+            "When the oldest finished segment without upload was last written to.",
+            status.oldest_at,
+        ),
+        (
+            "unfinished",
+            "The last write to the log whose newest segment waits longest to be finished.",
+            unfinished,
+        ),
+        ("newest", "When the newest segment in the archive was uploaded.", status.newest_at),
+        ("manifest", "When the newest manifest was made.", status.manifest_at),
+    ):
+        yield _instant(f"archive_{name}", text, at)
     yield _plain("counter", "archive_upload_failures", "Uploads that failed.", status.failures)
     yield _plain(
         "gauge",

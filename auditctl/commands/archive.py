@@ -359,6 +359,7 @@ def _print_status(config: Config, found: ArchiveStatus, *, as_json: bool) -> Non
             "bucket": options.address,
             "objects": found.objects,
             "bytes": found.object_bytes,
+            "newest_at": None if found.newest_at is None else format_timestamp(found.newest_at),
             "waiting": found.waiting,
             "waiting_bytes": found.waiting_bytes,
             "oldest_waiting_at": oldest,

@@ -278,13 +278,26 @@ def _archived(built: dashboard.Dashboard) -> None:
             {"{{instance}}": f"time() - auditlog_archive_oldest_timestamp_seconds{_ALL}"},
             "s",
             says="Age of the oldest finished segment without upload; AuditArchiveTroubled above "
-            "late_after, six hours by default. No curve: nothing waits.",
+            "late_after, six hours by default, and AuditArchiveBehind above a day. No curve: "
+            "nothing waits.",
             limit=21_600,
         ),
         graph(
             "Finished segments without upload",
             {"{{instance}}": f"auditlog_archive_waiting_segments{_ALL}"},
             says="Retention deletes none of them.",
+        ),
+        graph(
+            "Bytes without upload",
+            {"{{instance}}": f"auditlog_archive_waiting_bytes{_ALL}"},
+            "bytes",
+            says="Size of these segments on disk. It falls while a backlog is uploaded.",
+        ),
+        graph(
+            "Since the newest upload",
+            {"{{instance}}": f"time() - auditlog_archive_newest_timestamp_seconds{_ALL}"},
+            "s",
+            says="It grows while nothing is finished, too: see the segments without upload.",
         ),
         graph(
             "Segments in the archive",

@@ -107,6 +107,7 @@ class ArchiveService:
         self._backoff = Backoff(dt.timedelta(seconds=1), dt.timedelta(minutes=10))
         self._moved_at = clock()
         self._status = ArchiveStatus()
+        self._looked_at = float("-inf")
 
     def status(self) -> ArchiveStatus:
         return self._status
@@ -171,6 +172,8 @@ class ArchiveService:
             for segment in waiting(self._listed, memory):
                 if stop.is_set():
                     break
+                if time.monotonic() - self._looked_at >= _LONGEST_TICK_SECONDS:
+                    self._look(memory)  # a first upload of years takes days
                 self._upload(segment, memory)
             self._manifest(memory, at_once=at_once)
         except (AuditLogError, OSError) as error:
@@ -180,7 +183,7 @@ class ArchiveService:
             if self._trouble:
                 _logger.info("the archive accepts objects again")
             self._trouble = ""
-        self._status = self._describe(memory)
+        self._look(memory)
 
     def _tell(self, error: Exception) -> None:
         """Count what keeps all segments back, and log it unless it was logged before."""
@@ -338,17 +341,19 @@ class ArchiveService:
             patience_seconds=_PATIENCE_SECONDS,
         )
 
-    def _describe(self, memory: ArchiveMemory) -> ArchiveStatus:
+    def _look(self, memory: ArchiveMemory) -> None:
+        """Bring the status up to date."""
         now = self._clock()
         found = state_of(self._listed, memory, self._options, now)
         problems = [f"{name}: {text}" for name, (_, text) in sorted(self._problems.items())[:3]]
-        return replace(
+        self._status = replace(
             found,
             # A first upload of years is not late while it goes on.
             late=found.late and now - self._moved_at > self._options.late_after,
             failures=self._failures,
             trouble="; ".join(filter(None, [self._trouble, *problems])),
         )
+        self._looked_at = time.monotonic()
 
 
 def _logs_of(directory: Path) -> Iterable[LogId]:

@@ -40,8 +40,9 @@ class ArchiveStatus:
     """The state of the archive; ``trouble`` says why an upload failed, "" when none did.
 
     ``oldest_at`` is when the oldest finished segment without upload was written to for the last
-    time; ``late`` says that this is longer ago than it may be.  ``unfinished`` begins with the log
-    that was not written to for the longest time.
+    time; ``late`` says that this is longer ago than it may be.  ``newest_at`` is when the newest
+    object was uploaded.  ``unfinished`` begins with the log that was not written to for the longest
+    time.
     """
 
     waiting: int = 0
@@ -51,6 +52,7 @@ class ArchiveStatus:
     unfinished: tuple[UnfinishedLog, ...] = ()
     objects: int = 0
     object_bytes: int = 0
+    newest_at: dt.datetime | None = None
     failures: int = 0
     trouble: str = ""
     manifest: int = 0
@@ -81,7 +83,7 @@ def state_of(
         for *_, newest in _logs(directories)
         if _may_grow(newest) and (written_at := _written_at(newest)) is not None
     ]
-    objects, object_bytes = memory.totals()
+    totals = memory.totals()
     newest = memory.newest_manifest()
     stored = newest is not None and newest.version is not None
     return ArchiveStatus(
@@ -90,8 +92,9 @@ def state_of(
         oldest_at=oldest_at,
         late=oldest_at is not None and now - oldest_at > options.late_after,
         unfinished=tuple(sorted(unfinished, key=lambda each: each.written_at)),
-        objects=objects,
-        object_bytes=object_bytes,
+        objects=totals.objects,
+        object_bytes=totals.size_bytes,
+        newest_at=totals.newest_at,
         manifest=newest.number if newest is not None and stored else 0,
         manifest_at=newest.at if newest is not None and stored else None,
     )

@@ -52,7 +52,7 @@ def test_round_trip(tmp_path: Path) -> None:
     with ArchiveMemory(tmp_path, read_only=True) as memory:
         assert list(memory.archived()) == [STORED]
         assert memory.newest_manifest() == replace(manifest, version="m1")
-        assert memory.totals() == (1, 100)
+        assert memory.totals() == (1, 100, NOW)
         assert memory.unlisted(10) == []
     assert ArchivedObject.from_json(STORED.to_json()) == STORED
     with pytest.raises(ValueError, match="not an object of an archive"):

@@ -32,11 +32,13 @@ ROOT: Final = DEPLOY.parent
 # none of which is here: see the tests of evidence, test_alerts.py and the tests of the command.
 ELSEWHERE: Final = {
     "auditlog_archive_manifest_timestamp_seconds",
+    "auditlog_archive_newest_timestamp_seconds",
     "auditlog_archive_oldest_timestamp_seconds",
     "auditlog_archive_stored_segments",
     "auditlog_archive_troubled",
     "auditlog_archive_unfinished_timestamp_seconds",
     "auditlog_archive_upload_failures_total",
+    "auditlog_archive_waiting_bytes",
     "auditlog_archive_waiting_segments",
     "auditlog_evidence_signed_records",
     "auditlog_evidence_troubled",

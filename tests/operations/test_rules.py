@@ -250,6 +250,12 @@ CASES: Final = [
         {f"auditlog_archive_troubled{{{AGENT}}}": "0 1x20 0x5"},
         (16, 21), (5, 15, 22), of(AGENT),
     ),
+    # Finished at minute 0; uploaded in minute 1500, when the next one has been finished.
+    Case(
+        "AuditArchiveBehind",
+        {f"auditlog_archive_oldest_timestamp_seconds{{{AGENT}}}": "0x1500 90060x5"},
+        (DAY + 31, 1500), (DAY, DAY + 30, 1501), of(AGENT),
+    ),
     # In steps of a minute: the last cosignature was at minute 0.
     Case(
         "AuditNotWitnessed",

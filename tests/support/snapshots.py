@@ -110,6 +110,7 @@ ARCHIVE: Final = ArchiveStatus(
     oldest_at=NOON,
     objects=40,
     object_bytes=1 << 20,
+    newest_at=NOON,
     failures=3,
     trouble="the server cannot be reached",
     manifest=7,

@@ -108,6 +108,23 @@ def test_recorded_after_a_kill(
     }, "recorded again at most, as the same object"
 
 
+def test_what_waits_is_told_while_the_first_upload_goes_on(host: ArchivingHost) -> None:
+    host.write(segments=3)
+    told: list[tuple[int, int]] = []
+
+    def look(*_: object) -> Disturbance:
+        status = service.status()
+        told.append((status.waiting, status.objects))
+        return None
+
+    with S3Proxy(host.bucket.server, look) as proxy:
+        service = host.service(server=proxy.server)
+        done = service.run_once()
+    assert told[0] == (3, 0)
+    assert (done.waiting, done.waiting_bytes, done.objects) == (0, 0, 3)
+    assert done.newest_at is not None
+
+
 def test_manifests(host: ArchivingHost) -> None:
     log = host.write(segments=1)
     begin = dt.datetime.now(dt.UTC)
