@@ -1,11 +1,11 @@
-"""Calculate what a fleet needs from the stored results: the tables of docs/capacity.md.
+"""Calculate what a fleet needs from the stored results: the figures of docs/capacity.md.
 
     python -m benchmarks.fleet                                        the fleet of that page
     python -m benchmarks.fleet --hosts 300 --rate 20 --price-tb-month 20
 
 Every measured figure is the median of a case in benchmarks/results, and a ? stands for what was not
 measured yet; everything else is an assumption of `Fleet`, which the options change.
-`make bench` writes the tables anew.
+`make bench` writes the tables anew, and the number of buckets in the setting below them.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ RATES: Final = (50, 200)
 
 _DAY: Final = 86_400
 _SHARD_BYTES: Final = 50e9  # what Elasticsearch recommends at most
+_SHARDS_A_NODE: Final = 1_000  # cluster.max_shards_per_node
 _SEGMENT_BYTES: Final = 256 << 20  # max_segment_bytes
 _UNITS: Final = (("PB", 1e15), ("TB", 1e12), ("GB", 1e9))
 _UNKNOWN: Final = "?"
@@ -176,6 +177,11 @@ def _shards(fleet: Fleet, measured: Measured) -> float:
     return _whole(_records(fleet) * measured.index_bytes / _SHARD_BYTES)
 
 
+def _buckets(fleet: Fleet, measured: Measured) -> float:
+    """Indices of 10 shards each, in a day."""
+    return _whole(_shards(fleet, measured) / 10)
+
+
 def _core_speed(measured: Measured) -> float:
     """Records a second of a core: half for the replica, and half for everything else."""
     small = measured.bulk_250 / measured.bulk_2000
@@ -268,7 +274,13 @@ _ROWS: Final[tuple[tuple[str, str, Figure], ...]] = (
         lambda f, m: _size(_records(f) * m.index_bytes * f.index_days * 2),
     ),
     ("primary shards a day", "index a day / 50 GB", _shards),
-    ("buckets of 10 shards", "shards / 10", lambda f, m: _whole(_shards(f, m) / 10)),
+    ("buckets of 10 shards", "shards / 10", _buckets),
+    ("shards a day, with a replica", "buckets x 10 x 2", lambda f, m: _buckets(f, m) * 20),
+    (
+        "days of them on 32 nodes",
+        "32 x 1,000 / shards a day",
+        lambda f, m: 32 * _SHARDS_A_NODE / (_buckets(f, m) * 20),
+    ),
     (
         "cores",
         "records/s / (speed / 2 x that of bulks of 250 / 2 / 2)",
@@ -350,7 +362,7 @@ def fleet_table(fleet: Fleet, rates: tuple[float, ...] = RATES) -> str:
 
 
 def rewritten(text: str) -> str:
-    """The page with both tables replaced."""
+    """The page with both tables, and the number of buckets, replaced."""
     for heading, table in (
         ("Measurements", measured_table()),
         ("The fleet", fleet_table(Fleet())),
@@ -360,7 +372,9 @@ def rewritten(text: str) -> str:
         if found is None:
             raise ValueError(f"{PAGE.name} has no table under {heading}")
         text = text[: found.end(1)] + table + text[found.end() :]
-    return text
+    buckets = _number(_buckets(Fleet(), Measured("entropy")))
+    setting = rf"\g<1>{buckets}\g<2>{buckets}\g<3>"
+    return re.sub(r"(\{bucket:)[\d?]+(\}\"\s+# )[\d?]+( indices a day)", setting, text)
 
 
 def write_page() -> Path:

@@ -33,6 +33,24 @@ def test_every_measured_figure_names_a_case_that_can_be_measured_again(name: str
     assert not measured.both or measured.benchmark in harness.BY_WORKLOAD
 
 
+def test_the_prose_of_the_page_agrees_with_its_tables() -> None:
+    text = PAGE.read_text("utf-8")
+    whole = fleet_table(Fleet())
+    buckets, shards, days = (
+        cells(whole, row)[1]
+        for row in (
+            "buckets of 10 shards",
+            "shards a day, with a replica",
+            "days of them on 32 nodes",
+        )
+    )
+    assert f'-{{bucket:{buckets}}}"     # {buckets} indices a day' in text
+    assert number(shards) == 20 * number(buckets)
+    assert number(days) == pytest.approx(32_000 / number(shards), rel=0.01)
+    assert "100 hosts with 10 events a second make less than one shard" in " ".join(text.split())
+    assert cells(fleet_table(Fleet(hosts=100), (10,)), "primary shards a day") == ["1", "1"]
+
+
 def test_four_times_the_rate_are_four_times_the_records() -> None:
     fifty, _, two_hundred, _ = cells(fleet_table(Fleet()), "records a day")
     assert (fifty, two_hundred) == ("43.2e9", "172.8e9")
