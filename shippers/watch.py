@@ -8,7 +8,8 @@ A directory that cannot be watched, because it does not exist (yet) or the kerne
 reached (inotify(7), /proc/sys/fs/inotify), is listed every second until it can be; this is logged
 once, and once more when it is over.
 
-Only writes, new names and removed names are watched, so that our own reading causes no report.
+Only writes, and new and removed names of files and directories, are watched, so that our own
+reading causes no report.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
     FileModifiedEvent,
@@ -35,6 +39,9 @@ __all__ = ["Watch"]
 _logger = logging.getLogger("auditlog.shippers")
 
 _EVENTS: list[type[FileSystemEvent]] = [
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
     FileModifiedEvent,
@@ -76,13 +83,13 @@ class Watch:
 
     def check(self, directories: Iterable[Path]) -> None:
         """Watch these and no others; rebuild what has died, and watch replaced ones anew."""
-        if self._observer is not None and not self._alive():
+        identities = {directory: _identity(directory) for directory in directories}
+        if any(identities.get(directory) != seen for directory, seen in self._watched.items()):
+            self._forget()  # its watch was for a directory that was removed or replaced, and ended
+        elif self._observer is not None and not self._alive():
             self.rebuilds += 1
             _logger.warning("the file watcher has died and is rebuilt")
             self._forget()
-        identities = {directory: _identity(directory) for directory in directories}
-        if any(identities.get(directory) != seen for directory, seen in self._watched.items()):
-            self._forget()  # its watch is for a directory that was removed or replaced
         for directory, identity in identities.items():
             if identity is not None and directory not in self._watched:
                 self._schedule(directory, identity)

@@ -70,6 +70,19 @@ def test_a_new_segment_a_removed_and_a_renamed_one_are_changed_names(
         eventually(lambda: listener.changed)
 
 
+def test_a_new_directory_inside_a_removed_and_a_renamed_one_are_changed_names(
+    tmp_path: Path, watch: Checked, listener: Listener
+) -> None:
+    write_log(tmp_path / "logs", records=1)
+    watch.check()
+    inside = tmp_path / "logs" / "pod"
+    for change in (inside.mkdir, lambda: inside.rename(tmp_path / "logs" / "other"),
+                   (tmp_path / "logs" / "other").rmdir):  # fmt: skip
+        listener.changed.clear()
+        change()
+        eventually(lambda: listener.changed)
+
+
 def test_reading_wakes_nobody(tmp_path: Path, watch: Checked, listener: Listener) -> None:
     log = write_log(tmp_path / "logs", records=1)
     other = write_log(tmp_path / "logs", "rbee-hive@gpu1", records=1)
@@ -120,6 +133,22 @@ def test_a_directory_that_vanishes_and_comes_back_is_watched_again(
     listener.grown.clear()
     log.append(1)
     eventually(lambda: str(log.active) in listener.grown)
+
+
+def test_a_directory_that_was_removed_is_no_death_of_the_watcher(
+    tmp_path: Path, watch: Checked, listener: Listener
+) -> None:
+    write_log(tmp_path / "logs", records=1)
+    pod = tmp_path / "logs" / "pod"
+    pod.mkdir()
+    watch.check([pod])
+    (watcher,) = [emitter for emitter in watch._observer.emitters if emitter.watch.path == str(pod)]
+    pod.rmdir()
+    watcher.join(60)
+    assert not watcher.is_alive()
+    watch.check([pod])
+    assert watch.rebuilds == 0
+    assert watch.unwatched == {pod}
 
 
 def threads_behind(watch: Watch) -> dict[str, threading.Thread]:
