@@ -119,6 +119,8 @@ class FileHarvester:
         self._end = ""
         self._format = ""  # why it is not shipped
         self._damage: tuple[str, LogDamaged] | None = None
+        self._zeros_end = 0  # up to where zeros behind the offset were looked through
+        self._padded_bytes = -1  # size of the file when all behind the offset were zeros
         self._line_bytes = 400  # how long lines are here, to read about as many as are asked for
         self._overlong: Overlong | None = None
         self._chain = ""  # of the lines before the offset; "" behind a place that does not tell
@@ -163,6 +165,8 @@ class FileHarvester:
             return 0
         if self.state.compression:
             return 0 if self.exhausted else self.state.size_bytes
+        if self.state.size_bytes == self._padded_bytes:
+            return 0
         reached = self._offset if self._target is None else self._target.offset
         return max(0, self.state.size_bytes - reached)
 
@@ -184,7 +188,7 @@ class FileHarvester:
     def rewind(self, position: FilePlace | None) -> None:
         """Read again from the place, or from what was known before."""
         self._place, self._first_hash, self._offset, self._overlong = position, "", 0, None
-        self._target = None
+        self._target, self._zeros_end = None, 0
         self._checked = self.exhausted = False
 
     def close(self) -> None:
@@ -318,7 +322,7 @@ class FileHarvester:
         """Another content under the same name or inode."""
         self.restarts += 1
         self._place, self._first_hash, self._offset, self._overlong = None, "", 0, None
-        self._checked, self._target = False, None
+        self._checked, self._target, self._zeros_end = False, None, 0
         self._unlike.clear()
 
     def _bytes_at(self, file: FileBytes, offset: int, size: int) -> bytes:
@@ -352,13 +356,15 @@ class FileHarvester:
     def _read_lines(
         self, file: FileBytes, batch: _Lines, max_bytes: int, max_records: int
     ) -> _Lines | None:
+        self._padded_bytes = -1
         if self._overlong is not None:
             return self._scan_overlong(file, self._overlong, batch)
         block = self._block(file, max_bytes, max_records)
         if block.startswith(b"\0"):
-            return self._skip_hole(file, block, batch)
+            return self._skip_zeros(file, block, batch)
         offset, end = self._offset, block.rfind(b"\n") + 1
         if end:
+            self._zeros_end = 0
             read_at = dt.datetime.now(dt.UTC)
             for line in block[: end - 1].split(b"\n"):
                 self._give(batch, offset, line, len(line) + 1, read_at)
@@ -368,13 +374,23 @@ class FileHarvester:
             self._line_bytes = max(100, (offset - self._offset) // max(len(batch), 1) + 1)
             self._offset = offset
             return batch
-        if len(block) > self._max_line_bytes:
+        return self._read_tail(file, block, batch)
+
+    def _read_tail(self, file: FileBytes, block: bytes, batch: _Lines) -> _Lines | None:
+        """Give out what has no LF, if it is too long or nothing is likely to follow it."""
+        tail, cut_off = block.rstrip(b"\0"), False  # behind it may be room that is filled later
+        if len(tail) > self._max_line_bytes:
             self._overlong = overlong = Overlong(block[: self._max_line_bytes])
             return self._scan_overlong(file, overlong, batch)
+        if len(block) > self._max_line_bytes and not self.state.compression:
+            _, more = self._behind_zeros(file, self._offset + len(block))
+            if more is False:
+                return batch
+            cut_off = bool(more)
         file.check_whole()
-        if block.strip() and self._settled(block):
-            self._give(batch, offset, block, len(block), dt.datetime.now(dt.UTC))
-            self._offset += len(block)
+        if tail.strip() and (cut_off or self._settled(tail)):
+            self._give(batch, self._offset, tail, len(tail), dt.datetime.now(dt.UTC))
+            self._offset += len(tail)
             return batch
         return None
 
@@ -390,7 +406,7 @@ class FileHarvester:
         self, batch: _Lines, offset: int, content: bytes, size: int, now: dt.datetime
     ) -> None:
         whole = content.rstrip(b"\r")
-        content = whole.lstrip(b"\0")  # see _skip_hole
+        content = whole.lstrip(b"\0")  # see _skip_zeros
         if not content.strip():
             return
         end = offset + size
@@ -445,11 +461,34 @@ class FileHarvester:
         self._offset = end
         return batch
 
-    def _skip_hole(self, file: FileBytes, block: bytes, batch: _Lines) -> _Lines | None:
-        """NUL bytes: a file was truncated under a writer that does not append (O_APPEND)."""
-        skipped = len(block) - len(block.lstrip(b"\0"))
-        self._offset = max(self._offset + skipped, file.next_data(self._offset))
+    def _skip_zeros(self, file: FileBytes, block: bytes, batch: _Lines) -> _Lines | None:
+        """Pass over NUL bytes when something follows them: a program may fill reserved room later.
+
+        Others are left by a truncation under a writer that does not append (O_APPEND), or a crash.
+        """
+        rest = block.lstrip(b"\0")
+        if rest or self.state.compression:
+            self._offset += len(block) - len(rest)
+            return batch
+        end, more = self._behind_zeros(file, self._offset + len(block))
+        if more is None:
+            self._padded_bytes = end
+            return None
+        if more:
+            self._offset = end
         return batch
+
+    def _behind_zeros(self, file: FileBytes, at: int) -> tuple[int, bool | None]:
+        """Where zeros end and whether something follows there: None at the end of the file.
+
+        False when other files should have their turn; the next call goes on there.
+        """
+        at = file.next_data(max(self._zeros_end, at))
+        chunk = self._bytes_at(file, at, _SCAN_BYTES)
+        rest = chunk.lstrip(b"\0")
+        end = at + len(chunk) - len(rest)
+        self._zeros_end = end if chunk and not rest else 0
+        return end, bool(rest) if chunk else None
 
     def _settled(self, tail: bytes) -> bool:
         """Whether nothing is likely to be written behind this tail any more."""

@@ -8,7 +8,9 @@ rotation gives to another file.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -72,13 +74,16 @@ _FORMATS: Final = {
     b"\xfe\xff": "UTF-16",
 }
 
+# A truncation leaves a hole, a crash zeros up to the end of a block, and room may be reserved.
+_PADDING: Final = re.compile(rb"(?:\A|(?<=\n))\0+|\0{512,}")
+
 
 def other_format(beginning: bytes) -> str:
     """The format of a file that does not hold lines of text; "" if it may."""
     for magic, name in _FORMATS.items():
         if beginning.startswith(magic):
             return name
-    head = beginning.lstrip(b"\0")[:4096]  # a hole at the beginning is left by a truncation
+    head = _PADDING.sub(b"", beginning)[:4096]
     return "binary" if 10 * head.count(0) > len(head) else ""
 
 
@@ -135,13 +140,15 @@ class FileBytes:
             )
 
     def next_data(self, offset: int) -> int:
-        """The end of a hole that begins at ``offset``; ``offset`` itself if there is none."""
+        """The end of a hole at ``offset``: that of the file, or where there is something again."""
         if self._packed is not None:
             return offset
         try:
             return os.lseek(self._fd, offset, os.SEEK_DATA)
-        except OSError:
-            return offset  # a hole up to the end (ENXIO), or a file system without holes
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # the hole reaches up to the end
+                return max(offset, os.fstat(self._fd).st_size)
+            return offset  # a file system without holes
 
     def _unpacked(self) -> BufferedReader:
         """From the file's beginning; the descriptor stays ours."""

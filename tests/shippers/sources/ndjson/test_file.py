@@ -345,6 +345,62 @@ def test_half_a_line_waits_for_its_end_much_longer(path: Path) -> None:
     assert texts(read_all(reader)) == ["{"]
 
 
+ZEROS = {
+    "a block of zeros, as a crash leaves it": 4096,
+    "more zeros than are looked through at once": 9 << 20,
+}
+
+
+@pytest.mark.parametrize("count", ZEROS.values(), ids=ZEROS)
+@pytest.mark.parametrize("hole", [True, False])
+def test_zeros_behind_lines_are_passed_over_when_something_follows(
+    path: Path, count: int, hole: bool
+) -> None:
+    path.write_bytes(b'{"n":0}\n{"n":1}\n')
+    with path.open("ab") as file:
+        if hole:
+            file.truncate(file.tell() + count)
+        else:
+            file.write(bytes(count))
+    reader = harvester(path)
+    assert texts(read_all(reader)) == [0, 1]
+    assert (reader.exhausted, reader.lag_bytes(), reader.has_tail) == (True, 0, False)
+    with path.open("ab") as file:
+        file.write(b'{"n":2}\n')
+    assert reader.seen(state(path))
+    assert texts(read_all(reader)) == [2]
+    assert texts(read_all(harvester(path))) == [0, 1, 2]
+
+
+def test_a_line_that_zeros_cut_off_is_given_out_when_something_follows(path: Path) -> None:
+    path.write_bytes(b'{"n":0}\n{"n":' + bytes(9 << 20) + b'{"n":2}\n')
+    assert texts(read_all(harvester(path))) == [0, '{"n":', 2]
+
+
+@pytest.mark.parametrize("count", ZEROS.values(), ids=ZEROS)
+def test_room_that_is_reserved_is_read_as_it_is_filled(path: Path, count: int) -> None:
+    path.write_bytes(bytes(count))
+    reader = harvester(path)
+    assert texts(read_all(reader)) == []
+    with path.open("r+b") as file:
+        for n in range(5):
+            file.write(b'{"n":%d}\n' % n)
+            file.flush()
+            assert reader.seen(state(path))
+            assert texts(read_all(reader)) == [n]
+            assert reader.lag_bytes() == 0
+        file.write(b'{"n":5}')
+        file.flush()
+        os.utime(path, (time.time(), time.time() - 10))
+        assert reader.seen(state(path))
+        assert texts(read_all(reader)) == [5], "a whole object that has settled"
+        file.write(b'\n{"n":6}\n')
+        file.truncate()
+    assert reader.seen(state(path))
+    assert texts(read_all(reader)) == [6]
+    assert texts(read_all(harvester(path))) == [0, 1, 2, 3, 4, 5, 6]
+
+
 def test_a_file_of_only_half_a_line_and_an_empty_one_have_no_identity_yet(path: Path) -> None:
     path.touch()
     reader = harvester(path)

@@ -482,6 +482,8 @@ def test_files_that_only_links_name_are_shipped_while_they_grow(
         (gzip.compress(b'{"a":1}\n', mtime=0), "gzip, and not named so"),
         (b"\xff\xfe{\x00}\x00\n\x00", "UTF-16"),
         (b"\x01\x02\x00\x00\x00\x00text\n" * 9, "binary"),
+        ('{"n":1}\n{"n":2}\n'.encode("utf-16-le"), "binary"),
+        (b"app.log".ljust(100, b"\0") + b"0000644\0".ljust(412, b"\0") + b'{"n":1}\n', "binary"),
     ],
 )
 def test_a_file_that_is_no_text_is_named_once_and_not_shipped(
