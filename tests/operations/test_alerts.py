@@ -4,7 +4,9 @@ Several faults are of one host, where a critical alert would keep the warnings b
 Alertmanager has no inhibitions here; tests/operations/test_live.py has them.
 
 Times are shortened in a copy of the rules: a ``for`` is a second, a range of a minute six seconds,
-and the thresholds of THRESHOLDS are smaller.  Nothing else of a rule is touched.  The faults are
+and the thresholds of THRESHOLDS are smaller.  Nothing else of a rule is touched.  Where a busy
+machine would exceed a smaller threshold by itself, the fault began before the test: a log, a
+retention and a witness that have been silent for hours or days.  The faults are
 real: workers that do not answer, full disks, a slow one, a segment that is moved away, changed or
 contradicted by the sink, servers that are down.  Memory cannot be used up: the hive is shown a
 /proc/meminfo where it is.
@@ -34,6 +36,12 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 import auditlog
+from auditlog.evidence.checkpoint_file import CheckpointFile
+from auditlog.evidence.note import Note
+from auditlog.evidence.witness import Witness, WitnessedLogs, open_state
+from auditlog.evidence.witness_client import request_body
+from retention.memory import BootClock, RunStore
+from retention.policy import RetentionPolicy
 from tests.support.logs import LogBuilder, write_log
 from tests.support.monitoring import Alertmanager, Prometheus
 from tests.support.operations import DEPLOY, alerts
@@ -52,10 +60,6 @@ THRESHOLDS: Final = {
     "restart_failures_total[5m]) > 0.5": "restart_failures_total[5m]) > 0.05",
     "lag_records > 100000": "lag_records > 100",
     "overdue_seconds > 86400": "overdue_seconds > 1",
-    "witnessed_timestamp_seconds > 3600": "witnessed_timestamp_seconds > 8",
-    "last_record_timestamp_seconds > 900": "last_record_timestamp_seconds > 8",
-    "checkpoint_age_seconds > 3600": "checkpoint_age_seconds > 8",
-    ") > 2 * 86400": ") > 8",
 }
 DAY: Final = dt.timedelta(days=1)
 FAILED_RESTARTS: Final = 40
@@ -125,6 +129,7 @@ class Site:
         if not self.unmountable:
             hive._command = [*shown, *hive._command]
         self.other = self._rbee("two", audit_dir=full / "audit", record_timeout=1)
+        self.slow = self._slow_disk()
         self.witness = self._witness()
         self.damaged, self.late = self._damaged_agent(), self._late_agent()
 
@@ -134,6 +139,7 @@ class Site:
             started = [
                 threads.submit(self.rbee.start, "hive", "queen"),
                 threads.submit(self.other.start, "queen"),
+                threads.submit(self.slow.start, "queen"),
                 threads.submit(self._start_agents),
             ]
         for each in started:
@@ -144,7 +150,8 @@ class Site:
             process.start("/-/ready")
 
     def targets(self) -> dict[str, list[int]]:
-        queens = [each.services["queen"].port for each in (self.rbee, self.other)]
+        rbees = (self.rbee, self.other, self.slow)
+        queens = [each.services["queen"].port for each in rbees]
         return {
             "queen-rbee": queens,
             "rbee-hive": [self.rbee.services["hive"].port],
@@ -169,22 +176,6 @@ class Site:
         model = Path(str(self.rbee.settings["models_dir"]), "llama")
         model.write_bytes(b"GGUF, but changed meanwhile")
         os.kill(worker["pid"], signal.SIGKILL)
-
-    def slow_disk(self) -> None:
-        """Every sync of the hive takes 0.7 s from now on."""
-        hive = self.rbee.services["hive"]
-        command = [require("strace"), "-f", "-qq", "-o", os.devnull, "-p", str(hive.pid)]
-        command += ["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=700000"]
-        strace = subprocess.Popen(command)
-        self._stack.callback(_ended, strace)
-        model = {"model_ref": "other", "source": "../secret"}
-
-        def is_noticed() -> bool:
-            """One in a hundred has to be slow, however many were quick before."""
-            self.rbee.ask("POST", "hive", "/v2/models", model)
-            return self.rbee.metric("hive", "auditlog_writer_commit_p99_seconds") > 0.5
-
-        eventually(is_noticed)
 
     def move_segment_away(self) -> None:
         [segment] = self.rbee.audit.glob("queen-rbee*.ndjson")
@@ -218,6 +209,15 @@ class Site:
     def _rbee(self, name: str, **settings: object) -> Rbee:
         (self.place / name).mkdir()
         return self._stack.enter_context(Rbee(self.place / name, **settings))
+
+    def _slow_disk(self) -> Rbee:
+        """A queen of which every sync takes 0.7 s at least, from the first one on."""
+        rbee = self._rbee("three")
+        queen = rbee.services["queen"]
+        strace = [require("strace"), "-D", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull]
+        strace += ["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=700000"]
+        queen._command = [*strace, *queen._command]
+        return rbee
 
     def _disk(self, name: str, size: str) -> Path:
         place = self.place / name
@@ -253,9 +253,9 @@ class Site:
     def _damaged_agent(self) -> Process:
         """A line that is gone, a record that the sink has otherwise, and much to be deleted.
 
-        One log has the name of another host's, and the journal has no directory.
-
-        Its checkpoints are cosigned as long as the witness is there.
+        One log has the name of another host's, and the journal has no directory.  The writers of
+        three were killed an hour ago.  The host was down for three days, so that retention waits
+        for a person, however little is to be deleted.
         """
         place = self.place / "damaged"
         path = write_log(place / "changed", "changed@damaged", at=self.now - DAY / 24).active
@@ -277,6 +277,7 @@ class Site:
             place / "old", "old@damaged", segments=4, days=1, records=2, at=self.now - 9 * DAY
         )
         names = ("changed", "sound", "twice", "taken", "old")
+        self._run_retention(place / "state", [place / name for name in names])
         listed = ", ".join(f"'{place}/{name}'" for name in names)
         return self._agent(
             "damaged",
@@ -287,6 +288,14 @@ class Site:
             "[retention]\ncompress_after = '1d'\ndelete_after = '2d'\nevery = '1s'\n"
             f"[evidence]\npolicy = '{place}/trust.policy'\ncheckpoint_every = '1s'\n",
         )
+
+    def _run_retention(self, state_dir: Path, directories: list[Path]) -> None:
+        """Leave what a run of three days ago has left, before the host was started again."""
+        state_dir.mkdir(mode=0o700)
+        before = RunStore(state_dir, lambda: BootClock("the boot before", DAY))
+        policy = RetentionPolicy(compress_after=DAY, delete_after=2 * DAY)
+        for directory in directories:
+            before.save(directory, self.now - 3 * DAY, policy, ["main"], {})
 
     def _late_agent(self) -> Process:
         """Old records; one sink and the archive are down, the other sink shows nothing it has.
@@ -337,41 +346,55 @@ class Site:
         return witness
 
     def _start_agents(self) -> None:
-        place = self.place / "damaged"
-        init = ("evidence", "init", "--config", place / "config.toml", "--origin", "a.example/h1")
-        (place / "trust.policy").write_text("quorum none\n")
-        keys = auditctl(*init)
-        (self.place / "witness/logs").write_text(auditctl(*init, "--for-witness"))
+        self._cut_off()
         self.witness.start("/metrics")
-        [line] = re.findall(r"^witness \S+ (\S+ \S+)$", self.witness.said(), re.MULTILINE)
-        (place / "trust.policy").write_text(f"{keys}witness w1 {line}\nquorum w1\n")
         for agent in (self.damaged, self.late):
             agent.start("/healthz")
 
-
-def _ended(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait(60)
+    def _cut_off(self) -> None:
+        """The witness has last cosigned for the damaged host two hours ago: no way leads to it."""
+        place, config = self.place / "damaged", self.place / "damaged/config.toml"
+        (place / "trust.policy").write_text("quorum none\n")
+        keys = auditctl("evidence", "init", "--config", config, "--origin", "a.example/h1")
+        logs = auditctl("evidence", "init", "--config", config, "--for-witness")
+        (self.place / "witness/logs").write_text(logs)
+        auditctl("evidence", "sign", "--config", config)
+        signer, state = open_state(self.place / "witness/state", "witness.example/w1")
+        witness, at = Witness(signer, state, WitnessedLogs(logs)), self.now - DAY / 12
+        for path in (place / "state/proofs").glob("*/checkpoints"):
+            file = CheckpointFile(path)
+            assert file.newest is not None
+            note = file.newest.note
+            reply = witness.add_checkpoint(request_body(0, [], note), int(at.timestamp()))
+            assert reply.status == 200, reply
+            cosigned = Note.parse(note.text + b"\n" + reply.body)
+            file.append(note.with_signatures(cosigned.signatures), at)
+        state.close()
+        nowhere = f"{keys}witness w1 {signer.cosigner} http://127.0.0.1:9\nquorum w1\n"
+        (place / "trust.policy").write_text(nowhere)
 
 
 @dataclasses.dataclass
 class Heard:
     """The notifications of the Alertmanager.
 
+    slow     the instance whose disk is slow: on a busy machine that of any other is, too
     told     the receivers of each alert
     starts   when each alert began, by its name and its labels
     lapses   how often an instance was not scraped for a moment and then again
     """
 
     unmountable: str = ""
+    slow: str = ""
     told: dict[str, set[str]] = dataclasses.field(default_factory=dict)
     starts: dict[str, dict[str, set[str]]] = dataclasses.field(default_factory=dict)
     lapses: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def hear(self, request: Request) -> Response:
         for alert in json.loads(request.data)["alerts"]:
-            if alert["status"] == "firing":
-                name = alert["labels"]["alertname"]
+            name = alert["labels"]["alertname"]
+            is_other = name == "AuditSyncSlow" and alert["labels"]["instance"] != self.slow
+            if alert["status"] == "firing" and not is_other:
                 starts = self.starts.setdefault(name, {})
                 starts.setdefault(json.dumps(alert["labels"]), set()).add(alert["startsAt"])
                 self.told.setdefault(name, set()).add(request.path)
@@ -387,6 +410,7 @@ def heard(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
 
     with ExitStack() as stack:
         site = Site(place, stack)
+        heard.slow = f"127.0.0.1:{site.slow.services['queen'].port}"
         server = stack.enter_context(HTTPServer())
         server.expect_request(re.compile("/.*")).respond_with_handler(heard.hear)
         webhook = server.url_for("").rstrip("/")
@@ -406,8 +430,8 @@ def heard(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
                 pytest.fail(f"told to nobody: {sorted(names - heard.told.keys())}")
 
         # An increase is seen by who has seen the counter before.
-        eventually(lambda: len(prometheus.query(COUNTERS)) == 5, "every counter is scraped")
-        eventually(lambda: len(prometheus.query("up == 1")) == 8, "everything is scraped")
+        eventually(lambda: len(prometheus.query(COUNTERS)) == 6, "every counter is scraped")
+        eventually(lambda: len(prometheus.query("up == 1")) == 9, "everything is scraped")
         begun = time.monotonic()
         for cause in (site.fill_disk, site.move_segment_away, site.refuse_configuration):
             cause()
@@ -416,11 +440,7 @@ def heard(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
         site.kill_workers()
         site.spoil_model()
         wait_for({"HighRestartRate", "CircuitBreakerActive"})
-        site.slow_disk()
-        eventually(lambda: prometheus.query(WITNESSED), "it is witnessed")
-        site.witness.stop()
         wait_for(expected - LAST)
-        site.witness.start("/metrics")
         site.damaged.stop(signal.SIGKILL)
         site.other.services["queen"].stop(signal.SIGKILL)
         wait_for(expected)
@@ -430,7 +450,6 @@ def heard(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
         yield heard
 
 
-WITNESSED: Final = 'auditlog_evidence_witnessed_timestamp_seconds{log="sound@damaged"}'
 COUNTERS: Final = """
     auditlog_writer_refused_records_total or auditlog_agent_reloads_total{result="failure"}
 """
@@ -438,15 +457,8 @@ OF_DISKS: Final = {
     *("AuditSpaceLow", "AuditSpaceCritical", "AuditWriterStalled", "LowDiskSpace", "LowMemory"),
 }
 """Alerts that need a small disk, or another /proc/meminfo, to be mounted."""
-LAST: Final = {"AuditAgentDown", "AuditHostSilent", "ServiceDown"}
+LAST: Final = {"AuditAgentDown", "ServiceDown"}
 """Alerts whose faults end what the others need."""
-
-
-SHORTENED: Final = {
-    *("AuditHostSilent", "AuditLogSilent", "AuditNotWitnessed", "AuditRetentionOverdue"),
-    "AuditSyncSlow",
-}
-"""Alerts with a limit of seconds here, which a busy machine exceeds now and then by itself."""
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -457,7 +469,7 @@ def test_fires_for_a_real_fault(name: str, heard: Heard) -> None:
     assert heard.told[name] == {"/slack-and-mail" if critical else "/slack"}
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if name not in SHORTENED])
+@pytest.mark.parametrize("name", RULES)
 def test_fires_once_while_its_cause_stands(name: str, heard: Heard) -> None:
     """An alert that ends and begins again is told with another beginning.
 
