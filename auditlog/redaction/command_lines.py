@@ -3,7 +3,8 @@
     curl -u alice:hunter22x https://x     mysql -phunter22x     tool --password hunter22x
 
 A long option is judged by its name, as any key is.  What short options mean depends on the program,
-so the table below says it.  The same rules judge a text and a list of arguments.
+so the table below says it.  A program may start another, as docker exec does, or a command line in
+quotes.  The same rules judge a text and a list of arguments.
 
 Invariants (tests of the same name in tests/auditlog/redaction/test_command_lines.py):
   alike    a command line and the list of its arguments lose the same secrets
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Final
 
 from auditlog.redaction.key_meaning import Meaning
@@ -25,6 +25,7 @@ __all__ = ["Token", "find_in_command_line", "secret_arguments"]
 Token = tuple[int, int, str]
 """Where a word of the command line starts and ends, and the word without quotes."""
 
+_NAME: Final = re.compile(r"(?<![\w.-])[\w.-]++(?=[\s\"'])")
 _WORD: Final = re.compile(r"\"([^\"]{0,4096})\"|'([^']{0,4096})'|[^\s|;&]{1,4096}")
 _FLAG: Final = re.compile(r"(?<![^\s\"'(])-{1,2}([A-Za-z][\w.-]{1,63})[ \t]{1,4}(?=[^\s-])")
 _OPTION: Final = re.compile(r"--?([A-Za-z][\w.-]{1,63})")
@@ -59,7 +60,8 @@ _PROGRAMS: Final[dict[str, dict[str, str]]] = {
     "openssl": {"-passin": "pass", "-passout": "pass", "-pass": "pass", "-k": "next",
                 "-password": "pass", "-passwd": "next"},
     "smbclient": {"-U": "percent"}, "rpcclient": {"-U": "percent"}, "winexe": {"-U": "percent"},
-    "net": {"-U": "percent"}, "mount.cifs": {}, "wmic": {},
+    "net": {"-U": "percent"}, "rclone": {}, "rabbitmqctl": {}, "sqlplus": {}, "vault": {},
+    "wpa_passphrase": {},
     "plink": {"-pw": "next"}, "pscp": {"-pw": "next"}, "psftp": {"-pw": "next"},
     "putty": {"-pw": "next"}, "kitty": {"-pw": "next"},
     "snmpget": {"-A": "next", "-X": "next", "-c": "next"},
@@ -67,32 +69,32 @@ _PROGRAMS: Final[dict[str, dict[str, str]]] = {
     "ipmitool": {"-P": "both"}, "xfreerdp": {"/p": "colon"}, "rdesktop": {"-p": "both"},
     "htpasswd": {"-b": "last", "-nb": "last", "-bn": "last", "-cb": "last", "-bc": "last",
                  "-nbB": "last", "-Bbn": "last", "-bB": "last"},
-    "rclone": {}, "restic": {}, "ftp": {}, "lftp": {"-u": "comma"}, "ncftp": {"-p": "both"},
+    "lftp": {"-u": "comma"}, "ncftp": {"-p": "both"},
     "amqp-publish": {"--password": "next"}, "mosquitto_pub": {"-P": "both", "--pw": "next"},
     "mosquitto_sub": {"-P": "both", "--pw": "next"}, "rabbitmqadmin": {"-p": "next"},
     "psexec": {"-p": "next"}, "hydra": {"-p": "next"}, "crackmapexec": {"-p": "next"},
-    "kafkacat": {}, "vault": {}, "gh": {}, "npm": {}, "pip": {}, "echo": {}, "printf": {},
-    "usermod": {"-p": "next"}, "useradd": {"-p": "next"}, "sqlplus": {}, "rabbitmqctl": {},
-    "nmcli": {}, "wpa_passphrase": {}, "vncpasswd": {}, "sc": {}, "kinit": {}, "keytool": {},
+    "usermod": {"-p": "next"}, "useradd": {"-p": "next"},
 }  # fmt: skip
-# Programs that take a secret as a positional argument: preceding words, and its position.
-_PLAIN: Final[tuple[tuple[tuple[str, ...], int], ...]] = (
-    (("net", "user"), 3),
-    (("rabbitmqctl", "add_user"), 3),
-    (("rabbitmqctl", "change_password"), 3),
-    (("vault", "login"), 2),
-    (("redis-cli", "auth"), 2),
-    (("redis-cli", "auth"), 3),  # after a user's name
-    (("wpa_passphrase",), 2),
-    (("rclone", "obscure"), 2),
-)
-
-
-@cache
-def _program() -> re.Pattern[str]:
-    """Return the pattern of a known program's name; compiling takes milliseconds, and few need it."""
-    names = "|".join(re.escape(name) for name in sorted(_PROGRAMS, key=len)[::-1])
-    return re.compile(rf"(?<![\w.-])({names})(?:\.exe)?(?=[\s\"'])")
+_BEGINNINGS: Final[dict[str, dict[str, dict[str, str]]]] = {
+    name: {
+        beginning: {option: how for option, how in options.items() if option[:2] == beginning}
+        for beginning in {option[:2] for option in options}
+    }
+    for name, options in _PROGRAMS.items()
+}
+"""The options of each program by their first two characters."""
+# Programs that take a secret as a positional argument: the subcommand, and how far behind it.
+_PLAIN: Final[dict[str, tuple[tuple[str, int], ...]]] = {
+    "net": (("user", 2),),
+    "rabbitmqctl": (("add_user", 2), ("change_password", 2)),
+    "vault": (("login", 1),),
+    "redis-cli": (("auth", 1), ("auth", 2)),  # perhaps after a user's name
+    "wpa_passphrase": (("", 2),),
+    "rclone": (("obscure", 1),),
+}
+_MARKS: Final = {"user": ":", "percent": "%", "comma": ","}
+_MOST_PROGRAMS: Final = 4
+"""Programs of one command line that are looked at, so that a hostile one costs little more."""
 
 
 def find_in_command_line(
@@ -112,22 +114,43 @@ def find_in_command_line(
                     hits.append((start, end, found.kind))
     if " -" not in text and "net " not in lowered and "login" not in lowered and "auth" not in lowered and "rabbit" not in lowered and "/p" not in text and "sqlplus" not in lowered and "wpa_" not in lowered and "rclone" not in lowered:  # fmt: skip
         return
-    end = 0
-    for program in _program().finditer(text):
-        if program.start() < end:
+    _find_of_programs(text, 0, len(text), hits, None)
+
+
+def _find_of_programs(
+    text: str, start: int, stop: int, hits: list[tuple[int, int, str]], around: list[int] | None
+) -> None:
+    """Add the secrets of the command lines between two places of a text.
+
+    ``around`` has how many programs of a command line around them are still looked at.
+    """
+    end = start
+    for program in _NAME.finditer(text, start, stop):
+        name = program[0].removesuffix(".exe")
+        if name not in _PROGRAMS or program.start() < end:
             continue
+        left = [_MOST_PROGRAMS] if around is None else around
+        if not left[0]:
+            return
         tokens: list[Token] = []
         end = program.start()
-        for word in _WORD.finditer(text, program.start()):
+        for word in _WORD.finditer(text, end, stop):
             between = text[end : word.start()]
-            if len(tokens) >= 64 or (tokens and any(c in "|;&\n" for c in between)):
+            if len(tokens) >= 64:
+                break
+            if between not in ("", " ") and any(c in "|;&\n" for c in between):
                 break
             tokens.append(_inner(word))
             end = word.end()
+        # The first word may have a quote or ".exe" after the name.
+        words = [name, *(word for _, _, word in tokens[1:])]
         hits += [
-            (tokens[index][0] + start, tokens[index][0] + stop, "command_line")
-            for index, start, stop in _of_program(program[1], [token[2] for token in tokens])
+            (tokens[index][0] + first, tokens[index][0] + last, "command_line")
+            for index, first, last in _of_programs(words, left)
         ]
+        for first, last, inner in tokens:
+            if " " in inner:
+                _find_of_programs(text, first, last, hits, left)
 
 
 def secret_arguments(
@@ -143,13 +166,7 @@ def secret_arguments(
         value = words[index + 1]
         if kind is not None and not value.startswith("--") and _is_value(value, kind):
             found.append((index + 1, 0, len(value), kind.kind))
-    for index, word in enumerate(words[:64]):
-        name = word.rpartition("/")[2].removesuffix(".exe")
-        if name in _PROGRAMS:
-            found += [
-                (index + place, start, end, "command_line")
-                for place, start, end in _of_program(name, words[index : index + 256])
-            ]
+    found += [(*secret, "command_line") for secret in _of_programs(words, [_MOST_PROGRAMS])]
     return found
 
 
@@ -168,47 +185,84 @@ def _is_value(value: str, found: Meaning) -> bool:
 
 
 def _inner(word: re.Match[str]) -> Token:
-    for group in (1, 2):
-        if word[group] is not None:
-            return word.start(group), word.end(group), word[group]
-    return word.start(), word.end(), word[0]
+    group = word.lastindex or 0
+    return *word.span(group), word[group]
+
+
+def _of_programs(words: Sequence[str], left: list[int]) -> list[tuple[int, int, int]]:
+    """(index, start, end) of the secrets of each program among the words: one may start another.
+
+    ``left`` has how many programs may be looked at, and then how many are left.
+    """
+    found: list[tuple[int, int, int]] = []
+    for index, word in enumerate(words[:64]):
+        name = word.rpartition("/")[2].strip("\\\"'$(").removesuffix(".exe")
+        if name in _PROGRAMS:
+            found += [
+                (index + place, start, end)
+                for place, start, end in _of_program(name, words[index : index + 256])
+            ]
+            left[0] -= 1
+            if not left[0]:
+                break
+    return found
 
 
 def _of_program(name: str, words: Sequence[str]) -> list[tuple[int, int, int]]:
     """(index, start, end) of the secrets in the program's words, the first being its name."""
-    found: list[tuple[int, int, int]] = []
-    for before, place in _PLAIN:
-        if name == before[0] and place < len(words):
-            given = tuple(word.lower() for word in words[1 : len(before)])
-            if given == before[1:] and not words[place].startswith(("/", "-", "*", "token=")):
-                found.append((place, 0, len(words[place])))
-    if name == "sqlplus":
-        for index, word in enumerate(words[1:3], 1):
-            slash, at = word.find("/"), word.find("@")
-            if slash > 0 and not word.startswith("-"):
-                found.append((index, slash + 1, at if at > slash else len(word)))
-    options = _PROGRAMS[name]
+    found: set[tuple[int, int, int]] = set()
+    for subcommand, distance in _PLAIN.get(name, ()):
+        behind = _place_of(subcommand, words) if subcommand else 0
+        if behind is not None and behind + distance < len(words):
+            place = behind + distance
+            if not words[place].startswith(("/", "-", "*", "token=")):
+                found.add((place, 0, len(words[place])))
+    if name == "sqlplus" and (place := _place_of_logon(words)) < len(words):
+        slash, at = words[place].find("/"), words[place].find("@")
+        if slash > 0 and not 0 <= at < slash:
+            found.add((place, slash + 1, at if at > slash else len(words[place])))
+    options, beginnings = _PROGRAMS[name], _BEGINNINGS[name]
     login = "login" in words[:4]
     for index, word in enumerate(words[1:], 1):
         how = options.get(word)
-        following = words[index + 1] if index + 1 < len(words) else ""
         if how is None:
-            found += _glued(index, word, options)
-        elif how in ("next", "both") or (how == "login" and login):
-            if following and not following.startswith("--"):
-                found.append((index + 1, 0, len(following)))
-        elif how in ("user", "percent", "comma"):
-            mark = {"user": ":", "percent": "%", "comma": ","}[how]
+            if (alike := beginnings.get(word[:2])) is not None:
+                found.update(_glued(index, word, alike))
+            continue
+        following = words[index + 1] if index + 1 < len(words) else ""
+        if (mark := _MARKS.get(how)) is not None:
             at = following.find(mark)
             if at > 0 or (at == 0 and how == "user"):
-                found.append((index + 1, at + 1, len(following)))
+                found.add((index + 1, at + 1, len(following)))
+        elif how in ("next", "both") or (how == "login" and login):
+            if following and not following.startswith("--"):
+                found.add((index + 1, 0, len(following)))
         elif how == "cookie" and "=" in following:
-            found.append((index + 1, following.index("=") + 1, len(following)))
+            found.add((index + 1, following.index("=") + 1, len(following)))
         elif how == "pass" and following.startswith("pass:"):
-            found.append((index + 1, 5, len(following)))
-        elif how == "last" and len(words) > index + 1:
-            found.append((len(words) - 1, 0, len(words[-1])))
+            found.add((index + 1, 5, len(following)))
+        elif how == "last" and following:
+            found.add((len(words) - 1, 0, len(words[-1])))
     return [(i, s, e) for i, s, e in found if s < e and not is_redacted(words[i][s:e])]
+
+
+def _place_of(subcommand: str, words: Sequence[str]) -> int | None:
+    """Return where the subcommand stands behind the program's options and their values."""
+    for place, word in enumerate(words[1:16], 1):
+        before = words[place - 1]
+        if word.lower() == subcommand and before != "-h":  # a host may have its name
+            return place
+        if not word.startswith("-") and not before.startswith("-"):
+            return None
+    return None
+
+
+def _place_of_logon(words: Sequence[str]) -> int:
+    """Return where SQL*Plus expects user/password, which may be the end of the words."""
+    place = 1
+    while place < len(words) and words[place].startswith("-"):
+        place += 2 if words[place].upper() in ("-C", "-M", "-R") else 1
+    return place
 
 
 def _glued(index: int, word: str, options: dict[str, str]) -> list[tuple[int, int, int]]:

@@ -83,7 +83,7 @@ RULES: Final[tuple[RedactionRule, ...]] = (
     RedactionRule("basic", "headers", "Basic with user:password in base64", False),
     RedactionRule("encoded_credentials", "formats", "user:password in base64, standing alone", False),
     RedactionRule("spoken", "pairs", "codes in sentences, such as \"your code is 482913\"", False),
-    RedactionRule("command_line", "commands", "options such as curl -u, mysql -p, sshpass -p and those of 60 more programs", False),
+    RedactionRule("command_line", "commands", "options such as curl -u, mysql -p, sshpass -p and those of 80 more programs", False),
     RedactionRule("private_key", "private_keys", "private keys", True),
     RedactionRule("jwt", "formats", "JSON Web Tokens", True),
     RedactionRule("random_40", "formats", "40 random characters: AWS secret keys and others", True),

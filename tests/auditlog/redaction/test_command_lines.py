@@ -69,11 +69,21 @@ def _in_arguments(words: list[str]) -> set[str]:
         "wpa_passphrase home hunter33y", "rclone obscure hunter33y",
         # between a slash and an at sign
         "sqlplus bob/hunter33y", "sqlplus b/hunter33y@db", "sqlplus -S bob/hunter33y@db @sql/report.sql",
+        "sqlplus bob/hunter33y@//host:1521/x", "sqlplus -S -L bob/hunter33y@db",
+        "sqlplus -s -R 3 bob/hunter33y", "sqlplus -m 'HTML ON' -C 12.2 bob/hunter33y@db",
         # an option that any program may have
         "tool --pin 471133", "tool --password 471133", "tool -pass hunter33y -v", "tool --passwords hunter33y",
         "tool --password 'hunter33y' -v", 'tool --password "hunter33y" -v', "tool --prompt hunter33y",
         # after a subcommand within the first four words
         "docker login -u bob -p hunter33y r", "docker --config dir login -p hunter33y",
+        # a subcommand behind options and their values; a host may be called as it is
+        "redis-cli -h cache auth hunter33y", "redis-cli --tls -p 6379 -h cache AUTH hunter33y",
+        "redis-cli -h auth auth hunter33y", f"redis-cli {'-x ' * 14}auth hunter33y",
+        "rabbitmqctl -q -n rabbit@a add_user bob hunter33y",
+        # a program that another one starts
+        "docker exec db mysql -phunter33y app", "docker exec db /usr/bin/mysql.exe -phunter33y app",
+        "docker exec inner docker login -u bob -p hunter33y", "podman run mongo mongosh -p hunter33y",
+        "sudo mysql -phunter33y", "ssh host mysql -phunter33y", "echo mysql -phunter33y",
         # a program later in the line, after one that is an argument
         "docker pull mysql -q; curl -u bob:hunter33y https://x",
     ],
@@ -105,16 +115,59 @@ def test_the_user_before_the_password_of_redis_may_be_hidden_with_it() -> None:
         "plink -pw --help", "vault login", "vault login -method=oidc", "wpa_passphrase home", "htpasswd -nb",
         # a user without a password, a file of cookies, a variable's name
         "curl -u bob https://x", "curl -ubob https://x", "curl -b cookies.txt https://x",
+        "curl --url=https://x:8080", "curl --cookie=a:b", "xfreerdp /port:3389 /v:host",
         "smbclient //h/s -U %USERNAME%", "openssl rsa -passin env:PASSWORD -in key.pem",
         # no user before the slash
-        "sqlplus /nolog -S", "sqlplus bob@db -S", "sqlplus -S/x",
+        "sqlplus /nolog -S", "sqlplus bob@db -S", "sqlplus -S/x", "sqlplus bob@//host/x", "sqlplus -R 3",
+        "sqlplus -S bob@db @sql/report.sql", "sqlplus bob@db sql/report", "sqlplus -R",
+        "sqlplus -S @sql/report.sql",
         # the subcommand is another one
-        "docker run -p 80:80 login", "docker run -p a=b:80 x",
+        "docker run -p 80:80 login", "docker run -p a=b:80 x", "redis-cli -h cache get auth x",
+        "redis-cli -h auth ping", "redis-cli get auth", "rabbitmqctl status add_user bob x",
+        f"redis-cli {'-x ' * 15}auth x",
+        # a program that another one starts takes no secret so
+        "docker run -p 80:80 mysql -u root", "docker exec db mysql -h host -P 3306",
     ],
 )  # fmt: skip
 def test_a_command_line_without_a_secret_has_none(line: str) -> None:
     assert _in_text(line) == set()
     assert _in_arguments(shlex.split(line)) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "secrets"),
+    [
+        ('docker exec db sh -c "mysql -phunter33y app"', {"hunter33y"}),
+        ("docker exec db sh -c 'mysql -phunter33y app'", {"hunter33y"}),
+        ("""docker exec a sh -c "docker exec b sh -c 'mysql -phunter33y app'" x""", {"hunter33y"}),
+        ("docker exec db sh -c 'cd x; mysql -phunter33y app | tee y'", {"hunter33y"}),
+        ("mysql -e 'curl -u bob:hunter33y x' -phunter44z", {"hunter33y", "hunter44z"}),
+        ("docker exec db sh -c 'mysql -p -u bob'", set()),
+        # cut short, in a string of JSON, or in a shell's parentheses: to the end of the word
+        ('docker exec db sh -c "mysql -phunter33y', {"hunter33y"}),
+        (r"docker exec db sh -c \"mysql -phunter33y app\"", {"hunter33y"}),
+        ("docker exec db $(mysql -phunter33y app)", {"hunter33y"}),
+    ],
+)
+def test_a_command_line_in_quotes_is_one_by_itself(line: str, secrets: set[str]) -> None:
+    assert _in_text(line) == secrets
+
+
+def test_the_first_four_programs_of_a_command_line_are_looked_at() -> None:
+    for others, found in ((3, {"hunter33y"}), (4, set())):
+        line = f"{'docker ' * others}mysql -phunter33y"
+        assert _in_text(line) == _in_arguments(line.split()) == found
+
+
+@pytest.mark.parametrize("mark", ["'", '"'])
+def test_the_first_four_programs_of_a_command_line_are_looked_at_in_quotes_too(mark: str) -> None:
+    """Each of them a command line by itself, in the same quotes or in others."""
+    for others, found in ((2, {"hunter33y"}), (3, set())):
+        lines = f"{'docker x; ' * others}mysql -phunter33y x"
+        assert _in_text(f"docker {mark}{lines}{mark}") == found
+        lines = f"{mark}docker x{mark} " * others
+        assert _in_text(f"docker {lines} {mark}mysql -phunter33y x{mark}") == found
+    assert _in_text(f"docker {mark}docker x{mark}; " * 9 + "mysql -phunter33y") == {"hunter33y"}
 
 
 def test_an_option_before_a_pipe_has_no_value() -> None:
