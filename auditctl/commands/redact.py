@@ -18,6 +18,7 @@ from auditctl.output import render
 from auditlog.errors import InvalidEvent, RecordTooLarge
 from auditlog.reading.inventory import STATE_DIRECTORY
 from auditlog.redaction.installation_key import InstallationKey
+from auditlog.redaction.number_spelling import with_numbers_of
 from auditlog.redaction.policy import Policy
 from auditlog.redaction.redactor import Redactor
 from auditlog.redaction.rules import CLASSES, table
@@ -154,7 +155,8 @@ def _redacted(redactor: Redactor, line: bytes, number: int) -> tuple[str, _Place
             cleaned = redactor.clean(parsed, f"line {number}")
             if cleaned == parsed:
                 return text, {}
-            return orjson.dumps(cleaned).decode(), _members(redactor.policy, parsed, cleaned)
+            written = with_numbers_of(text, cleaned).decode()
+            return written, _members(redactor.policy, parsed, cleaned)
         return redactor.text(text, f"line {number}"), _columns(redactor.policy, text)
     except (InvalidEvent, RecordTooLarge) as error:
         render.say(f"auditctl: {error}")

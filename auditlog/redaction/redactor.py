@@ -29,6 +29,7 @@ from auditlog.errors import InvalidEvent, RecordTooLarge
 from auditlog.format.record import MAX_RECORD_BYTES
 from auditlog.redaction.key_meaning import Meaning, meaning
 from auditlog.redaction.looks import is_fact, is_redacted
+from auditlog.redaction.number_spelling import with_numbers_of
 from auditlog.redaction.pairs import NAMING
 from auditlog.redaction.policy import Policy
 from auditlog.redaction.rules import NO_DERIVATIVE, OPTIONAL_CLASSES
@@ -404,7 +405,7 @@ def _redact_json(text: str, around: TextRedactor) -> str:
         cleaned = inner.clean(parsed, "")
     except (InvalidEvent, RecordTooLarge):
         return text
-    return text if cleaned == parsed else orjson.dumps(cleaned).decode()
+    return text if cleaned == parsed else with_numbers_of(text, cleaned).decode()
 
 
 def escape(text: str) -> str:

@@ -30,6 +30,7 @@ import orjson
 from auditlog.errors import InvalidEvent
 from auditlog.format.foreign_files import EARLIEST, instant_of, value_at
 from auditlog.format.record import format_timestamp
+from auditlog.redaction.number_spelling import with_numbers_of
 from auditlog.redaction.redactor import Redactor
 from shippers.item import Document, content_id
 
@@ -157,11 +158,12 @@ def _redacted(
         text = content.decode("utf-8", "backslashreplace")
         cleaned = redactor.text(text, "the line")
         return content if cleaned == text else cleaned.encode(), None
+    text = content.decode()
     made = redactor.clean(value, "the line")
     # A name may stand there twice: then only the last one is in the object.
-    if made == value and not redactor.explain(content.decode()):
+    if made == value and not redactor.explain(text):
         return content, value
-    return orjson.dumps(made), made
+    return with_numbers_of(text, made), made
 
 
 def _parse(content: bytes, line: Line) -> tuple[dict[str, Any] | None, str, str]:

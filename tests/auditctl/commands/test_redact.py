@@ -31,6 +31,16 @@ def test_every_line_is_printed_as_it_would_be_recorded(
     ]
 
 
+def test_a_number_beside_a_secret_keeps_its_digits(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    file = tmp_path / "app.ndjson"
+    file.write_text('{"pin":4711,"n":18446744073709551616,"x":[1.50]}\n')
+    assert (
+        run("redact", file).out == '{"pin":"[redacted:pin]","n":18446744073709551616,"x":[1.50]}\n'
+    )
+
+
 def test_explain_names_the_rule(run: Callable[..., Result], tmp_path: Path) -> None:
     result = run("redact", _file(tmp_path), "--explain")
     assert result.err.splitlines() == [

@@ -312,6 +312,20 @@ def test_redacted(content: bytes) -> None:
         assert found["pool"] == "a"
 
 
+@pytest.mark.parametrize(
+    "number",
+    [b"18446744073709551616", b"-9223372036854775809", b"0.10000000000000000555", b"1.50", b"1E5"],
+)
+def test_redacted_but_for_its_numbers(number: bytes) -> None:
+    """A parser makes another number of each, or another spelling."""
+    line = (
+        b'{"n":%b,"password":"SECRET","deep":[[{"k":%b}],%b],'
+        b'"text":"{\\"changes\\":[{\\"new\\":\\"SECRET\\",\\"field\\":\\"password\\"}],\\"n\\":%b}"}'
+    ) % (number, number, number, number)
+    made, _, _ = document(line.replace(b"SECRET", b"hunter33y"), REDACTING)
+    assert made.line.endswith(line.replace(b"SECRET", b"[redacted:password]")[1:] + b"\n")
+
+
 @given(value=members)
 def test_a_line_without_a_secret_stays_byte_for_byte(value: dict[str, Any]) -> None:
     content = orjson.dumps(value)
