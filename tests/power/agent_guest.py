@@ -128,7 +128,7 @@ def unequal_forms() -> Iterator[str]:
     """Where both forms of a segment are there, the compressed one is the plain one."""
     for segment in (each for segments in scan(AUDIT).logs.values() for each in segments):
         if len(segment.forms) > 1:
-            with zstandard.open(segment.form_path("zst")) as compressed:
+            with zstandard.open(segment.form_path(".zst")) as compressed:
                 if compressed.read() != segment.form_path("").read_bytes():
                     yield f"the forms of {segment.name} differ"
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from tests.power.__main__ import CACHE
 from tests.power.cuts import Cuts, Series
@@ -122,6 +123,19 @@ def lose_quarantine(disk: Path) -> None:
     path.write_bytes(b"".join(lines))
 
 
+def have_two_forms(disk: Path) -> None:
+    """As it is while retention compresses."""
+    path = min((disk / "audit").glob("queen-rbee@vm*.ndjson"))
+    compressed = path.with_name(f"{path.name}.zst")
+    compressed.write_bytes(zstandard.compress(path.read_bytes()))
+
+
+def change_a_form(disk: Path) -> None:
+    have_two_forms(disk)
+    path = min((disk / "audit").glob("queen-rbee@vm*.ndjson"))
+    path.write_bytes(path.read_bytes().replace(b"pool.drained", b"pool.dropped", 1))
+
+
 def lose_a_segment(disk: Path) -> None:
     sorted((disk / "audit").glob("queen-rbee@vm*"))[-2].unlink()
 
@@ -133,6 +147,7 @@ def lose_a_segment(disk: Path) -> None:
         (lose_tombstones, "missing_segment"),
         (lose_quarantine, "quarantine lacks"),
         (lose_a_segment, "missing"),
+        (change_a_form, "the forms of"),
     ],
 )
 def test_a_disk_that_lost_something_is_called_damaged(
@@ -143,6 +158,15 @@ def test_a_disk_that_lost_something_is_called_damaged(
     loss(disk)
     damages = [line for line in look(disk) if line.startswith("DAMAGED")]
     assert any(words in line for line in damages), damages
+
+
+def test_a_segment_in_two_equal_forms_is_sound(
+    killed: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    shutil.copytree(killed[0], disk)
+    have_two_forms(disk)
+    assert not [line for line in look(disk) if line.startswith("DAMAGED")]
 
 
 def write_disk_log(path: Path, count: int, *entries: tuple[int, int, bytes]) -> None:
