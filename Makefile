@@ -54,7 +54,7 @@ test-operations: $(STAMP) ## the tests of deploy/ and examples/rbee: Prometheus,
 	@$(BIN)/python -m pytest tests/operations $(ARGS)
 
 .PHONY: power
-power: $(STAMP) ## cut the power of virtual machines that write and ship, 200 times each; CUTS=12
+power: $(STAMP) ## cut the power of virtual machines, 200 that write and 30 that ship; CUTS=20
 	@$(BIN)/python -m tests.power $(or $(CUTS),200)
 
 .PHONY: dashboards

@@ -79,18 +79,19 @@ def look() -> int:
     open_log().close()
     report = auditlog.verify(AUDIT)
     say("VERIFIED" if report.ok else f"DAMAGED {[log.findings for log in report.logs]}")
-    last = 0
+    found = {}
     for record in auditlog.read(AUDIT, log_events=True):
         if record.log == LOG:
-            last = record.seq
+            found[record.seq] = record.hash
             say(f"FOUND {record.seq} {record.hash}")
     tombstones = [each for each in tombstones_in(scan(AUDIT).logs) if each.log == LOG]
     for seq, digest in rows(max((each.last_seq for each in tombstones), default=0)):
-        say(f"FOUND {seq} {digest}")
+        if found.get(seq) != digest:
+            say(f"FOUND {seq} {digest}")
     names = [path.name for path in AUDIT.iterdir()]
     compressed = sum(name.endswith(".zst") for name in names)
     say(f"COUNTS tombstones={len(tombstones)} compressed={compressed} shipped={len(rows(1 << 62))}")
-    return last
+    return max(found, default=0)
 
 
 def rows(through: int, log: str = LOG) -> list[tuple[int, str]]:

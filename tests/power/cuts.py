@@ -38,8 +38,10 @@ class Series:
     entries: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
     cuts: int = 0
-    looked_at: int = 0
+    replayed: int = 0
     dropped_writes: int = 0
+    lost: int = 0
+    doubled: int = 0
     waiting: list[Disk] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,10 +70,12 @@ class Series:
             _copy(self._before, path)
             _, dropped = replay_some(self._log, path, rng)
             self.dropped_writes += dropped
+            self.replayed += 1
             self.waiting.append(Disk(path, self.filesystem, self.program))
         if self.cuts % 2:
             _, dropped = replay_flushed(self._log, self._before)
             self.dropped_writes += dropped
+            self.replayed += 1
             self._before.replace(self.disk.image)
 
     def check_promises(self, words: Words) -> None:
@@ -79,6 +83,7 @@ class Series:
         self.check_disk(words)
         kept = words.found.items()
         lost = [int(seq) for seq, digest in self.acknowledged.items() if (seq, digest) not in kept]
+        self.lost = len(lost)
         assert not lost, f"{self.name}: {len(lost)} acknowledged records are gone, as {min(lost)}"
         gone = self.entries - words.entries
         assert not gone, f"{self.name}: gone from quarantine: {min(gone)}"
@@ -87,6 +92,9 @@ class Series:
 
     def check_disk(self, words: Words) -> None:
         """It is sound, and no two checkpoints of one size differ, whatever disk they were on."""
+        assert not words.damaged, f"{self.name}: {words.lines[-30:]}"
+        self.doubled += words.doubled
+        assert not words.doubled, f"{self.name}: {words.doubled} records are there twice"
         assert "VERIFIED" in words.single, f"{self.name}: {words.lines[-30:]}"
         for size, root in words.signed:
             first = self.signed.setdefault(size, root)
@@ -102,8 +110,8 @@ class Series:
 class Cuts:
     """The cuts of one machine with the disks of several series.
 
-    The power is cut once each agent's disk has up to ``most`` promises, after up to ``seconds``
-    more.
+    The power is cut once each disk has up to ``most`` promises, after up to ``seconds`` more.  The
+    machine's clock is ahead by ``clock_ahead`` seconds, one after the other in turn.
     """
 
     machine: Machine
@@ -111,12 +119,14 @@ class Cuts:
     rng: random.Random
     most: int
     seconds: float
+    clock_ahead: Sequence[float] = (0,)
+    boots: int = 0
 
     def cut(self) -> None:
         """Boot, look, write for a random time, and cut."""
         for each in self.series:
             each.keep_image()
-        session = self.machine.boot([each.disk for each in self.series])
+        session = self._boot([each.disk for each in self.series])
         pairs = list(zip(self.series, session.words, strict=True))
         try:
             self._wait(session, self.series, lambda words: "READY" in words.single)
@@ -131,19 +141,18 @@ class Cuts:
             assert not words.damaged, f"{each.name}: {words.lines[-30:]}"
             each.end_boot(words, self.rng)
 
-    def look(self, *, last: bool = False) -> None:
+    def look(self, *, last: bool = False, cold: bool = False) -> None:
         """Boot and only look at the disks of other instants; the ``last`` time, at all disks."""
         owners, disks = [], []
         for each in self.series:
             chosen = [each.disk._replace(log=None)] if last else []
             chosen += each.waiting
-            each.looked_at += len(each.waiting)
             each.waiting = []
             owners += [each] * len(chosen)
             disks += chosen
         if not disks:
             return
-        session = self.machine.look(disks)
+        session = self._boot(disks, look=True, cold=cold)
         try:
             self._wait(session, owners, lambda words: "DONE" in words.single)
         finally:
@@ -155,16 +164,25 @@ class Cuts:
                 owner.check_disk(words)
                 disk.image.unlink()
 
+    def _boot(self, disks: Sequence[Disk], *, look: bool = False, cold: bool = False) -> Session:
+        """Raises Unavailable where the machine does not boot."""
+        ahead = self.clock_ahead[self.boots % len(self.clock_ahead)]
+        session = self.machine.boot(disks, look=look, cold=cold, clock_ahead=ahead)
+        self.boots += 1
+        try:
+            session.wait_for("BOOTED")
+            drawn = session.random_numbers
+            assert not drawn & self.machine.random_numbers, "a boot repeats another one"
+        except BaseException:
+            session.cut()
+            raise
+        self.machine.random_numbers |= drawn
+        return session
+
     def _wait(
         self, session: Session, owners: Sequence[Series], reached: Callable[[Words], bool]
     ) -> None:
-        """Raises Unavailable where the machine does not boot."""
-
-        def booted() -> bool:
-            session.listen()
-            if not session.booted and not session.running:
-                raise Unavailable(f"the machine does not boot: {session.said}")
-            return session.booted
+        """Raises Unavailable where the machine cannot mount a file system."""
 
         def all_reached() -> bool:
             running = session.running
@@ -172,19 +190,14 @@ class Cuts:
             for owner, words in zip(owners, session.words, strict=True):
                 if "UNMOUNTABLE" in words.single and not owner.cuts:
                     raise Unavailable(f"the machine cannot mount {owner.filesystem}")
-                assert not words.damaged, f"{owner.name}: {words.lines[-30:]}"
             missing = [
                 f"{owner.name}: {words.lines[-30:]}"
                 for owner, words in zip(owners, session.words, strict=True)
-                if not reached(words)
+                if not reached(words) and not words.damaged
             ]
             assert running or not missing, f"it ended:\n{missing}\n{session.said}"
             return not missing
 
-        try:
-            eventually(booted, "it boots", _BOUND_SECONDS)
-        except AssertionError as error:
-            raise Unavailable(f"the machine does not boot: {error}") from error
         eventually(all_reached, ", ".join(owner.name for owner in owners), _BOUND_SECONDS)
 
 

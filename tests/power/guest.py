@@ -1,9 +1,14 @@
 """The first program of a virtual machine: has the guest program of each disk work on it.
 
-All disks are worked on at once; with the word "look" on the kernel's command line, each is only
-looked at, one after the other, since some of them may be copies of one.  What a guest program
-prints goes to the serial console behind its disk's name: "vda READY".  UNMOUNTABLE and FAILED say
-that a disk cannot be mounted and that its program ended with an error.
+It imports what the guest programs share, says WAITING, and waits for disks.  That is the moment at
+which the machine's memory is saved: no disk is attached, so no boot that goes on from there knows
+anything of one but what it reads itself.  The first disk holds the orders of the boot: the time,
+random bytes, and the file system and the guest program of each other disk.
+
+All disks are worked on at once; if the orders say "look", each is only looked at, one after the
+other, since some of them may be copies of one.  What a guest program prints goes to the serial
+console behind its disk's name: "vdb READY".  UNMOUNTABLE and FAILED say that a disk cannot be
+mounted and that its program ended with an error.
 
 Guest programs are forked, so that this slow machine imports only once what they share.
 """
@@ -12,28 +17,53 @@ from __future__ import annotations
 
 import fcntl
 import importlib
+import json
 import os
+import random
 import runpy
+import struct
 import subprocess
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 BUSYBOX = "/bin/busybox"
-SHARED = {
-    "writer": ("auditlog",),
-    "agent": (
-        *("auditlog", "auditctl.cli", "auditctl.commands.agent", "auditctl.agent.metrics_server"),
-        *("retention.schedule", "shippers.sinks.sqlite.sink"),
-    ),
-}
+SHARED = (
+    *("auditlog.writer.opening", "auditlog.reading.follow", "auditlog.reading.selection"),
+    *("auditlog.evidence.service", "auditctl.cli", "auditctl.commands.agent"),
+    *("auditctl.main", "auditctl.commands.evidence", "auditctl.agent.metrics_server"),
+    *("retention.schedule", "shippers.sinks.sqlite.sink", "cryptography.x509.verification"),
+)
+ORDERS = Path("/dev/vda")
+ORDERS_BYTES = 4096
 FORGET_DEVICES = 0x50009405  # BTRFS_IOC_FORGET_DEV
+ADD_ENTROPY = 0x40085203  # RNDADDENTROPY
+RESEED = 0x5207  # RNDRESEEDCRNG
 
 
 def say(text: str) -> None:
     os.write(1, text.encode() + b"\n")
+
+
+def wait_for_orders() -> Any:
+    """Return what the first disk says, as soon as the machine has one."""
+    while not ORDERS.exists():
+        Path("/sys/bus/pci/rescan").write_text("1")
+        time.sleep(0.05)
+    with ORDERS.open("rb") as disk:
+        return json.loads(disk.read(ORDERS_BYTES).rstrip(b"\0"))
+
+
+def start_randomness_anew(entropy: bytes) -> None:
+    """Mix in bytes of the host: every boot from a saved memory would draw the same numbers."""
+    added = struct.pack("ii", 8 * len(entropy), len(entropy)) + entropy
+    with Path("/dev/urandom").open("wb") as device:
+        fcntl.ioctl(device, ADD_ENTROPY, added)
+        fcntl.ioctl(device, RESEED)
+    random.seed()
 
 
 def mounted(name: str, filesystem: str) -> Path:
@@ -95,16 +125,20 @@ def work(disks: list[tuple[str, str, str]]) -> None:
 
 
 def main() -> None:
+    for module in SHARED:
+        importlib.import_module(module)
+    say("WAITING")
+    orders = wait_for_orders()
+    time.clock_settime(time.CLOCK_REALTIME, orders["clock_at"])
+    start_randomness_anew(bytes.fromhex(orders["entropy"]))
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    say(f"RANDOM {boot_id} {os.urandom(16).hex()} {random.getrandbits(128):032x}")
     say("BOOTED")
-    words = Path("/proc/cmdline").read_text().split()
-    [described] = [word.removeprefix("disks=") for word in words if word.startswith("disks=")]
     disks = []
-    for number, each in enumerate(described.split(",")):
+    for number, each in enumerate(orders["disks"], 1):
         filesystem, program = each.split(":")
         disks.append((f"vd{chr(ord('a') + number)}", filesystem, program))
-    for module in {each for *_, program in disks for each in SHARED[program]}:
-        importlib.import_module(module)
-    if "look" in words:
+    if orders["look"]:
         for disk in disks:
             look(*disk)
     else:

@@ -28,7 +28,7 @@ _PACKAGES: Final = (
     *("auditlog", "auditctl", "shippers", "retention", "orjson", "zstandard", "apscheduler"),
     *("click", "cryptography", "_cffi_backend", "prometheus_client", "tzlocal", "watchdog"),
 )
-_PROGRAMS: Final = ("guest.py", "writer_guest.py", "agent_guest.py")
+_PROGRAMS: Final = ("guest.py", "writer_guest.py", "unsynced_guest.py", "agent_guest.py")
 _INIT: Final = """#!/bin/busybox sh
 B=/bin/busybox
 $B mount -t proc proc /proc; $B mount -t sysfs sys /sys; $B mount -t devtmpfs dev /dev

@@ -13,16 +13,18 @@ import sqlite3
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from tests.power.__main__ import CACHE
+from tests.power.__main__ import CACHE, main
 from tests.power.cuts import Cuts, Series
 from tests.power.disk_log import replay_flushed, replay_some
 from tests.power.machine import FILESYSTEMS, Machine, Unavailable
+from tests.power.words import Words
 from tests.support.programs import not_run
 
 SECTOR = 512
@@ -31,17 +33,23 @@ FLUSH = 1
 
 @pytest.mark.timeout(4 * 1200)  # two boots, with two waits each
 def test_nothing_acknowledged_is_lost_when_the_power_is_cut(tmp_path: Path) -> None:
-    """Writers on every file system, and one with an agent beside it, in one machine."""
+    """Writers on every file system, and one with an agent beside it, in one machine.
+
+    The clock is set back between the two boots.  The last disk's writer never syncs, and so loses.
+    """
     try:
         machine = Machine.prepare(CACHE, tmp_path)
         series = [Series(tmp_path / f, "writer", f) for f in FILESYSTEMS]
         series.append(Series(tmp_path / "agent", "agent", "ext4", states=2))
-        cuts = Cuts(machine, series, random.Random(1), most=20, seconds=2)
+        series.append(Series(tmp_path / "unsynced", "unsynced", "xfs"))
+        cuts = Cuts(machine, series, random.Random(1), 20, 2, clock_ahead=(6 * 3600, 0))
         cuts.cut()
-        cuts.look(last=True)
+        with pytest.raises(AssertionError, match=r"^unsynced on xfs: \d+ acknowledged"):
+            cuts.look(last=True)
     except Unavailable as error:
         not_run("POWER", f"a machine that loses power: {error}")
     assert all(each.acknowledged for each in series)
+    assert [each.lost for each in series[:-1]] == [0] * 4
 
 
 def test_what_is_missing_for_a_machine_is_named(
@@ -124,7 +132,7 @@ def lose_quarantine(disk: Path) -> None:
 
 
 def have_two_forms(disk: Path) -> None:
-    """As it is while retention compresses."""
+    """Add a compressed form to a plain one, as retention has it while it compresses."""
     path = min((disk / "audit").glob("queen-rbee@vm*.ndjson"))
     compressed = path.with_name(f"{path.name}.zst")
     compressed.write_bytes(zstandard.compress(path.read_bytes()))
@@ -167,6 +175,32 @@ def test_a_segment_in_two_equal_forms_is_sound(
     shutil.copytree(killed[0], disk)
     have_two_forms(disk)
     assert not [line for line in look(disk) if line.startswith("DAMAGED")]
+
+
+def test_a_run_with_a_loss_fails_and_its_summary_tells_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Machine, "prepare", lambda *_: None)
+
+    def run(machine: Machine, place: Path, program: str, *others: object) -> Iterator[Series]:
+        for lost in (0, 3):
+            series = Series(place / str(lost), program, "ext4")
+            yield series
+            series.cuts += 1
+            series.acknowledged = {str(seq): "hash" for seq in range(10)}
+            words = Words()
+            for line in ("VERIFIED", *(f"FOUND {seq} hash" for seq in range(lost, 10))):
+                words.add(line)
+            series.check_promises(words)
+
+    monkeypatch.setattr("tests.power.__main__.run", run)
+    assert main(["2", "1", "writer"]) == 1
+    out, err = capsys.readouterr()
+    row = out.splitlines()[-1].split()
+    assert row == ["writer", "on", "ext4", "2", "0", "0", "20", "3", "0"]
+    assert "3 acknowledged records are gone" in err
+    assert list(tmp_path.glob("auditlog-power-*/3/disk.img")), "the disks are kept"
 
 
 def write_disk_log(path: Path, count: int, *entries: tuple[int, int, bytes]) -> None:

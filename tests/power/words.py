@@ -14,6 +14,7 @@ class Words:
     lines: list[str] = field(default_factory=list)
     single: set[str] = field(default_factory=set)
     damaged: bool = False
+    doubled: int = 0
     found: dict[str, str] = field(default_factory=dict)
     acknowledged: dict[str, str] = field(default_factory=dict)
     entries: set[str] = field(default_factory=set)
@@ -27,6 +28,7 @@ class Words:
             case [word]:
                 self.single.add(word)
             case ["FOUND", seq, digest]:
+                self.doubled += seq in self.found
                 self.found[seq] = digest
             case ["ACK", seq, digest]:
                 self.acknowledged[seq] = digest
