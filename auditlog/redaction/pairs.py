@@ -78,6 +78,8 @@ _CHARACTER: Final = (
 _UNQUOTED: Final = re.compile(f"(?:{_CHARACTER})++")
 _BEGINNING: Final = re.compile(f"(?:{_CHARACTER}){{1,64}}+")
 """Characters of a value that are judged; a value that is kept is searched again for pairs."""
+_JSON_NUMBER: Final = re.compile(r"-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?(?=[ \t]{0,8}[,}\]])")
+"""A number of JSON: a comma or bracket behind it does not belong to it, as to other values."""
 _FIRST_WORD: Final = re.compile(r"[^\s\"]{1,256}")
 _LINE: Final = re.compile(r"[^\r\n]+")
 _DIGITS: Final = re.compile(r"\d[\d -]{1,30}\d")
@@ -198,6 +200,10 @@ def _judge(text: str, pair: re.Match[str], key: str, found: Meaning, hits: list[
         return end
     if found.kind == "prompt":
         return position
+    if separator[0] in "\\\"'" and (number := _JSON_NUMBER.match(text, position)) is not None:
+        if hides(found, key, number[0]):
+            hits.append((position, number.end(), found.kind))
+        return number.end()
     if found.kind in ("credentials", "cookie") and ("=" not in separator or spaced):
         return _header_value(text, position, found, hits)
     if not spaced and separator == ":" and _SCOPE.match(text, position) is not None:

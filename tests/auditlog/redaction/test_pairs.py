@@ -34,6 +34,14 @@ def _found(text: str) -> list[tuple[str, str]]:
         # a value in quotes is one, whatever is in it
         ('password="a=b1"', ["a=b1"]),
         ('password="Bearer hunter33y"', ["Bearer hunter33y"]),
+        # a number of JSON without what follows it
+        ('{"password":123456,"n":1.50}', ["123456"]),
+        ('{"n":[{"password":-1.5e3}]}', ["-1.5e3"]),
+        ("{'password': 123456 , 'n': 1}", ["123456"]),
+        (r"{\"password\":123456,\"n\":1}", ["123456"]),
+        ('{"password":123456,"passwd":234567}', ["123456", "234567"]),
+        ("password=123456,x}", ["123456,x}"]),
+        ('"password":123456x,y', ["123456x,y"]),
         # the members of a list, and not what follows it
         ('passwords=["hunter33y", "hunter44z"]', ["hunter33y", "hunter44z"]),
         ('passwords=["hunter33y","hunter44z"]', ["hunter33y", "hunter44z"]),
@@ -224,6 +232,7 @@ def test_found_by_the_name_of_another_pair(text: str, secrets: list[str]) -> Non
         "pwd=/home/alice",
         "OLDPWD=~/src",
         "token_count=12",
+        '{"tokens":4711,"n":1}',
         # a key of unsure meaning, with a value that does not look like a secret
         "token_blue: ab1",
         "token_blue: 12-34-56",
