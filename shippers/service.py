@@ -195,8 +195,8 @@ class ShippingService:
             if delivery.stalled:
                 raise ShippingStalled(
                     f"{delivery.sink.address}: {delivery.stalled}",
-                    hint=f"{summary.pending} or more records wait in their files and are shipped "
-                    "by the next run; nothing is lost.",
+                    hint=f"Check the sink. {summary.pending} or more records wait in their files "
+                    "and are shipped by the next run; nothing is lost.",
                 )
         return summary
 

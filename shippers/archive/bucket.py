@@ -8,6 +8,7 @@ Invariants (tests of the same name in tests/shippers/archive/test_bucket.py):
   only_new     an object that is there already is not put over
   locked       an object cannot be deleted, nor its lock shortened, by who may write
   told         each refusal is an ArchiveUnavailable that says what to do, without a secret
+  named        what is no S3 server is named at its first answer
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ import datetime as dt
 from base64 import b64encode
 from contextlib import contextmanager
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from auditlog.errors import AuditLogError
 from shippers.archive.objects import BucketLock, ObjectState, ObjectVersion
 from shippers.archive.packing import PART_BYTES, PartDigests
 from shippers.errors import ArchiveUnavailable, ObjectExists, ObjectMissing
+from shippers.other_server import describe, spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from shippers.archive.options import ArchiveOptions
     from shippers.archive.packing import Measured
@@ -64,6 +68,13 @@ _HINTS: Final = {
 }
 
 
+_NOT_XML: Final = 500
+"""The status that botocore gives to a success that is no XML."""
+
+_OTHER_WORDS: Final = "it answered in words that S3 does not have"
+_ENDPOINT: Final = "Check endpoint of [archive]: it is the URL of an S3 server."
+
+
 class Bucket:
     """The configured bucket.  Connects when first used.  Every method raises ArchiveUnavailable.
 
@@ -90,6 +101,11 @@ class Bucket:
                     s3={"addressing_style": "path"} if options.endpoint else {},
                 ),
             )
+
+        if options.endpoint:
+            # botocore asks for the region of a bucket after each redirect, also after one of that
+            # question, without end; only AWS has regions.
+            self._client.meta.events.register("before-call.s3.HeadBucket", _without_region)
 
     def close(self) -> None:
         self._client.close()
@@ -175,6 +191,7 @@ class Bucket:
             )
 
     def _version(self, key: str, answer: dict[str, Any], measured: Measured) -> str:
+        self._expect(answer, "ETag")
         self._check(key, answer.get("ChecksumSHA256", measured.checksum), measured)
         version = str(answer.get("VersionId", ""))
         if version in ("", "null"):
@@ -226,6 +243,7 @@ class Bucket:
                 page = next(pages, None)
             if page is None:
                 return
+            self._expect(page, "IsTruncated")
             listed = [(each, False) for each in page.get("Versions", ())]
             listed += [(each, True) for each in page.get("DeleteMarkers", ())]
             for each, marker in sorted(listed, key=lambda one: str(one[0]["Key"])):
@@ -246,6 +264,7 @@ class Bucket:
         )
         with self._asked(prefix):
             for page in pages:
+                self._expect(page, "IsTruncated")
                 found += [each["Prefix"] for each in page.get("CommonPrefixes", ())]
         return sorted({name.removeprefix(prefix).rstrip("/") for name in found})
 
@@ -268,9 +287,17 @@ class Bucket:
         """Return the bucket's default lock.  Raises ArchiveUnavailable without Object Lock."""
         with self._asked(""):
             answer = self._client.get_object_lock_configuration(Bucket=self._name)
-        rule = answer["ObjectLockConfiguration"].get("Rule", {}).get("DefaultRetention", {})
+        found = answer.get("ObjectLockConfiguration", {})
+        if not found:
+            raise _not_s3(self._options.address, answer)
+        rule = found.get("Rule", {}).get("DefaultRetention", {})
         days = rule.get("Days", 0) + 365 * rule.get("Years", 0)
         return BucketLock(rule.get("Mode", ""), dt.timedelta(days=days) if days else None)
+
+    def _expect(self, answer: dict[str, Any], member: str) -> None:
+        """Refuse a success that lacks what S3 says with it."""
+        if member not in answer:
+            raise _not_s3(self._options.address, answer)
 
     @contextmanager
     def _asked(self, key: str) -> Iterator[None]:
@@ -286,9 +313,15 @@ class Bucket:
                 hint="Set access_key_id and secret_access_key_file of [archive].",
             ) from error
         except (BotoConnectionError, HTTPClientError) as error:
+            broke_off = f"the server cannot be reached, or broke off ({type(error).__name__})"
             raise ArchiveUnavailable(
-                f"{place}: the server cannot be reached, or broke off ({type(error).__name__})",
+                f"{place}: {spoken(error) or broke_off}",
                 hint="It is tried again. Check endpoint, network and certificates.",
+            ) from error
+        except ResponseParserError as error:
+            raise ArchiveUnavailable(
+                f"{place}: this is not S3: {_OTHER_WORDS}",
+                hint=_ENDPOINT,
             ) from error
         except (BotoCoreError, ValueError) as error:
             raise ArchiveUnavailable(
@@ -297,10 +330,38 @@ class Bucket:
             ) from error
 
 
+def _without_region(**_: object) -> tuple[SimpleNamespace, dict[str, Any]]:
+    """Answer in the server's place, as if it had said nothing of a region."""
+    return SimpleNamespace(status_code=200), {"ResponseMetadata": {"HTTPHeaders": {}}}
+
+
+def _not_s3(place: str, answer: Mapping[str, Any]) -> ArchiveUnavailable:
+    meta = answer.get("ResponseMetadata", {})
+    status = meta.get("HTTPStatusCode", _NOT_XML)
+    said = f"this is not S3: {_OTHER_WORDS}"
+    if status != _NOT_XML:
+        said = describe("S3", status, meta.get("HTTPHeaders", {}))
+    return ArchiveUnavailable(f"{place}: {said}", hint=_ENDPOINT)
+
+
+def _is_not_s3(status: int, code: str, error: ClientError) -> bool:
+    """Whether it lacks the word that S3 gives for each error, except where it has no body.
+
+    What stands before S3 may lack it, too, when S3 is away or busy.
+    """
+    meta = error.response.get("ResponseMetadata", {})
+    kind = meta.get("HTTPHeaders", {}).get("content-type", "")
+    refused = 300 <= status < 500 and status != 429
+    strange = refused or (status == _NOT_XML and "xml" not in kind)
+    return code.isdigit() and strange and error.operation_name != "HeadObject"
+
+
 def _refusal(place: str, error: ClientError) -> ArchiveUnavailable:
     found = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = str(found.get("Code", status))
+    if _is_not_s3(status, code, error):
+        return _not_s3(place, error.response)
     if status == 412:
         return ObjectExists(f"{place}: there is an object of this name already")
     if code in _MISSING:

@@ -14,7 +14,7 @@ import elasticsearch
 import orjson
 
 from shippers.errors import SinkRefused
-from shippers.sinks.elasticsearch.connection import FAILURES, trouble
+from shippers.sinks.elasticsearch.connection import FAILURES, is_something_else, trouble
 from shippers.sinks.elasticsearch.document_template import template_for
 from shippers.sinks.elasticsearch.setup_plan import (
     SHIPPER_EXCESS,
@@ -82,10 +82,10 @@ class Setup:
     def look(self) -> ClusterState:
         try:
             self._connection.request("GET", "/_cluster/health", {"filter_path": "status"})
-        except elasticsearch.AuthorizationException:
-            pass  # it is there, and knows us
         except FAILURES as error:
-            raise self._refused("the cluster cannot be looked at", error) from error
+            forbidden = isinstance(error, elasticsearch.AuthorizationException)
+            if not forbidden or is_something_else(error):  # else it is there, and knows us
+                raise self._refused("the cluster cannot be looked at", error) from error
         troubles: dict[str, str] = {}
 
         def ask(check: str, question: Callable[[], _T]) -> _T | None:
@@ -163,7 +163,7 @@ class Setup:
     def _refused(self, what: str, error: BaseException) -> SinkRefused:
         return SinkRefused(
             f"{self._connection.options.address}: {what}: {trouble(error).reason}",
-            hint="Check address, certificate authority and credentials.",
+            hint="Check the sink's urls, certificate authority and credentials.",
         )
 
 

@@ -41,16 +41,32 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch.exceptions import HTTP_EXCEPTIONS
 
 from shippers.errors import SinkRefused
+from shippers.other_server import causes, describe, spoken
 from shippers.outcome import DeliveryOutcome, retry
 from shippers.sinks.elasticsearch.bounded_node import AnswerTooLarge, BoundedNode
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
-from shippers.sinks.elasticsearch.product import Product, describe, named_in_body, named_in_header
+from shippers.sinks.elasticsearch.product import (
+    NEITHER,
+    Product,
+    named_in_body,
+    named_in_header,
+    named_in_neither,
+)
 
-__all__ = ["FAILURES", "Connection", "Credentials", "trouble", "was_cut_off"]
+__all__ = [
+    "FAILURES",
+    "Connection",
+    "Credentials",
+    "is_something_else",
+    "trouble",
+    "was_cut_off",
+]
 
 FAILURES: Final = (elasticsearch.ApiError, elasticsearch.TransportError)
 """The errors of a request; ``trouble`` translates them."""
 
+_UNAUTHORIZED: Final = 401
+_REFUSED: Final = (_UNAUTHORIZED, 403)
 _MOST_VALUES: Final = 2_000_000  # lists and objects of an answer, which take more than its bytes
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 
@@ -150,10 +166,8 @@ class Connection:
         elif 200 <= meta.status < 300:
             root = self._transport.perform_request("GET", "/", headers=_JSON)
             self._product = named_in_body(root.meta.status, root.body)
-        else:
-            return  # a refusal, maybe of something in between
-        if self._product is None and 200 <= meta.status < 300:
-            reason = describe(meta.status, meta.headers)
+        if self._product is None and named_in_neither(meta.status, answer.body):
+            reason = describe(NEITHER, meta.status, meta.headers)
             raise elasticsearch.UnsupportedProductError(reason, meta, None)
 
 
@@ -168,11 +182,20 @@ def trouble(error: BaseException | None) -> DeliveryOutcome:
     if isinstance(error, elasticsearch.SerializationError):
         return retry("the server's answer is not valid JSON")
     if isinstance(error, TlsError):
-        return retry(f"cannot connect: {_tls_reason(error)}")
-    large = next((each for each in _causes(error) if isinstance(each, AnswerTooLarge)), None)
+        return retry(spoken(error) or f"cannot connect: {_tls_reason(error)}")
+    large = next((each for each in causes(error) if isinstance(each, AnswerTooLarge)), None)
     cause = _system_error(error)
     why = f"cannot connect: {type(error).__name__ if cause is None else cause.strerror}"
-    return retry(why if large is None else str(large))
+    return retry(spoken(error) or (why if large is None else str(large)))
+
+
+def is_something_else(error: BaseException) -> bool:
+    """Whether it is plain that no cluster has answered, so that asking again helps nobody."""
+    if isinstance(error, elasticsearch.ApiError):
+        if isinstance(error, elasticsearch.UnsupportedProductError):
+            return True
+        return error.status_code in _REFUSED and _is_text(error.body)
+    return bool(spoken(error))
 
 
 def was_cut_off(error: BaseException) -> bool:
@@ -183,25 +206,29 @@ def was_cut_off(error: BaseException) -> bool:
     if isinstance(error, elasticsearch.ConnectionTimeout):
         return True
     cut = (ConnectionResetError, BrokenPipeError, TimeoutError)
-    return any(isinstance(cause, cut) for cause in _causes(error))
+    return any(isinstance(cause, cut) for cause in causes(error))
 
 
 def _refusal(error: elasticsearch.ApiError) -> DeliveryOutcome:
     status = error.status_code
-    if status == 401:
-        return retry("the server refuses the credentials (401)", status)
     details = error.body.get("error") if isinstance(error.body, dict) else None
     kind = details.get("type") if isinstance(details, dict) else None
     busy = status == 429 and kind != "cluster_block_exception"
     said = f"the server answered {status} {kind or ''}".rstrip()
-    if isinstance(error.body, str) and error.body:
-        said += ", not in JSON: something else than Elasticsearch or OpenSearch answers there"
+    if status == _UNAUTHORIZED:
+        said = f"the server refuses the credentials ({status})"
+    if _is_text(error.body):
+        said += f", not in JSON: something else than {NEITHER} answers there"
     return retry(said, status, throttled=busy)
+
+
+def _is_text(body: Any) -> bool:
+    return isinstance(body, str) and bool(body)
 
 
 def _tls_reason(error: TlsError) -> str:
     """OpenSSL's own words for it, which hold no secret; the fingerprints are public too."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the server's certificate is refused ({cause.verify_message})"
     if "Fingerprints did not match" in error.message:
@@ -214,29 +241,15 @@ def _tls_reason(error: TlsError) -> str:
 def _system_error(error: BaseException | None) -> OSError | None:
     """Return the error of the operating system (or TLS) that the client's errors wrap."""
     found = None
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OSError) and cause.strerror:
             found = cause
     return found
 
 
-def _causes(error: BaseException | None) -> list[BaseException]:
-    """The error and everything that it wraps, each once."""
-    found: list[BaseException] = []
-    pending = [error]
-    while pending:
-        current = pending.pop()
-        if current is None or any(current is other for other in found):
-            continue
-        found.append(current)
-        pending += [current.__cause__, current.__context__, *getattr(current, "errors", ())]
-        pending += [a for a in current.args if isinstance(a, BaseException)]
-    return found
-
-
 def _let_go(error: BaseException) -> None:
     """Empty the client's frames: they hold the error that holds them, and a body of megabytes."""
-    for cause in _causes(error):
+    for cause in causes(error):
         traceback.clear_frames(cause.__traceback__)
 
 

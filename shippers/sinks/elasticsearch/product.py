@@ -7,20 +7,21 @@ its own.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Product", "describe", "named_in_body", "named_in_header"]
+__all__ = ["NEITHER", "Product", "named_in_body", "named_in_header", "named_in_neither"]
 
 Product = Literal["elasticsearch", "opensearch"]
 
 _HEADER: Final = "x-elastic-product"
 _REFUSED: Final = (401, 403)
-_STRANGE: Final = re.compile(r"[^A-Za-z0-9 ./;=()+_-]")
-_SHOWN: Final = 40
+_UNKNOWN_PATH: Final = (404, 405, 501)
+
+NEITHER: Final = "Elasticsearch or OpenSearch"
+"""The products, as messages name them where something else answers."""
 
 
 def named_in_header(headers: Mapping[str, str]) -> bool:
@@ -42,10 +43,12 @@ def named_in_body(status: int, body: Any) -> Product | None:
     return None
 
 
-def describe(status: int, headers: Mapping[str, str]) -> str:
-    """Return the words for what else answered: status, type and server, without any content."""
-    shown = [
-        _STRANGE.sub("?", headers.get(name, ""))[:_SHOWN] for name in ("server", "content-type")
-    ]
-    what = ", ".join(filter(None, (f"status {status}", shown[1], shown[0] and f"from {shown[0]}")))
-    return f"this is not Elasticsearch or OpenSearch: it answered with {what}"
+def named_in_neither(status: int, body: Any) -> bool:
+    """Return whether no cluster, and nothing that stands before one, answers so.
+
+    Asked of an answer that names no product.  A proxy refuses credentials, size and rate in words
+    of its own, and says when the cluster is away; it does not redirect, or know no such path.
+    """
+    if status in _UNKNOWN_PATH:
+        return not (isinstance(body, dict) and ("error" in body or "found" in body))
+    return 200 <= status < 400

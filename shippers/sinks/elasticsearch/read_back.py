@@ -17,7 +17,7 @@ from auditlog.format.json_text import encoded
 from shippers.backoff import Backoff
 from shippers.errors import SinkRefused
 from shippers.sinks.elasticsearch.bulk import document_id
-from shippers.sinks.elasticsearch.connection import FAILURES, trouble
+from shippers.sinks.elasticsearch.connection import FAILURES, is_something_else, trouble
 from shippers.sinks.read_back import Stored
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class ElasticsearchReadBack:
             except FAILURES as error:
                 outcome = trouble(error)
                 passing = outcome.status is None or outcome.status in _PASSING
-                if not passing or attempt == _ATTEMPTS:
+                if not passing or is_something_else(error) or attempt == _ATTEMPTS:
                     raise self._refused(outcome.reason) from error
                 time.sleep(self._backoff.delay(attempt, self._rng).total_seconds())
         raise AssertionError("the last attempt returns or raises")
@@ -192,8 +192,8 @@ class ElasticsearchReadBack:
     def _refused(self, reason: str) -> SinkRefused:
         return SinkRefused(
             f"{self.address}: {self._names.pattern} cannot be read back: {reason}",
-            hint="The user needs the role auditlog_auditor of deploy/elasticsearch or"
-            " deploy/opensearch.",
+            hint="Check the sink's urls; the user needs the role auditlog_auditor of"
+            " deploy/elasticsearch or deploy/opensearch.",
         )
 
 

@@ -49,6 +49,7 @@ from shippers.sinks.elasticsearch.connection import (
     FAILURES,
     Connection,
     Credentials,
+    is_something_else,
     trouble,
     was_cut_off,
 )
@@ -133,7 +134,8 @@ class ElasticsearchSink:
             )
         except FAILURES as error:
             outcome = self._troubled(error)
-            if outcome.status is None or outcome.status in _PASSING:
+            passing = outcome.status is None or outcome.status in _PASSING
+            if passing or is_something_else(error):
                 raise SinkRefused(outcome.reason) from error
             self._log_once(
                 "installations",

@@ -3,21 +3,24 @@ from __future__ import annotations
 import datetime as dt
 import io
 import os
+import re
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
+from werkzeug import Response
 
 from shippers.archive import packing
 from shippers.archive.packing import Measured, PartDigests
 from shippers.errors import ArchiveUnavailable, ObjectExists, ObjectMissing
 from tests.support.ports import free_port
-from tests.support.s3 import S3Proxy, secret_of
+from tests.support.s3 import S3Bucket, S3Proxy, S3Server, secret_of
 
 if TYPE_CHECKING:
+    from pytest_httpserver import HTTPServer
+
     from shippers.archive.bucket import Bucket
-    from tests.support.s3 import S3Bucket
 
 UNTIL = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(hours=2)
 
@@ -124,3 +127,35 @@ def test_told_by_the_server_itself(s3_bucket: S3Bucket, monkeypatch: pytest.Monk
         botocore.auth, "get_current_datetime", lambda *_: wrong.replace(tzinfo=None)
     )
     assert "timedatectl" in refusal(s3_bucket.opened("writer"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Response("<br>secret", 200, content_type="text/html"), "it answered in words that S3"),
+        (Response("<html/>", 200, content_type="text/html"), "status 200, text/html"),
+        (Response("{}", 200, content_type="application/json"), "it answered in words that S3"),
+        (Response("", 302, {"Location": "/login"}, content_type="text/html"), "status 302"),
+        (Response("secret", 403, content_type="text/html"), "status 403, text/html"),
+        (Response("secret", 404, content_type="text/html"), "status 404, text/html"),
+    ],
+    ids=["page", "xhtml", "json", "login", "forbidden", "missing"],
+)
+def test_named(httpserver: HTTPServer, answer: Response, words: str) -> None:
+    """named: what is no S3 server is named at its first answer"""
+    httpserver.expect_request(re.compile(".*")).respond_with_response(answer)
+    here = S3Bucket(S3Server(httpserver.url_for("").rstrip("/")), "audit")
+    content = b"a segment"
+    with closing(here.opened()) as bucket:
+        for ask in (
+            bucket.lock,
+            lambda: bucket.folders("v1/"),
+            lambda: next(bucket.versions("v1/")),
+            lambda: bucket.put("v1/a", content, Measured.of(content), dt.datetime.now(dt.UTC)),
+        ):
+            with pytest.raises(ArchiveUnavailable) as refused:
+                ask()
+            assert refused.value.reason.startswith(here.server.url)
+            assert "this is not S3: " in refused.value.reason
+            assert words in refused.value.reason
+            assert "secret" not in str(refused.value)

@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from shippers.sinks.elasticsearch.product import describe, named_in_body, named_in_header
+from shippers.sinks.elasticsearch.product import (
+    named_in_body,
+    named_in_header,
+    named_in_neither,
+)
 
 REFUSAL = {"type": "security_exception", "reason": "no permissions for [cluster:monitor/main]"}
 
@@ -47,20 +51,27 @@ def test_anything_else_is_neither(status: int, body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "words"),
+    ("status", "body", "neither"),
     [
-        ({}, "status 502"),
-        ({"content-type": "text/html"}, "status 502, text/html"),
-        ({"server": "nginx/1.2"}, "status 502, from nginx/1.2"),
-        (
-            {"server": "nginx", "content-type": "text/html"},
-            "status 502, text/html, from nginx",
-        ),
-        ({"server": "\x1b[31m<b>" + "x" * 60}, "status 502, from ??31m?b?" + "x" * 32),
+        (200, {"ok": True}, True),
+        (302, "", True),
+        (404, "<html>", True),
+        (404, None, True),
+        (404, {"detail": "Not Found"}, True),
+        (405, "no POST", True),
+        (501, "no POST", True),
+        (404, {"error": {"type": "index_not_found_exception"}}, False),
+        (404, {"_id": "a:1", "found": False}, False),
+        (405, {"error": "Incorrect HTTP method"}, False),
+        (400, "<html>", False),
+        (401, "<html>", False),
+        (403, {"message": "no"}, False),
+        (413, "<html>", False),
+        (429, "<html>", False),
+        (502, "<html>", False),
     ],
 )
-def test_what_else_answers_is_described_without_its_content(
-    headers: dict[str, str], words: str
+def test_what_stands_before_a_cluster_may_refuse_in_its_own_words(
+    status: int, body: Any, neither: bool
 ) -> None:
-    said = describe(502, headers)
-    assert said == f"this is not Elasticsearch or OpenSearch: it answered with {words}"
+    assert named_in_neither(status, body) == neither
