@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from auditctl.exit_codes import ExitCode
+from auditctl.output.messages import write_message
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -145,13 +146,13 @@ def cli(arguments: list[str]) -> int:
         with root.make_context("auditctl", arguments) as context:
             code = root.invoke(context)
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        write_message(error.format_message())
         return ExitCode.USAGE
     except click.UsageError as error:
         program = error.ctx.command_path if error.ctx else "auditctl"
         message = error.format_message().rstrip(".")
         stop = "" if message.endswith("?") else "."
-        click.echo(f"auditctl: {message}{stop} See: {program} --help", err=True)
+        write_message(f"auditctl: {message}{stop} See: {program} --help")
         return ExitCode.USAGE
     except click.Abort:
         raise KeyboardInterrupt from None

@@ -12,39 +12,58 @@ Invariants (tests of the same name in tests/auditctl/test_main.py):
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditctl.exit_codes import ExitCode
+from auditctl.output.messages import write_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main"]
 
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``auditctl`` with the arguments (default: the process's own); returns the exit code."""
     _replace_closed_streams()
     try:
-        code = _run(sys.argv[1:] if arguments is None else list(arguments))
-        sys.stdout.flush()
-    except KeyboardInterrupt:
+        return _run_explained(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # also while an error is explained
         return _interrupted()
     except BrokenPipeError:
         return _pipe_closed()
+
+
+def _run_explained(arguments: list[str]) -> int:
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except ImportError as error:
-        print(
+        write_message(
             f"auditctl: {error.name}: this Python package is missing or incomplete. "
-            "Run: pip install 'llama-orch-auditlog[agent]'",
-            file=sys.stderr,
+            "Run: pip install 'llama-orch-auditlog[agent]'"
         )
         return ExitCode.FAILED
     except Exception as error:
         # The only place that catches every exception and turns it into a message.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None  # Python 3.11 wraps it while a class is made
         if os.environ.get("AUDITLOG_DEBUG") == "1":
             raise
+        if isinstance(error, OSError) and _is_of_output(error):
+            _stop_printing()
+            write_message(
+                f"auditctl: standard output: {error.strerror}. What was printed is incomplete; "
+                "what the command has done besides stays done."
+            )
+            return ExitCode.FAILED
         return _explain(error)
     return code
 
@@ -68,16 +87,12 @@ def _explain(error: Exception) -> int:
     try:
         from auditctl.failures import explain  # noqa: PLC0415  (only a failing command needs it)
     except OverflowError:  # logging reads the clock when it is imported
-        print(
-            "auditctl: the clock shows a year after 2262, which Python cannot read. Set the clock.",
-            file=sys.stderr,
+        write_message(
+            "auditctl: the clock shows a year after 2262, which Python cannot read. Set the clock."
         )
         return ExitCode.FAILED
     failure = explain(error)
-    try:
-        print(f"auditctl: {failure.text}", file=sys.stderr)
-    except BrokenPipeError:
-        return _pipe_closed()
+    write_message(f"auditctl: {failure.text}")
     return failure.code
 
 
@@ -88,12 +103,28 @@ def _interrupted() -> int:
     return ExitCode.INTERRUPTED
 
 
+def _is_of_output(error: OSError) -> bool:
+    """Whether stdout takes no more: files are written by other packages, or named in the error."""
+    if error.filename is not None or error.errno not in _NO_ROOM:
+        return False
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else trace.tb_frame.f_globals["__name__"]
+    return module.startswith(("auditctl.", "click."))
+
+
 def _pipe_closed() -> int:
-    """Stop printing, also at exit, since the reader has closed our output (SIGPIPE)."""
+    """Stop printing, since the reader has closed our output (SIGPIPE)."""
+    _stop_printing()
+    return ExitCode.PIPE_CLOSED
+
+
+def _stop_printing() -> None:
+    """Print nothing any more, also at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
-    return ExitCode.PIPE_CLOSED
 
 
 if __name__ == "__main__":

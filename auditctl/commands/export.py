@@ -104,8 +104,8 @@ def export(
     form = form or next((f for end, f in _SUFFIXES.items() if target.name.endswith(end)), None)
     if form is None:
         raise click.UsageError(f"{target}: the file name does not tell the format; give --format")
-    if form == "parquet" and str(target) == "-":
-        raise click.UsageError("Parquet cannot be streamed; give -o FILE")
+    if form in ("bundle", "parquet") and str(target) == "-":
+        raise click.UsageError(f"The format {form} cannot be streamed; give -o FILE")
     scope = SearchScope.asked_for(logs, since, until, now)
     config, directories = chosen(directory, config_path)
     damaged = 0

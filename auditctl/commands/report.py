@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from pathlib import Path
 
 import click
@@ -34,7 +35,13 @@ from auditlog.query.times import parse_time
     metavar="TIME",
     help="End of the period; a date includes that whole day.  [default: now]",
 )
-@click.option("-o", "--output", metavar="FILE", type=PATH, help="File to write the HTML page to.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|-",
+    type=PATH,
+    help="File to write the HTML page to; - writes to stdout.",
+)
 @json_option("auditctl.report/1")
 def report(
     directory: Path | None,
@@ -61,13 +68,18 @@ def report(
     """
     if output is None and not as_json:
         raise click.UsageError("Give -o FILE for the page, or --json for its numbers.")
-    if output is not None:
+    to_stdout = str(output) == "-"
+    if to_stdout and as_json:
+        raise click.UsageError("The page and --json cannot both go to stdout; give -o FILE")
+    if output is not None and not to_stdout:
         check_place(output)
     config, directories = chosen(directory, config_path)
     now = dt.datetime.now(dt.UTC)
     until_at = now if until is None else parse_time(until, now, end=True)
     found = collect(config, directories, parse_time(since, now), until_at, now)
-    if output is not None:
+    if to_stdout:
+        sys.stdout.buffer.write(render_page(found).encode())
+    elif output is not None:
         durable_fs.replace_durably(output, render_page(found).encode())
         render.say(f"{output}: {render.count(found.counts.events, 'event')}")
     if as_json:

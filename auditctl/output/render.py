@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import orjson
 
 from auditctl.output.log_lines import escaped
+from auditctl.output.messages import write_message
 from auditlog.errors import LogDamaged
 from auditlog.format.json_text import encoded
 
@@ -166,7 +167,7 @@ def print_json(value: Any, *, indent: bool = False) -> None:
 
 def say(text: str) -> None:
     """Print one message to stderr, with escapes for what a terminal would obey."""
-    sys.stderr.write(f"{_harmless(text)}\n")
+    write_message(_harmless(text))
 
 
 def _harmless(text: str) -> str:

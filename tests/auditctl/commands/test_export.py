@@ -104,7 +104,8 @@ def test_parquet_without_pyarrow_says_how_to_get_it(built: LogBuilder, tmp_path:
     ("options", "words"),
     [
         (["-o", "case"], "give --format"),
-        (["-o", "-", "--format", "parquet"], "Parquet cannot be streamed"),
+        (["-o", "-", "--format", "parquet"], "The format parquet cannot be streamed"),
+        (["-o", "-", "--format", "bundle"], "The format bundle cannot be streamed"),
         (["-o", "case.tar.zst", "--since", "never"], "is not a time"),
         (["-o", "case.tar.zst", "--query", "a=("], "no field"),
         ([], "Give -o FILE, or --tiles DIR"),
