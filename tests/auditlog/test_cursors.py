@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shutil
 import zlib
 from collections.abc import Callable
@@ -13,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditlog import durable_fs
 from auditlog.cursors import Cursor, CursorStore, SourceCursor
 from auditlog.errors import CursorDamaged, InvalidName
 from auditlog.format.segment_names import LogId
+from tests.support.durable_steps import note_steps
 
 LOG = "queen-rbee@hive1"
 OLD = Cursor(
@@ -155,16 +156,9 @@ def test_a_crash_at_any_step_of_save_leaves_the_old_or_the_new_cursor(
 def test_save_syncs_the_file_before_its_name_and_the_directory_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, steps = CursorStore(tmp_path), []
+    store = CursorStore(tmp_path)
     store.save("main", OLD)
-    for name in ("fsync", "rename"):
-        real = getattr(durable_fs.os, name)
-
-        def note(*args: object, name: str = name, real: Callable[..., None] = real) -> None:
-            steps.append(name)
-            real(*args)
-
-        monkeypatch.setattr(durable_fs.os, name, note)
+    steps = note_steps(monkeypatch, "fsync", "rename", module=os)
     store.save("main", NEW)
     assert steps == ["fsync", "rename", "rename", "fsync"]
 

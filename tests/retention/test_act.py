@@ -29,6 +29,7 @@ from retention.service import RunResult, run_retention
 from retention.subjects import SinkCursors
 from retention.tombstone_log import RetentionRun, TombstoneLog
 from retention.writers import kept_out
+from tests.support.durable_steps import note_steps
 from tests.support.erasures import erase
 from tests.support.logs import START, LogBuilder
 
@@ -58,7 +59,7 @@ def present(built: LogBuilder) -> set[str]:
     }
 
 
-def buried(directory: Path) -> list[str]:
+def tombstoned(directory: Path) -> list[str]:
     return [found.segment for found in tombstones_in(scan(directory).logs)]
 
 
@@ -97,12 +98,12 @@ def test_proven(
     nth = 0
     while killed_at(lambda: run(daily), nth):
         gone = set(names(daily, *range(10))) - present(daily)
-        assert gone <= set(buried(daily.directory))
+        assert gone <= set(tombstoned(daily.directory))
         assert verify(daily.directory).ok
         assert run(daily).ok
         assert present(daily) == set(names(daily, 4, 5, 6, 7, 8, 9))
         assert len(list(daily.directory.glob("*.zst"))) == 3
-        assert sorted(buried(daily.directory)) == names(daily, 0, 1, 2, 3)  # each once
+        assert sorted(tombstoned(daily.directory)) == names(daily, 0, 1, 2, 3)  # each once
         assert not list(daily.directory.glob(".*.tmp"))
         assert verify(daily.directory).ok
         shutil.rmtree(daily.directory)
@@ -125,7 +126,7 @@ def test_damaged(daily: LogBuilder, form: str) -> None:
     assert (step.action.action, step.action.reason, step.done) == ("keep", "damaged", False)
     assert "hash mismatch" in step.action.detail
     assert path.read_bytes() == before
-    assert buried(daily.directory) == names(daily, 0, 2, 3)
+    assert tombstoned(daily.directory) == names(daily, 0, 2, 3)
     assert result.ok
     assert result.totals["keep"] == 4
     assert result.to_json()["actions"][1]["reason"] == "damaged"
@@ -134,45 +135,43 @@ def test_damaged(daily: LogBuilder, form: str) -> None:
 def test_once(daily: LogBuilder, killed_at: Callable[[Callable[[], object], int], bool]) -> None:
     """Killed at the first unlink: the tombstone is there, and so is the segment."""
     nth = 0
-    while not buried(daily.directory):
+    while not tombstoned(daily.directory):
         assert killed_at(lambda: run(daily), nth)
         nth += 1
-    assert buried(daily.directory) == names(daily, 0)
+    assert tombstoned(daily.directory) == names(daily, 0)
     assert daily.paths[0].exists()
     run(daily)
-    assert buried(daily.directory) == names(daily, 0, 1, 2, 3)
+    assert tombstoned(daily.directory) == names(daily, 0, 1, 2, 3)
     assert verify(daily.directory).ok
 
 
-def test_late_hold(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+def hold_after_first_tombstone(
+    daily: LogBuilder, monkeypatch: pytest.MonkeyPatch, hold: Hold
+) -> None:
+    """Have somebody add the hold once the first segment's tombstone is durable."""
     write = TombstoneLog.write_tombstone
 
-    def add_a_hold_meanwhile(
+    def write_and_hold(
         tombstones: TombstoneLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
         write(tombstones, event_type, tombstone, actor=actor)
         if tombstone["segment"] == daily.paths[0].name:
-            HoldStore(daily.directory / STATE_DIRECTORY).add(Hold("x", "legal", "audit"))
+            HoldStore(daily.directory / STATE_DIRECTORY).add(hold)
 
-    monkeypatch.setattr(TombstoneLog, "write_tombstone", add_a_hold_meanwhile)
+    monkeypatch.setattr(TombstoneLog, "write_tombstone", write_and_hold)
+
+
+def test_late_hold(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold_after_first_tombstone(daily, monkeypatch, Hold("x", "legal", "audit"))
     result = run(daily)
     assert [step.action.reason for step in result.steps[:4]] == ["age", "held", "held", "held"]
-    assert buried(daily.directory) == names(daily, 0)
+    assert tombstoned(daily.directory) == names(daily, 0)
 
 
 def test_late_hold_by_record(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the request of one record in the second segment."""
-    write = TombstoneLog.write_tombstone
-
-    def add_a_hold_meanwhile(
-        tombstones: TombstoneLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
-    ) -> None:
-        write(tombstones, event_type, tombstone, actor=actor)
-        if tombstone["segment"] == daily.paths[0].name:
-            hold = Hold("x", "legal", "audit", actor="alice", from_at=START + 2 * DAY)
-            HoldStore(daily.directory / STATE_DIRECTORY).add(hold)
-
-    monkeypatch.setattr(TombstoneLog, "write_tombstone", add_a_hold_meanwhile)
+    hold = Hold("x", "legal", "audit", actor="alice", from_at=START + 2 * DAY)
+    hold_after_first_tombstone(daily, monkeypatch, hold)
     result = run(daily)
     assert [step.action.reason for step in result.steps[:4]] == ["age", "age", "held", "held"]
 
@@ -289,7 +288,7 @@ def test_goes_on(daily: LogBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not result.ok
     monkeypatch.undo()
     assert run(daily).ok
-    assert sorted(buried(daily.directory)) == names(daily, 0, 1, 2, 3)
+    assert sorted(tombstoned(daily.directory)) == names(daily, 0, 1, 2, 3)
     assert verify(daily.directory).ok
 
 
@@ -317,7 +316,7 @@ def test_a_compressed_segment_and_both_forms_are_deleted_whole(daily: LogBuilder
     run(daily)
     for path in daily.paths[:4]:
         assert not list(daily.directory.glob(f"{path.name}*"))
-    assert buried(daily.directory) == names(daily, 0, 1, 2, 3)
+    assert tombstoned(daily.directory) == names(daily, 0, 1, 2, 3)
     assert verify(daily.directory).ok
 
 
@@ -328,7 +327,7 @@ def test_two_forms_that_differ_are_not_deleted(daily: LogBuilder) -> None:
     assert packed.exists()
     assert daily.paths[0].exists()
     assert result.steps[0].action.action == "keep" or result.steps[0].error
-    assert names(daily, 0)[0] not in buried(daily.directory)
+    assert names(daily, 0)[0] not in tombstoned(daily.directory)
 
 
 def test_a_segment_that_is_not_what_the_plan_saw_stays(daily: LogBuilder) -> None:
@@ -353,7 +352,7 @@ def test_a_segment_that_changes_before_it_goes_stays(
 ) -> None:
     write = TombstoneLog.write_tombstone
 
-    def bury_and_write(
+    def tombstone_and_append(
         tombstones: TombstoneLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
         write(tombstones, event_type, tombstone, actor=actor)
@@ -361,7 +360,7 @@ def test_a_segment_that_changes_before_it_goes_stays(
             with daily.paths[0].open("ab") as file:
                 file.write(b"late")
 
-    monkeypatch.setattr(TombstoneLog, "write_tombstone", bury_and_write)
+    monkeypatch.setattr(TombstoneLog, "write_tombstone", tombstone_and_append)
     result = run(daily)
     assert "changed while it was read" in result.steps[0].error
     assert daily.paths[0].read_bytes().endswith(b"late")
@@ -371,27 +370,19 @@ def test_a_segment_that_changes_before_it_goes_stays(
 def test_every_step_is_durable_before_the_next(
     daily: LogBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[str] = []
-
-    def noted(name: str, step: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object) -> object:
-            steps.append(name)
-            return step(*args)
-
-        return call
-
     write = TombstoneLog.write_tombstone
 
-    def bury_and_note(
+    def tombstone_and_note(
         tombstones: TombstoneLog, event_type: str, tombstone: Mapping[str, object], *, actor: str
     ) -> None:
         write(tombstones, event_type, tombstone, actor=actor)
         steps.append("tombstone")
 
     run_retention(daily.directory, POLICY, None, (), START, simulated=True)  # makes the lock file
-    monkeypatch.setattr(TombstoneLog, "write_tombstone", bury_and_note)
-    for name in ("create_exclusive", "fsync", "rename", "unlink", "fsync_directory"):
-        monkeypatch.setattr(durable_fs, name, noted(name, getattr(durable_fs, name)))
+    steps = note_steps(
+        monkeypatch, "create_exclusive", "fsync", "rename", "unlink", "fsync_directory"
+    )
+    monkeypatch.setattr(TombstoneLog, "write_tombstone", tombstone_and_note)
     run(daily)
     first = steps.index("tombstone")
     assert steps[first : first + 3] == ["tombstone", "unlink", "fsync_directory"]

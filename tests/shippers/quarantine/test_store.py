@@ -4,19 +4,19 @@ import datetime as dt
 import errno
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from auditlog import durable_fs
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import SegmentName
 from shippers.errors import QuarantineDamaged
 from shippers.item import Document
 from shippers.quarantine.store import Entry, Quarantine
+from tests.support.durable_steps import note_steps
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 LOG = "queen-rbee@hive1"
@@ -75,17 +75,7 @@ def test_nothing_is_entered_once_it_is_closed(tmp_path: Path) -> None:
 def test_an_entry_and_the_files_name_are_synced_before_add_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[str] = []
-
-    def noted(name: str, step: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object) -> object:
-            steps.append(name)
-            return step(*args)
-
-        return call
-
-    for name in ("create_exclusive", "fsync_directory", "write_all", "fsync"):
-        monkeypatch.setattr(durable_fs, name, noted(name, getattr(durable_fs, name)))
+    steps = note_steps(monkeypatch, "create_exclusive", "fsync_directory", "write_all", "fsync")
     quarantine = Quarantine(tmp_path, "main")
     quarantine.add([entry(1)], NOW)
     assert steps[-4:] == ["create_exclusive", "fsync_directory", "write_all", "fsync"]
