@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from auditlog.format.record import parse_timestamp
 from benchmarks.backlog import server
@@ -35,7 +35,9 @@ _SECONDS: Final = 22.0
 _WARM_UP_SECONDS: Final = 2.0  # the first connection and the making of the index
 _POLL_SECONDS: Final = 0.01
 
-APPEND: Final = """
+Sink = TypeVar("Sink", bound=ElasticsearchSink)
+
+_APPEND: Final = """
 import random, sys, time
 import auditlog
 from benchmarks.workload import events
@@ -75,12 +77,18 @@ class _Noting(ElasticsearchSink):
         return outcomes
 
 
-def _live(rate: float, arrivals: Callable[[_Noting, Cluster, str], Mapping[int, float]]) -> float:
-    """The median of what ``arrivals`` tells of while records come in, in milliseconds."""
+@contextmanager
+def stream(
+    make_sink: Callable[[ElasticsearchOptions], Sink], rate: float, seconds: float
+) -> Iterator[tuple[Sink, Cluster, str]]:
+    """Ship to new indices while another process appends so many records a second for so long.
+
+    Gives the sink, the server and the prefix of the indices; ends when the other process does.
+    """
     cluster = Cluster(os.environ["BENCHMARK_URL"])
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     stop = threading.Event()
-    sink = _Noting(ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix, replicas=0))
+    sink = make_sink(ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix, replicas=0))
     try:
         with tempfile.TemporaryDirectory() as place:
             log = Path(place, "log")
@@ -89,9 +97,9 @@ def _live(rate: float, arrivals: Callable[[_Noting, Cluster, str], Mapping[int, 
             shipping = threading.Thread(target=service.run, args=(stop,))
             shipping.start()
             try:
-                command = [sys.executable, "-c", APPEND, str(log), str(rate), str(_SECONDS)]
+                command = [sys.executable, "-c", _APPEND, str(log), str(rate), str(seconds)]
                 with subprocess.Popen(command) as appending:
-                    arrived = arrivals(sink, cluster, prefix)
+                    yield sink, cluster, prefix
                 if appending.returncode:
                     raise RuntimeError("the appending process failed")
             finally:
@@ -100,6 +108,12 @@ def _live(rate: float, arrivals: Callable[[_Noting, Cluster, str], Mapping[int, 
     finally:
         sink.close()
         cluster.forget(prefix)
+
+
+def _live(rate: float, arrivals: Callable[[_Noting, Cluster, str], Mapping[int, float]]) -> float:
+    """The median of what ``arrivals`` tells of while records come in, in milliseconds."""
+    with stream(_Noting, rate, _SECONDS) as (sink, cluster, prefix):
+        arrived = arrivals(sink, cluster, prefix)
     first = min(sink.appended.values()) + _WARM_UP_SECONDS
     waits = [
         at - sink.appended[seq]

@@ -6,25 +6,16 @@ be seen, before the next; the shipper runs in the measured process.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from benchmarks.harness import Case, Ratio
-from benchmarks.live import APPEND, setting
+from benchmarks.live import setting, stream
 from shippers.item import Item
 from shippers.outcome import DeliveryOutcome
-from shippers.service import ShippingService
 from shippers.sinks.elasticsearch.options import ElasticsearchOptions
 from shippers.sinks.elasticsearch.sink import ElasticsearchSink
-from tests.support.elasticsearch import Cluster
 
 __all__ = ["CASES", "RATIOS", "TITLE", "UNIT", "setting"]
 
@@ -49,30 +40,11 @@ class _Counting(ElasticsearchSink):
 
 def _stream(rate: int, figure: Callable[[list[float], float, float], float]) -> float:
     """Return ``figure`` of the requests' times, the CPU time and the elapsed time."""
-    cluster = Cluster(os.environ["BENCHMARK_URL"])
-    prefix = f"bench-{uuid.uuid4().hex[:8]}"
-    sink = _Counting(ElasticsearchOptions(urls=(cluster.url,), index_prefix=prefix, replicas=0))
-    stop = threading.Event()
-    try:
-        with tempfile.TemporaryDirectory() as place:
-            log = Path(place, "log")
-            log.mkdir(mode=0o700)
-            service = ShippingService([log], [sink], Path(place, "state"))
-            shipping = threading.Thread(target=service.run, args=(stop,))
-            shipping.start()
-            try:
-                command = [sys.executable, "-c", APPEND, str(log), str(rate), str(_SECONDS)]
-                with subprocess.Popen(command):
-                    time.sleep(_WARM_UP_SECONDS)
-                    began, used = time.monotonic(), time.process_time()
-                    time.sleep(_SECONDS - _WARM_UP_SECONDS - 1)
-                    elapsed, used = time.monotonic() - began, time.process_time() - used
-            finally:
-                stop.set()
-                shipping.join()
-    finally:
-        sink.close()
-        cluster.forget(prefix)
+    with stream(_Counting, rate, _SECONDS) as (sink, _, _):
+        time.sleep(_WARM_UP_SECONDS)
+        began, used = time.monotonic(), time.process_time()
+        time.sleep(_SECONDS - _WARM_UP_SECONDS - 1)
+        elapsed, used = time.monotonic() - began, time.process_time() - used
     return figure([at for at in sink.made_at if 0 <= at - began < elapsed], used, elapsed)
 
 
