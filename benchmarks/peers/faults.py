@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
+from benchmarks.backlog import backlog
 from benchmarks.harness import Case, Ratio
 from benchmarks.peers import work
 from benchmarks.peers.contenders import CONTENDERS
+from benchmarks.peers.index import Indices
 
 KILLS = 3
 RECORDS = work.records_of(150_000)
@@ -16,11 +18,11 @@ UNIT = "records"
 
 
 def setting() -> AbstractContextManager[Mapping[str, str]]:
-    return work.setting(RECORDS)
+    return work.setting(backlog(RECORDS))
 
 
 def _lost(name: str) -> float:
-    return float(work.run(name, KILLS).lost)
+    return float(work.run(name, CONTENDERS[name][1], Indices, KILLS).lost)
 
 
 def _doubled(name: str) -> float:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Programs", "Unavailable", "unpack"]
+__all__ = ["CACHE", "Programs", "Unavailable", "succeed", "unpack"]
 
-_CACHE: Final = Path(__file__).parents[2] / ".cache" / "peers"
+CACHE: Final = Path(__file__).parents[2] / ".cache" / "peers"
 _PACKAGES: Final = (
     "rsyslog",
     "rsyslog-elasticsearch",
@@ -73,23 +73,24 @@ def _triplet() -> str:
 
 def unpack() -> Programs:
     """Fetch and unpack them, once."""
-    root = _CACHE / "root"
-    done = _CACHE / "unpacked"
+    root = CACHE / "root"
+    done = CACHE / "unpacked"
     if not done.exists():
-        archives = _CACHE / "debs"
+        archives = CACHE / "debs"
         archives.mkdir(parents=True, exist_ok=True)
-        _run(["apt-get", "download", "-qq", *_PACKAGES], archives)
+        succeed(["apt-get", "download", "-qq", *_PACKAGES], archives)
         root.mkdir(exist_ok=True)
         for archive in sorted(archives.glob("*.deb")):
-            _run(["dpkg", "-x", str(archive), str(root)], archives)
+            succeed(["dpkg", "-x", str(archive), str(root)], archives)
         done.touch()
     return Programs(root)
 
 
-def _run(command: list[str], place: Path) -> None:
+def succeed(command: list[str], place: Path) -> None:
+    """Run a command in a directory.  Raises Unavailable unless it succeeds."""
     try:
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise Unavailable(f"{command[0]} is not there; peers are Debian packages") from error
+        raise Unavailable(f"{command[0]} is not there; the peer needs it") from error
     if done.returncode:
-        raise Unavailable(f"{' '.join(command[:2])} failed: {done.stderr[-500:]}")
+        raise Unavailable(f"{' '.join(command[:2])} failed: {(done.stdout + done.stderr)[-500:]}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+from benchmarks.backlog import backlog
 from benchmarks.harness import Case, Ratio
 from benchmarks.peers import work
 from benchmarks.peers.contenders import CONTENDERS
+from benchmarks.peers.index import Indices
 
 RECORDS = work.records_of(300_000)
 TITLE = f"Peers: a backlog of {RECORDS:,} records into Elasticsearch 9.5.0 on the same machine"
@@ -15,11 +17,11 @@ UNIT = "records/s, us or MB"
 
 
 def setting() -> AbstractContextManager[Mapping[str, str]]:
-    return work.setting(RECORDS)
+    return work.setting(backlog(RECORDS))
 
 
 def _speed(name: str) -> float:
-    done = work.run(name)
+    done = work.run(name, CONTENDERS[name][1], Indices)
     if done.lost or done.doubled:
         raise RuntimeError(f"{name} lost {done.lost} and doubled {done.doubled} unprovoked")
     return RECORDS / done.seconds

@@ -1,4 +1,4 @@
-"""Run a contender on the same backlog, killing it as often as asked, and look at the index.
+"""Run a contender on the same backlog, killing it as often as asked, and look at its target.
 
 A run tells several figures, and each case is a process of its own: the first of them runs the
 contender and notes what the others report.
@@ -11,27 +11,38 @@ import os
 import subprocess
 import tempfile
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import auditlog
 from benchmarks.agent_process import cpu_seconds, peak_megabytes
-from benchmarks.backlog import backlog, indexed
-from benchmarks.peers.contenders import CONTENDERS, Contender, Task
-from shippers.sinks.elasticsearch.index_template import index_template
-from tests.support.elasticsearch import Cluster, request
+from benchmarks.peers.contenders import Contender, Task
 
-__all__ = ["Done", "noted", "records_of", "run", "setting"]
+__all__ = ["Done", "Target", "noted", "records_of", "run", "setting"]
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE_SECONDS = 600.0
 _QUIET_SECONDS = 15.0
-_OURS = {"term": {"log": "queen-rbee@h"}}
+
+
+class Target(Protocol):
+    """A place at ``url`` that has nothing yet; all that it gets has names that begin so."""
+
+    url: str
+    prefix: str
+
+    def count(self) -> int:
+        """Return how many documents it has taken."""
+
+    def copies(self) -> Counter[int]:
+        """Return how often it has each record of the backlog's log, by its number."""
+
+    def forget(self) -> None:
+        """Delete everything."""
 
 
 def records_of(default: int) -> int:
@@ -40,15 +51,15 @@ def records_of(default: int) -> int:
 
 
 @contextmanager
-def setting(records: int) -> Iterator[Mapping[str, str]]:
-    """The server, the backlog, and a place for what a run tells."""
-    with backlog(records) as environment, tempfile.TemporaryDirectory() as runs:
+def setting(server: AbstractContextManager[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
+    """The server with a backlog for it, and a place for what a run tells."""
+    with server as environment, tempfile.TemporaryDirectory() as runs:
         yield {**environment, "BENCHMARK_RUNS": runs}
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How long it took from its start to the last document, and what the index has.
+    """How long it took from its start to the last document, and what the target has.
 
     ``cpu_seconds`` and ``peak_megabytes`` are those of the process that was started last.
     """
@@ -60,9 +71,14 @@ class Done:
     doubled: int
 
 
-def run(name: str, kills: int = 0) -> Done:
-    """Run a contender, and note what it did for the cases that follow."""
-    done = _ship(name, kills)
+def run(
+    name: str,
+    contender: Callable[[Task], Contender],
+    target: Callable[[str], Target],
+    kills: int = 0,
+) -> Done:
+    """Run a contender to a new target, and note what it did for the cases that follow."""
+    done = _ship(contender, target(os.environ["BENCHMARK_URL"]), kills)
     Path(os.environ["BENCHMARK_RUNS"], name).write_text(json.dumps(asdict(done)))
     return done
 
@@ -72,37 +88,35 @@ def noted(name: str) -> Done:
     return Done(**json.loads(Path(os.environ["BENCHMARK_RUNS"], name).read_text()))
 
 
-def _ship(name: str, kills: int) -> Done:
-    """Ship everything ``backlog`` made, with so many SIGKILLs spread over the work."""
-    cluster = Cluster(os.environ["BENCHMARK_URL"])
-    prefix = f"bench-{uuid.uuid4().hex[:8]}"
-    request(cluster.url, "PUT", f"/_index_template/{prefix}", index_template(prefix, replicas=0))
+def _ship(contender: Callable[[Task], Contender], target: Target, kills: int) -> Done:
+    """Ship everything of the backlog, with so many SIGKILLs spread over the work."""
     log = Path(os.environ["BENCHMARK_LOG"])
-    records = sum(1 for _ in auditlog.read(log, log_events=True))
-    pattern = f"{prefix}-*"
+    seqs = {record.seq for record in auditlog.read(log, log_events=True)}
     with tempfile.TemporaryDirectory() as place:
-        contender = CONTENDERS[name][1](Task(log, cluster.url, prefix, Path(place)))
+        started = contender(Task(log, target.url, target.prefix, Path(place)))
         began = time.perf_counter()
         errors = Path(place, "stderr")
-        process = _start(contender, errors)
+        process = _start(started, errors)
         try:
             for number in range(1, kills + 1):
-                _wait(cluster, pattern, records * number // (kills + 1), process, errors)
+                _wait(target, len(seqs) * number // (kills + 1), process, errors)
                 process.kill()
                 process.wait()
-                process = _start(contender, errors)
+                process = _start(started, errors)
             # Duplicates count as well, so after kills only a pause shows that it is done.
-            enough = None if kills else records
-            seconds = _wait(cluster, pattern, enough, process, errors) - began
-            contender.wait_until_done(records)
+            enough = None if kills else len(seqs)
+            seconds = _wait(target, enough, process, errors) - began
+            started.wait_until_done(len(seqs))
             used, peak = cpu_seconds(process.pid), peak_megabytes(process.pid)
         finally:
             process.kill()
             process.wait()
     try:
-        lost, doubled = _compare(cluster, pattern, log)
+        _wait_until_settled(target)
+        found = target.copies()
     finally:
-        cluster.forget(prefix)
+        target.forget()
+    lost, doubled = len(seqs - found.keys()), found.total() - len(found)
     return Done(seconds, used, peak, lost, doubled)
 
 
@@ -119,24 +133,16 @@ def _start(contender: Contender, errors: Path) -> subprocess.Popen[bytes]:
 
 
 def _wait(
-    cluster: Cluster,
-    pattern: str,
-    count: int | None,
-    process: subprocess.Popen[bytes],
-    errors: Path,
+    target: Target, count: int | None, process: subprocess.Popen[bytes], errors: Path
 ) -> float:
-    """When so many documents were there (None: all), or when nothing more came for a while.
-
-    The server is not asked to refresh: many small segments would slow down whoever has ids of its
-    own, which are looked up in each of them.
-    """
+    """When so many documents were there (None: all), or when nothing more came for a while."""
     have, changed = -1, time.perf_counter()
     deadline = changed + _PATIENCE_SECONDS
     while time.perf_counter() < deadline:
         if process.poll() is not None:
             said = errors.read_text(errors="replace")[-2_000:]
             raise RuntimeError(f"it ended with exit code {process.returncode}:\n{said}")
-        now = indexed(cluster.url, pattern)
+        now = target.count()
         if now != have:
             have, changed = now, time.perf_counter()
         if count is not None and have >= count:
@@ -147,32 +153,9 @@ def _wait(
     raise RuntimeError(f"{have} of {count} documents after {_PATIENCE_SECONDS:.0f} s")
 
 
-def _count(cluster: Cluster, pattern: str) -> int:
-    """How many documents there are of the backlog's log; an agent that signs has another."""
-    request(cluster.url, "POST", f"/{pattern}/_refresh")
-    status, answer = request(cluster.url, "POST", f"/{pattern}/_count", {"query": _OURS})
-    return int(answer["count"]) if status == 200 else 0
-
-
-def _compare(cluster: Cluster, pattern: str, log: Path) -> tuple[int, int]:
-    """How many records the index lacks, and how many documents it has too many."""
+def _wait_until_settled(target: Target) -> None:
+    """Return when nothing more comes: what was under way at a kill still does."""
     settled = -1
-    while (now := _count(cluster, pattern)) != settled:  # what was under way at a kill still comes
+    while (now := target.count()) != settled:
         settled = now
         time.sleep(1.0)
-    found: Counter[int] = Counter()
-    query: dict[str, Any] = {"size": 10_000, "query": _OURS, "_source": ["seq"]}
-    status, answer = request(cluster.url, "POST", f"/{pattern}/_pit?keep_alive=5m")
-    if status != 200:
-        raise RuntimeError(f"no point in time: {status}")
-    query["pit"] = {"id": answer["id"], "keep_alive": "5m"}
-    query["sort"] = ["seq", "_shard_doc"]
-    while True:
-        _, answer = request(cluster.url, "POST", "/_search?filter_path=hits.hits,pit_id", query)
-        hits = answer.get("hits", {}).get("hits", [])
-        if not hits:
-            break
-        found.update(hit["_source"]["seq"] for hit in hits)
-        query["search_after"] = hits[-1]["sort"]
-    seqs = {record.seq for record in auditlog.read(log, log_events=True)}
-    return len(seqs - found.keys()), sum(found.values()) - len(found)
