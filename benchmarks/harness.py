@@ -31,7 +31,8 @@ NAMES = (
     *("indices", "capacity"),
 )
 _PACKAGES = ("auditlog", "auditctl", "retention", "shippers")
-PEERS = ("peers.speed", "peers.faults")  # only when named: they fetch packages of Debian
+PEERS = ("peers.speed", "peers.faults", "peers.kafka")
+"""Run only when named: they fetch programs of others."""
 
 
 @dataclass(frozen=True, slots=True)
