@@ -83,20 +83,20 @@ def metric_families(
     archive: ArchiveStatus | None = None,
 ) -> Iterator[MetricFamily]:
     """Return the metrics of all running services."""
-    yield from _of_agent(about)
+    yield from _agent_metrics(about)
     if shipping is not None:
-        yield from _of_shipping(shipping)
-        yield from _of_sinks(shipping)
-        yield from _of_logs(shipping, now)
-        yield from _of_last_records(shipping)
+        yield from _shipping_metrics(shipping)
+        yield from _sink_metrics(shipping)
+        yield from _log_metrics(shipping, now)
+        yield from _last_record_metrics(shipping)
     if retention is not None:
-        yield from _of_retention(retention)
+        yield from _retention_metrics(retention)
     if verification is not None:
-        yield from _of_verification(verification)
+        yield from _verification_metrics(verification)
     if evidence is not None:
-        yield from _of_evidence(evidence)
+        yield from _evidence_metrics(evidence)
     if archive is not None:
-        yield from _of_archive(archive)
+        yield from _archive_metrics(archive)
 
 
 def _plain(kind: MetricKind, name: str, text: str, value: float) -> MetricFamily:
@@ -109,7 +109,7 @@ def _instant(name: str, text: str, at: dt.datetime | None) -> MetricFamily:
     return MetricFamily("gauge", metric, f"{text} Absent while there is none.", (), samples)
 
 
-def _of_agent(about: About) -> Iterator[MetricFamily]:
+def _agent_metrics(about: About) -> Iterator[MetricFamily]:
     yield MetricFamily(
         "gauge",
         "auditlog_build_info",
@@ -138,7 +138,7 @@ def _of_agent(about: About) -> Iterator[MetricFamily]:
     )
 
 
-def _of_shipping(stats: ShippingStats) -> Iterator[MetricFamily]:
+def _shipping_metrics(stats: ShippingStats) -> Iterator[MetricFamily]:
     logs = len({entry.log for entry in stats.logs})
     yield _plain("gauge", "shipper_logs", "Logs that are followed.", logs)
     yield _plain(
@@ -152,7 +152,7 @@ def _of_shipping(stats: ShippingStats) -> Iterator[MetricFamily]:
 _OUTCOMES: Final = ("indexed", "duplicate", "quarantined")
 
 
-def _of_sinks(stats: ShippingStats) -> Iterator[MetricFamily]:
+def _sink_metrics(stats: ShippingStats) -> Iterator[MetricFamily]:
     logs: dict[str, list[LogStats]] = {sink.name: [] for sink in stats.sinks}
     for entry in stats.logs:
         logs[entry.sink].append(entry)
@@ -230,7 +230,7 @@ _SINK_GAUGES: Final[tuple[tuple[str, str, Callable[[SinkStats], float | None]], 
 )
 
 
-def _of_logs(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
+def _log_metrics(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
     gauges: tuple[tuple[str, str, Callable[[LogStats], float]], ...] = (
         ("lag_records", "Records that are not acknowledged.", lambda e: e.lag_records),
         (
@@ -259,7 +259,7 @@ def _of_logs(stats: ShippingStats, now: dt.datetime) -> Iterator[MetricFamily]:
         yield MetricFamily("gauge", f"auditlog_shipper_{name}", text, ("log", "sink"), samples)
 
 
-def _of_last_records(stats: ShippingStats) -> Iterator[MetricFamily]:
+def _last_record_metrics(stats: ShippingStats) -> Iterator[MetricFamily]:
     """One sample a log, however many sinks it goes to."""
     last = {entry.log: entry for entry in stats.logs if entry.last_at is not None}
     yield MetricFamily(
@@ -278,7 +278,7 @@ def _of_last_records(stats: ShippingStats) -> Iterator[MetricFamily]:
     )
 
 
-def _of_retention(status: Status) -> Iterator[MetricFamily]:
+def _retention_metrics(status: Status) -> Iterator[MetricFamily]:
     for kind, name, text, figure in _RETENTION:
         yield _plain(kind, f"retention_{name}", text, getattr(status, figure))
     for name, text, at in (
@@ -321,7 +321,7 @@ _RETENTION: Final[tuple[tuple[MetricKind, str, str, str], ...]] = (
 """Kind, name, help text, and the field of retention's status."""
 
 
-def _of_verification(status: VerificationStatus) -> Iterator[MetricFamily]:
+def _verification_metrics(status: VerificationStatus) -> Iterator[MetricFamily]:
     yield _plain(
         "gauge",
         "verification_alarms",
@@ -344,7 +344,7 @@ def _of_verification(status: VerificationStatus) -> Iterator[MetricFamily]:
     )
 
 
-def _of_evidence(status: EvidenceStatus) -> Iterator[MetricFamily]:
+def _evidence_metrics(status: EvidenceStatus) -> Iterator[MetricFamily]:
     gauges: tuple[tuple[str, str, Callable[[LogEvidence], float | None]], ...] = (
         ("signed_records", "Records in the newest checkpoint.", lambda e: e.signed_seq),
         (
@@ -371,7 +371,7 @@ def _of_evidence(status: EvidenceStatus) -> Iterator[MetricFamily]:
     )
 
 
-def _of_archive(status: ArchiveStatus) -> Iterator[MetricFamily]:
+def _archive_metrics(status: ArchiveStatus) -> Iterator[MetricFamily]:
     yield _plain("gauge", "archive_stored_segments", "Segments in the archive.", status.objects)
     yield _plain(
         "gauge", "archive_waiting_segments", "Finished segments without upload.", status.waiting

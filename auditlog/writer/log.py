@@ -172,7 +172,7 @@ class Log:
         if self._head.queued_bytes > self._comfortable_bytes:
             await self._room_or_timeout(ends_at)
         ticket, _ = self._queue(event, fields, True, 0.0, in_coroutine=True)
-        return await ticket.durable_by(ends_at)
+        return await ticket.await_durable(ends_at)
 
     def _ends_at(self, timeout: dt.timedelta | float | None) -> float:
         """The end of a wait that begins now, in monotonic seconds."""
@@ -181,7 +181,7 @@ class Log:
         )
 
     async def _room_or_timeout(self, ends_at: float) -> None:
-        import asyncio  # noqa: PLC0415  (see ticket.Ticket.durable_by)
+        import asyncio  # noqa: PLC0415  (see ticket.Ticket.await_durable)
 
         while self._head.queued_bytes > self._comfortable_bytes and time.monotonic() < ends_at:
             await asyncio.sleep(0.005)

@@ -199,10 +199,10 @@ class Ticket:
         return self._checked()
 
     def __await__(self) -> Generator[object, None, Self]:
-        return self.durable_by(None).__await__()
+        return self.await_durable(None).__await__()
 
-    async def durable_by(self, deadline: float | None) -> Self:
-        """As wait until ``deadline`` (monotonic seconds); the event loop goes on meanwhile."""
+    async def await_durable(self, deadline: float | None) -> Self:
+        """Wait as ``wait`` does until ``deadline`` (monotonic seconds); the event loop goes on."""
         get_running_loop = sys.modules["asyncio"].get_running_loop  # no import on the hot path
         while not (commit := self._commit).done:
             loop = get_running_loop()

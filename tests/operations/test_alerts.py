@@ -66,7 +66,8 @@ FAILED_RESTARTS: Final = 40
 JSON: Final = {"X-Elastic-Product": "Elasticsearch"}
 
 
-def hurried(rules: str) -> str:
+def with_short_times(rules: str) -> str:
+    """Lower the thresholds and shorten the times, so that no fault has to last for minutes."""
     for written, shortened in THRESHOLDS.items():
         rules = rules.replace(written, shortened)
     rules = re.sub(r"^(\s+for: )\d+m$", r"\g<1>1s", rules, flags=re.MULTILINE)
@@ -170,8 +171,8 @@ class Site:
     def kill_workers(self) -> None:
         assert self.rbee.ask("DELETE", "hive", "/v2/pools/a").status_code == 204
 
-    def spoil_model(self) -> None:
-        """A worker is killed, and its model was changed meanwhile: no restart succeeds."""
+    def make_restarts_fail(self) -> None:
+        """Kill a worker whose model was changed meanwhile, so that no restart succeeds."""
         [worker] = self.rbee.workers("b")
         model = Path(str(self.rbee.settings["models_dir"]), "llama")
         model.write_bytes(b"GGUF, but changed meanwhile")
@@ -416,7 +417,7 @@ def heard(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
         webhook = server.url_for("").rstrip("/")
         alertmanager = Alertmanager(place, webhook, inhibition=False)
         targets = site.targets()
-        prometheus = Prometheus(place, targets, alertmanager.port, hurried)
+        prometheus = Prometheus(place, targets, alertmanager.port, with_short_times)
         for process in (alertmanager, prometheus):
             stack.callback(process.close)
         site.start(alertmanager, prometheus)
@@ -438,7 +439,7 @@ def heard(needs: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
         site.stop_workers()
         wait_for({"HighFailedHealthChecks", "NoIdleWorkers"})
         site.kill_workers()
-        site.spoil_model()
+        site.make_restarts_fail()
         wait_for({"HighRestartRate", "CircuitBreakerActive"})
         wait_for(expected - LAST)
         site.damaged.stop(signal.SIGKILL)
@@ -487,5 +488,5 @@ def test_thresholds_and_times_are_all_that_is_made_smaller() -> None:
     for written in THRESHOLDS:
         assert sum(text.count(written) for text in texts) == 1, written
     for text in texts:
-        changed = set(text.splitlines()) ^ set(hurried(text).splitlines())
+        changed = set(text.splitlines()) ^ set(with_short_times(text).splitlines())
         assert all(re.search(r"\d", line) for line in changed)

@@ -30,7 +30,7 @@ from tests.support.waiting import eventually
 ROOT: Final = DEPLOY.parent
 # Served by an agent with witnesses or an archive, by a witness and by `auditctl fleet --metrics`,
 # none of which is here: see the tests of evidence, test_alerts.py and the tests of the command.
-ELSEWHERE: Final = {
+NOT_IN_THE_STACK: Final = {
     "auditlog_archive_manifest_timestamp_seconds",
     "auditlog_archive_newest_timestamp_seconds",
     "auditlog_archive_oldest_timestamp_seconds",
@@ -202,7 +202,7 @@ def test_every_expression_of_dashboards_rules_and_guide_can_be_asked(stack: Stac
         asked += expressions_of(json.loads(path.read_text("utf-8")))
     assert len(promql_of_the_guide()) >= 6
     # A scrape that took too long leaves a gap of a second.
-    absent = {*ELSEWHERE, NOT_ARCHIVED}
+    absent = {*NOT_IN_THE_STACK, NOT_ARCHIVED}
     here = [text for text in asked if not any(name in text for name in absent)]
     assert len(asked) - len(here) < 20
     for text in here:
@@ -235,7 +235,7 @@ def test_every_metric_that_is_named_exists(stack: Stack) -> None:
 
     def missing() -> set[str]:
         seen.update(stack.prometheus.names())
-        return named - seen - ELSEWHERE
+        return named - seen - NOT_IN_THE_STACK
 
     eventually(lambda: not missing(), "all are there")
 

@@ -303,7 +303,7 @@ def said(subject: Subject, group: SubjectGroup, newer: int = 1) -> dict[str, str
     return {finding.rule: finding.detail for finding in explain(subject, newer, group)}
 
 
-ELSEWHERE = Hold("y", "legal", "audit", "other@*")
+HOLD_ON_ANOTHER_LOG = Hold("y", "legal", "audit", "other@*")
 BOTH_SINKS = SinkCursors(
     ("main", "copy"),
     {(sink, LOG): SinkCursor(cursor_at(segment(0), 10)) for sink in ("main", "copy")},
@@ -319,7 +319,9 @@ BOTH_SINKS = SinkCursors(
     ids=["no sink", "two sinks"],
 )
 def test_each_rule_says_why_a_segment_may_go(gate: SinkCursors, shipped: str) -> None:
-    assert said(segment(0), log_of(segment(0), segment(1), gate=gate, holds=(ELSEWHERE,))) == {
+    assert said(
+        segment(0), log_of(segment(0), segment(1), gate=gate, holds=(HOLD_ON_ANOTHER_LOG,))
+    ) == {
         "damaged": "no damage was found",
         "active": "1 of its log's segments are newer",
         "too_recent": "last record 998 d ago, deleted after 90d",
@@ -584,7 +586,7 @@ def test_each_rule_says_why_a_file_may_go(
 ) -> None:
     content = content_at(START)
     file = AdoptedFile(Path("a"), ("",), 1, ADOPTER, START, content=content, progress=progress)
-    group = pattern_group(ADOPTER, [replace(ELSEWHERE, logs="b*")], START + 90 * DAY)
+    group = pattern_group(ADOPTER, [replace(HOLD_ON_ANOTHER_LOG, logs="b*")], START + 90 * DAY)
     ungated = "" if progress else f"; {shipped}"
     age = f"last line 90 d ago, deleted after 90d{ungated}"
     assert said(file, group) == {

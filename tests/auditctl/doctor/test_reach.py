@@ -18,11 +18,11 @@ COUNTS_SOME = "[[retention.logs]]\nmatch = 'rbee-hive@*'\nverify_before_delete =
 DELETES = (
     "index_delete_after = '365d'\nindex_delete_username = 'x'\nindex_delete_password_file = '/x'\n"
 )
-ELSEWHERE = "https://es.example:9200"
+REMOTE_URL = "https://es.example:9200"
 
 
 def configured(
-    place: Path, retention: str = COUNTS, sink: str = "", url: str = ELSEWHERE
+    place: Path, retention: str = COUNTS, sink: str = "", url: str = REMOTE_URL
 ) -> Config:
     path = place / "config.toml"
     path.write_text(

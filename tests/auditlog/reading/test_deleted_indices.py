@@ -17,7 +17,8 @@ from auditlog.writer.opening import OwnService, open_log
 from tests.support.logs import write_log
 
 
-def bury(directory: Path, day: str, host: str = "hive1", **details: Any) -> None:
+def write_tombstone(directory: Path, day: str, host: str = "hive1", **details: Any) -> None:
+    """Record that the index of a day was deleted."""
     index = {
         "sink": "main",
         "urls": ["http://es1:9200", "http://es2:9200"],
@@ -40,19 +41,19 @@ def test_told_at_once(tmp_path: Path) -> None:
     assert deleted.of("main") == frozenset()
     expected: set[str] = set()
     for number, host in enumerate(("hive1", "hive1", "hive2", "hive2", "hive1"), 1):
-        bury(tmp_path / "audit", f"2026.01.0{number}", host)
+        write_tombstone(tmp_path / "audit", f"2026.01.0{number}", host)
         if number % 2:
             age(tmp_path / "audit")
         expected.add(f"llama-orch-audit-2026.01.0{number}")
         assert deleted.of("main") == expected
-    bury(tmp_path / "other", "2026.02.01")
+    write_tombstone(tmp_path / "other", "2026.02.01")
     assert deleted.of("main") == expected | {"llama-orch-audit-2026.02.01"}
 
 
 def test_a_directory_that_did_not_change_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bury(tmp_path, "2026.01.01")
+    write_tombstone(tmp_path, "2026.01.01")
     age(tmp_path)
     deleted = DeletedIndices([tmp_path])
     known = deleted.of("main")
@@ -63,7 +64,7 @@ def test_a_directory_that_did_not_change_is_not_read_again(
 
 def test_elsewhere(tmp_path: Path) -> None:
     """elsewhere: an index of the same name in another cluster is not taken for it"""
-    bury(tmp_path, "2026.01.01")
+    write_tombstone(tmp_path, "2026.01.01")
     deleted = DeletedIndices([tmp_path])
     assert deleted.of("copy", ["http://es9:9200"]) == frozenset()
     assert deleted.of("copy") == frozenset()
@@ -73,7 +74,7 @@ def test_elsewhere(tmp_path: Path) -> None:
 def test_kept(tmp_path: Path) -> None:
     """kept: a log that cannot be read for a while makes nothing known unknown"""
     directory = tmp_path / "audit"
-    bury(directory, "2026.01.01")
+    write_tombstone(directory, "2026.01.01")
     deleted = DeletedIndices([directory])
     known = deleted.of("main")
     assert known
@@ -89,14 +90,14 @@ def test_kept(tmp_path: Path) -> None:
     "details", [{"index": 7}, {"sink": None}, {"urls": 5}, {"urls": [1]}, {"uuid": None}]
 )
 def test_an_incomplete_tombstone_is_none(tmp_path: Path, details: dict[str, Any]) -> None:
-    bury(tmp_path, "2026.01.01", **details)
+    write_tombstone(tmp_path, "2026.01.01", **details)
     assert index_tombstones(tmp_path) == ()
 
 
 def test_only_retention_and_only_an_intact_record_speaks(tmp_path: Path) -> None:
     details = {"sink": "main", "urls": [], "index": "i", "uuid": "u"}
     write_log(tmp_path, "web@hive1").append(event_type=INDEX_DELETED, details=details)
-    bury(tmp_path, "2026.01.01")
+    write_tombstone(tmp_path, "2026.01.01")
     (segment,) = tmp_path.glob("retention@*")
     segment.write_bytes(segment.read_bytes().replace(b"2026.01.01", b"2026.01.02"))
     assert index_tombstones(tmp_path) == ()
@@ -108,7 +109,7 @@ def test_told_at_once_though_the_time_stamp_does_not_tell(tmp_path: Path) -> Non
     tick = time.time() + 3600  # a directory that changed long ago tells by its stamp alone
     expected: set[str] = set()
     for host in ("hive1", "hive2"):
-        bury(tmp_path, f"2026.01.0{host[-1]}", host)
+        write_tombstone(tmp_path, f"2026.01.0{host[-1]}", host)
         os.utime(tmp_path, (tick, tick))
         expected.add(f"llama-orch-audit-2026.01.0{host[-1]}")
         assert deleted.of("main") == expected

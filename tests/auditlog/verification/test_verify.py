@@ -33,8 +33,8 @@ def kinds(report: Report) -> list[str]:
     return [finding.kind for finding in report.findings]
 
 
-def bury(directory: Path, log: LogBuilder, index: int) -> dict[str, Any]:
-    """A tombstone's details for one segment, read from the file."""
+def tombstone_of(directory: Path, log: LogBuilder, index: int) -> dict[str, Any]:
+    """Return the details of a segment's tombstone, read from its file."""
     (segments,) = [found for name, found in scan(directory).logs.items() if str(name) == log.log]
     ends = bounds(next(s for s in segments if s.name.logical == log.paths[index].name))
     assert ends is not None
@@ -51,7 +51,7 @@ def bury(directory: Path, log: LogBuilder, index: int) -> dict[str, Any]:
 def delete(directory: Path, log: LogBuilder, *indices: int) -> LogBuilder:
     retention = LogBuilder(directory, RETENTION, at=log.at)
     for index in indices:
-        details = bury(directory, log, index)
+        details = tombstone_of(directory, log, index)
         retention.append(event_type="retention.segment_deleted", details=details)
         log.path(index).unlink()
     return retention
@@ -61,7 +61,7 @@ def test_disbelieved(tmp_path: Path) -> None:
     """A deletion that its own policy does not allow is a finding, and accounts for nothing."""
     log = write_log(tmp_path, records=5, segments=3, days=1)
     retention = LogBuilder(tmp_path, RETENTION, at=log.at)
-    details = bury(tmp_path, log, 0) | {"last_record_at": "2026-10-31T00:00:00.000000Z"}
+    details = tombstone_of(tmp_path, log, 0) | {"last_record_at": "2026-10-31T00:00:00.000000Z"}
     retention.append(event_type="retention.segment_deleted", details=details)
     retention.append(2)
     log.path(0).unlink()
@@ -87,7 +87,7 @@ def test_a_deletion_on_record_of_another_host_is_disbelieved_where_hosts_are_con
 ) -> None:
     log = write_log(tmp_path, records=5, segments=3, days=1)
     retention = LogBuilder(tmp_path, f"retention@{writer}", at=log.at)
-    details = bury(tmp_path, log, 1)
+    details = tombstone_of(tmp_path, log, 1)
     retention.append(event_type="retention.segment_deleted", details=details)
     log.path(1).unlink()
     report = verify(tmp_path, retention_hosts=hosts)
@@ -201,7 +201,7 @@ def test_deletions_whose_tombstone_was_tampered_with_are_found(tmp_path: Path) -
 
 def test_deletions_in_a_log_of_another_name_prove_nothing(tmp_path: Path) -> None:
     log = write_log(tmp_path, records=4, segments=3, days=1)
-    details = bury(tmp_path, log, 0)
+    details = tombstone_of(tmp_path, log, 0)
     forger = LogBuilder(tmp_path, "forger@hive1")
     forger.append(event_type="retention.segment_deleted", details=details)
     log.path(0).unlink()
