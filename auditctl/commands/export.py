@@ -24,7 +24,7 @@ from auditlog.format.json_text import encoded
 from auditlog.query.files import FileSearch
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import parse
-from auditlog.reading.registry import sightings_by_directory
+from auditlog.reading.registry import known_records_by_directory
 from retention.holds import HoldStore
 from retention.tombstone_log import recorded_holds
 
@@ -128,7 +128,7 @@ def export(
         HoldStore(config.state_directory(), recorded_holds(directories)).load(),
         query,
         None if query is None else (lambda: source.records(parsed, scope)),
-        sightings_by_directory(directories, config.state_directory()),
+        known_records_by_directory(directories, config.state_directory()),
         _notes(directories, config.state_directory()),
         config.state_directory(),
         config.deleting_hosts(),

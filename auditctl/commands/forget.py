@@ -15,13 +15,13 @@ from auditctl.output import render
 from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import LOG_FORGOTTEN
 from auditlog.reading.inventory import scan
-from auditlog.reading.registry import sightings_by_directory
+from auditlog.reading.registry import known_records_by_directory
 from retention.tombstone_log import TombstoneLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditlog.reading.registry import Sighting
+    from auditlog.reading.registry import KnownRecord
 
 
 @click.command
@@ -57,7 +57,7 @@ def forget(
         if place.is_dir() and log_id in scan(place).logs:
             render.say(f"auditctl: {place}: segments of {log} are still there; nothing was done.")
             return ExitCode.REFUSED
-    known = sightings_by_directory(directories, config.state_directory())
+    known = known_records_by_directory(directories, config.state_directory())
     seen = [one for each in known.values() for one in each if one.log == log]
     if not seen and not force:
         raise CommandFailed(
@@ -84,7 +84,7 @@ def forget(
     return ExitCode.OK
 
 
-def _print(log: str, through_seq: int, seen: Sequence[Sighting]) -> None:
+def _print(log: str, through_seq: int, seen: Sequence[KnownRecord]) -> None:
     upto = f" up to seq {through_seq}" if through_seq else ""
     source = "; it was known from:" if seen else ""
     render.print_line(f"{render.clean(log)} is forgotten{upto}{source}")

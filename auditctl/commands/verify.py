@@ -24,7 +24,7 @@ from auditctl.options import (
 )
 from auditctl.output import render
 from auditlog.errors import InvalidName, NoLog
-from auditlog.reading.registry import sightings_by_directory
+from auditlog.reading.registry import known_records_by_directory
 from auditlog.verification.verify import Report
 from auditlog.verification.verify import verify as verify_logs
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from auditlog.evidence.verification import EvidenceReport
     from auditlog.format.erasures import Erasure
     from auditlog.format.tombstones import Tombstone
-    from auditlog.reading.registry import Sighting
+    from auditlog.reading.registry import KnownRecord
     from auditlog.verification.verify import LogReport
     from shippers.reconcile.receipt import Receipt
 
@@ -164,13 +164,13 @@ def verify(
     if path is not None and config_path is None:
         directories = (path,)  # without the configuration, so that a copy can be verified anywhere
         state_dir = None
-        known: Mapping[Path, tuple[Sighting, ...]] = {}
+        known: Mapping[Path, tuple[KnownRecord, ...]] = {}
     elif path is not None and not path.is_dir():
         directories, known, state_dir = (path,), {}, None
     else:
         config, directories = chosen(path, config_path)
         state_dir = config.state_dir
-        known = sightings_by_directory(directories, state_dir)
+        known = known_records_by_directory(directories, state_dir)
         hosts = config.deleting_hosts()
         stamps_ca = stamps_ca or config.evidence.timestamps_ca
     report, lacking = _report_of(directories, jobs, known, hosts)
@@ -200,7 +200,7 @@ def verify(
 def _report_of(
     directories: Sequence[Path],
     jobs: int,
-    known: Mapping[Path, tuple[Sighting, ...]],
+    known: Mapping[Path, tuple[KnownRecord, ...]],
     hosts: Collection[str] | None,
 ) -> tuple[Report, bool]:
     """The report, and whether a directory has no log or is not there.  Raises BadPath."""
@@ -275,7 +275,7 @@ def _verify_export(path: Path, *, as_json: bool) -> int:
 
 
 def _verify(
-    path: Path, jobs: int, known: Sequence[Sighting] | None, hosts: Collection[str] | None
+    path: Path, jobs: int, known: Sequence[KnownRecord] | None, hosts: Collection[str] | None
 ) -> Report:
     try:
         return verify_logs(path, jobs=jobs, known=known, retention_hosts=hosts)

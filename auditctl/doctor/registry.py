@@ -12,14 +12,14 @@ from auditlog.errors import AuditLogError
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
-from auditlog.reading.registry import sightings_by_directory
+from auditlog.reading.registry import known_records_by_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from auditlog.reading.inventory import SegmentFile
-    from auditlog.reading.registry import Sighting
+    from auditlog.reading.registry import KnownRecord
 
 __all__ = ["check_registry"]
 
@@ -27,15 +27,15 @@ __all__ = ["check_registry"]
 def check_registry(directories: Sequence[Path], state_dir: Path | None) -> Iterator[CheckResult]:
     """Compare what head notes and cursors know with the files.  Raises OSError."""
     found = False
-    for directory, known in sightings_by_directory(directories, state_dir).items():
+    for directory, known in known_records_by_directory(directories, state_dir).items():
         logs = scan(directory).logs
-        furthest: dict[str, Sighting] = {}
-        for sighting in known:
-            if sighting.log not in furthest or sighting.seq > furthest[sighting.log].seq:
-                furthest[sighting.log] = sighting
-        for log, sighting in sorted(furthest.items()):
+        furthest: dict[str, KnownRecord] = {}
+        for expected in known:
+            if expected.log not in furthest or expected.seq > furthest[expected.log].seq:
+                furthest[expected.log] = expected
+        for log, expected in sorted(furthest.items()):
             found = True
-            if detail := _lacking(logs.get(LogId.parse(log), ()), sighting):
+            if detail := _lacking(logs.get(LogId.parse(log), ()), expected):
                 mend = f"Restore its files from a copy; auditctl verify {directory}"
                 yield CheckResult("records", "fail", f"{log}: {detail}", mend)
             else:
@@ -44,8 +44,8 @@ def check_registry(directories: Sequence[Path], state_dir: Path | None) -> Itera
         yield CheckResult("records", "ok", "no log is known yet")
 
 
-def _lacking(segments: Sequence[SegmentFile], sighting: Sighting) -> str:
-    known = f"{sighting.source} knows it" + (f" up to seq {sighting.seq}" if sighting.seq else "")
+def _lacking(segments: Sequence[SegmentFile], expected: KnownRecord) -> str:
+    known = f"{expected.source} knows it" + (f" up to seq {expected.seq}" if expected.seq else "")
     if not segments:
         return f"missing_log: no segment of it is left, but {known}"
     for segment in reversed(segments):
@@ -54,7 +54,7 @@ def _lacking(segments: Sequence[SegmentFile], sighting: Sighting) -> str:
         except AuditLogError:
             return ""  # it is damaged, which verify says
         if ends is not None:
-            if ends.last_seq >= sighting.seq:
+            if ends.last_seq >= expected.seq:
                 return ""
             return f"tail_missing: the files end at seq {ends.last_seq}, but {known}"
-    return f"tail_missing: the files hold no record, but {known}" if sighting.seq else ""
+    return f"tail_missing: the files hold no record, but {known}" if expected.seq else ""

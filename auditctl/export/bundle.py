@@ -41,7 +41,7 @@ from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
 from auditlog.reading.tombstone_scan import proofs_in
 from auditlog.verification.chain import ChainCheck
-from auditlog.verification.verify import compare_with_sightings
+from auditlog.verification.verify import compare_with_known_records
 
 if TYPE_CHECKING:
     from auditctl.export.checkpoints import ChosenCheckpoints, LeafRuns, SignedSizes
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from auditlog.format.record import Record
     from auditlog.format.segment_names import LogId, SegmentName
     from auditlog.query.scope import SearchScope
-    from auditlog.reading.registry import Sighting
+    from auditlog.reading.registry import KnownRecord
     from retention.holds import Hold
 
 __all__ = ["Asked", "write_bundle"]
@@ -75,7 +75,7 @@ class Asked:
     holds: Sequence[Hold] = ()
     query: str | None = None
     answers: Callable[[], Iterable[Record]] | None = None
-    known: Mapping[Path, Sequence[Sighting]] = field(default_factory=dict)
+    known: Mapping[Path, Sequence[KnownRecord]] = field(default_factory=dict)
     notes: Callable[[], Iterable[Note]] | None = None
     state_dir: Path = Path()
     retention_hosts: Collection[str] | None = None
@@ -169,14 +169,14 @@ class _Writer:
                         retention_hosts=asked.retention_hosts,
                     )
                     newest = known_head(directory, log)
-                    here = [sighting for sighting in known if sighting.log == str(log)]
+                    here = [expected for expected in known if expected.log == str(log)]
                     tree = None if chosen is None else _Tree(chosen.of(str(log)), asked.state_dir)
                     if tree is not None:
                         tree.is_cut = segments[-1] is not found[log][-1]
                     yield self._log(
                         check, segments, newest if whole else None, here if whole else [], tree
                     )
-            for name in sorted({sighting.log for sighting in known} - {*map(str, found)}):
+            for name in sorted({expected.log for expected in known} - {*map(str, found)}):
                 if asked.scope.has_log(name):
                     check = ChainCheck(name, tombstones.get(name, ()))
                     yield self._log(check, [], None, [s for s in known if s.log == name])
@@ -186,7 +186,7 @@ class _Writer:
         check: ChainCheck,
         segments: Sequence[SegmentFile],
         newest: SegmentName | None,
-        known: Sequence[Sighting],
+        known: Sequence[KnownRecord],
         tree: _Tree | None = None,
     ) -> ExportedLog:
         ends = _Ends(tree)
@@ -202,7 +202,7 @@ class _Writer:
                         self._add_file(f"damaged/{segment.path.name}", file)
                 names.append(self._add_file(f"logs/{segment.name.logical}", scratch))
         check.finish(newest, known)
-        compare_with_sightings(check, segments, known)
+        compare_with_known_records(check, segments, known)
         return ExportedLog(
             log=check.log,
             segments=tuple(names),

@@ -21,7 +21,7 @@ from auditlog.query.files import FileSearch
 from auditlog.query.scope import SearchScope
 from auditlog.query.syntax import parse
 from auditlog.reading.inventory import scan
-from auditlog.reading.registry import sightings_by_directory
+from auditlog.reading.registry import known_records_by_directory
 from auditlog.verification.verify import LogReport
 from auditlog.verification.verify import verify as verify_logs
 
@@ -110,7 +110,7 @@ def collect(
         except LogDamaged:
             counts.unreadable += 1
     # A directory without any log yet, of which nobody knows one, has nothing to verify.
-    known = sightings_by_directory(directories, state_dir)
+    known = known_records_by_directory(directories, state_dir)
     verified = tuple(
         log
         for directory in directories

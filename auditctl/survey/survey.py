@@ -28,7 +28,7 @@ from auditlog.format.segment_names import SegmentName
 from auditlog.reading.head_note import known_head
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import bounds, iter_lines, open_any_form
-from auditlog.reading.registry import sightings_by_directory
+from auditlog.reading.registry import known_records_by_directory
 from auditlog.reading.tombstone_scan import tombstones_in
 from auditlog.verification.continuous import load_status
 from retention.holds import Hold, HoldStore
@@ -230,13 +230,13 @@ def _missing_logs(
     """Each log that a note or a cursor knows of and of which no segment is left."""
     present = {str(log) for inventory in inventories for log in inventory.logs}
     named: set[str] = set()
-    for known in sightings_by_directory(directories, state_dir).values():
-        for sighting in sorted(known, key=lambda sighting: -sighting.seq):
-            if sighting.log not in present | named:
-                named.add(sighting.log)
-                seq = f" up to seq {sighting.seq}" if sighting.seq else ""
+    for known in known_records_by_directory(directories, state_dir).values():
+        for expected in sorted(known, key=lambda expected: -expected.seq):
+            if expected.log not in present | named:
+                named.add(expected.log)
+                seq = f" up to seq {expected.seq}" if expected.seq else ""
                 yield (
-                    f"{sighting.log}: no segment of this log is left, but {sighting.source} knows"
+                    f"{expected.log}: no segment of this log is left, but {expected.source} knows"
                     f" it{seq}; restore its files, then run auditctl verify."
                 )
 

@@ -13,8 +13,8 @@ administration, or a witness, is the stronger proof (docs/threat-model.md).
 Invariants (tests of the same name in tests/auditlog/reading/test_registry.py):
   union       a log is known when any of the sources knows it
   forgotten   a log that was forgotten on record is expected by nobody
-  place       a cursor's sighting names the exact record: its number, hash and place
-  reads_only  nothing is created or changed, and what cannot be read hides no other sighting
+  place       a cursor's known record names the exact record: its number, hash and place
+  reads_only  nothing is created or changed, and what cannot be read hides no other known record
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Container, Iterable, Iterator, Sequence
 
-__all__ = ["Sighting", "forgotten_logs", "sightings", "sightings_by_directory"]
+__all__ = ["KnownRecord", "forgotten_logs", "known_records", "known_records_by_directory"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """One source's knowledge of a log: it had a record ``seq``, with this hash, at this place.
+class KnownRecord:
+    """The newest record of a log that one source knows: its number, hash and place.
 
     ``source`` names the source for people.  ``seq`` is 0 and ``segment`` empty where the source
     only knows that the log had records.  ``offset`` is the byte after the record's LF in the
@@ -55,7 +55,7 @@ class Sighting:
     offset: int = 0
 
 
-def sightings(directory: str | os.PathLike[str]) -> tuple[Sighting, ...]:
+def known_records(directory: str | os.PathLike[str]) -> tuple[KnownRecord, ...]:
     """Return what ``<directory>/.auditlog`` knows: head notes, and cursors of an agent there.
 
     Logs that were forgotten on purpose are left out.  Raises OSError.
@@ -79,25 +79,25 @@ def forgotten_logs(directories: Iterable[Path]) -> dict[str, int]:
 
 
 def _expected(
-    found: Sequence[Sighting], present: Container[str], directories: Sequence[Path]
-) -> tuple[Sighting, ...]:
+    found: Sequence[KnownRecord], present: Container[str], directories: Sequence[Path]
+) -> tuple[KnownRecord, ...]:
     """Leave out what was forgotten; the records of that are read only where a log is absent."""
-    if all(sighting.log in present for sighting in found):
+    if all(expected.log in present for expected in found):
         return tuple(found)
     forgotten = forgotten_logs(directories)
     return tuple(one for one in found if one.seq > forgotten.get(one.log, -1))
 
 
-def _of_directory(directory: Path) -> Iterator[Sighting]:
+def _of_directory(directory: Path) -> Iterator[KnownRecord]:
     own = directory / STATE_DIRECTORY
     for log in known_logs(directory):
-        yield Sighting(str(log), f"{own / f'{log}.head'}")
+        yield KnownRecord(str(log), f"{own / f'{log}.head'}")
     yield from _of_cursors(own)
 
 
-def sightings_by_directory(
+def known_records_by_directory(
     directories: Sequence[Path], state_dir: Path | None
-) -> dict[Path, tuple[Sighting, ...]]:
+) -> dict[Path, tuple[KnownRecord, ...]]:
     """Return the same for several directories that share a ``state_dir`` (if any), by directory.
 
     A cursor does not say in which directory its log lies.  It counts for the directory that has
@@ -112,15 +112,15 @@ def sightings_by_directory(
         for directory in reversed(present)
         for log in (*logs[directory], *(one.log for one in found[directory]))
     }
-    for sighting in _of_cursors(state_dir) if present and state_dir is not None else ():
-        home = found[homes.get(sighting.log, present[0])]
-        if sighting not in home:
-            home.append(sighting)
+    for expected in _of_cursors(state_dir) if present and state_dir is not None else ():
+        home = found[homes.get(expected.log, present[0])]
+        if expected not in home:
+            home.append(expected)
     anywhere = frozenset().union(*logs.values())
     return {place: _expected(known, anywhere, present) for place, known in found.items()}
 
 
-def _of_cursors(state_dir: Path) -> Iterator[Sighting]:
+def _of_cursors(state_dir: Path) -> Iterator[KnownRecord]:
     store = CursorStore(state_dir)
     for sink in store.sinks():
         for log in store.logs(sink):
@@ -130,10 +130,10 @@ def _of_cursors(state_dir: Path) -> Iterator[Sighting]:
             except InvalidName:
                 continue  # not a cursor of ours
             except CursorDamaged:
-                yield Sighting(log, f"the damaged cursor of sink {sink}")
+                yield KnownRecord(log, f"the damaged cursor of sink {sink}")
                 continue
             if cursor is not None:
-                yield Sighting(
+                yield KnownRecord(
                     log,
                     f"the cursor of sink {sink}",
                     cursor.seq,

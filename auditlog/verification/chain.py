@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from auditlog.format.segment_names import SegmentName
     from auditlog.format.tombstones import Tombstone
-    from auditlog.reading.registry import Sighting
+    from auditlog.reading.registry import KnownRecord
 
 __all__ = ["MAX_FINDINGS", "ChainCheck", "Finding", "FindingKind", "Intact"]
 
@@ -78,8 +78,8 @@ _DETAIL = {
 }
 
 
-def _knows(sighting: Sighting) -> str:
-    return f"{sighting.source} knows it" + (f" up to seq {sighting.seq}" if sighting.seq else "")
+def _knows(expected: KnownRecord) -> str:
+    return f"{expected.source} knows it" + (f" up to seq {expected.seq}" if expected.seq else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,20 +266,20 @@ class ChainCheck:
         self._find("not_a_record", self._end, self._expected, detail)
         self._hashes, self._lost = (), True
 
-    def finish(self, newest: SegmentName | None = None, sightings: Sequence[Sighting] = ()) -> None:
+    def finish(self, newest: SegmentName | None = None, known: Sequence[KnownRecord] = ()) -> None:
         """Finish the check after the last line, and report records that are missing at the end.
 
-        ``newest`` is the newest segment that is known to have had a record, ``sightings`` are what
+        ``newest`` is the newest segment that is known to have had a record, ``known`` is what
         else is known of this log.  Retention never deletes a log's newest segment, so a log
         without any segment was not deleted under policy.
         """
         self._name, self._line = "", 0
         self._follow_tombstones()
-        furthest = max(sightings, key=lambda sighting: sighting.seq, default=None)
+        furthest = max(known, key=lambda expected: expected.seq, default=None)
         if self.whole and self.segments == 0:
             self._name = newest.logical if newest is not None else ""
-            known = "" if furthest is None else f"; {_knows(furthest)}"
-            self._find("missing_log", 0, None, f"no segment of this log is left{known}")
+            source = "" if furthest is None else f"; {_knows(furthest)}"
+            self._find("missing_log", 0, None, f"no segment of this log is left{source}")
             return
         self._find_unfinished()
         if newest is not None and (self._seen is None or self._seen < newest):
@@ -306,11 +306,11 @@ class ChainCheck:
                 self._find("erasure_unfinished", 0, erasure.seq, detail)
         self._name = ""
 
-    def contradicted(self, sighting: Sighting) -> None:
+    def contradicted(self, expected: KnownRecord) -> None:
         """Report that the files hold another record in the place of the one that was seen."""
-        self._name, self._line = sighting.segment, 0
-        detail = f"it is not the record that {sighting.source} acknowledged under this number"
-        self._find("hash_mismatch", sighting.offset, sighting.seq, detail)
+        self._name, self._line = expected.segment, 0
+        detail = f"it is not the record that {expected.source} acknowledged under this number"
+        self._find("hash_mismatch", expected.offset, expected.seq, detail)
 
     def _line_without_header(self, line: bytes, offset: int, *, last_of_log: bool) -> None:
         if last_of_log and not line.endswith(b"\n"):

@@ -36,7 +36,7 @@ from auditlog.errors import InvalidName, InvalidOption
 from auditlog.format.record import format_timestamp, parse_timestamp
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
-from auditlog.reading.registry import Sighting, forgotten_logs, sightings_by_directory
+from auditlog.reading.registry import KnownRecord, forgotten_logs, known_records_by_directory
 from auditlog.verification.verify import verify_log
 
 if TYPE_CHECKING:
@@ -232,11 +232,11 @@ class ContinuousVerification:
                 for key, look in seen.items():
                     self._looks[key] = look
                     self._written_ns[key] = look.segments[look.newest][2]
-        known = sightings_by_directory(self._directories, self._state_dir)
+        known = known_records_by_directory(self._directories, self._state_dir)
         with self._lock:
-            for directory, sightings in known.items():
-                for sighting in sightings:  # a log that only a note or a cursor knows
-                    key = (directory, sighting.log)
+            for directory, known_records in known.items():
+                for expected in known_records:  # a log that only a note or a cursor knows
+                    key = (directory, expected.log)
                     if key not in self._looks and key not in self._results:
                         self._suspects[key] = None
 
@@ -265,7 +265,7 @@ class ContinuousVerification:
     def _verify(self, key: _LogKey, pace: _Pace) -> None:
         directory, log = key
         try:
-            known = sightings_by_directory(self._directories, self._state_dir)
+            known = known_records_by_directory(self._directories, self._state_dir)
             here = [one for one in known.get(directory, ()) if one.log == log]
             report = verify_log(
                 directory,
@@ -299,12 +299,12 @@ class ContinuousVerification:
         self._save()
         return True
 
-    def _remembered(self, key: _LogKey) -> list[Sighting]:
+    def _remembered(self, key: _LogKey) -> list[KnownRecord]:
         with self._lock:
             before = self._results.get(key)
         if before is None or not before.seq:
             return []
-        return [Sighting(before.log, _SOURCE, before.seq, before.hash, before.segment)]
+        return [KnownRecord(before.log, _SOURCE, before.seq, before.hash, before.segment)]
 
     def _keep(self, key: _LogKey, report: LogReport) -> None:
         directory, log = key

@@ -25,7 +25,7 @@ from auditlog.format.tombstones import Tombstone, by_log
 from auditlog.reading.head_note import known_head, known_logs
 from auditlog.reading.inventory import SegmentFile, scan
 from auditlog.reading.reader import iter_lines, open_any_form, segments_of
-from auditlog.reading.registry import Sighting, forgotten_logs, sightings
+from auditlog.reading.registry import KnownRecord, forgotten_logs, known_records
 from auditlog.reading.tombstone_scan import RETENTION_SERVICE, proofs_in
 from auditlog.verification.chain import ChainCheck, Finding
 from auditlog.verification.workers import Workers, cuts
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from auditlog.format.segment_names import SegmentName
 
-__all__ = ["LogReport", "Report", "compare_with_sightings", "verify", "verify_log"]
+__all__ = ["LogReport", "Report", "compare_with_known_records", "verify", "verify_log"]
 
 SCHEMA = "auditctl.verify/1"
 _PACE_LINES: Final = 256
@@ -140,7 +140,7 @@ def verify(
     path: str | os.PathLike[str],
     *,
     jobs: int = 1,
-    known: Sequence[Sighting] | None = None,
+    known: Sequence[KnownRecord] | None = None,
     retention_hosts: Collection[str] | None = None,
 ) -> Report:
     """Verify all logs in a directory, or one segment by itself.
@@ -170,7 +170,7 @@ def verify(
             )
             return Report((_verify_log(check, segments, None, (), workers=workers)[0],))
         while True:
-            seen = sightings(path) if known is None else tuple(known)
+            seen = known_records(path) if known is None else tuple(known)
             report, vanished = _verify_directory(path, workers, seen, retention_hosts)
             if report.ok or not vanished:
                 return report
@@ -181,7 +181,7 @@ def verify_log(
     directory: Path,
     log: LogId,
     *,
-    known: Sequence[Sighting] = (),
+    known: Sequence[KnownRecord] = (),
     pace: Callable[[], None] | None = None,
     retention_hosts: Collection[str] | None = None,
 ) -> LogReport:
@@ -213,14 +213,14 @@ def verify_log(
 def _verify_directory(
     path: Path,
     workers: Workers | None,
-    seen: tuple[Sighting, ...],
+    seen: tuple[KnownRecord, ...],
     retention_hosts: Collection[str] | None,
 ) -> tuple[Report, bool]:
     inventory = scan(path)
     proofs = proofs_in(inventory.logs, retention_hosts)
     tombstones = by_log(proofs.tombstones)
     # A log of which every segment is gone is still known by what was noted about it.
-    sighted = {sighting.log for sighting in seen}
+    sighted = {expected.log for expected in seen}
     named = {*tombstones, *sighted, *map(str, known_logs(path))} - set(map(str, inventory.logs))
     if named - sighted:
         named -= forgotten_logs([path]).keys() - sighted
@@ -241,7 +241,7 @@ def _verify_directory(
             ),
             inventory.logs.get(log, ()),
             known_head(path, log),
-            [sighting for sighting in seen if sighting.log == str(log)],
+            [expected for expected in seen if expected.log == str(log)],
             workers=workers,
         )
         for log in sorted(logs)
@@ -312,7 +312,7 @@ def _verify_log(
     check: ChainCheck,
     segments: tuple[SegmentFile, ...],
     head: SegmentName | None,
-    seen: Sequence[Sighting],
+    seen: Sequence[KnownRecord],
     *,
     workers: Workers | None = None,
     pace: Callable[[], None] | None = None,
@@ -334,14 +334,14 @@ def _verify_log(
             check.segments -= 1
             vanished = True
     check.finish(head, seen)
-    compare_with_sightings(check, segments, seen, pace=pace)
+    compare_with_known_records(check, segments, seen, pace=pace)
     return LogReport.of(check), vanished
 
 
-def compare_with_sightings(
+def compare_with_known_records(
     check: ChainCheck,
     segments: Sequence[SegmentFile],
-    seen: Sequence[Sighting],
+    seen: Sequence[KnownRecord],
     *,
     pace: Callable[[], None] | None = None,
 ) -> None:
@@ -349,47 +349,47 @@ def compare_with_sightings(
 
     The check has finished.  Raises OSError.
     """
-    for sighting in seen if check.verified_through_seq else ():
-        seen_here = sighting.hash and sighting.seq <= (check.last_seq or 0)
-        if seen_here and not _holds(segments, sighting, pace):
-            check.contradicted(sighting)
+    for expected in seen if check.verified_through_seq else ():
+        seen_here = expected.hash and expected.seq <= (check.last_seq or 0)
+        if seen_here and not _holds(segments, expected, pace):
+            check.contradicted(expected)
 
 
 def _holds(
-    segments: Iterable[SegmentFile], sighting: Sighting, pace: Callable[[], None] | None
+    segments: Iterable[SegmentFile], expected: KnownRecord, pace: Callable[[], None] | None
 ) -> bool:
-    """Whether the record at the sighting's place is the one that was seen.
+    """Whether the record at the place of the known one is that one.
 
     True as well where its segment is gone or unreadable, which is reported elsewhere.
     """
     for segment in segments:
-        if segment.name.logical != sighting.segment:
+        if segment.name.logical != expected.segment:
             continue
         try:
-            header = _header_of(segment, sighting, pace)
+            header = _header_of(segment, expected, pace)
         except (LogDamaged, FileNotFoundError):
             return True
-        return header is not None and (header.seq, header.hash) == (sighting.seq, sighting.hash)
+        return header is not None and (header.seq, header.hash) == (expected.seq, expected.hash)
     return True
 
 
 def _header_of(
-    segment: SegmentFile, sighting: Sighting, pace: Callable[[], None] | None
+    segment: SegmentFile, expected: KnownRecord, pace: Callable[[], None] | None
 ) -> Header | None:
-    """The record that ends at the sighting's offset or, where it has none, has its number."""
+    """The record that ends at the known one's offset or, where it has none, has its number."""
     stream, path = open_any_form(segment)
     with stream:
         start = 0
         if path.name == segment.name.logical:  # plain: the record begins no further back than this
-            start = max(0, sighting.offset - MAX_RECORD_BYTES - 1)
+            start = max(0, expected.offset - MAX_RECORD_BYTES - 1)
             stream.seek(start)
         for offset, line in _paced(iter_lines(stream, start, path=path), pace):
             end = offset + len(line)
-            if sighting.offset and end < sighting.offset:
+            if expected.offset and end < expected.offset:
                 continue
             header = parse_header(line)
-            if sighting.offset:
-                return header if end == sighting.offset else None
-            if header is not None and header.seq == sighting.seq:
+            if expected.offset:
+                return header if end == expected.offset else None
+            if header is not None and header.seq == expected.seq:
                 return header
     return None

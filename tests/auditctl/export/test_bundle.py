@@ -16,7 +16,7 @@ from auditctl.export.bundle import _CHECKERS, Asked, write_bundle
 from auditlog.format.record import decode
 from auditlog.query.scope import SearchScope
 from auditlog.reading.head_note import remember_head
-from auditlog.reading.registry import Sighting
+from auditlog.reading.registry import KnownRecord
 from retention.holds import Hold, HoldStore
 from tests.support.erasures import erase
 from tests.support.logs import START, LogBuilder, write_log
@@ -322,11 +322,11 @@ def test_a_segment_that_cannot_be_decompressed_is_exported_as_it_is(
 
 def known(log: LogBuilder, *, head: bool = False) -> Asked:
     """The export of the log's directory by somebody who has a cursor of it."""
-    sighting = Sighting(log.log, "the cursor of sink main", log.seq, log.hash)
+    expected = KnownRecord(log.log, "the cursor of sink main", log.seq, log.hash)
     if head:
         (log.directory / ".auditlog").mkdir()
         remember_head(log.directory, log.names[-1])
-    return Asked([log.directory], SearchScope(), known={log.directory: [sighting]})
+    return Asked([log.directory], SearchScope(), known={log.directory: [expected]})
 
 
 def first(log: LogBuilder) -> None:

@@ -15,7 +15,7 @@ from auditlog.format.erasures import Erasure
 from auditlog.format.record import GENESIS_HASH, RECORD_ERASED, parse_header
 from auditlog.format.segment_names import LogId, SegmentName
 from auditlog.format.tombstones import SEGMENT_DELETED, Tombstone
-from auditlog.reading.registry import Sighting
+from auditlog.reading.registry import KnownRecord
 from auditlog.verification.chain import MAX_FINDINGS, ChainCheck, Intact
 from tests.support.erasures import erasure_details, stub
 from tests.support.logs import START, make_line
@@ -74,7 +74,7 @@ def checked(
     *,
     whole: bool = True,
     newest: int | None = None,
-    known: Sequence[Sighting] = (),
+    known: Sequence[KnownRecord] = (),
 ) -> ChainCheck:
     """Feed segments; their lines are split at LF again, as they would be read."""
     check = ChainCheck(LOG, tombstones, whole)
@@ -454,15 +454,15 @@ def test_a_forged_tombstone_hides_no_right_one_behind_it() -> None:
 
 
 def test_what_is_missing_at_the_end_is_told_with_who_knows_of_it() -> None:
-    (found,) = checked({1: SEGMENTS[1]}, known=[Sighting(LOG, "a cursor", 9)]).findings
+    (found,) = checked({1: SEGMENTS[1]}, known=[KnownRecord(LOG, "a cursor", 9)]).findings
     assert (found.line, found.seq) == (0, 4)
     assert found.detail == "the files end at seq 3, but a cursor knows it up to seq 9"
-    (found,) = checked({}, known=[Sighting(LOG, "a cursor", 9)]).findings
+    (found,) = checked({}, known=[KnownRecord(LOG, "a cursor", 9)]).findings
     assert (found.line, found.offset, found.seq) == (0, 0, None)
     assert found.detail == "no segment of this log is left; a cursor knows it up to seq 9"
-    (found,) = checked({}, known=[Sighting(LOG, "a sink", 0)]).findings
+    (found,) = checked({}, known=[KnownRecord(LOG, "a sink", 0)]).findings
     assert found.detail == "no segment of this log is left; a sink knows it"
-    (found,) = checked({1: []}, known=[Sighting(LOG, "a cursor", 1)]).findings
+    (found,) = checked({1: []}, known=[KnownRecord(LOG, "a cursor", 1)]).findings
     assert (found.kind, found.seq) == ("tail_missing", 1)
 
 
@@ -492,7 +492,7 @@ def test_no_order_of_lines_makes_the_check_fail_or_a_wrong_log_good(
 def test_all_of_it() -> None:
     def found(seq: int, upto: int = 3) -> list[str]:
         segments = {part: lines for part, lines in SEGMENTS.items() if part <= upto}
-        return kinds(checked(segments, known=[Sighting(LOG, "a cursor", seq)]))
+        return kinds(checked(segments, known=[KnownRecord(LOG, "a cursor", seq)]))
 
     last = len(LINES)
     assert found(0) == found(last) == []
@@ -557,8 +557,8 @@ def test_a_deletion_is_looked_for_in_the_logs_of_retention_alone() -> None:
 
 
 def test_what_is_missing_from_a_part_without_records_is_told_too() -> None:
-    assert kinds(checked({1: []}, whole=False, known=[Sighting(LOG, "a cursor", 0)])) == []
-    (found,) = checked({1: []}, whole=False, known=[Sighting(LOG, "a cursor", 1)]).findings
+    assert kinds(checked({1: []}, whole=False, known=[KnownRecord(LOG, "a cursor", 0)])) == []
+    (found,) = checked({1: []}, whole=False, known=[KnownRecord(LOG, "a cursor", 1)]).findings
     assert (found.kind, found.seq) == ("tail_missing", 1)
     assert found.detail == "the files end at seq 0, but a cursor knows it up to seq 1"
     (found,) = checked({1: SEGMENTS[1]}, newest=3).findings
@@ -567,7 +567,7 @@ def test_what_is_missing_from_a_part_without_records_is_told_too() -> None:
 
 def test_a_record_that_a_sink_knows_otherwise_is_told_with_its_segment() -> None:
     check = begun()
-    check.contradicted(Sighting(LOG, "a sink", 1, "ab" * 32, name(1).logical, 77))
+    check.contradicted(KnownRecord(LOG, "a sink", 1, "ab" * 32, name(1).logical, 77))
     (found,) = check.findings
     assert (found.kind, found.segment, found.line) == ("hash_mismatch", name(1).logical, 0)
     assert (found.offset, found.seq) == (77, 1)
