@@ -9,10 +9,10 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-from auditlog.evidence.growth import Growth
 from auditlog.evidence.note import Signer
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.signer import LogSigner
+from auditlog.evidence.tree_appender import TreeAppender
 from auditlog.evidence.tree_store import TreeStore
 from auditlog.reading.inventory import scan
 from benchmarks import verify
@@ -40,11 +40,11 @@ def _sign() -> float:
     with tempfile.TemporaryDirectory() as place:
         before = _cpu_seconds()
         signer = LogSigner(ProofState(Path(place), machine=""), str(log), key)
-        growth = Growth(str(log), signer.tree, lambda: ())
-        while growth.advance(segments):
+        appender = TreeAppender(str(log), signer.tree, lambda: ())
+        while appender.advance(segments):
             pass
         signed = signer.sign(dt.datetime.now(dt.UTC))
-        growth.close()
+        appender.close()
         signer.close()
         if signed is None or signed.checkpoint.size < RECORDS:
             raise RuntimeError("not every record was signed")

@@ -28,10 +28,10 @@ from auditlog.evidence.checkpoint_log import CheckpointLog
 from auditlog.evidence.collection import CHECKPOINT_SERVICE
 from auditlog.evidence.cosigning import Cosigned, Cosigning
 from auditlog.evidence.errors import EvidenceError
-from auditlog.evidence.growth import Growth, segment_label
 from auditlog.evidence.leaf_retention import drop_leaves
 from auditlog.evidence.policy import NONE
 from auditlog.evidence.signer import LogSigner
+from auditlog.evidence.tree_appender import TreeAppender, segment_label
 from auditlog.format.tombstones import by_log
 from auditlog.reading.inventory import Inventory, scan
 from auditlog.reading.tombstone_scan import tombstones_in
@@ -102,9 +102,9 @@ class LogEvidence:
 class _SignedLog:
     """One log that is signed."""
 
-    def __init__(self, signer: LogSigner, growth: Growth) -> None:
+    def __init__(self, signer: LogSigner, appender: TreeAppender) -> None:
         self.signer = signer
-        self.growth = growth
+        self.appender = appender
         self.trouble = ""
         self.refusals: dict[str, str] = {}
         self.offered_at: dt.datetime | None = None
@@ -188,7 +188,7 @@ class EvidenceService:
         self._cosigning.stop()
         self._own_log.close()
         for entry in self._entries.values():
-            entry.growth.close()
+            entry.appender.close()
             entry.signer.close()
         self._entries.clear()
 
@@ -231,15 +231,15 @@ class EvidenceService:
 
     def _visit(self, log: str, segments: tuple[SegmentFile, ...], *, last: bool) -> bool:
         entry = self._entries.get(log) or self._begin(log)
-        growth, more = entry.growth, False
+        appender, more = entry.appender, False
         try:
-            more = growth.advance(segments, _STEP_BYTES)
+            more = appender.advance(segments, _STEP_BYTES)
         except LogDamaged as error:
             self._say(entry, log, str(error))
-            if growth.shrunk:
-                growth.close()
+            if appender.shrunk:
+                appender.close()
                 entry.signer.reopen()
-                entry.growth = self._growth(log, entry.signer)
+                entry.appender = self._appender(log, entry.signer)
                 return False
         else:
             self._say(entry, log, "")
@@ -263,12 +263,12 @@ class EvidenceService:
 
     def _begin(self, log: str) -> _SignedLog:
         signer = LogSigner(self._state, log, self._key, self._previous_key)
-        entry = self._entries[log] = _SignedLog(signer, self._growth(log, signer))
+        entry = self._entries[log] = _SignedLog(signer, self._appender(log, signer))
         entry.witnessed = witnessed(signer.signed, self._policy)
         return entry
 
-    def _growth(self, log: str, signer: LogSigner) -> Growth:
-        return Growth(log, signer.tree, lambda: self._tombstones().get(log, ()))
+    def _appender(self, log: str, signer: LogSigner) -> TreeAppender:
+        return TreeAppender(log, signer.tree, lambda: self._tombstones().get(log, ()))
 
     def _tombstones(self) -> Mapping[str, tuple[Tombstone, ...]]:
         found = [
@@ -280,13 +280,13 @@ class EvidenceService:
         return by_log(found)
 
     def _sign_if_due(self, log: str, entry: _SignedLog, *, last: bool) -> None:
-        signer, growth, now = entry.signer, entry.growth, dt.datetime.now(dt.UTC)
+        signer, appender, now = entry.signer, entry.appender, dt.datetime.now(dt.UTC)
         newest = signer.newest
         age = None if newest is None else abs(now - newest.at)
-        urgent = last or growth.sealed or growth.critical
+        urgent = last or appender.sealed or appender.critical
         if signer.grown and (age is None or urgent or age >= self._options.checkpoint_every):
             signed = signer.sign(now)
-            growth.sealed = growth.critical = False
+            appender.sealed = appender.critical = False
             if signed is not None:
                 if not _is_own(log):
                     self._own_log.record(log, signed)
@@ -323,7 +323,7 @@ class EvidenceService:
         self._stopped[log] = str(error)
         entry = self._entries.pop(log, None)
         if entry is not None:
-            entry.growth.close()
+            entry.appender.close()
             entry.signer.close()
 
     def _say(self, entry: _SignedLog | None, log: str, trouble: str) -> None:

@@ -34,7 +34,7 @@ def check(place: Path, given_out: dict[int, str]) -> None:
         builder.append(leaf_hash(line))
         roots[builder.size] = encode_base64(builder.root()) if builder.size in given_out else ""
     assert not given_out.items() - roots.items(), "what was signed is not what the log has"
-    signer, growth = opened(place)
+    signer, appender = opened(place)
     try:
         kept = {e.checkpoint.size: encode_base64(e.checkpoint.root) for e in signer.signed}
         missing = given_out.items() - kept.items()
@@ -45,7 +45,7 @@ def check(place: Path, given_out: dict[int, str]) -> None:
         files = signer.tree.files()
         assert {size: encode_base64(files.root(size)) for size in kept} == kept
     finally:
-        growth.close()
+        appender.close()
         signer.close()
 
 

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from auditlog.errors import LogDamaged
-from auditlog.evidence.growth import Growth
 from auditlog.evidence.note import Key, Signer, encode_base64
 from auditlog.evidence.policy import TrustedWitness
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EvidenceOptions, EvidenceService
 from auditlog.evidence.signer import LogSigner
+from auditlog.evidence.tree_appender import TreeAppender
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
 from tests.support.forked import at_barrier
@@ -27,14 +27,14 @@ AT = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 _KEY = Signer("audit.example.com/hive1", bytes(range(32)))
 
 
-def opened(place: Path) -> tuple[LogSigner, Growth]:
+def opened(place: Path) -> tuple[LogSigner, TreeAppender]:
     signer = LogSigner(ProofState(place / "state", machine=""), LOG, _KEY)
-    growth = Growth(LOG, signer.tree, lambda: ())
+    appender = TreeAppender(LOG, signer.tree, lambda: ())
     segments = scan(place / "audit").logs.get(LogId.parse(LOG), ())
     with suppress(LogDamaged):  # what nobody synced; its writer would cut it off
         if segments:
-            growth.advance(segments)
-    return signer, growth
+            appender.advance(segments)
+    return signer, appender
 
 
 def story(place: str, acks: str) -> None:
@@ -51,12 +51,12 @@ def story(place: str, acks: str) -> None:
         if turn == 2:
             log.rotate()
             log.append(5)
-        signer, growth = opened(Path(place))
+        signer, appender = opened(Path(place))
         signed = signer.sign(AT)
         assert signed is not None
         root = encode_base64(signed.checkpoint.root)
         os.writev(noted, [f"ack {signed.checkpoint.size} {root}\n".encode()])
-        growth.close()
+        appender.close()
         signer.close()
 
 

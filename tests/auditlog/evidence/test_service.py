@@ -19,7 +19,7 @@ from auditlog.evidence.note import Key, Signer
 from auditlog.evidence.policy import TrustedWitness
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.service import EvidenceOptions, EvidenceService, LogEvidence
-from tests.auditlog.evidence.test_growth import root_of
+from tests.auditlog.evidence.test_tree_appender import root_of
 from tests.support.logs import LogBuilder, write_log
 from tests.support.waiting import eventually
 from tests.support.witnesses import answering, go_witness, our_witness, policy_of

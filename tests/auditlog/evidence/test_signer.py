@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from auditlog.evidence.errors import SigningStopped
-from auditlog.evidence.growth import Growth
 from auditlog.evidence.merkle import verify_consistency
 from auditlog.evidence.note import Signer
 from auditlog.evidence.proof_state import ProofState
 from auditlog.evidence.signer import LogSigner
-from tests.auditlog.evidence.test_growth import (
+from auditlog.evidence.tree_appender import TreeAppender
+from tests.auditlog.evidence.test_tree_appender import (
     LOG,
+    appender_of,
     closed,
-    growth_of,
     new_log,
     root_of,
     segments_in,
@@ -30,10 +30,10 @@ AT = dt.datetime(2026, 11, 23, 7, 12, tzinfo=dt.UTC)
 __all__ = ["closed"]
 
 
-def follow(signer: LogSigner, directory: Path) -> Growth:
-    growth = growth_of(directory, signer.tree)
-    growth.advance(segments_in(directory))
-    return growth
+def follow(signer: LogSigner, directory: Path) -> TreeAppender:
+    appender = appender_of(directory, signer.tree)
+    appender.advance(segments_in(directory))
+    return appender
 
 
 def test_consistent(tmp_path: Path, state: ProofState, key: Signer) -> None:

@@ -19,7 +19,7 @@ from auditlog.evidence.signer import LogSigner
 from auditlog.evidence.verification import EvidenceReport, verify_evidence
 from retention.policy import RetentionPolicy
 from retention.service import run_retention
-from tests.auditlog.evidence.test_growth import LOG, growth_of, segments_in
+from tests.auditlog.evidence.test_tree_appender import LOG, appender_of, segments_in
 from tests.auditlog.verification.test_verify import delete
 from tests.support.erasures import erase
 from tests.support.logs import LogBuilder, write_log
@@ -101,9 +101,9 @@ def test_untouched_after_deletion_under_policy(host: Host, tmp_path: Path) -> No
     """The leaves that the signer kept stand in for what is gone."""
     state = ProofState(tmp_path / "state", machine="")
     signer = LogSigner(state, LOG, KEY)
-    growth = growth_of(host.directory, signer.tree)
-    growth.advance(segments_in(host.directory))
-    growth.close()
+    appender = appender_of(host.directory, signer.tree)
+    appender.advance(segments_in(host.directory))
+    appender.close()
     signer.sign(NOW)
     signer.close()
     delete(host.directory, host.log, 0, 1)
@@ -211,9 +211,9 @@ def test_rewritten_and_signed_with_the_stolen_key_is_told_as_exactly(host: Host)
 def test_rewritten_is_told_exactly_where_the_leaves_were_kept(host: Host, tmp_path: Path) -> None:
     state = ProofState(tmp_path / "state", machine="")
     signer = LogSigner(state, LOG, KEY)
-    growth = growth_of(host.directory, signer.tree)
-    growth.advance(segments_in(host.directory))
-    growth.close()
+    appender = appender_of(host.directory, signer.tree)
+    appender.advance(segments_in(host.directory))
+    appender.close()
     signer.sign(NOW)
     signer.close()
     rewrite(host, first=25)

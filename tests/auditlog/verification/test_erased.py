@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import auditlog
-from auditlog.evidence.growth import Growth
 from auditlog.evidence.leaves import leaf_of
 from auditlog.evidence.merkle import leaf_hash
+from auditlog.evidence.tree_appender import TreeAppender
 from auditlog.evidence.tree_store import TreeStore
 from auditlog.format.segment_names import LogId
 from auditlog.reading.follow import Follower
@@ -130,9 +130,9 @@ def test_the_tree_is_the_same_as_before(built: LogBuilder, tmp_path: Path) -> No
     erase(built, *PLACES)
     assert [leaf_of(line[:-1]) for line in built.lines] == leaves
     store = TreeStore(tmp_path / "tree", 0)
-    growth = Growth(LOG, store, lambda: ())
-    while growth.advance(scan(tmp_path).logs[LogId.parse(LOG)]):
+    appender = TreeAppender(LOG, store, lambda: ())
+    while appender.advance(scan(tmp_path).logs[LogId.parse(LOG)]):
         pass
-    growth.close()
+    appender.close()
     assert (store.size, store.root()) == (12, defined_root(leaves))
     store.close()

@@ -2,14 +2,14 @@
 
 Only what is durable is read: a segment is synced first, the newest one before each read, since a
 signature must not name a record that a power loss takes back.  A record that is missing without a
-tombstone, or a line that is no record, stops the growth with an error; it goes on by itself once
-the log is whole again.
+tombstone, or a line that is no record, stops it with an error; it goes on by itself once the log is
+whole again.
 
-Invariants (tests of the same name in tests/auditlog/evidence/test_growth.py):
+Invariants (tests of the same name in tests/auditlog/evidence/test_tree_appender.py):
   every_line   the tree has the lines of the log in their order, in whatever form the segments are
   resumes      from any size the tree goes on with exactly the records behind it
   whole_lines  a line without its LF waits for it
-  missing      a missing record stops the growth; a tombstone accounts for it
+  missing      a missing record stops it; a tombstone accounts for it
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from auditlog.format.tombstones import Tombstone
     from auditlog.reading.inventory import SegmentFile
 
-__all__ = ["Growth", "segment_label"]
+__all__ = ["TreeAppender", "segment_label"]
 
 _BLOCK_BYTES: Final = 1 << 20
 _CRITICAL: Final = b'"severity":"critical"'
@@ -45,8 +45,11 @@ def segment_label(name: SegmentName) -> str:
     return f"{name.day.isoformat()}.{name.part:04d}"
 
 
-class Growth:
-    """Grows one tree.  ``tombstones`` gives this log's; it is called when records are missing."""
+class TreeAppender:
+    """Appends the records of one log to its tree.
+
+    ``tombstones`` gives those of this log; it is called when records are missing.
+    """
 
     def __init__(
         self, log: str, store: TreeStore, tombstones: Callable[[], Sequence[Tombstone]]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditlog.errors import LogDamaged
-from auditlog.evidence.growth import Growth
 from auditlog.evidence.leaves import DELETED_LEAF
 from auditlog.evidence.merkle import leaf_hash
+from auditlog.evidence.tree_appender import TreeAppender
 from auditlog.evidence.tree_store import TreeStore
 from auditlog.format.segment_names import LogId
 from auditlog.format.tombstones import Tombstone, by_log
@@ -24,7 +24,7 @@ from tests.support.logs import LogBuilder, write_log
 from tests.support.trees import defined_root
 
 LOG = "queen-rbee@hive1"
-OPENED: list[Growth] = []
+OPENED: list[TreeAppender] = []
 
 
 def new_log(directory: Path) -> LogBuilder:
@@ -45,10 +45,10 @@ def tombstones(directory: Path) -> Sequence[Tombstone]:
     return by_log(tombstones_in(scan(directory).logs)).get(LOG, ())
 
 
-def growth_of(directory: Path, store: TreeStore) -> Growth:
-    growth = Growth(LOG, store, lambda: tombstones(directory))
-    OPENED.append(growth)
-    return growth
+def appender_of(directory: Path, store: TreeStore) -> TreeAppender:
+    appender = TreeAppender(LOG, store, lambda: tombstones(directory))
+    OPENED.append(appender)
+    return appender
 
 
 @pytest.fixture(autouse=True)
@@ -69,12 +69,12 @@ def test_every_line(tmp_path: Path, form: str) -> None:
         log.compress(0, form)
         log.compress(1, form)
     store = TreeStore(tmp_path / "tree", 0)
-    growth = growth_of(tmp_path / "logs", store)
-    while growth.advance(segments_in(tmp_path / "logs"), max_bytes=1):
+    appender = appender_of(tmp_path / "logs", store)
+    while appender.advance(segments_in(tmp_path / "logs"), max_bytes=1):
         pass
     assert store.size == 900
     assert store.root() == root_of(log.lines)
-    assert growth.sealed
+    assert appender.sealed
     store.sync()
     assert len(list((tmp_path / "tree/leaves").iterdir())) == 3
 
@@ -82,15 +82,15 @@ def test_every_line(tmp_path: Path, form: str) -> None:
 def test_every_line_of_a_log_that_grows_and_is_compressed_meanwhile(tmp_path: Path) -> None:
     log = new_log(tmp_path / "logs")
     store = TreeStore(tmp_path / "tree", 0)
-    growth = growth_of(tmp_path / "logs", store)
+    appender = appender_of(tmp_path / "logs", store)
     for number in range(1, 60):
         log.append()
         if number % 7 == 0:
-            growth.advance(segments_in(tmp_path / "logs"))
+            appender.advance(segments_in(tmp_path / "logs"))
         if number % 10 == 0:
             log.rotate()
             log.compress(number // 10 - 1)
-    growth.advance(segments_in(tmp_path / "logs"))
+    appender.advance(segments_in(tmp_path / "logs"))
     assert store.root() == root_of(log.lines)
 
 
@@ -107,7 +107,7 @@ def test_resumes(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> 
                 log.rotate()
         store = TreeStore(directory / "tree", size)
         if log.lines:
-            growth_of(directory / "logs", store).advance(segments_in(directory / "logs"))
+            appender_of(directory / "logs", store).advance(segments_in(directory / "logs"))
         store.sync()
         assert (store.size, store.root()) == (to, root_of(log.lines))
         store.close()
@@ -118,13 +118,13 @@ def test_whole_lines(tmp_path: Path) -> None:
     log = whole_log(tmp_path / "logs", records=3)
     whole = log.paths[0].read_bytes()
     store = TreeStore(tmp_path / "tree", 0)
-    growth = growth_of(tmp_path / "logs", store)
+    appender = appender_of(tmp_path / "logs", store)
     for size in range(0, len(whole) + 1, 7):
         log.paths[0].write_bytes(whole[:size])
-        growth.advance(segments_in(tmp_path / "logs"))
+        appender.advance(segments_in(tmp_path / "logs"))
         assert store.size == whole[:size].count(b"\n")
     log.paths[0].write_bytes(whole)
-    growth.advance(segments_in(tmp_path / "logs"))
+    appender.advance(segments_in(tmp_path / "logs"))
     assert store.root() == root_of(log.lines)
 
 
@@ -133,15 +133,15 @@ def test_missing(tmp_path: Path) -> None:
     content = log.paths[1].read_bytes()
     log.paths[1].unlink()
     store = TreeStore(tmp_path / "tree", 0)
-    growth = growth_of(tmp_path / "logs", store)
+    appender = appender_of(tmp_path / "logs", store)
     for _ in range(3):
         with pytest.raises(LogDamaged, match="records 6 to 10 are missing"):
-            growth.advance(segments_in(tmp_path / "logs"))
+            appender.advance(segments_in(tmp_path / "logs"))
         assert store.size == 5
     log.paths[1].write_bytes(content)
-    growth.close()
-    growth = growth_of(tmp_path / "logs", store)
-    growth.advance(segments_in(tmp_path / "logs"))
+    appender.close()
+    appender = appender_of(tmp_path / "logs", store)
+    appender.advance(segments_in(tmp_path / "logs"))
     assert store.root() == root_of(log.lines)
 
 
@@ -150,7 +150,7 @@ def test_missing_under_policy(tmp_path: Path, gone: tuple[int, ...]) -> None:
     log = whole_log(tmp_path / "logs", records=5, segments=4)
     delete(tmp_path / "logs", log, *gone)
     store = TreeStore(tmp_path / "tree", 0)
-    growth_of(tmp_path / "logs", store).advance(segments_in(tmp_path / "logs"))
+    appender_of(tmp_path / "logs", store).advance(segments_in(tmp_path / "logs"))
     leaves = [
         DELETED_LEAF if number // 5 in gone else leaf_hash(line[:-1])
         for number, line in enumerate(log.lines)
@@ -160,13 +160,13 @@ def test_missing_under_policy(tmp_path: Path, gone: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("line", [b"rubbish\n", b"\n"])
-def test_a_line_that_is_no_record_stops_the_growth(tmp_path: Path, line: bytes) -> None:
+def test_a_line_that_is_no_record_stops_it(tmp_path: Path, line: bytes) -> None:
     log = whole_log(tmp_path / "logs", records=3)
     with log.paths[0].open("ab") as stream:
         stream.write(line)
     store = TreeStore(tmp_path / "tree", 0)
     with pytest.raises(LogDamaged, match="not a record") as stopped:
-        growth_of(tmp_path / "logs", store).advance(segments_in(tmp_path / "logs"))
+        appender_of(tmp_path / "logs", store).advance(segments_in(tmp_path / "logs"))
     assert store.size == 3
     assert stopped.value.offset == len(b"".join(log.lines))
 
@@ -174,21 +174,21 @@ def test_a_line_that_is_no_record_stops_the_growth(tmp_path: Path, line: bytes) 
 def test_a_segment_that_was_cut_is_noticed(tmp_path: Path) -> None:
     log = whole_log(tmp_path / "logs", records=3)
     store = TreeStore(tmp_path / "tree", 0)
-    growth = growth_of(tmp_path / "logs", store)
-    growth.advance(segments_in(tmp_path / "logs"))
+    appender = appender_of(tmp_path / "logs", store)
+    appender.advance(segments_in(tmp_path / "logs"))
     log.paths[0].write_bytes(log.lines[0])
     with pytest.raises(LogDamaged, match="shorter than it was"):
-        growth.advance(segments_in(tmp_path / "logs"))
-    assert growth.shrunk
+        appender.advance(segments_in(tmp_path / "logs"))
+    assert appender.shrunk
 
 
 def test_critical_is_noted(tmp_path: Path) -> None:
     log = new_log(tmp_path / "logs")
     store = TreeStore(tmp_path / "tree", 0)
-    growth = growth_of(tmp_path / "logs", store)
+    appender = appender_of(tmp_path / "logs", store)
     log.append()
-    growth.advance(segments_in(tmp_path / "logs"))
-    assert not growth.critical
+    appender.advance(segments_in(tmp_path / "logs"))
+    assert not appender.critical
     log.append(severity="critical")
-    growth.advance(segments_in(tmp_path / "logs"))
-    assert growth.critical
+    appender.advance(segments_in(tmp_path / "logs"))
+    assert appender.critical
