@@ -43,7 +43,7 @@ from auditlog.evidence.service import EVIDENCE_SERVICE, witnessed
 from auditlog.evidence.stamping import newest_stamp
 from auditlog.format.record import format_timestamp
 from auditlog.reading.inventory import scan
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,7 +203,7 @@ def _record_rotation(
     finished: bool,
 ) -> None:
     place = place_of_record(directories, config.host)
-    with open_log(place, service=OwnService(EVIDENCE_SERVICE), host=config.host) as record:
+    with open_log(place, service=ReservedService(EVIDENCE_SERVICE), host=config.host) as record:
         record.emit(
             "evidence.key_retired" if finished else "evidence.key_rotated",
             actor={"user_id": user(), "auth_method": "internal"},
@@ -371,7 +371,7 @@ def _restart(config: Config, directory: Path, state: ProofState, log: str, reaso
         "last_checkpoint": newest.note.lines() if newest is not None else [],
     }
     # Record first: every new tree has its record of a restart.
-    with open_log(directory, service=OwnService(EVIDENCE_SERVICE), host=config.host) as record:
+    with open_log(directory, service=ReservedService(EVIDENCE_SERVICE), host=config.host) as record:
         record.emit(
             "evidence.restarted",
             actor={"user_id": user(), "auth_method": "internal"},

@@ -17,7 +17,7 @@ from auditctl.output import render
 from auditlog.evidence.errors import BadEvidence
 from auditlog.evidence.witness import Witness, WitnessedLogs, open_state
 from auditlog.evidence.witness_server import WitnessServer
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -79,7 +79,7 @@ def serve(listen: str, *, state_dir: Path, logs_path: Path, name: str | None) ->
     with ExitStack() as stack:
         stack.callback(state.close)
         record = stack.enter_context(
-            open_log(state_dir / "audit", service=OwnService("witness"), flush="batched")
+            open_log(state_dir / "audit", service=ReservedService("witness"), flush="batched")
         )
         try:
             server = WitnessServer(

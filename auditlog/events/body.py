@@ -255,7 +255,7 @@ def _check_type(event_type: object, service_host: str) -> None:
     if event_type.startswith(RESERVED_TYPES):
         first = event_type.partition(".")[0]
         own = ARCHIVE_SERVICE if event_type in ARCHIVE_TYPES else first
-        # Only the library can open the log of one of its services (writer.opening.OwnService).
+        # Only the library can open the log of one of its services (writer.opening.ReservedService).
         if own == "log" or not service_host.startswith(f'"service":"{own}"'):
             raise InvalidEvent(
                 f"{event_type}: types that start with {first}. are the library's own",

@@ -39,7 +39,7 @@ from auditlog.writer.options import Locks, Options
 from auditlog.writer.recovery import Recovered, recover
 from auditlog.writer.ticket import seconds
 
-__all__ = ["OwnService", "open_log", "open_own_log"]
+__all__ = ["ReservedService", "open_log", "open_own_log"]
 
 _MAX_SLOTS: Final = 1000
 _PLAUSIBLE_NS: Final = 1_767_225_600 * SECOND_NS  # 2026-01-01
@@ -47,8 +47,8 @@ _PLAUSIBLE_NS: Final = 1_767_225_600 * SECOND_NS  # 2026-01-01
 _logger = logging.getLogger("auditlog")
 
 
-class OwnService(str):
-    """The name of one of the library's own services, whose logs a caller cannot open."""
+class ReservedService(str):
+    """One of RESERVED_SERVICES, given by the library: a caller's plain str opens no such log."""
 
     __slots__ = ()
 
@@ -97,7 +97,7 @@ def open_log(
     changed), LogFailed when the first records cannot be made durable, NotAccessible (an OSError),
     InvalidOption (a ValueError), ClockUnusable.
     """
-    if service in RESERVED_SERVICES and not isinstance(service, OwnService):
+    if service in RESERVED_SERVICES and not isinstance(service, ReservedService):
         raise InvalidName(
             f"the service {service} is the library's own",
             hint=f"{', '.join(sorted(RESERVED_SERVICES))} are reserved: choose another name.",
@@ -161,7 +161,7 @@ def open_own_log(
     """
     return open_log(
         directory,
-        service=OwnService(service),
+        service=ReservedService(service),
         host=host,
         instance=instance,
         flush="batched",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import auditlog
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from tests.support.oracle import lines_of, whole_chain
 from tests.support.tombstones import tombstone_details
 from tests.support.writers import DAY_NS, NOON_NS
@@ -44,7 +44,7 @@ def write_three_days(directory: Path) -> None:
 def bury_first(directory: Path) -> None:
     """As retention does it: a durable tombstone, then the unlink."""
     lines = lines_of(directory / FIRST)
-    with open_log(directory, service=OwnService("retention"), host="hive1") as log:
+    with open_log(directory, service=ReservedService("retention"), host="hive1") as log:
         log.emit(
             "retention.segment_deleted",
             details=tombstone_details(

@@ -17,7 +17,7 @@ from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
 from auditlog.reading.reader import bounds
 from auditlog.reading.tombstone_scan import index_tombstones
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from retention.errors import StateDamaged
 from retention.gather import unarchived_from
 from retention.holds import Hold, HoldStore
@@ -185,7 +185,7 @@ def test_proven(run: Run, cluster: MemoryCluster) -> None:
 
 def test_proven_or_not_done(run: Run, cluster: MemoryCluster) -> None:
     """A log of tombstones that somebody else is writing leaves every index where it is."""
-    with open_log(cluster.directory, service=OwnService("retention"), host="hive1"):
+    with open_log(cluster.directory, service=ReservedService("retention"), host="hive1"):
         result = run(confirm=True)
     assert len(result.errors) == 2
     assert set(OLD) < set(cluster.uuids)

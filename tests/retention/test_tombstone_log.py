@@ -23,7 +23,7 @@ from auditlog.format.tombstones import SEGMENT_DELETED, parse_tombstone, tombsto
 from auditlog.reading.inventory import scan
 from auditlog.reading.selection import read
 from auditlog.reading.tombstone_scan import tombstones_in
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from retention.content import inspect
 from retention.foreign_content import inspect_foreign
 from retention.holds import Hold
@@ -112,7 +112,7 @@ def test_a_tombstone_says_who_and_what(daily: LogBuilder) -> None:
 
 def test_a_log_that_another_process_writes_is_an_error(daily: LogBuilder) -> None:
     with (
-        open_log(daily.directory, service=OwnService("retention"), host="hive1"),
+        open_log(daily.directory, service=ReservedService("retention"), host="hive1"),
         TombstoneLog(daily.directory, "hive1") as tombstones,
         pytest.raises(LogLocked),
     ):

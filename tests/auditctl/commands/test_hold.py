@@ -8,7 +8,7 @@ import pytest
 
 import auditlog
 from auditlog.verification.verify import verify
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from retention.holds import Hold, HoldStore
 from tests.support.logs import START, LogBuilder, write_log
 
@@ -120,7 +120,7 @@ def test_a_hold_that_cannot_be_recorded_is_in_force_and_is_not_released(
     where = ("--dir", built.directory)
     monkeypatch.setenv("AUDITLOG_HOST", "hive1")
     store = HoldStore(built.directory / ".auditlog")
-    with open_log(built.directory, service=OwnService("retention"), host="hive1"):
+    with open_log(built.directory, service=ReservedService("retention"), host="hive1"):
         added = run("hold", "add", "x", *where, *CASE)
         assert added.code == 75
         assert [held.id for held in store.load()] == ["x"]

@@ -17,7 +17,7 @@ from auditctl.errors import CommandFailed
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import LogId
 from auditlog.reading.deleted_indices import DeletedIndices
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from shippers.outcome import INDEXED
 from shippers.quarantine.acknowledgement import acknowledge
 from shippers.quarantine.store import Entry, Quarantine, read_entries
@@ -97,7 +97,7 @@ def test_retired(tmp_path: Path) -> None:
     """retired: what was in an index that retention deleted is accounted for"""
     config = ElasticsearchConfig(name="main", urls=("http://127.0.0.1:1",))
     index = f"llama-orch-audit-{DAY:%Y.%m.%d}"
-    with open_log(tmp_path, service=OwnService("retention"), host="hive1") as log:
+    with open_log(tmp_path, service=ReservedService("retention"), host="hive1") as log:
         details = {"sink": "main", "urls": [], "index": index, "uuid": "u"}
         log.emit("retention.index_deleted", details=details)
     counts = SinkCounts([config], tmp_path, DeletedIndices([tmp_path]))

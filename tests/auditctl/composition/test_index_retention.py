@@ -18,7 +18,7 @@ from auditctl.composition.sinks import make_sink
 from auditctl.config.model import Config, load
 from auditctl.config.sinks import ElasticsearchConfig, SinkConfig
 from auditctl.errors import CommandFailed
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from retention.memory import IndexRunStore
 from shippers.outcome import INDEXED, RETIRED
 from tests.support.elasticsearch import Cluster, SecuredCluster, request
@@ -260,7 +260,7 @@ def test_what_is_still_to_be_shipped_goes_into_its_index_beside_one_that_is_gone
     assert len(set(days)) == 2
     index = f"{sink.index_prefix}-{days[0].replace('-', '.')}"
     details: dict[str, Any] = {"sink": "main", "urls": [], "index": index, "uuid": "u"}
-    with open_log(built.directory, service=OwnService("retention"), host="hive1") as log:
+    with open_log(built.directory, service=ReservedService("retention"), host="hive1") as log:
         log.emit("retention.index_deleted", details=details)
     made = make_sink(loaded.sinks[0], loaded.directories)
     expected = [RETIRED if day == days[0] else INDEXED for day in days]

@@ -10,7 +10,7 @@ from auditctl.config.sinks import SinkConfig, SqliteConfig
 from auditctl.survey.survey import Survey, survey
 from auditlog.cursors import Cursor, CursorStore
 from auditlog.format.segment_names import SegmentName
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from retention.holds import Hold, HoldStore
 from retention.memory import RunStore
 from retention.policy import RetentionPolicy
@@ -235,7 +235,7 @@ def test_missing(tmp_path: Path) -> None:
     built.paths[1].unlink()
     (problem,) = look(tmp_path, sinks=()).logs[0].problems
     assert problem.startswith("part 2 of 2026-11-23 is gone and no tombstone says why")
-    with open_log(tmp_path, service=OwnService("retention"), host="hive1") as log:
+    with open_log(tmp_path, service=ReservedService("retention"), host="hive1") as log:
         before, last = built.headers[2].hash, built.headers[5].hash
         details = tombstone_details(built.log, built.names[1].logical, 4, 6, before, last)
         log.emit("retention.segment_deleted", details=details)

@@ -18,7 +18,7 @@ from auditlog.evidence.witness_client import fetch_checkpoint, request_body
 from auditlog.evidence.witness_server import WitnessServer
 from auditlog.reading.inventory import scan
 from auditlog.reading.selection import read
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from tests.support.trees import ORIGIN, leaves_of, signed
 
 SIGNER = Signer(ORIGIN, bytes(range(32)))
@@ -29,7 +29,7 @@ def server(tmp_path: Path) -> Iterator[WitnessServer]:
     logs = tmp_path / "logs"
     logs.write_text(f"{SIGNER.key}\n")
     signer, state = open_state(tmp_path / "state", "witness.example/w1")
-    with open_log(tmp_path / "audit", service=OwnService("witness"), host="w1") as record:
+    with open_log(tmp_path / "audit", service=ReservedService("witness"), host="w1") as record:
         memory = Witness(signer, state, WitnessedLogs(logs.read_text()))
         made = WitnessServer(("127.0.0.1", 0), memory, logs, record)
         thread = threading.Thread(target=made.serve, daemon=True)
@@ -108,7 +108,7 @@ def test_finished(tmp_path: Path) -> None:
     logs.write_text(f"{SIGNER.key}\n")
     signer, state = open_state(tmp_path / "state", "witness.example/w1")
     request = request_body(0, [], signed(leaves_of(3), SIGNER))
-    with open_log(tmp_path / "audit", service=OwnService("witness"), host="w1") as record:
+    with open_log(tmp_path / "audit", service=ReservedService("witness"), host="w1") as record:
         memory = Witness(signer, state, WitnessedLogs(logs.read_text()))
         made = WitnessServer(("127.0.0.1", 0), memory, logs, record)
         serving = threading.Thread(target=made.serve, daemon=True)

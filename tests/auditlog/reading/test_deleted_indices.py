@@ -13,7 +13,7 @@ from auditlog.format.tombstones import INDEX_DELETED
 from auditlog.reading import deleted_indices
 from auditlog.reading.deleted_indices import DeletedIndices
 from auditlog.reading.tombstone_scan import index_tombstones
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from tests.support.logs import write_log
 
 
@@ -25,7 +25,7 @@ def write_tombstone(directory: Path, day: str, host: str = "hive1", **details: A
         "index": f"llama-orch-audit-{day}",
         "uuid": "abc",
     }
-    with open_log(directory, service=OwnService("retention"), host=host) as log:
+    with open_log(directory, service=ReservedService("retention"), host=host) as log:
         log.emit(INDEX_DELETED, details={**index, **details})
 
 

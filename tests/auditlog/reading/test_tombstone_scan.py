@@ -9,7 +9,7 @@ import auditlog
 from auditlog.format.tombstones import INDEX_DELETED, SEGMENT_DELETED
 from auditlog.reading.inventory import scan
 from auditlog.reading.tombstone_scan import index_tombstones, tombstones_in
-from auditlog.writer.opening import OwnService, open_log
+from auditlog.writer.opening import ReservedService, open_log
 from tests.support.logs import write_log
 from tests.support.tombstones import tombstone_details
 
@@ -19,7 +19,7 @@ INDEX: dict[str, Any] = {"sink": "main", "urls": [], "index": "i", "uuid": "u"}
 
 
 def test_every_kind(tmp_path: Path) -> None:
-    with open_log(tmp_path, service=OwnService("retention"), host="hive1") as log:
+    with open_log(tmp_path, service=ReservedService("retention"), host="hive1") as log:
         log.emit(SEGMENT_DELETED, details=SEGMENT)
         log.emit(INDEX_DELETED, details=INDEX)
     with auditlog.open(tmp_path, service="queen-rbee", host="hive1"):

@@ -295,7 +295,9 @@ def test_the_librarys_own_services_and_types_cannot_be_written_by_a_caller(
         pytest.raises(InvalidEvent, match="the library's own"),
     ):
         log.emit(f"{service}.segment_deleted", details={"log": "x@h"})
-    with opening.open_log(tmp_path / "audit", service=opening.OwnService(service), host="h") as log:
+    with opening.open_log(
+        tmp_path / "audit", service=opening.ReservedService(service), host="h"
+    ) as log:
         log.emit(f"{service}.noted").wait()
         with pytest.raises(InvalidEvent, match="the library's own"):
             log.emit("log.opened")
