@@ -288,6 +288,7 @@ def _listed(entry: StoredEntry) -> dict[str, Any]:
     listed = {"id": entry.id, **{name: entry.fields.get(name) for name in _LISTED}}
     if "document" in entry.fields:
         listed["document"] = entry.fields["document"]
+        listed["place"] = entry.place
     if "acknowledged" in entry.fields:
         listed["acknowledged"] = entry.fields["acknowledged"]
     return listed

@@ -8,9 +8,10 @@ Invariants (tests of the same name in tests/shippers/quarantine/test_entry.py):
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import datetime as dt
 
 __all__ = ["Entry", "Place", "StoredEntry", "decode", "encode", "entry_id"]
+
+_SOURCE: Final = '"auditlog":{"source":'
 
 Place = tuple[SegmentName | None, int, str]
 """Segment, offset, and which of the entries there can be at that place."""
@@ -82,8 +85,10 @@ class StoredEntry:
         """Segment or path of its line, with the offset in bytes; "" if not known."""
         if self.fields.get("segment"):
             return f"{self.fields['segment']}:{self.fields['offset']}"
+        # The rest may be nested too deeply to be parsed, which can be why it was refused.
+        _, _, rest = (self.line or b"").decode("utf-8", "replace").partition(_SOURCE)
         try:
-            source = orjson.loads(self.line or b"")["auditlog"]["source"]
+            source, _ = json.JSONDecoder().raw_decode(rest)
             return f"{source['path']}:{source['offset']}"
         except (ValueError, KeyError, TypeError):  # of the journal, or of an older version
             return ""

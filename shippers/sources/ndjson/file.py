@@ -204,7 +204,9 @@ class FileHarvester:
         self.exhausted = self.failed = False
         try:
             batch = self._read_unless_damaged(max_bytes, max_records)
-        except (LogDamaged, OSError):
+        except (LogDamaged, OSError) as error:
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(self.state.path)  # errors of read(2) lack it
             self.failed = True
             self._ended()
             raise

@@ -14,6 +14,7 @@ Invariants (tests of the same name in tests/shippers/sources/ndjson/test_pattern
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -30,27 +31,30 @@ if TYPE_CHECKING:
 __all__ = ["Found", "base_of", "find", "is_excluded"]
 
 _FORMS: Final = ("", ".gz", ".zst")
+_NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(slots=True)
 class Found:
     """``files`` by (device, inode); ``directories`` in which a new name may be a match.
 
-    ``not_followed`` are links that lead to a file and are not followed.
+    ``unlisted`` says why a directory cannot be looked into; ``not_followed`` are links that lead to
+    a file and are not followed.
     """
 
     files: dict[tuple[int, int], FileState] = field(default_factory=dict)
     directories: dict[Path, None] = field(default_factory=dict)
+    unlisted: dict[Path, str] = field(default_factory=dict)
     not_followed: list[Path] = field(default_factory=list)
 
 
 def find(patterns: Sequence[str], exclude: Sequence[str] = ()) -> Found:
-    """Look for the files now.  What cannot be listed is left out."""
+    """Look for the files now.  What cannot be listed is named."""
     found = Found()
     for pattern in patterns:
         parts = Path(pattern).parts
         parts = (*parts, "*") if parts[-1] == "**" else parts
-        for path in _expand(parts[0], parts[1:], found.directories, set()):
+        for path in _expand(parts[0], parts[1:], found, set()):
             if not is_excluded(path, exclude):
                 _add(path, found)
     return found
@@ -85,7 +89,7 @@ def _matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 def _expand(
     directory: str,
     parts: tuple[str, ...],
-    directories: dict[Path, None],
+    found: Found,
     seen: set[tuple[int, int, int]],
 ) -> Iterator[str]:
     """The paths in a directory that match; ``seen`` holds where ``**`` was by now."""
@@ -98,33 +102,35 @@ def _expand(
         if (key := (there.st_dev, there.st_ino, len(parts))) in seen:
             return
         seen.add(key)
-        yield from _expand(directory, rest, directories, seen)
-        for entry in _entries(directory, "*", directories):
+        yield from _expand(directory, rest, found, seen)
+        for entry in _entries(directory, "*", found):
             if _is_directory(entry):
-                yield from _expand(entry.path, parts, directories, seen)
+                yield from _expand(entry.path, parts, found, seen)
     elif rest and not has_magic(part):
-        yield from _expand(f"{directory.rstrip('/')}/{part}", rest, directories, seen)
+        yield from _expand(f"{directory.rstrip('/')}/{part}", rest, found, seen)
     elif rest:
-        for entry in _entries(directory, part, directories):
+        for entry in _entries(directory, part, found):
             if _is_directory(entry):
-                yield from _expand(entry.path, rest, directories, seen)
+                yield from _expand(entry.path, rest, found, seen)
     elif has_magic(part):
-        for entry in _entries(directory, part, directories, _FORMS):
+        for entry in _entries(directory, part, found, _FORMS):
             yield entry.path
     else:
         yield from (f"{directory.rstrip('/')}/{part}{form}" for form in _FORMS)
 
 
 def _entries(
-    directory: str, pattern: str, directories: dict[Path, None], forms: Sequence[str] = ("",)
+    directory: str, pattern: str, found: Found, forms: Sequence[str] = ("",)
 ) -> Iterator[os.DirEntry[str]]:
     hidden = pattern.startswith(".")
     try:
         with os.scandir(directory) as entries:
             listed = list(entries)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            found.unlisted[Path(directory)] = error.strerror or type(error).__name__
         return
-    directories[Path(directory)] = None
+    found.directories[Path(directory)] = None
     for entry in listed:
         if (hidden or not entry.name.startswith(".")) and any(
             fnmatchcase(entry.name, pattern + form) for form in forms

@@ -73,9 +73,11 @@ class NdjsonSource:
     ) -> Sequence[FoundFiles]:
         if changed is not None and not set(changed) & set(self._directories):
             return ()
-        for base in self._bases:
-            self._check(base, strict=strict)
+        unlisted = dict(self._check(base, strict=strict) for base in self._bases)
         found = find(self.options.paths, self.options.exclude)
+        self._tell_unlisted(
+            {**{base: why for base, why in unlisted.items() if why}, **found.unlisted}
+        )
         self._directories = tuple(dict.fromkeys((*self._bases, *sorted(found.directories))))
         for link in sorted(set(found.not_followed) - self._not_followed):
             _logger.warning("%s is not followed: it is another user's link to a file", link)
@@ -85,20 +87,23 @@ class NdjsonSource:
     def feed(self, context: FeedContext) -> FileFeed:
         return FileFeed(self.options, context)
 
-    def _check(self, base: Path, *, strict: bool) -> None:
-        """A pattern does not say why it finds nothing."""
+    def _check(self, base: Path, *, strict: bool) -> tuple[Path, str]:
+        """Why the directory cannot be listed: a pattern does not say why it finds nothing."""
         try:
             os.scandir(base).close()
         except OSError as error:
             if strict:
                 raise
-            reason = error.strerror or type(error).__name__
-            if self._unreadable.get(base) != reason:
-                self._unreadable[base] = reason
-                _logger.warning("%s cannot be listed (%s); trying again", base, reason)
-        else:
-            if self._unreadable.pop(base, None) is not None:
-                _logger.info("%s can be listed again", base)
+            return base, error.strerror or type(error).__name__
+        return base, ""
+
+    def _tell_unlisted(self, reasons: dict[Path, str]) -> None:
+        for directory, reason in reasons.items():
+            if self._unreadable.get(directory) != reason:
+                _logger.warning("%s cannot be listed (%s); trying again", directory, reason)
+        for directory in self._unreadable.keys() - reasons.keys():
+            _logger.info("%s can be listed again", directory)
+        self._unreadable = reasons
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog.format.foreign_files import line_hash
 from shippers.item import Document
 from shippers.quarantine.entry import Entry, decode, encode, entry_id
+from shippers.sources.ndjson.line import Line, LineFormat, to_document
 from tests.support.shipments import shipments
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -73,3 +75,12 @@ def test_refused(line: bytes) -> None:
     """refused: a line that is not an entry raises ValueError"""
     with pytest.raises(ValueError, match=r"."):
         decode(line)
+
+
+@pytest.mark.parametrize("depth", [1, 1022, 5000])
+def test_the_place_of_a_line_is_known_however_deep_it_is_nested(depth: int) -> None:
+    body = b'{"v":' + b"[" * depth + b"]" * depth + b"}"
+    line = Line("/var/log/app.log", "f" * 64, 7, body, line_hash(body), len(body))
+    document, _ = to_document(line, LineFormat("app", "hive1"), NOW)
+    entry = Entry("refused", "too deep", "app", "", 0, line=document.line, document=document)
+    assert decode(encode(entry, "main", NOW)).place == "/var/log/app.log:7"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import os
@@ -422,6 +423,21 @@ def test_our_own_logs_can_be_read_as_any_others(tmp_path: Path) -> None:
     documents = read_all(harvester(log.active))
     assert [orjson.loads(line)["seq"] for line in lines_of(documents)] == [1, 2, 3, 4, 5]
     assert {document.day for document in documents} == {"2026-11-23"}
+
+
+def test_an_error_while_it_is_read_names_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(b'{"n":0}\n')
+    reader = harvester(path)
+
+    def stale(*_: object) -> bytes:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(os, "pread", stale)
+    with pytest.raises(OSError, match=r"Stale file handle: '.*app\.log'"):
+        reader.read(1 << 16, 10)
+    reader.close()
 
 
 def test_a_file_that_is_old_holds_no_descriptor(path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from pathlib import Path
@@ -93,6 +94,26 @@ def test_directories_that_have_no_file_yet_are_watched(tmp_path: Path) -> None:
     found = find([f"{tmp_path}/pods/*/logs/*.log", f"{tmp_path}/pods/*/app.log"])
     assert tmp_path / "pods" in found.directories
     assert tmp_path / "pods" / "two" / "logs" in found.directories
+
+
+def test_a_directory_that_cannot_be_listed_is_named_and_one_that_is_gone_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "a.log").touch()
+    scandir = os.scandir
+
+    def refused(path: str) -> object:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    patterns = [f"{tmp_path}/**/*.log", f"{tmp_path}/gone/*.log", f"{tmp_path}/open/a.log/*"]
+    found = find(patterns)
+    assert found.unlisted == {tmp_path / "closed": "Permission denied"}
+    assert [file.path for file in found.files.values()] == [tmp_path / "open" / "a.log"]
 
 
 def test_excluded_files_are_left_out_by_name_or_by_path(tmp_path: Path) -> None:
