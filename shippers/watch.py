@@ -10,6 +10,10 @@ once, and once more when it is over.
 
 Only writes, and new and removed names of files and directories, are watched, so that our own
 reading causes no report.
+
+After each reading of reports the next one waits for a moment, in which the kernel joins equal ones
+(inotify(7)): a program that appends steadily would otherwise wake four threads for each line.  The
+first report after a pause is not held back.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +53,9 @@ _EVENTS: list[type[FileSystemEvent]] = [
     FileMovedEvent,
 ]
 
+
+_JOINED_SECONDS: Final = 0.02
+"""How long reports of one file are joined."""
 
 _LIMITS: Final = {
     errno.ENOSPC: "the limit fs.inotify.max_user_watches is reached",
@@ -100,6 +108,7 @@ class Watch:
         try:
             if self._observer is None:
                 self._observer = Observer()
+                _join_reports(self._observer)
                 self._observer.start()
             self._observer.schedule(handler, str(directory), event_filter=_EVENTS)
         except OSError as error:
@@ -143,6 +152,22 @@ class _EventHandler(FileSystemEventHandler):
             self._file_grew(str(event.src_path))
         else:
             self._names_changed(self._directory)
+
+
+def _join_reports(observer: Any) -> None:
+    """Let the observer's reader of inotify wait before each of its readings but the first.
+
+    Where watchdog has another reader, as in other versions and on other systems, each report comes
+    by itself.
+    """
+    for reader in vars(observer).values():
+        if (read := getattr(reader, "read_events", None)) is not None:
+
+            def unhurried(*, _read: Callable[[], Any] = read) -> Any:
+                time.sleep(_JOINED_SECONDS)
+                return _read()
+
+            reader.read_events = unhurried
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,6 +54,31 @@ def test_an_append_says_which_log_grew(tmp_path: Path, watch: Checked, listener:
     watch.check()
     log.append(1)
     eventually(lambda: str(log.active) in listener.grown)
+
+
+def test_appends_that_follow_each_other_are_one_report(
+    tmp_path: Path, watch: Checked, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is reported at once, those that come before the next reading are joined."""
+    reading, appended = threading.Event(), threading.Event()
+
+    def pause(_seconds: float) -> None:
+        reading.set()
+        appended.wait(60)
+
+    monkeypatch.setattr("shippers.watch.time", SimpleNamespace(sleep=pause))
+    log = write_log(tmp_path / "logs", records=1)
+    other = write_log(tmp_path / "logs", "rbee-hive@gpu1", records=1)
+    watch.check()
+    log.append(1)
+    eventually(lambda: listener.grown == [str(log.active)])
+    assert reading.wait(60)
+    for _ in range(50):
+        log.append(1)
+    other.append(1)  # its report comes behind those
+    appended.set()
+    eventually(lambda: str(other.active) in listener.grown)
+    assert listener.grown.count(str(log.active)) == 2
 
 
 def test_a_new_segment_a_removed_and_a_renamed_one_are_changed_names(
