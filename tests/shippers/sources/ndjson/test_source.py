@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import gzip
 import os
 import shutil
@@ -406,6 +407,31 @@ def test_symbolic_links_pipes_and_directories_are_no_files(tmp_path: Path) -> No
     (tmp_path / "logs" / "link.log").symlink_to(app.path)
     (tmp_path / "logs" / "dir.log").mkdir()
     assert ndjson_service(tmp_path / "logs", sink, tmp_path / "state").run_once().shipped == 3
+
+
+def test_a_directory_below_the_pattern_that_cannot_be_listed_is_said_once_and_when_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = tmp_path / "logs" / "closed"
+    closed.mkdir(parents=True)
+    source = ndjson_source(tmp_path / "logs", "**/*.log")
+    scandir = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path) == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    with monkeypatch.context() as patch, caplog.at_level("INFO", "auditlog.shippers"):
+        patch.setattr(os, "scandir", refused)
+        source.look(None)
+        source.look(None)
+        patch.undo()
+        source.look(None)
+    assert [record.message for record in caplog.records] == [
+        f"{closed} cannot be listed (Permission denied); trying again",
+        f"{closed} can be listed again",
+    ]
 
 
 def test_a_refused_document_goes_to_quarantine_once_and_the_rest_on(tmp_path: Path) -> None:
