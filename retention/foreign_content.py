@@ -1,7 +1,8 @@
 """Read a whole foreign file: its digest, lines, their times, and how it ends.
 
 Every line is read for its time, since the lines may be in any order.  A line that is not JSON, has
-no time, or one before the year 2000 counts as untimed.
+no time, or one before the year 2000 counts as untimed.  Zeros before a line and at the end of a
+file are passed over as sources do, however many: truncations, crashes and reserved room leave them.
 
 Invariants (tests of the same name in tests/retention/test_foreign_content.py):
   all_forms   plain, .zst and .gz of the same bytes give the same content
@@ -77,7 +78,7 @@ def last_time(path: Path, fields: Sequence[str]) -> dt.datetime | None:
         tail = os.pread(fd, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
     finally:
         os.close(fd)
-    return _time(tail.rstrip().rpartition(b"\n")[2], tuple(fields))
+    return _time(tail.rstrip(b"\0 \t\r\n").rpartition(b"\n")[2], tuple(fields))
 
 
 class _ContentCollector:
@@ -106,20 +107,30 @@ class _ContentCollector:
         if len(self._beginning) < FIRST_LINE_BYTES:
             self._beginning += piece[: FIRST_LINE_BYTES + 1]
         lines = (self._rest + piece).split(b"\n")
-        self._rest = lines.pop()
+        rest = lines.pop()
         for line in lines:
             self._take(line)
             self._offset += len(line) + 1
+        self._rest = rest.lstrip(b"\0")
+        self._offset += len(rest) - len(self._rest)
         if len(self._rest) > _LONGEST_LINE_BYTES:
+            self._end_line_at_zeros()
+
+    def _end_line_at_zeros(self) -> None:
+        """End a line that zeros make too long, as sources do.  Raises SegmentDamaged."""
+        line = self._rest.rstrip(b"\0")
+        if len(line) > _LONGEST_LINE_BYTES:
             raise SegmentDamaged(
                 f"a line is longer than {_LONGEST_LINE_BYTES >> 20} MiB",
                 path=self._path,
                 offset=self._offset,
                 hint="The file is kept, since its age cannot be told.",
             )
+        self._take(line)
+        self._offset += len(self._rest)
+        self._rest = b""
 
     def _take(self, line: bytes) -> None:
-        # A file that was truncated under its writer begins with NULs, which sources skip as well.
         content = line.rstrip(b"\r").lstrip(b"\0")
         if not content.strip():
             return
@@ -140,7 +151,7 @@ class _ContentCollector:
                 self._matches.add(hold)
 
     def finish(self) -> ForeignContent:
-        self._take(self._rest)
+        self._take(self._rest.rstrip(b"\0"))
         end = None
         if self._last is not None:
             first = first_line_hash(self._beginning) or line_hash(self._beginning)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
 import threading
+import time
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +22,11 @@ from retention.service import RunResult, explain_subject, run_retention
 from retention.subjects import SinkCursors
 from retention.tombstone_log import RetentionRun, TombstoneLog
 from tests.support.foreign import DAY, NOW, foreign_policy, leave
+from tests.support.ndjson import ndjson_service
+from tests.support.shipments import FakeSink
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
     from pathlib import Path
 
@@ -45,10 +51,12 @@ def fill(audit: Path) -> dict[str, bytes]:
     return content
 
 
-def run(audit: Path, policy: RetentionPolicy | None = None, *sinks: str) -> RunResult:
+def run(
+    audit: Path, policy: RetentionPolicy | None = None, *sinks: str, now: dt.datetime = NOW
+) -> RunResult:
     policy = policy or foreign_policy(audit)
     return run_retention(
-        audit, policy, audit.parent / "state", sinks, NOW, host="hive1", simulated=True, by="me"
+        audit, policy, audit.parent / "state", sinks, now, host="hive1", simulated=True, by="me"
     )
 
 
@@ -102,6 +110,44 @@ def test_proven(tmp_path: Path) -> None:
     assert due["policy"]["pattern"] == "*.ndjson"
     assert verify(audit).ok
     assert run(audit).totals["delete"] == 0
+
+
+def test_zeros_behind_the_lines_of_a_file_keep_it_no_longer(tmp_path: Path) -> None:
+    """A crash leaves them behind a line, and a program reserves room that it does not fill."""
+    audit = tmp_path / "audit"
+    policy = foreign_policy(audit, source=True)
+    leave(audit, "n.ndjson", 0 * DAY)
+    content = {}
+    for name, cut, zeros in (
+        ("whole.ndjson", 0, 4096),
+        ("cut.ndjson", 1, 4096),
+        ("room.ndjson", 0, 17 << 20),
+        ("cut_room.ndjson", 1, 17 << 20),
+    ):
+        path = leave(audit, name, 40 * DAY)
+        content[name] = path.read_bytes()[: path.stat().st_size - cut] + bytes(zeros)
+        path.write_bytes(content[name])
+        os.utime(path, (time.time(), time.time() - 3600))  # a line without LF has settled
+    kept = verdicts(run(audit, policy, "fake"))
+    assert {kept[name] for name in content} == {"keep not_shipped"}
+
+    source = {"name": "old", "pattern": "*.ndjson"}
+    service = ndjson_service(audit, FakeSink(), tmp_path / "state", **source)
+    assert service.run_once().shipped == 15
+    packed = verdicts(run(audit, policy, "fake"))
+    assert {packed[name] for name in content} == {"compress age"}
+    for name, plain in content.items():
+        assert gzip.decompress((audit / f"{name}.gz").read_bytes()) == plain
+
+    gone = run(audit, policy, "fake", now=NOW + 60 * DAY)
+    assert gone.ok
+    assert {
+        stone["file"]: (stone["lines"], stone["bytes"], stone["sha256"])
+        for stone in tombstones(audit)
+    } == {
+        f"{name}.gz": (3, len(plain), sha256(plain).hexdigest()) for name, plain in content.items()
+    }
+    assert not [path for path in audit.iterdir() if path.name.removesuffix(".gz") in content]
 
 
 def test_once(tmp_path: Path, killed_at: Callable[[Callable[[], object], int], bool]) -> None:

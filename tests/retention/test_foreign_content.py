@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import os
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from tests.support.shipments import FakeSink
 
 LEGACY = Path(__file__).parents[1] / "data" / "legacy" / "2026-11-23.audit"
 FIELDS = ("@timestamp", "timestamp")
+MANY_ZEROS = bytes(17 << 20)  # more than a line may be long
 
 
 def read(path: Path, form: str = "", *holds: Hold) -> ForeignContent:
@@ -58,23 +61,35 @@ def test_all_forms(tmp_path: Path) -> None:
         b'\0\0\0{"a":1}\n',
         b"no json\n" + b"x" * 70_000 + b"\n",
         b"x" * 70_000 + b'\n{"a":1}\n',
+        b'{"a":1}\n{"a":2}\n' + bytes(4096),
+        b'{"a":1}\n{"a":2}' + bytes(4096),
+        b'{"a":1}\n{"a":2}' + MANY_ZEROS,
+        b'{"a":1}' + bytes(4096),
+        MANY_ZEROS + b'{"a":1}\n{"a":2}\n' + MANY_ZEROS,
+        b'{"a":1}\n{"a":' + MANY_ZEROS + b'{"a":2}\n',
     ],
-    ids=["legacy", "ends", "hole", "long", "long_first"],
-)
+    ids=["legacy", "ends", "hole", "long", "long_first", "padded", "padded_without_lf", "reserved",
+         "one_line", "long_holes", "cut_off"],
+)  # fmt: skip
 def test_same_end(tmp_path: Path, content: bytes) -> None:
     path, state = tmp_path / "app.log", tmp_path / "state"
     path.write_bytes(content)
+    os.utime(path, (NOW.timestamp(), time.time() - 3600))
     end = read(path).end
     assert end is not None
     assert ndjson_service(tmp_path, FakeSink(), state).run_once().complete
     cursor = CursorStore(state).load_source("fake", "ndjson", "app")
     assert cursor is not None
     (place,) = decode_places(cursor.place)
-    assert (place.first_hash, place.line_at, place.line_hash) == (
-        end.first_hash,
-        end.line_at,
-        end.line_hash,
-    )
+    assert place._replace(offset=0) == end._replace(offset=0)
+
+
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["whole", "without_lf"])
+def test_zeros_behind_the_last_line_do_not_hide_its_time(tmp_path: Path, end: bytes) -> None:
+    path = leave(tmp_path, "a.ndjson", dt.timedelta(1))
+    path.write_bytes(path.read_bytes().rstrip(b"\n") + end + bytes(4096))
+    assert last_time(path, FIELDS) == read(path).last_at == NOW - dt.timedelta(1)
+    assert read(path).untimed == 0
 
 
 HOLD = Hold("x", "legal", "audit", actor="älice", correlation_id="r-1")
