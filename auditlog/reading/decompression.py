@@ -6,7 +6,8 @@ bytes are read for every 128 KiB, and the library then decompresses at full spee
 
 Invariants (tests of the same name in tests/auditlog/reading/test_decompression.py):
   same      the bytes read are those that were compressed, in one frame (gzip: member) or several
-  cut_off   a file cut at any byte raises NotWhole, after the bytes that are there were read
+  cut_off   a file cut at any byte raises NotWhole, after the bytes that are there were read; a gzip
+            member with a wrong checksum does as well
   bounded   however well the content compresses, memory does not grow with it
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import io
 import os
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ class _Gzip(_Compressed):
         """Raises NotWhole when the bytes are not complete members."""
         target = memoryview(buffer).cast("B")
         while True:
-            packed = self._packed or self._raw.read(_READ_BYTES)
+            packed = self._packed or self._raw.read(_READ_BYTES) or b""
             if self._member is None:
                 if not packed:
                     return 0
@@ -139,14 +141,32 @@ class _Gzip(_Compressed):
                 if not packed:
                     continue
             member = self._member or self._next()
+            before, damaged = member.copy(), b""  # an error drops what was unpacked before it
             try:
-                content = member.decompress(packed or b"", len(target))
+                content = member.decompress(packed, len(target))
             except self._zlib.error as error:
-                raise NotWhole(str(error)) from error
+                member, good = before, self._good_bytes(before, packed, len(target))
+                packed, damaged = packed[:good], packed[good:]
+                content = member.decompress(packed, len(target))
+                if not content:
+                    raise NotWhole(str(error)) from error
             if not packed and not content:
                 raise NotWhole("its end is missing")
             self._packed = member.unused_data if member.eof else member.unconsumed_tail
+            self._packed += damaged
             self._member = None if member.eof else member
             if content:
                 target[: len(content)] = content
                 return len(content)
+
+    def _good_bytes(self, member: zlib._Decompress, packed: bytes, room: int) -> int:
+        """How many bytes can be unpacked before the damage."""
+
+        def fails(size: int) -> bool:
+            try:
+                member.copy().decompress(packed[:size], room)
+            except self._zlib.error:
+                return True
+            return False
+
+        return bisect_left(range(len(packed) + 1), True, key=fails) - 1

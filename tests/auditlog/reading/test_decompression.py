@@ -110,6 +110,23 @@ def test_cut_off_gzip_members(tmp_path: Path) -> None:
         assert b"".join(got) == zlib.decompressobj(wbits=31).decompress(whole[:cut])
 
 
+@pytest.mark.parametrize("size", [40, 600_000])
+@pytest.mark.parametrize("trailer", [-8, -1], ids=["checksum", "length"])
+def test_what_stands_before_a_wrong_end_of_a_gzip_member_is_read(
+    tmp_path: Path, size: int, trailer: int
+) -> None:
+    content = b"line\n" * (size // 5)
+    member = gzip.compress(content)
+    damaged = bytearray(member)
+    damaged[trailer] ^= 1
+    path = tmp_path / "segment.gz"
+    path.write_bytes(member + damaged + member)
+    got: list[bytes] = []
+    with pytest.raises(NotWhole, match="incorrect"):
+        read_into(got, path)
+    assert b"".join(got) == content + content
+
+
 def test_a_changed_byte_is_not_passed_over(tmp_path: Path) -> None:
     packed = bytearray(pack(b"".join(b"%d\n" % number for number in range(3000))))
     packed[len(packed) // 2] ^= 1
