@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ import click
 from auditctl.config.model import load
 from auditctl.doctor.archive import check_archive
 from auditctl.doctor.check_result import CheckResult
-from auditctl.doctor.disks import check_directory, check_state
+from auditctl.doctor.disks import check_directory, check_state, why_unlisted
 from auditctl.doctor.environment import check_environment
 from auditctl.doctor.host import check_host
 from auditctl.doctor.reach import check_reach
@@ -67,28 +68,42 @@ def doctor(directory: Path | None, *, config_path: Path | None, as_json: bool) -
 def _findings(directory: Path | None, config_path: Path | None) -> Iterator[CheckResult]:
     try:
         config = load(config_path)
-        config.check_logs()
+        listed = tuple(place for place in config.directories if not why_unlisted(place))
+        replace(config, directories=listed).check_logs()
         if directory is not None or config.directories:
             config, _ = chosen(directory, config_path)
     except ConfigError as error:
         yield CheckResult("configuration", "fail", str(error), "auditctl config check")
         return
     yield CheckResult("configuration", "ok", "it can be used")
-    yield from check_host()
-    yield from check_environment()
-    yield from check_units()
-    yield from check_reach(config)
-    yield from check_witnesses(config)
-    yield from check_archive(config)
+    yield from _going_on("host", check_host())
+    yield from _going_on("environment", check_environment())
+    yield from _going_on("units", check_units())
+    yield from _going_on("reach", check_reach(config))
+    yield from _going_on("witnesses", check_witnesses(config))
+    yield from _going_on("archive", check_archive(config))
     for place in config.directories:
-        yield from check_directory(place)
+        yield from _going_on("directory", check_directory(place))
     if not config.directories and not config.sources:
         mend = "auditctl config init > /etc/auditlog/config.toml, and name them there"
         yield CheckResult("directories", "warn", "none is configured, and none was given", mend)
     elif config.state_dir is not None or len(config.directories) == 1:
-        yield from check_state(config.state_directory())
-        yield from check_registry(config.directories, config.state_directory())
+        yield from _going_on("state", check_state(config.state_directory()))
+        yield from _going_on(
+            "records", check_registry(config.directories, config.state_directory())
+        )
     if config.sinks:
         yield check_agent(config)
     for sink in config.sinks:
-        yield from check_sink(sink, [source.name for source in config.sources])
+        sources = [source.name for source in config.sources]
+        yield from _going_on(f"sink {sink.name}", check_sink(sink, sources))
+
+
+def _going_on(check: str, findings: Iterator[CheckResult]) -> Iterator[CheckResult]:
+    """Turn what cannot be read into a finding, so that the other checks are still made."""
+    try:
+        yield from findings
+    except OSError as error:
+        detail = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        mend = "Run it as root or the agent's user, and see that the disk works."
+        yield CheckResult(check, "fail", detail, mend)

@@ -24,7 +24,7 @@ from auditlog.reading.inventory import scan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_directory", "check_state", "filesystem_of"]
+__all__ = ["check_directory", "check_state", "filesystem_of", "why_unlisted"]
 
 _SYNCS: Final = 100
 _SYNC_SECONDS: Final = 2.0  # enough to recognise a slow disk
@@ -55,6 +55,17 @@ def check_directory(place: Path) -> Iterator[CheckResult]:
         yield CheckResult("clock", "warn", detail, mend)
     yield _open_to_all(place)
     yield from _disk(place)
+
+
+def why_unlisted(directory: Path) -> str:
+    """Say why a directory cannot be listed; "" for one that can be, or is not there."""
+    try:
+        os.scandir(directory).close()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
 
 
 def check_state(place: Path) -> Iterator[CheckResult]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditctl.doctor.check_result import CheckResult
+from auditctl.doctor.disks import why_unlisted
 from auditlog.errors import AuditLogError
 from auditlog.format.segment_names import LogId
 from auditlog.reading.inventory import scan
@@ -26,6 +27,18 @@ __all__ = ["check_registry"]
 
 def check_registry(directories: Sequence[Path], state_dir: Path | None) -> Iterator[CheckResult]:
     """Compare what head notes and cursors know with the files.  Raises OSError."""
+    listed = [*directories]
+    for directory in directories:
+        if reason := why_unlisted(directory):
+            detail = f"{directory}: {reason}, so no cursor is compared with the files"
+            mend = "Run as its owner, or as a member of its group."
+            yield CheckResult("records", "fail", detail, mend)
+            listed.remove(directory)
+            state_dir = None  # a cursor does not say in which directory its log lies
+    yield from _compare(listed, state_dir)
+
+
+def _compare(directories: Sequence[Path], state_dir: Path | None) -> Iterator[CheckResult]:
     found = False
     for directory, known in known_records_by_directory(directories, state_dir).items():
         logs = scan(directory).logs

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.support.logs import write_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from auditctl.doctor.check_result import CheckResult
     from tests.auditctl.conftest import Result
 
 
@@ -49,3 +54,42 @@ def test_a_configuration_that_cannot_be_used_is_the_finding(
     assert result.code == 1
     assert result.out.startswith("fail configuration: ")
     assert "auditctl config check" in result.out
+
+
+def test_each_directory_that_cannot_be_read_is_a_finding_and_the_rest_is_still_checked(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = [tmp_path / "one", tmp_path / "two"]
+    for place in (*closed, tmp_path / "audit"):
+        place.mkdir(0o700)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"directories = ['{closed[0]}', '{closed[1]}', '{tmp_path}/audit']\n"
+        f"state_dir = '{tmp_path}/state'\nmetrics = ''\n"
+        f"[sinks.main]\nkind = 'sqlite'\npath = '{tmp_path}/index.sqlite'\n"
+    )
+
+    def refusing(real: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def refused(path: Any = ".") -> Any:
+            if str(path) in map(str, closed):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path)
+
+        return refused
+
+    def key_refused(_: object) -> Iterator[CheckResult]:
+        raise PermissionError(errno.EACCES, "Permission denied", "the.key")
+        yield
+
+    monkeypatch.setattr("auditctl.commands.doctor.check_witnesses", key_refused)
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    result = run("doctor", "--config", config)
+    assert (result.code, result.err) == (1, "")
+    lines = result.out.splitlines()
+    for place in closed:
+        assert f"fail directory: {place}: Permission denied" in lines
+        assert [line for line in lines if line.startswith(f"fail records: {place}: ")]
+    assert "fail witnesses: the.key: Permission denied" in lines
+    assert f"ok   directory: {tmp_path}/audit holds 0 logs" in lines
+    assert [line for line in lines if "sink main" in line]
