@@ -304,7 +304,7 @@ def stats_of(
     is_open: bool = False,
     restarts: int = 0,
     redactions: Mapping[str, int] | None = None,
-    damage: str = "",
+    damage: Sequence[str] = (),
 ) -> LogStats:
     """The statistics of what ships as one log: a lane of an audit log, all lanes of a source.
 
@@ -313,6 +313,8 @@ def stats_of(
     something cannot be read while the rest goes on.
     """
     lanes = tuple(lanes)
+    unreadable = [*(str(e) for lane in lanes if (e := lane.read_error) is not None), *damage]
+    more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
     counts = Counts.total([ended or Counts(), *(lane.counts for lane in lanes)])
     waiting = [at for lane in lanes if (at := lane.oldest_at) is not None]
     return LogStats(
@@ -323,12 +325,12 @@ def stats_of(
         lag_records=counts.pending if lag_records is None else lag_records,
         lag_bytes=unread_bytes + sum(lane.lag_bytes() for lane in lanes),
         oldest_at=parse_timestamp(min(waiting)) if waiting else unread_at,
-        trouble=next((lane.trouble for lane in lanes if lane.trouble), damage),
+        trouble=next((lane.trouble for lane in lanes if lane.trouble), next(iter(damage), "")),
         kind=kind,
         last_at=last_at,
         is_open=is_open,
         restarts=restarts,
         redactions=redactions or {},
         name_taken=any(lane.name_taken for lane in lanes),
-        unreadable=next((str(e) for lane in lanes if (e := lane.read_error) is not None), damage),
+        unreadable=next(iter(unreadable), "") + more,
     )

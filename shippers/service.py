@@ -79,7 +79,8 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        return not self.stopped and not any(log.pending or log.trouble for log in self.logs)
+        left = any(log.pending or log.trouble or log.unreadable for log in self.logs)
+        return not (self.stopped or left)
 
 
 class ShippingService:

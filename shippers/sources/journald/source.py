@@ -155,7 +155,7 @@ class JournalFeed:
                     JournaldOptions.kind,
                     [self._lane],
                     restarts=self._harvester.restarts,
-                    damage=self._harvester.damage,
+                    damage=[damage] if (damage := self._harvester.damage) else (),
                 )
             ]
 

@@ -57,6 +57,11 @@ def find(patterns: Sequence[str], exclude: Sequence[str] = ()) -> Found:
         for path in _expand(parts[0], parts[1:], found, set()):
             if not is_excluded(path, exclude):
                 _add(path, found)
+    found.unlisted = {
+        place: why
+        for place, why in found.unlisted.items()
+        if not is_excluded(str(place), exclude) and not is_excluded(f"{place}/*", exclude)
+    }
     return found
 
 

@@ -37,7 +37,7 @@ from shippers.stats import Counts
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from shippers.sources.protocol import FeedContext
     from shippers.stats import LogStats
@@ -85,7 +85,7 @@ class NdjsonSource:
         return (found.files,)
 
     def feed(self, context: FeedContext) -> FileFeed:
-        return FileFeed(self.options, context)
+        return FileFeed(self.options, context, self._unlisted_reasons)
 
     def _check(self, base: Path, *, strict: bool) -> tuple[Path, str]:
         """Why the directory cannot be listed: a pattern does not say why it finds nothing."""
@@ -96,6 +96,9 @@ class NdjsonSource:
                 raise
             return base, error.strerror or type(error).__name__
         return base, ""
+
+    def _unlisted_reasons(self) -> list[str]:
+        return [f"{place} cannot be listed ({why})" for place, why in self._unreadable.items()]
 
     def _tell_unlisted(self, reasons: dict[Path, str]) -> None:
         for directory, reason in reasons.items():
@@ -128,11 +131,14 @@ class _FollowedFile:
 
 
 class FileFeed:
-    """All files of a source on their way to one sink."""
+    """All files of a source on their way to one sink; ``unlisted`` says where none can be found."""
 
-    def __init__(self, options: NdjsonOptions, context: FeedContext) -> None:
+    def __init__(
+        self, options: NdjsonOptions, context: FeedContext, unlisted: Callable[[], Sequence[str]]
+    ) -> None:
         self._options = options
         self._context = context
+        self._unlisted = unlisted
         self._form = LineFormat(
             options.name,
             options.host,
@@ -223,6 +229,7 @@ class FileFeed:
                     unread_bytes=sum(state.size_bytes for state in self._packed.values()),
                     restarts=self._ended_restarts + sum(f.harvester.restarts for f in files),
                     redactions={} if redactor is None else redactor.counted(),
+                    damage=self._unlisted(),
                 )
             ]
 

@@ -113,6 +113,8 @@ def test_a_directory_that_cannot_be_listed_is_named_and_one_that_is_gone_is_not(
     patterns = [f"{tmp_path}/**/*.log", f"{tmp_path}/gone/*.log", f"{tmp_path}/open/a.log/*"]
     found = find(patterns)
     assert found.unlisted == {tmp_path / "closed": "Permission denied"}
+    for excluded in ("closed", f"{tmp_path}/closed", f"{tmp_path}/closed/**"):
+        assert find(patterns, [excluded]).unlisted == {}
     assert [file.path for file in found.files.values()] == [tmp_path / "open" / "a.log"]
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -432,6 +433,52 @@ def test_a_directory_below_the_pattern_that_cannot_be_listed_is_said_once_and_wh
         f"{closed} cannot be listed (Permission denied); trying again",
         f"{closed} can be listed again",
     ]
+
+
+def test_what_cannot_be_listed_or_read_is_named_with_the_number_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = tmp_path / "logs"
+    for name in ("closed", "other"):
+        (logs / name).mkdir(parents=True)
+    (logs / "a.log").write_bytes(b'{"n":0}\n')
+    scandir = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path) in (str(logs / "closed"), str(logs / "other")):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    def run_once() -> tuple[str, int, bool]:
+        patterns = {"pattern": "**/*.log", "exclude": (f"{logs}/other/**",)}
+        done = ndjson_service(logs, FakeSink(), tmp_path / "state", **patterns).run_once()
+        return done.logs[0].unreadable, done.shipped, done.complete
+
+    assert run_once() == ("", 1, True)
+    monkeypatch.setattr(os, "scandir", refused)
+    assert run_once() == (f"{logs / 'closed'} cannot be listed (Permission denied)", 0, False)
+    packed = logs / "b.log.gz"
+    packed.write_bytes(gzip.compress(b'{"n":1}\n' * 9)[:-9])
+    os.utime(packed, (time.time(), time.time() - 3600))
+    reason, _, complete = run_once()
+    assert reason.startswith(f"{packed}: the compressed file is not whole")
+    assert reason.endswith(" (and 1 more)")
+    assert not complete
+
+
+def test_the_lines_of_a_gzip_file_with_a_wrong_checksum_are_shipped_and_it_is_named(
+    tmp_path: Path,
+) -> None:
+    packed, sink = tmp_path / "logs" / "a.log.gz", FakeSink()
+    packed.parent.mkdir()
+    content = bytearray(gzip.compress(b"".join(b'{"n":%d}\n' % n for n in range(5))))
+    content[-8] ^= 1
+    packed.write_bytes(content)
+    os.utime(packed, (time.time(), time.time() - 3600))
+    done = ndjson_service(packed.parent, sink, tmp_path / "state").run_once()
+    assert sorted(message["n"] for message in messages(sink)) == [0, 1, 2, 3, 4]
+    assert not done.complete
+    assert "incorrect data check" in done.logs[0].unreadable
 
 
 def test_a_refused_document_goes_to_quarantine_once_and_the_rest_on(tmp_path: Path) -> None:
