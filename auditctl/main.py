@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run_explained(sys.argv[1:] if arguments is None else list(arguments))
     except KeyboardInterrupt:  # also while an error is explained
+        if arguments is None:  # the process is ours; a second one ends it at once
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         return _interrupted()
     except BrokenPipeError:
         return _pipe_closed()

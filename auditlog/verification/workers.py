@@ -82,6 +82,7 @@ class Workers:
     """A pool of processes that check stretches; a context manager."""
 
     def __init__(self, processes: int) -> None:
+        self._asked: deque[tuple[int, int, subprocess.Popen[bytes]]] = deque()
         # Isolated, and with our own path: no module is imported from the current directory.
         code = (
             f"import sys; sys.path[:] = {sys.path!r};"
@@ -116,21 +117,19 @@ class Workers:
         self, path: Path, log: str, day: str, stretches: Iterable[tuple[int, int]]
     ) -> Iterator[tuple[int, int, Intact | None]]:
         """Yield each stretch in order with its result; None: the caller has to check it."""
-        asked: deque[tuple[int, int, subprocess.Popen[bytes]]] = deque()
-        try:
-            for number, stretch in enumerate(stretches):
-                process = self._processes[number % len(self._processes)]
-                start, end = stretch
-                question = {"path": str(path), "log": log, "day": day, "start": start, "end": end}
-                _ask(process, question)
-                asked.append((*stretch, process))
-                if len(asked) == 2 * len(self._processes):
-                    yield _next(asked)
-            while asked:
+        asked = self._asked
+        while asked:
+            _next(asked)  # the caller before has left early, and its responses are still to come
+        for number, stretch in enumerate(stretches):
+            process = self._processes[number % len(self._processes)]
+            start, end = stretch
+            question = {"path": str(path), "log": log, "day": day, "start": start, "end": end}
+            _ask(process, question)
+            asked.append((*stretch, process))
+            if len(asked) == 2 * len(self._processes):
                 yield _next(asked)
-        finally:
-            while asked:  # left early: do not leave responses for the next caller
-                _next(asked)
+        while asked:
+            yield _next(asked)
 
 
 def _next(

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import psutil
 import pytest
 
 from auditctl.exit_codes import ExitCode
@@ -237,6 +238,8 @@ WAITS = [
     "search '' --source {url}",
     "fleet {url} --watch",
     "agent {config}",
+    "archive verify {config}",
+    "archive restore {config} --to {place}/back",
 ]
 
 
@@ -247,10 +250,16 @@ def test_ctrl_c_ends_what_waits_for_a_server(
     given = arguments(line.replace("{url}", silent_server))
     config = tmp_path / "config.toml"
     to_server = f'kind = "elasticsearch"\nurls = ["{silent_server}"]\n'
-    config.write_text(config.read_text().split("[sinks")[0] + "[sinks.other]\n" + to_server)
+    to_server = f"[sinks.other]\n{to_server}"
+    if line.startswith("archive"):
+        to_server = f'[archive]\nbucket = "b"\nregion = "r"\nendpoint = "{silent_server}"\n'
+    config.write_text(config.read_text().split("[sinks")[0] + to_server)
     port = silent_server.rpartition(":")[2]
     command = [sys.executable, "-m", "auditctl", *given]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **keys}
+    ) as process:
         try:
             connected(process, int(port))
             process.send_signal(signal.SIGINT)
@@ -264,8 +273,6 @@ def test_ctrl_c_ends_what_waits_for_a_server(
 
 def connected(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait until the process has a connection to the port."""
-    import psutil  # what only this test needs
-
     from tests.support.waiting import eventually
 
     eventually(
@@ -296,6 +303,56 @@ def test_ctrl_c_ends_what_waits_for_its_reader(line: str, tmp_path: Path) -> Non
         assert process.wait(120) == ExitCode.INTERRUPTED
     assert len(rest) < sum(path.stat().st_size for path in (tmp_path / "audit").glob("*.ndjson"))
     assert said == b""
+
+
+VERIFYING = """
+import sys, time
+from auditlog.verification import chain, workers
+
+def waiting(self, *_, **__):
+    print("begun", flush=True)
+    while True:
+        time.sleep(1)
+
+workers.STRETCH_BYTES = 4096
+chain.ChainCheck.%s = waiting
+from auditctl.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_verify_and_its_processes(*, jobs: str, again: bool, tmp_path: Path) -> None:
+    write_log(tmp_path / "audit", records=300)
+    code = VERIFYING % ("join" if jobs == "2" else "line")
+    command = [sys.executable, "-c", code, "verify", str(tmp_path / "audit"), "--jobs", jobs]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        workers = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGINT)
+        if again:
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    # The second one may come when the first has been handled: it kills, for a shell 130 as well.
+    ends = {ExitCode.INTERRUPTED, -signal.SIGINT} if again else {ExitCode.INTERRUPTED}
+    assert process.returncode in ends
+    assert (out, err) == (b"", b"")
+    assert len(workers) == (2 if jobs == "2" else 0)
+    psutil.wait_procs(workers, timeout=60)
+    assert not [worker for worker in workers if worker.is_running()]
+
+
+def test_a_second_ctrl_c_while_the_first_is_handled_ends_it_without_a_word() -> None:
+    code = (
+        "import signal; from auditctl import main as module;"
+        " module._run = module._interrupted = lambda *_: signal.raise_signal(signal.SIGINT);"
+        " module.main()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
 
 
 def test_ctrl_c_while_an_error_is_explained_or_a_class_is_made_is_an_interruption(
