@@ -58,6 +58,21 @@ def test_same_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_responses_that_a_caller_left_are_not_the_next_ones(tmp_path: Path) -> None:
+    built = write_log(tmp_path, records=200)
+    path, log, day = built.active, str(built.log), built.headers[0].day
+    with path.open("rb") as stream:
+        first = len(stream.readline())
+        cut = list(workers.cuts(stream, first, path.stat().st_size))
+    with workers.Workers(2) as pool:
+        whole = list(pool.checked(path, log, day, cut))
+        left = pool.checked(path, log, day, cut)
+        assert next(left) == whole[0]
+        left.close()  # type: ignore[attr-defined]  # it is a generator
+        assert list(pool.checked(path, log, day, cut[5:])) == whole[5:]
+
+
+@pytest.mark.usefixtures("small")
 def test_the_work_is_done_by_the_processes(tmp_path: Path) -> None:
     write_log(tmp_path, records=200)
     [path] = tmp_path.glob("*.ndjson")
