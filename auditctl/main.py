@@ -32,11 +32,11 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``auditctl`` with the arguments (default: the process's own); returns the exit code."""
     _replace_closed_streams()
+    if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt_once)  # the process is ours
     try:
         return _run_explained(sys.argv[1:] if arguments is None else list(arguments))
     except KeyboardInterrupt:  # also while an error is explained
-        if arguments is None:  # the process is ours; a second one ends it at once
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
         return _interrupted()
     except BrokenPipeError:
         return _pipe_closed()
@@ -78,6 +78,12 @@ def _replace_closed_streams() -> None:
             null = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(null, True)  # otherwise child processes would inherit it closed
             setattr(sys, name, os.fdopen(null, "w" if number else "r"))
+
+
+def _interrupt_once(_number: int, _frame: object) -> None:
+    """Raise KeyboardInterrupt; a second Ctrl-C ends the process at once and without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _run(arguments: list[str]) -> int:
