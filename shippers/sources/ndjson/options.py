@@ -28,7 +28,9 @@ class NdjsonOptions:
     paths: Annotated[tuple[str, ...], "absolute glob patterns of files, `**` included"]
     host: str
     exclude: Annotated[
-        tuple[str, ...], "patterns of files to leave out; without a slash, of their names"
+        tuple[str, ...],
+        "patterns of files to leave out, and of directories that the agent may not list; "
+        "without a slash, of their names",
     ] = ()
     timestamp_field: Annotated[
         str, "member that holds the time of the event; dots separate nested members"
