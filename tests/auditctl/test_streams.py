@@ -1,4 +1,4 @@
-"""What every command does when its output is closed or full, and at Ctrl-C."""
+"""Run every command with its output closed or full, and interrupt those that wait."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ ZSTD: Final = zstandard.ZstdCompressor(write_checksum=True)
 DAMAGED: Final = bytes(b ^ (n == 9) for n, b in enumerate(ZSTD.compress(lines(*range(9)))))
 
 INPUTS: Final = {
-    # What lines hold
+    # Contents of lines
     "nested deeper than an index takes": Input(
         {"a.log": nested(0, 20) + nested(1, 400) + nested(2, 1023) + nested(3, 5000) + line(4)},
         documents=[0, 3, 4], quarantined=[1, 2],
@@ -190,7 +190,7 @@ INPUTS: Final = {
         documents=[0, 1, 2],
     ),
     "a byte order mark": Input({"a.log": b"\xef\xbb\xbf" + lines(0, 1)}, documents=[0, 1]),
-    # What files hold
+    # Contents of files
     "zeros in front, in the middle and at the end": Input(
         {"front.log": bytes(70_000) + lines(0, 1), "end.log": lines(2, 3) + bytes(4096),
          "middle.log": line(4) + bytes(5000) + lines(5, 6)},
@@ -233,7 +233,7 @@ INPUTS: Final = {
         {"a.log": lines(0, 1)}, documents=[0, 1, 2],
         later=[link_in_a_circle, append("b.log", line(2))],
     ),
-    # What happens to files while the agent runs
+    # Changes of files while the agent runs
     "a directory that appears": Input(
         {}, documents=[0, 1, 2],
         later=[append("new/a.log", line(0)), append("new/er/a.log", line(1)),
@@ -271,7 +271,7 @@ DIRECTORIES: Final = {name: f"input-{number}" for number, name in enumerate(INPU
 
 @dataclass(frozen=True)
 class Arrived:
-    """What became of everything."""
+    """Everything that arrived, was refused or was named."""
 
     documents: dict[str, Counter[str]]
     quarantined: dict[str, list[dict[str, Any]]]
